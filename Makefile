@@ -1,0 +1,36 @@
+# Everything from a fresh clone, with Python 3.11+ and make alone.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: help demo test check format test-cluster bench clean
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "captep needs Python 3.11 or newer; set PYTHON=..., found " + sys.version.split()[0])'
+	@echo "setting up .venv (once, about a minute)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group dev
+	@touch $(READY)
+
+demo: $(READY)  ## the loop before CAPTEP-0016, with its intervals alone, and captep, side by side
+	@$(BIN)/captep demo
+
+test: $(READY)  ## every test that needs no cluster
+	@$(BIN)/python -m pytest -n auto
+
+check: $(READY)  ## format, lint, types, layers, tests with coverage of the core
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100
+
+format: $(READY)
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist

@@ -1,0 +1,1 @@
+"""What every gateway shares: execute a decision, and the loop around the work queue."""

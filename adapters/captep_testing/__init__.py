@@ -1,0 +1,1 @@
+"""The convergence kit: prove of any pure reconcile function that its loop comes to rest."""
