@@ -29,7 +29,7 @@ __all__ = [
     "write_of",
 ]
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 
 @frozen(cache_hash=True, order=True)
@@ -88,7 +88,7 @@ class Delete:
 
 @frozen
 class Record:
-    """Record a Kubernetes Event about `target`. `type` is Normal or Warning, `event` its reason in CamelCase, `preconditions.uid` the uid of `target`."""
+    """Record an Event about `target`, whose uid is `preconditions.uid`. `type` is Normal or Warning, `event` its reason in CamelCase."""
 
     target: ObjectRef
     type: str
