@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from attrs import frozen
 
-from captep_core._actions import Delete, Preconditions, Record, Write, write_of
+from captep_core._actions import JSON, Delete, Preconditions, Record, Write, write_of
 from captep_core._endpoint import APIEndpoint, parse_endpoint
 from captep_core._findings import unreadable
 from captep_core._intervals import Policy
@@ -50,7 +50,7 @@ def depart(s: Situation, policy: Policy, refused: Collection[Write]) -> Departur
     if not _is_stuck(steps, refused):
         steps.extend(_delete_kubeconfig(s))
     if not _is_stuck(steps, refused):
-        steps.append(_release(s, announced=any(isinstance(action, Record) for step in steps for action in step)))
+        steps.append(_release(s, steps))
     return Departure(steps, [], under_way)
 
 
@@ -125,10 +125,10 @@ def _delete_kubeconfig(s: Situation) -> Iterator[Step]:
         yield (Delete(apply_ref(s.namespace, apply.metadata.name), Preconditions(apply.metadata.uid or None), "the Workspace is gone"),)
 
 
-def _release(s: Situation, *, announced: bool) -> Step:
-    metadata, main = s.control_plane.metadata, s.around.main.apply
-    rest = [each for each in metadata.finalizers if each != FINALIZER]
-    release = patch(s.around.key, metadata, {"metadata": {"finalizers": list(rest) or None}}, "release the control plane", lists=True)
-    if announced or isinstance(main, WorkspaceTemplateApply):
-        return (release,)
-    return (release, _tell(s, "Deleting", "nothing is left to delete"))
+def _release(s: Situation, before: list[Step]) -> Step:
+    """Take the finalizer off; where nothing else told of the deletion, tell of it now."""
+    metadata = s.control_plane.metadata
+    rest: list[JSON] = [each for each in metadata.finalizers if each != FINALIZER]
+    release = patch(s.around.key, metadata, {"metadata": {"finalizers": rest or None}}, "release the control plane", lists=True)
+    told = s.around.recollection.verdict in ("Deleting", "AwaitingWorkspaceDeletion") or any(len(step) > 1 for step in before)
+    return (release,) if told else (release, _tell(s, "Deleting", "nothing is left to delete"))
