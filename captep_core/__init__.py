@@ -16,12 +16,14 @@ from captep_core._actions import (
     write_of,
 )
 from captep_core._observation import ABSENT, Absent, Observed, Recollection, Unreadable
+from captep_core._workqueue import Backoff, WorkQueue, jittered
 
 __all__ = [
     "ABSENT",
     "JSON",
     "Absent",
     "Action",
+    "Backoff",
     "Conclusion",
     "Create",
     "Decision",
@@ -34,6 +36,8 @@ __all__ = [
     "Record",
     "Refusal",
     "Unreadable",
+    "WorkQueue",
     "Write",
+    "jittered",
     "write_of",
 ]
