@@ -120,6 +120,10 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
+    def depth(self, *, now: float) -> int:
+        """Return how many keys are due and not running; it looks at every key."""
+        return sum(due_at <= now and key not in self._running for key, due_at in self._due_at.items())
+
     def _push(self, key: K) -> None:
         self._count += 1
         self._entries[key] = self._count

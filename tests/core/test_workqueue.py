@@ -117,6 +117,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         ready = self.model.ready()
         assert self.queue.next_wakeup() == (ready[0].due_at if ready else None)
         assert len(self.queue) == len(self.model.waiting)
+        assert self.queue.depth(now=self.now) == sum(w.due_at <= self.now for w in ready)
         for key in ("a", "b", "c"):
             assert (key in self.queue) == (key in self.model.running or any(w.key == key for w in self.model.waiting))
 
