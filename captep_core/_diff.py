@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from captep_core._actions import JSON
 
-__all__ = ["merge_patch", "without_nulls"]
+__all__ = ["merge_patch", "same_json", "without_nulls"]
 
 
 def merge_patch(observed: Mapping[str, JSON], desired: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -24,16 +24,17 @@ def merge_patch(observed: Mapping[str, JSON], desired: Mapping[str, JSON]) -> di
         if isinstance(before, dict) and isinstance(value, dict):
             if inner := merge_patch(before, value):
                 patch[key] = inner
-        elif not _same(before, value):
+        elif not same_json(before, value):
             patch[key] = value
     return patch
 
 
-def _same(one: JSON, other: JSON) -> bool:
+def same_json(one: JSON, other: JSON) -> bool:
+    """Whether two pieces of JSON are the same."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(same_json, one, other))
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 

@@ -139,11 +139,11 @@ class WorkspaceTemplateState:
 
 @frozen
 class WorkspaceState:
-    """status.workspaceStatus: the mirror of the main Workspace. `at_provider` is None when it was never mirrored."""
+    """status.workspaceStatus, the mirror of the main Workspace. `at_provider` is None when never mirrored; compare it by `same_json`."""
 
     ready: bool = False
     state: str = ""
-    at_provider: JSON = None
+    at_provider: JSON = field(default=None, eq=False)
 
 
 @frozen

@@ -5,8 +5,10 @@ from typing import Final
 from captep_core._actions import ObjectRef
 
 __all__ = [
+    "CLUSTER_API",
     "CLUSTER_GROUP",
     "CLUSTER_NAME_LABEL",
+    "CONTROL_PLANE_API",
     "CONTROL_PLANE_KIND",
     "FINALIZER",
     "KUBECONFIG_TEMPLATE",
@@ -30,20 +32,20 @@ REGION_ANNOTATION: Final = "cluster.x-k8s.io/region"
 SECRET_TYPE: Final = "cluster.x-k8s.io/secret"  # noqa: S105 - a type, not a password
 KUBECONFIG_TEMPLATE: Final = ("eks-kubeconfig-template", "default")
 
-_CONTROL_PLANE: Final = "controlplane.cluster.x-k8s.io/v1beta1"
-_CLUSTER: Final = "cluster.x-k8s.io/v1beta1"
+CONTROL_PLANE_API: Final = "controlplane.cluster.x-k8s.io/v1beta1"
+CLUSTER_API: Final = "cluster.x-k8s.io/v1beta1"
 _INFRASTRUCTURE: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
 _TERRAFORM: Final = "tf.upbound.io/v1beta1"
 
 
 def control_plane_ref(namespace: str, name: str) -> ObjectRef:
     """Refer to a CAPTControlPlane."""
-    return ObjectRef(_CONTROL_PLANE, CONTROL_PLANE_KIND, namespace, name)
+    return ObjectRef(CONTROL_PLANE_API, CONTROL_PLANE_KIND, namespace, name)
 
 
 def cluster_ref(namespace: str | None, name: str) -> ObjectRef:
     """Refer to a Cluster of Cluster API."""
-    return ObjectRef(_CLUSTER, "Cluster", namespace, name)
+    return ObjectRef(CLUSTER_API, "Cluster", namespace, name)
 
 
 def template_ref(namespace: str | None, name: str) -> ObjectRef:

@@ -3,7 +3,8 @@
 Rules of this module:
 
 1. One verdict per pass. Two parts of the code can never report against each other (both hot loops of the Go controller were that).
-2. Findings have one fixed order (`Rank`). Before the control plane was Ready for the first time the first one that holds Ready back is the verdict.
+2. Findings have one fixed order (`Rank`). Before the control plane was Ready for the first time, the first one that holds Ready back is
+   the verdict.
 3. Once it is `initialized`, Ready is withdrawn only by what says that the control plane itself is not available (`Holds.ALWAYS`);
    everything else is surfaced: still Ready, with the reason and message of what is wrong.
 4. The interval is a property of the verdict (`_intervals`).

@@ -21,11 +21,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from captep_core._actions import JSON
 from captep_core._model import (
     CAPTControlPlane,
-    Secret,
-    Workspace,
     WorkspaceState,
-    WorkspaceTemplate,
-    WorkspaceTemplateApply,
 )
 from captep_core._observation import Absent, Observed, Unreadable
 from captep_core.errors import WireError
@@ -36,14 +32,14 @@ T = TypeVar("T", bound=attrs.AttrsInstance)
 """Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate, WorkspaceTemplateApply."""
 
 
-class _Problem(ValueError):
+class _WrongValueError(ValueError):
     """What is wrong with one value, without the value."""
 
 
 def _strict(kind: type, called: str) -> Callable[[Any, Any], Any]:
     def check(value: Any, _: Any) -> Any:  # noqa: ANN401 - whatever the wire holds
         if type(value) is not kind:
-            raise _Problem(f"expected {called}, found {_called(value)}")
+            raise _WrongValueError(f"expected {called}, found {_called(value)}")
         return value
 
     return check
@@ -57,16 +53,16 @@ def _called(value: object) -> str:
 def _integer(value: Any, _: Any) -> int:  # noqa: ANN401
     if type(value) is int or (type(value) is float and value.is_integer()):
         return int(value)
-    raise _Problem(f"expected a whole number, found {_called(value)}")
+    raise _WrongValueError(f"expected a whole number, found {_called(value)}")
 
 
 def _bytes(value: Any, _: Any) -> bytes:  # noqa: ANN401
     if type(value) is not str:
-        raise _Problem(f"expected base64 text, found {_called(value)}")
+        raise _WrongValueError(f"expected base64 text, found {_called(value)}")
     try:
         return binascii.a2b_base64(value, strict_mode=True)
     except ValueError:
-        raise _Problem("expected base64 text, found something else") from None
+        raise _WrongValueError("expected base64 text, found something else") from None
 
 
 def _camel(name: str) -> str:
@@ -90,7 +86,7 @@ def _tuple_of(hint: Any, converter: Converter) -> Callable[[Any, Any], tuple[Any
 
     def entries(value: Any, _: Any) -> tuple[Any, ...]:  # noqa: ANN401
         if type(value) is not list:
-            raise _Problem(f"expected a list, found {_called(value)}")
+            raise _WrongValueError(f"expected a list, found {_called(value)}")
         made, errors = [], []
         for index, item in enumerate(value):
             try:
@@ -112,7 +108,7 @@ def _mapping_of(hint: Any, converter: Converter) -> Callable[[Any, Any], Mapping
 
     def items(value: Any, _: Any) -> Mapping[str, Any]:  # noqa: ANN401
         if type(value) is not dict:
-            raise _Problem(f"expected an object, found {_called(value)}")
+            raise _WrongValueError(f"expected an object, found {_called(value)}")
         made, errors = {}, []
         for key, item in value.items():
             if item is None and element not in _JSON_HINTS:
@@ -138,7 +134,7 @@ def _object_of(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:  #
 
     def make(value: Any, _: Any) -> Any:  # noqa: ANN401
         if type(value) is not dict:
-            raise _Problem(f"expected an object, found {_called(value)}")
+            raise _WrongValueError(f"expected an object, found {_called(value)}")
         given = {key: item for key, item in value.items() if item is not None} if None in value.values() else value
         return structured({**given, "wire": value} if keeps_wire else given, kind)
 
@@ -189,7 +185,7 @@ def _problems(exc: BaseException, path: str) -> list[str]:
         return [line for child in exc.exceptions for line in _problems(child, path + _step(child))]
     if isinstance(exc, KeyError):
         return [f"{path}.{exc.args[0]}: required, not there"]
-    if isinstance(exc, _Problem):
+    if isinstance(exc, _WrongValueError):
         return [f"{path}: {exc}"]
     return [f"{path}: not what it should be"]
 
