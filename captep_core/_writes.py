@@ -128,7 +128,7 @@ def _main_spec(s: Situation) -> WorkspaceTemplateApplySpec:
         if access := config.endpoint_access:
             variables["endpoint_public_access"] = "true" if access.public else "false"
             variables["endpoint_private_access"] = "true" if access.private else "false"
-    variables.update((f"tags_{key}", value) for key, value in spec.additional_tags.items())
+    variables.update((f"tags_{key}", value) for key, value in sorted(spec.additional_tags.items()))
     template = spec.workspace_template_ref
     return WorkspaceTemplateApplySpec(
         template_ref=Named(template.name, template.namespace or s.namespace),
@@ -149,20 +149,21 @@ def _version_is_not_passed_on(
 
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
-    apply = s.around.kubeconfig.apply
-    endpoint, authority, region = s.raw_endpoint, s.raw_certificate, s.region
-    if not (endpoint and authority and region):
+    apply, main = s.around.kubeconfig.apply, s.around.main.apply
+    workspace = main.status.workspace_name if isinstance(main, WorkspaceTemplateApply) else ""
+    authority, region = s.raw_certificate, s.region
+    if not (isinstance(s.endpoint, APIEndpoint) and workspace and authority and region):
         return
     wanted = WorkspaceTemplateApplySpec(
         template_ref=Named(*KUBECONFIG_TEMPLATE),
         variables={
             "cluster_name": s.around.key.name,
             "region": region,
-            "cluster_endpoint": endpoint,
+            "cluster_endpoint": s.raw_endpoint,
             "cluster_certificate_authority_data": authority,
         },
         write_connection_secret_to_ref=_outputs_place(s, apply),
-        wait_for_workspaces=_main_workspace(s),
+        wait_for_workspaces=(Named(workspace),),
     )
     yield from _apply(s, apply, f"{s.around.key.name}-kubeconfig-apply", wanted, "apply the template that makes the kubeconfig")
 
@@ -172,11 +173,6 @@ def _outputs_place(s: Situation, apply: Observed[WorkspaceTemplateApply]) -> Nam
     if isinstance(apply, WorkspaceTemplateApply):
         return apply.spec.write_connection_secret_to_ref
     return Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace)
-
-
-def _main_workspace(s: Situation) -> tuple[Named, ...]:
-    main = s.around.main.apply
-    return (Named(main.status.workspace_name),) if isinstance(main, WorkspaceTemplateApply) and main.status.workspace_name else ()
 
 
 def _apply(
