@@ -20,6 +20,7 @@ __all__ = ["Situation", "situation_of"]
 class Situation:
     """What was observed and what it means.
 
+    `uid` and `namespace` are those of the control plane, `initialized` says whether it has been Ready before.
     `publishes`: whether endpoint and Secrets are to be kept up to date: the main Workspace is ours, and it is Ready or the control plane
     has been.
     """
@@ -29,26 +30,14 @@ class Situation:
     secrets: Secrets
     endpoint: Endpoint
     owner: Observed[Cluster] | Stranger
+    uid: str
+    namespace: str
     cluster_name: str
+    initialized: bool
     main_ready: bool
     publishes: bool
     certificate: Found
     kubeconfig: Found
-
-    @property
-    def uid(self) -> str:
-        """The uid of the control plane."""
-        return self.control_plane.metadata.uid
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the control plane and all that it owns."""
-        return self.around.key.namespace or ""
-
-    @property
-    def initialized(self) -> bool:
-        """Whether the control plane has been Ready before."""
-        return self.control_plane.status.initialized
 
     @property
     def region(self) -> str:
@@ -103,6 +92,9 @@ def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets:
         secrets=secrets,
         endpoint=endpoint,
         owner=owner_of(around, control_plane),
+        uid=control_plane.metadata.uid,
+        namespace=around.key.namespace or "",
+        initialized=control_plane.status.initialized,
         cluster_name=reference.name if reference else around.key.name,
         main_ready=main_ready,
         publishes=(main_ready or control_plane.status.initialized) and not stranger,

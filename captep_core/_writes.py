@@ -18,7 +18,7 @@ from captep_core._endpoint import APIEndpoint
 from captep_core._findings import spot_role_is_missing
 from captep_core._intervals import Policy
 from captep_core._model import Cluster, HostPort, Meta, Named, Secret, WorkspaceTemplate, WorkspaceTemplateApply, WorkspaceTemplateApplySpec
-from captep_core._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, apply_ref, cluster_ref, secret_ref
+from captep_core._names import CLUSTER_NAME_LABEL, FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, apply_ref, cluster_ref, secret_ref
 from captep_core._observation import ABSENT, Absent, Observed, Unreadable
 from captep_core._ownership import adopted, is_foreign, is_ours, owner_references
 from captep_core._provider import Source
@@ -254,19 +254,18 @@ def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str
     elif isinstance(secret, Secret) and not _is_out_of_reach(s, secret.metadata):
         references = adopted(secret.metadata, s.control_plane)
         metadata: dict[str, JSON] = {} if references is None else {"ownerReferences": references}
-        if labels := {key: value for key, value in s.labels.items() if secret.metadata.labels.get(key) != value}:
-            metadata["labels"] = labels
+        if secret.metadata.labels.get(CLUSTER_NAME_LABEL) != s.cluster_name:
+            metadata["labels"] = dict(s.labels)
         body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
-        if differing := {key: value for key, value in data.items() if secret.data.get(key) != value}:
-            body["data"] = _base64(differing)
+        if any(secret.data.get(key) != value for key, value in data.items()):
+            body["data"] = _base64({key: value for key, value in data.items() if secret.data.get(key) != value})
         if body:
-            target = secret_ref(s.namespace, name)
-            yield (patch(target, secret.metadata, body, f"{why}: {_in_what_it_differs(body)}", lists=references is not None),)
+            reason = f"{why}: {_in_what_it_differs(body, metadata)}"
+            yield (patch(secret_ref(s.namespace, name), secret.metadata, body, reason, lists=references is not None),)
 
 
-def _in_what_it_differs(body: Mapping[str, JSON]) -> str:
-    metadata = body.get("metadata") or {}
-    said = {"adopt it": "ownerReferences" in metadata, "its label is missing": "labels" in metadata, "its content differs": "data" in body}  # type: ignore[operator]  # metadata is an object
+def _in_what_it_differs(body: Mapping[str, JSON], metadata: Mapping[str, JSON]) -> str:
+    said = {"adopt it": "ownerReferences" in metadata, "its label is missing": "labels" in metadata, "its content differs": "data" in body}
     return ", ".join(words for words, holds in said.items() if holds)
 
 

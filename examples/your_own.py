@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from captep_core import Absent, Create, Decision, ObjectRef, Patch, Preconditions, Recollection, Unreadable, merge_patch
+from captep_core import JSON, Absent, Create, Decision, ObjectRef, Patch, Preconditions, Recollection, Unreadable, merge_patch
 from captep_core.ports import Read
 from captep_memory import MemoryGateway, load
 from captep_runtime import run_pass
@@ -30,7 +30,7 @@ def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datet
     if isinstance(source, Unreadable) or isinstance(found, Unreadable):
         return Decision((), timedelta(seconds=10), Verdict("Unreadable"))
     if isinstance(found, Absent):
-        body = {
+        body: dict[str, JSON] = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": copy.name, "namespace": copy.namespace},
