@@ -88,7 +88,6 @@ def _cluster_endpoint(s: Situation, cluster: Cluster) -> Iterator[Step]:
 
 
 def _spot_role(s: Situation) -> Iterator[Step]:
-    name = s.around.key.name
     yield from _apply(
         s,
         s.around.spot_check.apply,
