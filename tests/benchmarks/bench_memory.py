@@ -1,6 +1,6 @@
 """How many requests a second the in-memory API server answers; prints one JSON line per measurement.
 
-    python tests/benchmarks/bench_memory.py
+python tests/benchmarks/bench_memory.py
 """
 
 import json
@@ -24,7 +24,12 @@ def objects(control_planes: int) -> Iterator[Object]:
             apply = {"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": "WorkspaceTemplateApply", "metadata": metadata}
             yield {**apply, "spec": {"variables": {"a": "b"}}}
         for number in range(4):
-            yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"{name}-{number}", "namespace": "fleet"}, "data": {"k": "dg=="}}
+            yield {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": f"{name}-{number}", "namespace": "fleet"},
+                "data": {"k": "dg=="},
+            }
 
 
 def get(_: int) -> Request:
@@ -65,7 +70,11 @@ def main() -> None:
     for control_planes, count in ((1, 30_000), (1_000, 3_000)):
         world = load(objects(control_planes), now=NOW)
         for make in (get, no_op_patch, status_patch, mix):
-            figure = {"benchmark": f"memory/{make.__name__}", "objects": len(world), "requests_per_second": round(measure(make, world, count))}
+            figure = {
+                "benchmark": f"memory/{make.__name__}",
+                "objects": len(world),
+                "requests_per_second": round(measure(make, world, count)),
+            }
             print(json.dumps(figure))
 
 
