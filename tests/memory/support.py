@@ -1,13 +1,14 @@
 """What the tests of the in-memory server share: one custom kind, one world, one driver."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define, evolve
-
 from captep_memory import Change, Key, Object, Request, Response, Verb, World, load, serve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+# What a test passes on without looking into it.
+Free: TypeAlias = Any
 THING = "example.dev/v1"
 
 _SPEC: Object = {
@@ -61,13 +62,13 @@ CRD: Object = {
 }
 
 
-def thing(name: str = "a", spec: Any = None, **members: Any) -> Object:
+def thing(name: str = "a", spec: Free = None, **members: Free) -> Object:
     """Return a Thing; `metadata` is merged over its name."""
     metadata = {"name": name, **members.pop("metadata", {})}
     return {"apiVersion": THING, "kind": "Thing", "metadata": metadata, "spec": {"size": 1} if spec is None else spec, **members}
 
 
-def secret(name: str = "s", **members: Any) -> Object:
+def secret(name: str = "s", **members: Free) -> Object:
     """Return a Secret."""
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **members.pop("metadata", {})}, **members}
 
@@ -78,17 +79,17 @@ class Api:
 
     world: World
 
-    def do(self, verb: Verb, name: str | None = "a", kind: str = "Thing", api_version: str = THING, **options: Any) -> Response:
+    def do(self, verb: Verb, name: str | None = "a", kind: str = "Thing", api_version: str = THING, **options: Free) -> Response:
         """Send a request and keep the world after it."""
         namespace = options.pop("namespace", "fleet")
         self.world, response = serve(self.world, Request(verb, api_version, kind, namespace, name, **options))
         return response
 
-    def secret(self, verb: Verb, name: str | None = "s", **options: Any) -> Response:
+    def secret(self, verb: Verb, name: str | None = "s", **options: Free) -> Response:
         """Send a request about a Secret."""
         return self.do(verb, name, "Secret", "v1", **options)
 
-    def send(self, request: Request, **changes: Any) -> Response:
+    def send(self, request: Request, **changes: Free) -> Response:
         """Send a prepared request."""
         self.world, response = serve(self.world, evolve(request, **changes))
         return response

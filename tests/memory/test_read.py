@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-
 from captep_memory import Object, Response, watch_events
 from captep_memory._request import Request
-from tests.memory.support import THING, Api, api, causes, created, refusal, secret, thing
+
+from tests.memory.support import THING, Api, Free, api, causes, created, refusal, secret, thing
 
 
 def _three() -> Api:
@@ -20,7 +20,7 @@ def _names(response: Response) -> list[str]:
     return [item["metadata"]["name"] for item in response.body["items"]]
 
 
-def _watch(client: Api, since: int | str = "", **options: Any) -> list[Object]:
+def _watch(client: Api, since: int | str = "", **options: Free) -> list[Object]:
     told = watch_events(client.world, Request("watch", THING, "Thing", "fleet", resource_version=str(since), **options))
     assert isinstance(told, tuple)
     return list(told)

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-
 from captep_memory import Object
-from tests.memory.support import Api, api, causes, refusal, secret
+
+from tests.memory.support import Api, Free, api, causes, refusal, secret
 
 
-def _with(**members: Any) -> Api:
+def _with(**members: Free) -> Api:
     client = api()
     assert client.secret("create", body=secret(**members)).status == 201
     return client
@@ -26,7 +26,7 @@ def test_s1_the_type_is_opaque_by_default_and_never_changes() -> None:
 
 
 @pytest.mark.parametrize("data", [{"k": "not base64"}, {"k": 5}, 5, {"k": "dg="}])
-def test_s2_data_that_cannot_be_decoded_is_a_bad_request(data: Any) -> None:
+def test_s2_data_that_cannot_be_decoded_is_a_bad_request(data: Free) -> None:
     """400, and the value is not in the message."""
     response = api().secret("create", body=secret(data=data))
     assert refusal(response) == (400, "BadRequest")

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-
 from captep_memory import Quirks, load
-from tests.memory.support import CRD, NOW, Api, api, causes, created, refusal, secret, thing
+
+from tests.memory.support import CRD, NOW, Api, Free, api, causes, created, refusal, secret, thing
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
-def _put(client: Api, **changes: Any) -> Any:
+def _put(client: Api, **changes: Free) -> Free:
     """PUT what is read, with metadata changed."""
     read = client.do("get").body
     return client.do("update", body={**read, "metadata": {**read["metadata"], **changes.pop("metadata", {})}, **changes})
@@ -152,7 +152,7 @@ def test_u8_a_live_object_without_finalizers_stays() -> None:
 
 
 @pytest.mark.parametrize("verb", ["patch", "update"])
-def test_u9_the_status_endpoint_writes_status_alone(verb: Any) -> None:
+def test_u9_the_status_endpoint_writes_status_alone(verb: Free) -> None:
     """Spec, labels and finalizers in the body are ignored; the generation stays."""
     client = created()
     read = client.do("get").body

@@ -1,12 +1,10 @@
 """Rows A: validation, schemas and admission."""
 
-from typing import Any
-
 import pytest
 from attrs import evolve
-
 from captep_memory import Admission, Object, Request, Response, denied, load, webhook_down
-from tests.memory.support import CRD, NOW, Api, api, causes, created, refusal, thing
+
+from tests.memory.support import CRD, NOW, Api, Free, api, causes, created, refusal, thing
 
 
 @pytest.mark.parametrize(
@@ -38,7 +36,7 @@ def test_a1_annotations_fit_in_256_kibibytes() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{"labels": {"a": 5}}, {"labels": []}, {"finalizers": "x"}, {"generation": "1"}, {"name": 5}, 5])
-def test_a1_metadata_of_a_wrong_type_is_a_bad_request(metadata: Any) -> None:
+def test_a1_metadata_of_a_wrong_type_is_a_bad_request(metadata: Free) -> None:
     """400: it cannot be decoded."""
     body = {**thing(), "metadata": {"name": "a", **metadata} if isinstance(metadata, dict) else metadata}
     assert refusal(api().do("create", body=body)) == (400, "BadRequest")
@@ -75,7 +73,7 @@ def test_a3_unknown_fields_are_pruned_and_defaults_filled() -> None:
 
 def test_a3_metadata_is_encoded_as_go_does() -> None:
     """Unknown and empty members are dropped."""
-    metadata = {"labels": {}, "finalizers": [], "annotations": None, "unknown": 1}
+    metadata: Object = {"labels": {}, "finalizers": [], "annotations": None, "unknown": 1}
     assert sorted(api().do("create", body=thing(metadata=metadata)).body["metadata"]) == [
         *("creationTimestamp", "generation", "name", "namespace", "resourceVersion", "uid"),
     ]
@@ -247,7 +245,7 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
         ("delete", "Thing", "example.dev/v1", {"name": None}),
     ],
 )
-def test_what_is_not_modelled_is_501(verb: Any, kind: str, api_version: str, options: Any) -> None:
+def test_what_is_not_modelled_is_501(verb: Free, kind: str, api_version: str, options: Free) -> None:
     """Never a guess."""
     name = options.pop("name", "a")
     assert refusal(api().do(verb, name, kind, api_version, **options)) == (501, "NotModelled")
