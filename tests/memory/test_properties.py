@@ -166,8 +166,6 @@ JUNK = st.recursive(
                     "ownerReferences",
                     "data",
                     "stringData",
-                ]
-                + [
                     "uid",
                     "resourceVersion",
                     "preconditions",
