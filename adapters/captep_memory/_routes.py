@@ -77,7 +77,8 @@ def request_of(method: str, url: str, route: Route, kind: str, body: JSON, conte
         subresource=route.subresource,
         body=body,
         content_type=content_type,
-        dry_run="dryRun" in query,
+        # A DELETE with a body takes its options from the body alone, as the real server does: dryRun in the query is not looked at.
+        dry_run="dryRun" in query and not (verb == "delete" and body is not None),
         field_manager=query.get("fieldManager", ""),
         field_validation=query.get("fieldValidation", ""),
         force=_is_true(query, "force") if "force" in query else None,

@@ -74,6 +74,15 @@ def test_every_verb_arrives(server: Server) -> None:
     assert call(server, "GET", f"{THINGS}/c")[0] == 404
 
 
+def test_a_delete_with_a_body_does_not_look_at_the_query(server: Server) -> None:
+    """dryRun in the query of such a request is ignored by the real server too: the object is gone. In the body it counts."""
+    assert call(server, "DELETE", f"{THINGS}/a", {"dryRun": ["All"]})[0] == 200
+    assert call(server, "DELETE", f"{THINGS}/a?dryRun=All")[0] == 200
+    assert call(server, "GET", f"{THINGS}/a")[0] == 200
+    assert call(server, "DELETE", f"{THINGS}/a?dryRun=All", {})[0] == 200
+    assert call(server, "GET", f"{THINGS}/a")[0] == 404
+
+
 def test_paths_that_nothing_serves_are_plain_text(server: Server) -> None:
     """Not a Status: clients must survive that."""
     for path in ("/", "/nonsense", "/apis/none.dev/v1/nothings", "/api/v1", f"{THINGS}/a/b/c/d"):

@@ -238,6 +238,18 @@ def test_p3_json_patch() -> None:
     assert client.do("patch", body=[{"op": "test", "path": "", "value": 1}] * 10_001, **options).status == 413
 
 
+@pytest.mark.parametrize("metadata", [{"labels": {"a": 5}}, {"finalizers": "x"}])
+def test_p4_a_patch_that_makes_nonsense_is_invalid(metadata: Free) -> None:
+    """422 on the field `patch`, where a PUT of the same has 400; the object is not in the message."""
+    client = created()
+    response = client.do("patch", body={"metadata": metadata})
+    assert (response.status, causes(response)) == (422, [("patch", "FieldValueInvalid")])
+    client.secret("create", body=secret(data={"k": "Y2FuYXJ5"}))
+    response = client.secret("patch", body={"data": {"l": "!!"}})
+    assert (response.status, "Y2FuYXJ5" in str(response.body)) == (422, False)
+    assert _put(client, metadata=metadata).status == 400
+
+
 def test_p4_merge_patch_deletes_by_null_and_replaces_arrays() -> None:
     """RFC 7386 through the whole server."""
     client = api()
@@ -322,6 +334,14 @@ def test_d6_without_a_precondition_a_delete_hits_any_incarnation() -> None:
     client.do("create", body=thing())
     assert client.do("delete").status == 200
     assert client.stored() is None
+
+
+def test_a6_the_uid_of_a_dry_run_is_nobodys() -> None:
+    """The object that is created afterwards has another one."""
+    client = api()
+    tried = client.do("create", body=thing(), dry_run=True).body
+    assert "resourceVersion" not in tried["metadata"]
+    assert client.do("create", body=thing()).body["metadata"]["uid"] != tried["metadata"]["uid"]
 
 
 def test_a6_dry_runs_store_nothing() -> None:
