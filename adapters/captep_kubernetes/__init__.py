@@ -1,7 +1,9 @@
 """A gateway over the official Kubernetes client."""
 
 from captep_kubernetes._config import check_connection, load_transport
+from captep_kubernetes._election import LeaseTimes
 from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
+from captep_kubernetes._lease import LeaderElector
 from captep_kubernetes._pacing import Pacing
 from captep_kubernetes._resources import RESOURCES, Resource, reference, resource_of
 from captep_kubernetes._store import Change, Object
@@ -23,6 +25,8 @@ __all__ = [
     "Change",
     "Informer",
     "KubernetesTransport",
+    "LeaderElector",
+    "LeaseTimes",
     "Object",
     "Pacing",
     "Query",
