@@ -2,6 +2,7 @@
 
 from captep_kubernetes._config import check_connection, load_transport
 from captep_kubernetes._election import LeaseTimes
+from captep_kubernetes._gateway import WATCHED, DryRun, KubernetesGateway, Watched
 from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
 from captep_kubernetes._lease import LeaderElector
 from captep_kubernetes._pacing import Pacing
@@ -22,8 +23,11 @@ __all__ = [
     "FIELD_MANAGER",
     "MERGE_PATCH",
     "RESOURCES",
+    "WATCHED",
     "Change",
+    "DryRun",
     "Informer",
+    "KubernetesGateway",
     "KubernetesTransport",
     "LeaderElector",
     "LeaseTimes",
@@ -36,6 +40,7 @@ __all__ = [
     "Stream",
     "Transport",
     "UnansweredError",
+    "Watched",
     "check_connection",
     "identity_only",
     "load_transport",

@@ -31,7 +31,7 @@ from captep_kubernetes._responses import reason_of, retry_after_of
 from captep_kubernetes._store import Change, Object, Store
 from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, UnansweredError
 
-__all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
+__all__ = ["Informer", "Representation", "copied", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
 _PAGE = 500
@@ -148,7 +148,7 @@ class Informer:
         """Return a copy of what is cached of `ref`, None when it is not known to exist."""
         with self._lock:
             known = self._store.get(ref)
-        return None if known is None else _copy(known.obj)
+        return None if known is None else copied(known.obj)
 
     def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
         """Return uid and resourceVersion of `ref`, None when it is not known to exist."""
@@ -320,11 +320,12 @@ def _metadata(obj: Mapping[str, JSON], key: str) -> str:
     return str(metadata.get(key) or "") if isinstance(metadata, dict) else ""
 
 
-def _copy(value: Object) -> Object:
-    return {key: _copied(item) for key, item in value.items()}
+def copied(value: Object) -> Object:
+    """Return a copy that shares nothing that can be changed."""
+    return {key: _copied_value(item) for key, item in value.items()}
 
 
-def _copied(value: JSON) -> JSON:
+def _copied_value(value: JSON) -> JSON:
     if isinstance(value, dict):
-        return _copy(value)
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        return copied(value)
+    return [_copied_value(item) for item in value] if isinstance(value, list) else value
