@@ -15,25 +15,78 @@ from captep_core._actions import (
     Write,
     write_of,
 )
+from captep_core._diff import merge_patch
+from captep_core._endpoint import APIEndpoint, Endpoint, EndpointInvalid, EndpointMissing, EndpointUnreadable, parse_endpoint
+from captep_core._intervals import Policy, interval
+from captep_core._names import FINALIZER, control_plane_ref
 from captep_core._observation import ABSENT, Absent, Observed, Recollection, Unreadable
+from captep_core._observe import AppliedTemplate, ControlPlane, Secrets, observe
+from captep_core._reconcile import decide, reconcile
+from captep_core._verdict import (
+    AwaitingWorkspaceDeletion,
+    ControlPlaneUnreadable,
+    Creating,
+    Deleting,
+    Failed,
+    Gone,
+    Paused,
+    Ready,
+    Released,
+    Surfaced,
+    Unknown,
+    Verdict,
+)
+from captep_core._workqueue import Backoff, WorkQueue, jittered
 
 __all__ = [
     "ABSENT",
+    "FINALIZER",
     "JSON",
+    "APIEndpoint",
     "Absent",
     "Action",
+    "AppliedTemplate",
+    "AwaitingWorkspaceDeletion",
+    "Backoff",
     "Conclusion",
+    "ControlPlane",
+    "ControlPlaneUnreadable",
     "Create",
+    "Creating",
     "Decision",
     "Delete",
+    "Deleting",
+    "Endpoint",
+    "EndpointInvalid",
+    "EndpointMissing",
+    "EndpointUnreadable",
+    "Failed",
+    "Gone",
     "ObjectRef",
     "Observed",
     "Patch",
+    "Paused",
+    "Policy",
     "Preconditions",
+    "Ready",
     "Recollection",
     "Record",
     "Refusal",
+    "Released",
+    "Secrets",
+    "Surfaced",
+    "Unknown",
     "Unreadable",
+    "Verdict",
+    "WorkQueue",
     "Write",
+    "control_plane_ref",
+    "decide",
+    "interval",
+    "jittered",
+    "merge_patch",
+    "observe",
+    "parse_endpoint",
+    "reconcile",
     "write_of",
 ]

@@ -1,0 +1,121 @@
+"""Delete: preconditions, finalizers and propagation policies (rows D1 to D7)."""
+
+from captep_memory._json import Object, Value, identical
+from captep_memory._kinds import Resource
+from captep_memory._metadata import finalizers
+from captep_memory._request import Key, Request, Response
+from captep_memory._status import Cause, RefusedError, bad_request, conflict, invalid, invalid_value, not_found, not_supported
+from captep_memory._world import World, timestamp
+
+__all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+
+
+def delete(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
+    """Answer a DELETE: remove the object, or mark it while finalizers hold it."""
+    options = _options(request)
+    stored = world.get(key)
+    if stored is None:
+        raise not_found(resource.plural, resource.group, key.name)
+    old = world.catalog.convert(stored, resource)
+    _check_preconditions(resource, key, options.get("preconditions") or {}, old)
+    _admit(world, request, old)
+    dry = request.dry_run or "All" in (options.get("dryRun") or [])
+    held = held_by(options, finalizers(old))
+    left: Object | None = marked_for_deletion(world, stored, held)
+    if not dry:
+        world, left = release(world, key, held)
+    if not held or left is None:
+        return world, Response(200, _success(resource, key, old["metadata"]["uid"]))
+    return world, Response(202 if options.get("orphanDependents") is False else 200, world.catalog.convert(left, resource))
+
+
+def _success(resource: Resource, key: Key, uid: str) -> Object:
+    group = {"group": resource.group} if resource.group else {}
+    details = {"name": key.name, **group, "kind": resource.plural, "uid": uid}
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def _options(request: Request) -> Object:
+    options = {} if request.body is None else request.body
+    if not isinstance(options, dict) or options.get("kind") not in (None, "DeleteOptions"):
+        raise bad_request("expect a DeleteOptions object")
+    preconditions = options.get("preconditions")
+    if preconditions is not None and not (isinstance(preconditions, dict) and all(_is_text(item) for item in preconditions.values())):
+        raise bad_request("cannot be handled as a DeleteOptions: json: cannot unmarshal preconditions")
+    if options.get("orphanDependents") not in (None, True, False) or not isinstance(options.get("dryRun") or [], list):
+        raise bad_request("cannot be handled as a DeleteOptions: json: cannot unmarshal")
+    _check_options(options)
+    return options
+
+
+def _is_text(value: Value) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _check_options(options: Object) -> None:
+    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
+    causes: list[Cause] = []
+    if policy is not None and orphan is not None:
+        causes.append(invalid_value("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"))
+    if policy not in (None, "Foreground", "Background", "Orphan"):
+        causes.append(not_supported("propagationPolicy", policy, ("Foreground", "Background", "Orphan", "nil")))
+    if (options.get("dryRun") or []) not in ([], ["All"]):
+        causes.append(not_supported("dryRun", options["dryRun"], ("All",)))
+    if causes:
+        raise invalid("DeleteOptions", "meta.k8s.io", "", causes)
+
+
+def _check_preconditions(resource: Resource, key: Key, preconditions: Object, old: Object) -> None:
+    """Row D2: the one conflict that names the Kind instead of the resource."""
+    uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
+    metadata = old["metadata"]
+    if uid is not None and uid != metadata["uid"]:
+        told = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']})"
+        raise conflict(resource.kind, resource.group, key.name, f"{told}. The object might have been deleted and then recreated")
+    if version is not None and version != metadata["resourceVersion"]:
+        told = f"the ResourceVersion in the precondition ({version}) does not match"
+        record = f"the ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
+        raise conflict(resource.kind, resource.group, key.name, f"{told} {record}")
+
+
+def held_by(options: Object, present: list[str]) -> list[str]:
+    """Return the finalizers that a deletion leaves (row D5)."""
+    policy = options.get("propagationPolicy")
+    if options.get("orphanDependents") is not None:
+        policy = "Orphan" if options["orphanDependents"] else "Background"
+    if policy is None:
+        return present
+    added = {"Foreground": [FOREGROUND], "Orphan": [ORPHAN]}.get(policy, [])
+    kept = [name for name in present if name not in (FOREGROUND, ORPHAN) or name in added]
+    return kept + [name for name in added if name not in kept]
+
+
+def release(world: World, key: Key, held: list[str]) -> tuple[World, Object | None]:
+    """Delete an object that finalizers `held` hold: mark it, or remove it when there are none. Return what is left of it.
+
+    The deletionTimestamp is set once, and the generation counts it once (row D3); a repetition writes nothing.
+    """
+    stored = world.get(key)
+    if stored is None or not held:
+        return (world if stored is None else world.remove(key, stored)[0]), None
+    marked = marked_for_deletion(world, stored, held)
+    return (world, stored) if identical(marked, stored) else world.put(key, marked)
+
+
+def marked_for_deletion(world: World, stored: Object, held: list[str]) -> Object:
+    """Return an object as it is while finalizers hold it."""
+    metadata = {**stored["metadata"], "finalizers": held}
+    if "deletionTimestamp" not in metadata:
+        metadata |= {"deletionTimestamp": timestamp(world.now), "deletionGracePeriodSeconds": 0}
+        if metadata.get("generation", 0) > 0:
+            metadata["generation"] += 1
+    return {**stored, "metadata": metadata}
+
+
+def _admit(world: World, request: Request, old: Object) -> None:
+    for admission in world.admission:
+        refusal = admission.validate(request, old, old) if admission.validate is not None else None
+        if refusal is not None:
+            raise RefusedError(refusal)

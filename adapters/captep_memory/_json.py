@@ -1,0 +1,165 @@
+"""JSON values as immutable data: comparison as etcd sees it, and the two patch formats of the API server.
+
+Every function returns its first argument itself when nothing changes, so that `is` tells whether a write has an effect.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any, TypeAlias
+
+__all__ = ["JSON", "MISSING", "Object", "PatchError", "Value", "identical", "json_patch", "merge_patch", "text", "without"]
+
+JSON: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
+Object: TypeAlias = dict[str, Any]
+# A JSON value that a function takes apart: what it is, isinstance tells, not the type checker.
+Value: TypeAlias = Any
+
+MISSING: Any = object()
+
+
+class PatchError(ValueError):
+    """A JSON patch that does not apply."""
+
+
+def text(value: object) -> str:
+    """Return `value` if it is a string, else the empty string, as Go decodes an absent field."""
+    return value if isinstance(value, str) else ""
+
+
+def identical(left: Value, right: Value) -> bool:
+    """Tell whether two JSON values have the same encoding: unlike `==`, `True` is not `1`."""
+    if left is right:
+        return True
+    if isinstance(left, dict):
+        if not isinstance(right, dict) or len(left) != len(right):
+            return False
+        return all(identical(value, right.get(key, MISSING)) for key, value in left.items())
+    if isinstance(left, list):
+        return isinstance(right, list) and len(left) == len(right) and all(map(identical, left, right))
+    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+
+
+def without(value: Mapping[str, Any], *keys: str) -> Object:
+    """Return a copy of an object that lacks `keys`."""
+    return {key: item for key, item in value.items() if key not in keys}
+
+
+def merge_patch(target: Value, patch: Value) -> Value:
+    """Apply a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return target if identical(target, patch) else patch
+    base = target if isinstance(target, dict) else {}
+    merged: Object | None = None if base is target else {}
+    for key, change in patch.items():
+        old = base.get(key, MISSING)
+        new = MISSING if change is None else merge_patch(old, change)
+        if new is old:
+            continue
+        merged = dict(base) if merged is None else merged
+        if new is MISSING:
+            del merged[key]
+        else:
+            merged[key] = new
+    return base if merged is None else merged
+
+
+# The position after the last item (RFC 6901).
+_END = "-"
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+
+
+def json_patch(target: Value, operations: list[Any]) -> Value:
+    """Apply a JSON patch (RFC 6902).
+
+    Raises:
+        PatchError: an operation is malformed, does not apply, or its `test` fails.
+    """
+    return reduce(_operate, operations, target)
+
+
+def _operate(target: Value, operation: Value) -> Value:
+    members = operation if isinstance(operation, dict) else {}
+    path = _pointer(members, "path")
+    match members.get("op"):
+        case "add":
+            return _change(target, path, _value(operation), insert=True)
+        case "remove":
+            return _change(target, path, MISSING, insert=False)
+        case "replace":
+            # The API server's library adds a member that is missing, where RFC 6902 has an error.
+            return _change(target, path, _value(members), insert=False)
+        case "copy":
+            return _change(target, path, _find(target, _pointer(members, "from")), insert=True)
+        case "move":
+            source = _pointer(members, "from")
+            return _change(_change(target, source, MISSING, insert=False), path, _find(target, source), insert=True)
+        case "test":
+            if identical(_find(target, path), _value(members)):
+                return target
+            raise PatchError(f"testing path {members['path']} failed")
+        case _:
+            raise PatchError("unknown operation")
+
+
+def _value(operation: Object) -> Value:
+    if "value" not in operation:
+        raise PatchError("operation has no value")
+    return operation["value"]
+
+
+def _pointer(operation: Object, member: str) -> list[str]:
+    pointer = operation.get(member)
+    if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
+        raise PatchError(f"{member} is not a JSON pointer")
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
+def _find(target: Value, path: list[str]) -> Value:
+    for token in path:
+        if isinstance(target, dict) and token in target:
+            target = target[token]
+        elif isinstance(target, list):
+            target = target[_index(token, len(target) - 1)]
+        else:
+            raise PatchError(f"missing path: no member {token}")
+    return target
+
+
+def _index(token: str, last: int) -> int:
+    if not _INDEX.fullmatch(token) or int(token) > last:
+        raise PatchError(f"invalid array index {token}")
+    return int(token)
+
+
+def _change(target: Value, path: list[str], value: Value, *, insert: bool) -> Value:
+    """Return `target` with the member at `path` set, or removed when `value` is MISSING."""
+    if not path:
+        if value is MISSING:
+            raise PatchError("the whole document cannot be removed")
+        return value
+    token, rest = path[0], path[1:]
+    if isinstance(target, dict):
+        return _change_member(target, token, value if not rest else _change(_find(target, [token]), rest, value, insert=insert))
+    if isinstance(target, list):
+        if rest:
+            index = _index(token, len(target) - 1)
+            return [*target[:index], _change(target[index], rest, value, insert=insert), *target[index + 1 :]]
+        return _change_item(target, token, value, insert=insert)
+    raise PatchError(f"missing path: no member {token}")
+
+
+def _change_member(target: Object, token: str, value: Value) -> Object:
+    if value is not MISSING:
+        return {**target, token: value}
+    if token not in target:
+        raise PatchError(f"missing path: no member {token}")
+    return without(target, token)
+
+
+def _change_item(target: list[Any], token: str, value: Value, *, insert: bool) -> list[Any]:
+    if insert:
+        index = _index(str(len(target)) if token == _END else token, len(target))
+        return [*target[:index], value, *target[index:]]
+    index = _index(token, len(target) - 1)
+    return [*target[:index], *([] if value is MISSING else [value]), *target[index + 1 :]]

@@ -1,0 +1,205 @@
+"""What the server knows about kinds: built-in ones from a table, custom ones from CustomResourceDefinitions, others as custom ones.
+
+A kind of which nothing is known is served as a custom resource with a status subresource and without a schema.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+from attrs import evolve, field, frozen
+
+from captep_memory._json import Object
+from captep_memory._request import group_of
+from captep_memory._schema import normalise
+from captep_memory._status import not_modelled, unknown_resource
+
+__all__ = ["NO_KINDS", "Catalog", "CustomKind", "Resource", "Scope", "catalog_of", "plural_of", "scope_of"]
+
+Scope: TypeAlias = Literal["Namespaced", "Cluster"]
+
+# Cluster-scoped kinds of Kubernetes itself that operators meet, and the Workspace of provider-terraform 0.18.
+_CLUSTER_SCOPED = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "Node"),
+        ("", "PersistentVolume"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("certificates.k8s.io", "CertificateSigningRequest"),
+        ("networking.k8s.io", "IngressClass"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "CSIDriver"),
+        ("storage.k8s.io", "StorageClass"),
+        ("tf.upbound.io", "Workspace"),
+    }
+)
+# Groups without a dot that belong to Kubernetes; every other group of its own ends in .k8s.io.
+_BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
+
+
+@frozen
+class Resource:
+    """A kind in one version, as it is served.
+
+    `built_in` names the kinds whose Go type has its own rules; `unconditional` and `creates_on_update` are the
+    strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate. `writable` is False for built-in kinds without a model.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    scope: Scope | None
+    built_in: bool = False
+    has_status: bool = True
+    unconditional: bool = False
+    creates_on_update: bool = False
+    writable: bool = True
+    schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
+    selectable: tuple[str, ...] = ()
+
+    @property
+    def api_version(self) -> str:
+        """The apiVersion as objects carry it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+@frozen
+class CustomKind:
+    """What a CustomResourceDefinition says: its served versions, and whether they differ by more than the apiVersion."""
+
+    versions: Mapping[str, Resource]
+    storage: str
+    converts: bool
+
+
+@frozen
+class Catalog:
+    """The custom kinds by (group, kind), and the scopes of kinds that are known by their objects alone."""
+
+    custom: Mapping[tuple[str, str], CustomKind] = MappingProxyType({})
+    scopes: Mapping[tuple[str, str], Scope] = MappingProxyType({})
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """Return how a kind is served in a version; its scope is None when nothing has told it.
+
+        Raises:
+            RefusedError: 404, this version is not served.
+        """
+        group = group_of(api_version)
+        custom = self.custom.get((group, kind))
+        if custom is None:
+            resource = _default_resource(api_version, kind)
+            scope = None if resource.scope else self.scopes.get((group, kind))
+            return evolve(resource, scope=scope) if scope else resource
+        version = custom.versions.get(api_version.rpartition("/")[2])
+        if version is None:
+            raise unknown_resource()
+        return version
+
+    def convert(self, obj: Object, resource: Resource) -> Object:
+        """Return a stored object in the version of `resource`; the object itself when it is in that version.
+
+        Without a webhook only the apiVersion changes, and what the schema of that version prunes and defaults.
+
+        Raises:
+            RefusedError: 501, a webhook would convert it.
+        """
+        if obj["apiVersion"] == resource.api_version:
+            return obj
+        custom = self.custom.get((resource.group, resource.kind))
+        if custom is not None and custom.converts:
+            raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
+        converted = {**obj, "apiVersion": resource.api_version}
+        return converted if resource.schema is None else normalise(converted, resource.schema)
+
+    def convert_to(self, obj: Object, api_version: str) -> Object:
+        """Return an object in another version, if that is served; the object itself when it is in that version."""
+        if obj["apiVersion"] == api_version:
+            return obj
+        return self.convert(obj, self.resource(api_version, obj["kind"]))
+
+    def storage_version(self, resource: Resource) -> str:
+        """Return the apiVersion that new objects of a kind are stored in."""
+        custom = self.custom.get((resource.group, resource.kind))
+        return f"{resource.group}/{custom.storage}" if custom and custom.storage in custom.versions else resource.api_version
+
+
+NO_KINDS = Catalog()
+
+
+def scope_of(api_group: str, kind: str) -> Scope | None:
+    """Return the scope of a kind that is known without its definition, None for others.
+
+    A kind of Kubernetes itself that is not in the table of cluster-scoped ones is namespaced.
+    """
+    if (api_group, kind) in _CLUSTER_SCOPED:
+        return "Cluster"
+    return "Namespaced" if _is_built_in(api_group) else None
+
+
+def plural_of(kind: str) -> str:
+    """Return the resource name that a kind has unless its definition says otherwise."""
+    name = kind.lower()
+    if name.endswith(("s", "x", "ch", "sh")):
+        return f"{name}es"
+    return f"{name[:-1]}ies" if name.endswith("y") and name[-2:-1] not in "aeiou" else f"{name}s"
+
+
+def _is_built_in(group: str) -> bool:
+    return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
+
+
+@lru_cache(maxsize=1024)
+def _default_resource(api_version: str, kind: str) -> Resource:
+    group, version = group_of(api_version), api_version.rpartition("/")[2]
+    resource = Resource(group, version, kind, plural_of(kind), scope_of(group, kind))
+    match api_version, kind:
+        case ("v1", "Secret" | "ConfigMap"):
+            return evolve(resource, built_in=True, has_status=False, unconditional=True)
+        case ("v1", "Event"):
+            return evolve(resource, built_in=True, has_status=False, unconditional=True, creates_on_update=True)
+        case ("coordination.k8s.io/v1", "Lease"):
+            return evolve(resource, built_in=True, has_status=False, creates_on_update=True)
+        case _:
+            return evolve(resource, built_in=_is_built_in(group), writable=not _is_built_in(group))
+
+
+def catalog_of(objects: Iterable[Mapping[str, Any]]) -> Catalog:
+    """Read the catalog off the objects of a store: its CustomResourceDefinitions and the scopes of the others."""
+    custom: dict[tuple[str, str], CustomKind] = {}
+    scopes: dict[tuple[str, str], Scope] = {}
+    for obj in objects:
+        group, kind = group_of(obj["apiVersion"]), obj["kind"]
+        if (group, kind) == ("apiextensions.k8s.io", "CustomResourceDefinition"):
+            custom[obj["spec"]["group"], obj["spec"]["names"]["kind"]] = _custom_kind(obj["spec"])
+        elif scope_of(group, kind) is None:
+            scopes[group, kind] = "Namespaced" if obj["metadata"].get("namespace") else "Cluster"
+    return Catalog(custom, {key: scope for key, scope in scopes.items() if key not in custom})
+
+
+def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
+    versions = {item["name"]: _version(spec, item) for item in spec["versions"] if item.get("served", True)}
+    storage = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
+    return CustomKind(versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
+
+
+def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:
+    return Resource(
+        group=spec["group"],
+        version=version["name"],
+        kind=spec["names"]["kind"],
+        plural=spec["names"]["plural"],
+        scope="Cluster" if spec.get("scope") == "Cluster" else "Namespaced",
+        has_status="status" in (version.get("subresources") or {}),
+        schema=(version.get("schema") or {}).get("openAPIV3Schema"),
+        selectable=tuple(item["jsonPath"].removeprefix(".") for item in version.get("selectableFields", ())),
+    )

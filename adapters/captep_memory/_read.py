@@ -1,0 +1,219 @@
+"""Get, list and watch (rows R1 to R7)."""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from captep_memory._json import Object, text, without
+from captep_memory._kinds import Resource
+from captep_memory._request import Key, Request, Response
+from captep_memory._selectors import Selector, selector_of
+from captep_memory._status import Cause, bad_request, expired, failure, invalid, not_found
+from captep_memory._world import Change, World, sorted_objects
+
+__all__ = ["bookmark", "get", "list_objects", "watch"]
+
+
+def get(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
+    """Answer a GET: this server has one copy, so every resourceVersion that is not in the future is fresh enough."""
+    _check_not_ahead(world, _number(request.resource_version))
+    stored = world.get(key)
+    if stored is None:
+        raise not_found(resource.plural, resource.group, key.name)
+    return world, Response(200, world.catalog.convert(stored, resource))
+
+
+def _number(version: str) -> int:
+    if version == "":
+        return 0
+    if not version.isascii() or not version.isdigit():
+        raise bad_request(f'invalid resource version "{version}"')
+    return int(version)
+
+
+def _check_not_ahead(world: World, version: int) -> None:
+    """Row R3."""
+    if version > world.resource_version:
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        told = f"Too large resource version: {version}, current: {world.resource_version}"
+        raise failure(504, "Timeout", f"Timeout: {told}", {"causes": [cause], "retryAfterSeconds": 1})
+
+
+def list_objects(world: World, request: Request, resource: Resource) -> tuple[World, Response]:
+    """Answer a LIST (row R2): pages of one snapshot show that snapshot, however much has changed meanwhile."""
+    _check_list_options(request)
+    start, version = _page_start(world, request)
+    selects = selector_of(request, resource)
+    listed = [
+        obj for obj in _snapshot(world, request, resource, version) if _storage_key(obj) >= start and (selects is None or selects(obj))
+    ]
+    page = listed[: request.limit] if request.limit > 0 else listed
+    # Lists of custom resources always have the member, as Go's unstructured lists do.
+    metadata: Object = {"resourceVersion": str(version)} | ({} if resource.built_in else {"continue": ""})
+    if len(page) < len(listed):
+        metadata["continue"] = _continue_token(version, _storage_key(page[-1]) + "\0")
+        if selects is None:
+            metadata["remainingItemCount"] = len(listed) - len(page)
+    items = [_as_item(world.catalog.convert(obj, resource), resource) for obj in page]
+    return world, Response(200, {"apiVersion": resource.api_version, "kind": f"{resource.kind}List", "metadata": metadata, "items": items})
+
+
+def _as_item(obj: Object, resource: Resource) -> Object:
+    """The items of a list of a built-in kind do not repeat apiVersion and kind."""
+    return without(obj, "apiVersion", "kind") if resource.built_in else obj
+
+
+def _check_list_options(request: Request) -> None:
+    match, version = request.resource_version_match, request.resource_version
+    told = ""
+    if match and not version:
+        told = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+    elif match and request.continue_token:
+        told = "resourceVersionMatch is forbidden when continue is provided"
+    elif match == "Exact" and version == "0":
+        told = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+    if told:
+        cause = Cause("FieldValueForbidden", f"Forbidden: {told}", "resourceVersionMatch")
+        raise invalid("ListOptions", "meta.k8s.io", "", [cause])
+    if match not in ("", "Exact", "NotOlderThan"):
+        shown = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
+        raise invalid("ListOptions", "meta.k8s.io", "", [Cause("FieldValueNotSupported", shown, "resourceVersionMatch")])
+
+
+def _page_start(world: World, request: Request) -> tuple[str, int]:
+    """Return the storage key that a page begins at and the resourceVersion of its snapshot."""
+    if request.continue_token:
+        if request.resource_version not in ("", "0"):
+            raise bad_request("specifying resource version is not allowed when using continue")
+        start, version = _parse_continue(request.continue_token)
+        version = world.resource_version if version < 0 else version
+    else:
+        start, version = "", _number(request.resource_version)
+        _check_not_ahead(world, version)
+        version = version if request.resource_version_match == "Exact" else world.resource_version
+    if version < world.compacted:
+        if start:
+            told = "The provided continue parameter is too old to display a consistent list result"
+            raise expired(told, **{"continue": _continue_token(-1, start)})
+        raise expired(f"The resourceVersion for the provided list is too old: {version} ({world.compacted})")
+    return start, version
+
+
+def _continue_token(version: int, start: str) -> str:
+    encoded = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start}, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
+
+
+def _parse_continue(token: str) -> tuple[str, int]:
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        if decoded["v"] == "meta.k8s.io/v1" and isinstance(decoded["start"], str) and isinstance(decoded["rv"], int):
+            return decoded["start"], decoded["rv"]
+    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
+        raise bad_request("continue key is not valid: the token cannot be decoded") from error
+    raise bad_request("continue key is not valid: server does not recognize this encoded version")
+
+
+def _storage_key(obj: Object) -> str:
+    namespace = obj["metadata"].get("namespace")
+    return f"{namespace}/{obj['metadata']['name']}" if namespace else str(obj["metadata"]["name"])
+
+
+def _snapshot(world: World, request: Request, resource: Resource, version: int) -> list[Object]:
+    """Return the objects of a kind as they were at a resourceVersion, by undoing what has happened since."""
+    shelves: dict[str | None, dict[str, Object]] = {
+        place[2]: dict(shelf)
+        for place, shelf in world.shelves.items()
+        if place[:2] == (resource.group, resource.kind) and _in_scope(request, place[2])
+    }
+    for change in reversed(world.changes(since=version)):
+        if _concerns(request, resource, change):
+            shelf = shelves.setdefault(change.key.namespace, {})
+            shelf.pop(change.key.name, None)
+            if change.previous is not None:
+                shelf[change.key.name] = change.previous
+    return sorted(sorted_objects(shelves.values()), key=_storage_key)
+
+
+def _in_scope(request: Request, namespace: str | None) -> bool:
+    return request.namespace is None or request.namespace == namespace
+
+
+def _concerns(request: Request, resource: Resource, change: Change) -> bool:
+    key = change.key
+    if (key.api_group, key.kind) != (resource.group, resource.kind) or not _in_scope(request, key.namespace):
+        return False
+    return request.name is None or request.name == key.name
+
+
+def watch(world: World, request: Request, resource: Resource) -> tuple[World, Response]:
+    """Answer a WATCH with the events so far: `{"events": [{type, object}], "resourceVersion": where to go on}`."""
+    events = list(_watch_events(world, request, resource))
+    return world, Response(200, {"events": events, "resourceVersion": str(world.resource_version)})
+
+
+def _watch_events(world: World, request: Request, resource: Resource) -> Iterator[Object]:
+    """Yield what a watch tells from `request.resource_version` until now (rows R4 to R6).
+
+    A resourceVersion that is forgotten is told by an ERROR event, as in the stream of a real server.
+
+    Raises:
+        RefusedError: 400 or 422, the options make no sense.
+    """
+    since = _number(request.resource_version)
+    selects = selector_of(request, resource)
+    _check_initial_events(request)
+    if request.send_initial_events or (since == 0 and request.send_initial_events is None):
+        for obj in _snapshot(world, request, resource, world.resource_version):
+            if (selects is None or selects(obj)) and request.name in (None, obj["metadata"]["name"]):
+                yield {"type": "ADDED", "object": world.catalog.convert(obj, resource)}
+        if request.send_initial_events and request.allow_bookmarks:
+            yield bookmark(world, resource, initial=True)
+    elif 0 < since < world.compacted:
+        yield {"type": "ERROR", "object": expired(f"too old resource version: {since} ({world.compacted})").response.body}
+    else:
+        yield from _events_since(world, request, resource, since or world.resource_version, selects)
+
+
+def _check_initial_events(request: Request) -> None:
+    if request.send_initial_events is None or request.resource_version_match == "NotOlderThan":
+        return
+    told = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+    raise invalid("ListOptions", "meta.k8s.io", "", [Cause("FieldValueForbidden", told, "resourceVersionMatch")])
+
+
+def bookmark(world: World, resource: Resource, *, initial: bool = False) -> Object:
+    """Return a BOOKMARK event (row R6): nothing but where the stream stands."""
+    metadata: Object = {"resourceVersion": str(world.resource_version)}
+    if initial:
+        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+    return {"type": "BOOKMARK", "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}}
+
+
+def _events_since(world: World, request: Request, resource: Resource, since: int, selects: Selector | None) -> Iterator[Object]:
+    for change in world.changes(since=since):
+        if _concerns(request, resource, change):
+            kind = _told_as(change, selects)
+            if kind:
+                yield {"type": kind, "object": world.catalog.convert(_told(change, kind), resource)}
+
+
+def _told_as(change: Change, selects: Selector | None) -> str:
+    """Row R5: leaving the selection is told as DELETED, entering it as ADDED."""
+    if selects is None:
+        return change.type
+    before = change.previous is not None and selects(change.previous)
+    after = change.type != "DELETED" and selects(change.object)
+    if before and after:
+        return "MODIFIED"
+    return "ADDED" if after else "DELETED" if before else ""
+
+
+def _told(change: Change, kind: str) -> Object:
+    """A DELETED event carries the last object that was selected, with the resourceVersion of its leaving."""
+    if kind != "DELETED" or change.type == "DELETED" or change.previous is None:
+        return change.object
+    metadata: Mapping[str, Any] = {**change.previous["metadata"], "resourceVersion": text(change.object["metadata"]["resourceVersion"])}
+    return {**change.previous, "metadata": dict(metadata)}

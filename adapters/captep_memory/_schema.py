@@ -1,0 +1,101 @@
+"""Structural schemas on the way in: defaults, nulls and pruning (row A3).
+
+Every function returns its argument itself when the schema changes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from captep_memory._json import MISSING, Object, Value
+
+__all__ = ["Schema", "child_schema", "items_schema", "normalise"]
+
+Schema: TypeAlias = Mapping[str, Any]
+_ROOT = frozenset({"apiVersion", "kind", "metadata"})
+
+
+def normalise(obj: Object, schema: Schema) -> Object:
+    """Return a custom resource as the server decodes it: nulls dropped, defaults filled, unknown fields pruned.
+
+    apiVersion, kind and metadata are none of the schema's business.
+    """
+    content = {name: value for name, value in obj.items() if name not in _ROOT}
+    known = {**schema, "properties": {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}}
+    pruned = _prune(_default(_drop_nulls(content, known), known), known)
+    if pruned is content:
+        return obj
+    return {**{name: obj[name] for name in obj if name in _ROOT}, **pruned}
+
+
+def child_schema(schema: Schema, name: str) -> Schema | None:
+    """Return the schema of a member of an object, None if it has none."""
+    properties = schema.get("properties", {})
+    if name in properties:
+        return properties[name]  # type: ignore[no-any-return]  # a schema is JSON
+    additional = schema.get("additionalProperties")
+    return additional if isinstance(additional, Mapping) else None
+
+
+def items_schema(schema: Schema) -> Schema | None:
+    """Return the schema of the items of a list, None if it has none."""
+    items = schema.get("items")
+    return items if isinstance(items, Mapping) else None
+
+
+_Step: TypeAlias = Callable[[Any, Schema], Any]
+
+
+def _descend(value: Value, schema: Schema, step: _Step) -> Value:
+    """Apply `step` to the members of `value` that have a schema."""
+    if isinstance(value, dict):
+        changed = {}
+        for name, item in value.items():
+            below = child_schema(schema, name)
+            new = item if below is None else step(item, below)
+            if new is not item:
+                changed[name] = new
+        return {**value, **changed} if changed else value
+    below = items_schema(schema)
+    if isinstance(value, list) and below is not None:
+        items = [step(item, below) for item in value]
+        return value if all(new is item for new, item in zip(items, value, strict=True)) else items
+    return value
+
+
+def _is_stray_null(value: Value, schema: Schema | None) -> bool:
+    return value is None and schema is not None and not schema.get("nullable") and not schema.get("x-kubernetes-preserve-unknown-fields")
+
+
+def _drop_nulls(value: Value, schema: Schema) -> Value:
+    """Drop members that are null and may not be, unless a default will take their place."""
+    if isinstance(value, dict):
+        stray = [name for name, item in value.items() if _is_stray_null(item, child_schema(schema, name))]
+        dropped = [name for name in stray if "default" not in (child_schema(schema, name) or {})]
+        if dropped:
+            value = {name: item for name, item in value.items() if name not in dropped}
+    return _descend(value, schema, _drop_nulls)
+
+
+def _default(value: Value, schema: Schema) -> Value:
+    if isinstance(value, dict):
+        missing = {
+            name: item["default"]
+            for name, item in schema.get("properties", {}).items()
+            if item.get("default") is not None and (name not in value or _is_stray_null(value[name], item))
+        }
+        value = {**value, **missing} if missing else value
+    return _descend(value, schema, _default)
+
+
+def _prune(value: Value, schema: Schema) -> Value:
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return _descend(value, schema, _prune)
+    if isinstance(value, dict) and not schema.get("additionalProperties"):
+        kept = {name: item for name, item in value.items() if _is_known(schema, name)}
+        value = value if len(kept) == len(value) else kept
+    return _descend(value, schema, _prune)
+
+
+def _is_known(schema: Schema, name: str) -> bool:
+    embedded = schema.get("x-kubernetes-embedded-resource") and name in _ROOT
+    return bool(embedded) or schema.get("properties", {}).get(name, MISSING) is not MISSING

@@ -1,0 +1,85 @@
+"""`serve`: one request against one world, pure and total.
+
+What this server does not model is answered with 501 and the reason NotModelled, never with a guess.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from attrs import evolve
+
+from captep_memory._delete import delete
+from captep_memory._json import Object
+from captep_memory._kinds import Resource
+from captep_memory._read import get, list_objects, watch
+from captep_memory._request import Key, Request, Response
+from captep_memory._status import RefusedError, bad_request, failure, not_found, not_modelled, unknown_resource
+from captep_memory._world import World
+from captep_memory._write import create, patch, update
+
+__all__ = ["serve", "watch_events"]
+
+_OnMany: TypeAlias = Callable[[World, Request, Resource], tuple[World, Response]]
+_OnOne: TypeAlias = Callable[[World, Request, Resource, Key], tuple[World, Response]]
+_MANY: Mapping[str, _OnMany] = {"list": list_objects, "watch": watch, "create": create}
+_ONE: Mapping[str, _OnOne] = {"get": get, "update": update, "patch": patch, "delete": delete}
+_WRITES = frozenset({"create", "update", "patch", "delete"})
+
+
+def serve(world: World, request: Request) -> tuple[World, Response]:
+    """Answer a request; return the world after it and the response. A refused request leaves the world as it was."""
+    try:
+        return _dispatch(world, request)
+    except RefusedError as refused:
+        return world, refused.response
+
+
+def watch_events(world: World, request: Request) -> tuple[Object, ...] | Response:
+    """Return the events that a watch tells from its resourceVersion until now, or the refusal of the watch.
+
+    A resourceVersion that is compacted is told by an ERROR event with code 410, as in the stream of a real server (row R4).
+    """
+    _, response = serve(world, evolve(request, verb="watch"))
+    return tuple(response.body["events"]) if response.ok else response
+
+
+def _dispatch(world: World, request: Request) -> tuple[World, Response]:
+    resource = world.catalog.resource(request.api_version, request.kind)
+    _check_modelled(request, resource)
+    on_many = _MANY.get(request.verb)
+    if on_many is not None:
+        if request.verb == "create":
+            _check_scope(request, resource)
+        elif request.namespace is not None and resource.scope == "Cluster":
+            raise unknown_resource()
+        return on_many(world, request, resource)
+    on_one = _ONE.get(request.verb)
+    if on_one is None:
+        raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+    if not request.name:
+        raise not_modelled(f"{request.verb} without a name")
+    _check_scope(request, resource)
+    return on_one(world, request, resource, Key(resource.group, resource.kind, request.namespace, request.name))
+
+
+def _check_modelled(request: Request, resource: Resource) -> None:
+    if not request.kind or not resource.version:
+        raise unknown_resource()
+    if request.verb in _WRITES and not resource.writable:
+        raise not_modelled(f"writes of {resource.kind} in {resource.api_version}")
+    if request.field_validation not in ("", "Ignore", "Warn"):
+        raise not_modelled(f"fieldValidation {request.field_validation}")
+    if request.subresource is None:
+        return
+    if request.subresource != "status" or not resource.has_status:
+        raise unknown_resource() if resource.built_in else not_found(resource.plural, resource.group, request.name or "")
+    if request.verb not in ("get", "update", "patch"):
+        raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def _check_scope(request: Request, resource: Resource) -> None:
+    """A namespace belongs to namespaced kinds and to no other; where the scope is unknown, the request tells it."""
+    if resource.scope == "Cluster" and request.namespace is not None:
+        raise unknown_resource()
+    if request.namespace == "" or (resource.scope == "Namespaced" and request.namespace is None):
+        raise bad_request("an empty namespace may not be set during creation" if request.verb == "create" else "namespace is required")

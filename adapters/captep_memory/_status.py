@@ -1,0 +1,172 @@
+"""The bodies of failures, word for word as the API server writes them, and the exception that carries one to `serve`."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from captep_memory._json import MISSING, Object, without
+from captep_memory._request import Response
+
+__all__ = [
+    "Cause",
+    "RefusedError",
+    "already_exists",
+    "bad_request",
+    "conflict",
+    "duplicate",
+    "expired",
+    "failure",
+    "forbidden_field",
+    "invalid",
+    "invalid_value",
+    "not_found",
+    "not_modelled",
+    "not_supported",
+    "qualified",
+    "required",
+    "too_long",
+    "too_many",
+    "type_invalid",
+    "unknown_resource",
+]
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+class RefusedError(Exception):
+    """The request is refused; `serve` answers with `response`. Never leaves this package."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+@frozen
+class Cause:
+    """One entry of `details.causes`: what is wrong with one field."""
+
+    reason: str
+    message: str
+    field: str
+
+    def json(self) -> Object:
+        """Return the cause in the order and form of the wire."""
+        return {"reason": self.reason, "message": self.message, "field": self.field}
+
+
+def failure(code: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> RefusedError:
+    """Return the failure with the given Status. Empty details are left out, as Go does."""
+    body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason}
+    if details is not None:
+        body["details"] = {key: value for key, value in details.items() if value not in ("", 0, [])}
+    if not reason:
+        del body["reason"]
+    headers = {"Retry-After": str(body["details"]["retryAfterSeconds"])} if "retryAfterSeconds" in body.get("details", {}) else {}
+    return RefusedError(Response(code, {**body, "code": code}, headers))
+
+
+def qualified(kind: str, group: str) -> str:
+    """Return `kind.group`, or the kind alone in the core group."""
+    return f"{kind}.{group}" if group else kind
+
+
+def not_found(plural: str, group: str, name: str) -> RefusedError:
+    """Row D1 and its like: 404 with the resource's plural."""
+    details = {"name": name, "group": group, "kind": plural}
+    return failure(404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details)
+
+
+def unknown_resource() -> RefusedError:
+    """404 for a path that no resource is served at."""
+    return failure(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def already_exists(plural: str, group: str, name: str, *, prefix: str = "") -> RefusedError:
+    """Row C2."""
+    details = {"name": name, "group": group, "kind": plural}
+    return failure(409, "AlreadyExists", f'{prefix}{qualified(plural, group)} "{name}" already exists', details)
+
+
+def conflict(kind: str, group: str, name: str, why: str = MODIFIED) -> RefusedError:
+    """Rows U2, U5 and D2: `kind` is the plural for writes and the Kind for delete preconditions."""
+    message = f'Operation cannot be fulfilled on {qualified(kind, group)} "{name}": {why}'
+    return failure(409, "Conflict", message, {"name": name, "group": group, "kind": kind})
+
+
+def invalid(kind: str, group: str, name: str, causes: Iterable[Cause]) -> RefusedError:
+    """422 with one cause per field; equal messages are told once, as the aggregate of Go does."""
+    listed = list(dict.fromkeys(causes))
+    lines = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in listed))
+    told = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
+    details = {"name": name, "group": group, "kind": kind, "causes": [cause.json() for cause in listed]}
+    return failure(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {told}', details)
+
+
+def bad_request(message: str) -> RefusedError:
+    """400 without details."""
+    return failure(400, "BadRequest", message)
+
+
+def expired(message: str, **metadata: str) -> RefusedError:
+    """410 for a resourceVersion or a continue token that is too old."""
+    error = failure(410, "Expired", message)
+    return RefusedError(Response(410, {**without(error.response.body, "metadata"), "metadata": metadata}))
+
+
+def not_modelled(what: str) -> RefusedError:
+    """501 for what this server does not know how a real one would answer: it never guesses."""
+    return failure(501, "NotModelled", f"the in-memory API server does not model {what}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _cause(reason: str, title: str, path: str, value: object, detail: str) -> Cause:
+    body = title if value is MISSING else f"{title}: {_shown(value)}"
+    return Cause(reason, f"{body}: {detail}" if detail else body, path or "<nil>")
+
+
+def required(path: str, detail: str = "") -> Cause:
+    """A field that must be given."""
+    return _cause("FieldValueRequired", "Required value", path, MISSING, detail)
+
+
+def invalid_value(path: str, value: object, detail: str) -> Cause:
+    """A value that is malformed, out of bounds or may not change."""
+    return _cause("FieldValueInvalid", "Invalid value", path, value, detail)
+
+
+def type_invalid(path: str, value: object, detail: str) -> Cause:
+    """A value of another type than the schema's."""
+    return _cause("FieldValueTypeInvalid", "Invalid value", path, value, detail)
+
+
+def not_supported(path: str, value: object, supported: Iterable[object]) -> Cause:
+    """A value outside of an enumeration."""
+    listed = ", ".join(json.dumps(str(item), ensure_ascii=False) for item in supported)
+    return _cause("FieldValueNotSupported", "Unsupported value", path, value, f"supported values: {listed}")
+
+
+def forbidden_field(path: str, detail: str) -> Cause:
+    """A value that would be accepted under other conditions."""
+    return _cause("FieldValueForbidden", "Forbidden", path, MISSING, detail)
+
+
+def duplicate(path: str, value: object) -> Cause:
+    """A value that must be unique."""
+    return _cause("FieldValueDuplicate", "Duplicate value", path, value, "")
+
+
+def too_long(path: str, limit: int) -> Cause:
+    """A value whose length is above `limit`; the value itself is not told."""
+    return _cause("FieldValueTooLong", "Too long", path, MISSING, f"may not be more than {limit} byte{'' if limit == 1 else 's'}")
+
+
+def too_many(path: str, count: int, limit: int) -> Cause:
+    """A list or an object with more than `limit` members."""
+    return _cause("FieldValueTooMany", "Too many", path, count, f"must have at most {limit} item{'' if limit == 1 else 's'}")

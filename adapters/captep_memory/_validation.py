@@ -1,0 +1,221 @@
+"""Structural schemas as validation: the causes of a 422, worded and placed as the API server does (rows A3, A4).
+
+Values that an update leaves as they were are not validated again (ratcheting, on by default since Kubernetes 1.30).
+What is in a schema and not modelled is answered with 501 when a write touches it: CEL rules, embedded resources,
+rare formats and patterns that Python reads otherwise than Go.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from captep_memory._json import MISSING, Value, identical
+from captep_memory._schema import Schema, child_schema, items_schema
+from captep_memory._status import Cause, duplicate, invalid_value, not_modelled, not_supported, required, too_long, too_many, type_invalid
+
+__all__ = ["validate"]
+
+_UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
+_UNCHECKED_FORMATS = frozenset({"", "int32", "int64", "float", "double", "password"})
+# Formats that the API server checks; it ignores the ones it does not know.
+_UNMODELLED_FORMATS = frozenset(
+    {"bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10"}
+    | {"isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "date", "duration", "datetime", "k8s-short-name", "k8s-long-name"}
+)
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> Iterator[Cause]:
+    """Yield what is wrong with `value`.
+
+    Raises:
+        RefusedError: 501, a rule that is not modelled would have to be evaluated.
+    """
+    if old is not MISSING and identical(value, old):
+        return
+    if value is None and schema.get("nullable"):
+        return
+    wrong = list(_validate_type(value, schema, path))
+    yield from wrong
+    if not wrong:
+        yield from _validate_value(value, schema, path, old)
+
+
+def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iterator[Cause]:
+    found = list(_validate_enum(value, schema, path))
+    if isinstance(value, str):
+        found += _validate_string(value, schema, path)
+    elif isinstance(value, dict):
+        found += _validate_object(value, schema, path, old)
+    elif isinstance(value, list):
+        found += _validate_list(value, schema, path, old)
+    elif value is not None and not isinstance(value, bool):
+        found += _validate_number(value, schema, path)
+    found += _validate_junctors(value, schema, path)
+    yield from found
+    touched = [name for name in _UNMODELLED if schema.get(name)]
+    if touched and not found:
+        raise not_modelled(f"{touched[0]} at {path}")
+
+
+def _type_of(value: Value) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case _:
+            return "object"
+
+
+def _validate_type(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
+    kind = _type_of(value)
+    expected = schema.get("type")
+    if schema.get("x-kubernetes-int-or-string"):
+        allowed: tuple[str, ...] = ("integer", "string")
+    elif expected:
+        allowed = (expected, "integer") if expected == "number" else (expected,)
+    else:
+        return
+    if kind in allowed or ("integer" in allowed and isinstance(value, float) and value.is_integer()):
+        return
+    named = ",".join(allowed) if schema.get("x-kubernetes-int-or-string") else expected
+    yield type_invalid(path, kind, f'{path} in body must be of type {named}: "{kind}"')
+
+
+def _validate_enum(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
+    allowed = schema.get("enum")
+    if allowed and not any(identical(value, item) for item in allowed):
+        yield not_supported(path, value, allowed)
+
+
+def _validate_string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
+    least, most, pattern = schema.get("minLength"), schema.get("maxLength"), schema.get("pattern")
+    if most is not None and len(value) > most:
+        yield too_long(path, most)
+    elif least is not None and len(value) < least:
+        yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
+    elif pattern and not _compiled(pattern).search(value):
+        yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
+    yield from _validate_format(value, str(schema.get("format", "")), path)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a Go regular expression; `$` of Python would also match before a final newline."""
+    translated = re.sub(r"(\\.)|(\[(?:\\.|[^\]\\])+\])|\$", lambda match: match[1] or match[2] or r"\Z", pattern)
+    try:
+        return re.compile(translated, re.ASCII)
+    except re.error as error:
+        raise not_modelled(f"the pattern {pattern}") from error
+
+
+def _validate_format(value: str, name: str, path: str) -> Iterator[Cause]:
+    name = name.replace("-", "") if name not in ("date-time", "k8s-short-name", "k8s-long-name") else name
+    if name in _UNMODELLED_FORMATS:
+        raise not_modelled(f"the format {name} at {path}")
+    if name == "date-time" and not _is_date_time(value):
+        yield type_invalid(path, value, f'{path} in body must be of type date-time: "{value}"')
+
+
+def _is_date_time(value: str) -> bool:
+    if not _DATE_TIME.fullmatch(value):
+        return False
+    try:
+        datetime.fromisoformat(value.upper())
+    except ValueError:
+        return False
+    return True
+
+
+def _validate_number(value: float, schema: Schema, path: str) -> Iterator[Cause]:
+    most, least, factor = schema.get("maximum"), schema.get("minimum"), schema.get("multipleOf")
+    if most is not None and (value > most or (value == most and schema.get("exclusiveMaximum"))):
+        told = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {told} {most}")
+    if least is not None and (value < least or (value == least and schema.get("exclusiveMinimum"))):
+        told = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {told} {least}")
+    if factor and value % factor:
+        yield invalid_value(path, value, f"{path} in body should be a multiple of {factor}")
+
+
+def _validate_object(value: dict[str, Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
+    least, most = schema.get("minProperties"), schema.get("maxProperties")
+    if least is not None and len(value) < least:
+        yield invalid_value(path, len(value), f"{path} in body should have at least {least} properties")
+    if most is not None and len(value) > most:
+        yield too_many(path, len(value), most)
+    for name in schema.get("required", ()):
+        if name not in value:
+            yield required(f"{path}.{name}" if path else name)
+    before = old if isinstance(old, dict) else {}
+    for name, item in value.items():
+        below = child_schema(schema, name)
+        if below is not None:
+            yield from validate(item, below, f"{path}.{name}" if path else name, before.get(name, MISSING))
+
+
+def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
+    least, most, below = schema.get("minItems"), schema.get("maxItems"), items_schema(schema)
+    if most is not None and len(value) > most:
+        yield too_many(path, len(value), most)
+    if least is not None and len(value) < least:
+        yield invalid_value(path, len(value), f"{path} in body should have at least {least} items")
+    keys = schema.get("x-kubernetes-list-map-keys") if schema.get("x-kubernetes-list-type") == "map" else None
+    for index, item in enumerate(value):
+        if below is not None:
+            yield from validate(item, below, f"{path}[{index}]", _counterpart(item, keys, old))
+    yield from _validate_unique(value, schema, path)
+
+
+def _identity(item: Value, keys: list[str]) -> list[Any]:
+    return [item.get(key) if isinstance(item, dict) else None for key in keys]
+
+
+def _counterpart(item: Value, keys: list[str] | None, old: Value) -> Value:
+    """Return the item of the old list that an item continues: only lists of type map say which one."""
+    if not keys or not isinstance(old, list):
+        return MISSING
+    return next((before for before in old if identical(_identity(before, keys), _identity(item, keys))), MISSING)
+
+
+def _validate_unique(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
+    kind = schema.get("x-kubernetes-list-type")
+    if kind not in ("map", "set"):
+        return
+    keys = schema.get("x-kubernetes-list-map-keys") or []
+    seen: list[Any] = []
+    for index, item in enumerate(value):
+        identity = item if kind == "set" else _identity(item, keys)
+        if any(identical(identity, before) for before in seen):
+            shown = item if kind == "set" else dict(zip(keys, identity, strict=True))
+            yield duplicate(f"{path}[{index}]", shown)
+        seen.append(identity)
+
+
+def _validate_junctors(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
+    if schema.get("x-kubernetes-int-or-string"):
+        return
+
+    def fits(item: Schema) -> bool:
+        return not list(validate(value, item, path))
+
+    if schema.get("anyOf") and not any(map(fits, schema["anyOf"])):
+        yield invalid_value(path, "", f'"{path}" must validate at least one schema (anyOf)')
+    if schema.get("oneOf") and sum(map(fits, schema["oneOf"])) != 1:
+        yield invalid_value(path, "", f'"{path}" must validate one and only one schema (oneOf)')
+    for item in schema.get("allOf", ()):
+        yield from validate(value, item, path)
+    if schema.get("not") and fits(schema["not"]):
+        yield invalid_value(path, "", f'"{path}" must not validate the schema (not)')

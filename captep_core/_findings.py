@@ -1,0 +1,225 @@
+"""All that is not as it should be, in the words of upstream where upstream has words (capt-reference, sections 2 and 8).
+
+Rules of this module:
+
+1. Findings come from the observation alone; a refused write is one when it is still wanted.
+2. An unreadable object is reported with upstream's reason for that object, or else as `<Kind>Unreadable`.
+3. No message quotes a Secret, or what was parsed from one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from captep_core._actions import ObjectRef, Patch, Refusal, Write
+from captep_core._endpoint import EndpointInvalid, EndpointMissing
+from captep_core._model import Cluster, Meta, Secret, WorkspaceTemplateApply
+from captep_core._names import apply_ref, cluster_ref, secret_ref, template_ref, workspace_ref
+from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._observe import AppliedTemplate
+from captep_core._ownership import Stranger, controller_of, is_foreign
+from captep_core._provider import Damaged, NotThere, Source, failure, is_lost, is_ready, outputs
+from captep_core._situation import Situation
+from captep_core._verdict import Finding, Holds, Kind, Rank
+
+__all__ = ["find", "refused", "spot_role_is_missing", "unreadable"]
+
+
+def find(s: Situation) -> list[Finding]:
+    """List what is not as it should be with a control plane that is to be there."""
+    found: list[Finding] = []
+    for look in (_owner, _template, _main, _workspace, _spot_role, _endpoint):
+        found.extend(look(s))
+    if s.publishes:
+        found.extend(_sources(s))
+        found.extend(_kubeconfig_apply(s))
+        found.extend(_our_secrets(s))
+    return found
+
+
+def unreadable(rank: Rank, reason: str, doing: str, ref: ObjectRef, why: Unreadable) -> Finding:
+    """Report an object that could not be read."""
+    return Finding(rank, Kind.UNREADABLE, reason, f"{doing}: {ref} cannot be read: {why}")
+
+
+def _owner(s: Situation) -> Iterator[Finding]:
+    match s.owner:
+        case Absent():
+            yield Finding(Rank.CLUSTER, Kind.WAITING, "Creating", "Waiting for owner cluster", Holds.ALWAYS)
+        case Unreadable() as why:
+            ref = cluster_ref(s.namespace, s.cluster_name)
+            yield unreadable(Rank.CLUSTER, "ClusterUnreadable", "Failed to get owner cluster", ref, why)
+        case Stranger(controller=other):
+            message = f"{s.around.key} is controlled by {other.kind} {other.name} and not by a Cluster"
+            yield Finding(Rank.CLUSTER, Kind.FAILURE, "ControlPlaneUpdateFailed", message)
+        case Cluster():
+            pass
+
+
+def _template(s: Situation) -> Iterator[Finding]:
+    wanted = s.control_plane.spec.workspace_template_ref
+    if isinstance(s.around.template, Absent):
+        message = f'Failed to get WorkspaceTemplate: workspacetemplates.infrastructure.cluster.x-k8s.io "{wanted.name}" not found'
+        yield Finding(Rank.TEMPLATE, Kind.FAILURE, "WorkspaceTemplateNotFound", message)
+    elif isinstance(s.around.template, Unreadable):
+        ref = template_ref(wanted.namespace or s.namespace, wanted.name)
+        yield unreadable(Rank.TEMPLATE, "WorkspaceTemplateUnreadable", "Failed to get WorkspaceTemplate", ref, s.around.template)
+
+
+def _main(s: Situation) -> Iterator[Finding]:
+    main, vpc = s.around.main.apply, s.around.vpc
+    name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
+    yield from _out_of_reach(s, main, apply_ref, name, Rank.APPLY, "WorkspaceTemplateApplyFailed", "WorkspaceTemplateApplyUnreadable")
+    if isinstance(vpc, Unreadable):
+        ref = apply_ref(s.namespace, f"{s.around.key.name}-vpc")
+        yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", "Failed to get WorkspaceTemplateApply", ref, vpc)
+
+
+def _out_of_reach(
+    s: Situation,
+    observed: Observed[WorkspaceTemplateApply] | Observed[Secret],
+    named: Callable[[str, str], ObjectRef],
+    name: str,
+    rank: Rank,
+    foreign: str,
+    unread: str,
+) -> Iterator[Finding]:
+    """Report a dependent that is somebody else's, with the reason `foreign`, or unreadable, with the reason `unread`."""
+    if isinstance(observed, Unreadable):
+        ref = named(s.namespace, name)
+        yield unreadable(rank, unread, f"Failed to get {ref.kind}", ref, observed)
+    elif not isinstance(observed, Absent) and is_foreign(observed.metadata, s.uid):
+        yield Finding(rank, Kind.FAILURE, foreign, f"{named(s.namespace, name)} is controlled by {_controller(observed.metadata)}")
+
+
+def _controller(meta: Meta) -> str:
+    other = controller_of(meta)
+    return f"{other.kind} {other.name} (uid {other.uid})" if other else "nobody"
+
+
+def _workspace(s: Situation) -> Iterator[Finding]:
+    main = s.around.main
+    if isinstance(main.apply, Unreadable):
+        return
+    name = main.apply.status.workspace_name if isinstance(main.apply, WorkspaceTemplateApply) else ""
+    if isinstance(main.workspace, Unreadable):
+        doing = "Failed to update workspace status"
+        yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, workspace_ref(name), main.workspace)
+        return
+    if is_lost(main):
+        message = f'Failed to update workspace status: workspaces.tf.upbound.io "{name}" not found'
+        yield Finding(Rank.WORKSPACE, Kind.FAILURE, "WorkspaceStatusUpdateFailed", message, Holds.ALWAYS)
+    elif problem := failure(main):
+        holds = Holds.UNTIL_READY if s.main_ready else Holds.ALWAYS
+        yield Finding(Rank.PROVIDER, Kind.FAILURE, "WorkspaceError", problem, holds)
+    if not s.main_ready:
+        yield Finding(Rank.CREATING, Kind.WAITING, "Creating", "Control plane is being created", Holds.ALWAYS)
+
+
+def _spot_role(s: Situation) -> Iterator[Finding]:
+    yield from _spot_step(s, s.around.spot_check, f"{s.around.key.name}-spot-role-check")
+    if not spot_role_is_missing(s):
+        return
+    create = s.around.spot_create
+    yield from _spot_step(s, create, f"{s.around.key.name}-spot-role-create")
+    if is_ready(create) and outputs(create) and not outputs(create).get("role_arn"):
+        yield _spot("role_arn not found in outputs of the workspace")
+
+
+def spot_role_is_missing(s: Situation) -> bool:
+    """Whether the check has found that the account has no role for spot instances."""
+    return is_ready(s.around.spot_check) and outputs(s.around.spot_check).get("role_exists") is not True
+
+
+def _spot_step(s: Situation, step: AppliedTemplate, name: str) -> Iterator[Finding]:
+    reason = "SpotServiceLinkedRoleFailed"
+    yield from _out_of_reach(s, step.apply, apply_ref, name, Rank.SPOT_ROLE, reason, reason)
+    if not isinstance(step.apply, WorkspaceTemplateApply):
+        return
+    workspace = step.apply.status.workspace_name
+    if isinstance(step.workspace, Unreadable):
+        yield unreadable(Rank.SPOT_ROLE, reason, "Failed to reconcile Spot Service-Linked Role", workspace_ref(workspace), step.workspace)
+    elif is_lost(step):
+        yield _spot(f'workspaces.tf.upbound.io "{workspace}" not found')
+    elif problem := failure(step):
+        yield _spot(problem, Rank.ASIDE, Holds.NEVER)
+
+
+def _spot(problem: str, rank: Rank = Rank.SPOT_ROLE, holds: Holds = Holds.UNTIL_READY) -> Finding:
+    message = f"Failed to reconcile Spot Service-Linked Role: {problem}"
+    return Finding(rank, Kind.FAILURE, "SpotServiceLinkedRoleFailed", message, holds)
+
+
+def _endpoint(s: Situation) -> Iterator[Finding]:
+    if isinstance(s.endpoint, EndpointInvalid):
+        message = f"Failed to get endpoint from workspace: {s.endpoint.problem}"
+        yield Finding(Rank.ENDPOINT, Kind.FAILURE, "EndpointUpdateFailed", message, Holds.ALWAYS)
+    elif isinstance(s.endpoint, EndpointMissing):
+        yield Finding(Rank.NO_ENDPOINT, Kind.WAITING, "Creating", "Waiting for endpoint to be available", Holds.ALWAYS)
+
+
+def _sources(s: Situation) -> Iterator[Finding]:
+    match s.certificate:
+        case Unreadable() as why:
+            yield Finding(Rank.SOURCE, Kind.UNREADABLE, "SecretError", f"Failed to get secret: the connection Secret cannot be read: {why}")
+        case Damaged(problem=problem):
+            message = f"Failed to get certificate authority data: {problem}"
+            yield Finding(Rank.SOURCE, Kind.FAILURE, "SecretError", message)
+        case Source() | NotThere():
+            pass
+    match s.kubeconfig:
+        case Unreadable() as why:
+            message = f"Failed to reconcile secrets: the outputs Secret cannot be read: {why}"
+            yield Finding(Rank.SECRET, Kind.UNREADABLE, "SecretReconciliationFailed", message)
+        case Damaged(problem=problem):
+            yield Finding(Rank.SOURCE, Kind.FAILURE, "SecretError", f"Failed to get kubeconfig: {problem}")
+        case Source() | NotThere():
+            pass
+    missing = isinstance(s.certificate, NotThere) or isinstance(s.kubeconfig, NotThere)
+    if missing or not (s.initialized or s.secrets_ready):
+        yield Finding(Rank.NO_SECRETS, Kind.WAITING, "Creating", "Waiting for secrets")
+
+
+def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
+    reason, applied = "KubeconfigGenerationFailed", s.around.kubeconfig
+    yield from _out_of_reach(s, applied.apply, apply_ref, f"{s.around.key.name}-kubeconfig-apply", Rank.KUBECONFIG, reason, reason)
+    doing = "Failed to create kubeconfig WorkspaceTemplateApply"
+    if isinstance(applied.apply, Absent) and not s.region:
+        problem = "no region: neither spec.controlPlaneConfig.region nor the Cluster's annotation cluster.x-k8s.io/region is set"
+        yield Finding(Rank.KUBECONFIG, Kind.FAILURE, reason, f"{doing}: {problem}")
+    elif problem := failure(applied):
+        yield Finding(Rank.KUBECONFIG, Kind.FAILURE, reason, f"Failed to generate kubeconfig: {problem}")
+
+
+def _our_secrets(s: Situation) -> Iterator[Finding]:
+    reason = "SecretReconciliationFailed"
+    for secret, name in ((s.secrets.ca, f"{s.cluster_name}-ca"), (s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig")):
+        yield from _out_of_reach(s, secret, secret_ref, name, Rank.SECRET, reason, reason)
+
+
+def refused(s: Situation, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:
+    """Report a refused write that is still wanted; a conflict and a refused status are not reported, only retried.
+
+    `patch`: what is wanted of the control plane or the Cluster now, to tell its endpoint from its other fields.
+    """
+    if refusal.is_conflict or refusal.write.subresource:
+        return
+    rank, reason = _place(s, refusal.write, patch)
+    yield Finding(rank, Kind.FAILURE, reason, str(refusal))
+
+
+_APPLIES: Mapping[str, tuple[Rank, str]] = {
+    "-kubeconfig-apply": (Rank.KUBECONFIG, "KubeconfigGenerationFailed"),
+    "-spot-role-check": (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed"),
+    "-spot-role-create": (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed"),
+}
+
+
+def _place(s: Situation, write: Write, patch: Patch | None) -> tuple[Rank, str]:
+    kind, suffix = write.target.kind, write.target.name.removeprefix(s.around.key.name)
+    if kind == "Secret":
+        return Rank.SECRET, "SecretReconciliationFailed"
+    if kind == "WorkspaceTemplateApply":
+        return _APPLIES.get(suffix, (Rank.APPLY, "WorkspaceTemplateApplyFailed"))
+    spec = patch.body.get("spec") if patch else None
+    if isinstance(spec, dict) and "controlPlaneEndpoint" in spec:
+        return Rank.ENDPOINT, "EndpointUpdateFailed"
+    return Rank.CONTROL_PLANE, "ControlPlaneUpdateFailed"

@@ -1,0 +1,158 @@
+"""Look at the world of one control plane: the three arguments of `reconcile`, each object in them present, absent or unreadable.
+
+Rules of this module:
+
+1. It looks things up by name and decides nothing; what was asked for is what the control plane depends on.
+2. What cannot be looked up because the object that names it is unreadable is unreadable too.
+"""
+
+from attrs import frozen
+
+from captep_core._actions import ObjectRef
+from captep_core._endpoint import Endpoint, EndpointMissing, EndpointUnreadable, parse_endpoint
+from captep_core._model import (
+    CAPTControlPlane,
+    Cluster,
+    Named,
+    OwnerReference,
+    Secret,
+    Workspace,
+    WorkspaceTemplate,
+    WorkspaceTemplateApply,
+)
+from captep_core._names import CLUSTER_GROUP, apply_ref, cluster_ref, secret_ref, template_ref, workspace_ref
+from captep_core._observation import ABSENT, Observed, Recollection, Unreadable
+from captep_core.ports import Read
+from captep_core.wire import observed
+
+__all__ = ["AppliedTemplate", "ControlPlane", "Secrets", "cluster_reference", "observe"]
+
+
+@frozen
+class AppliedTemplate:
+    """A WorkspaceTemplateApply with the Workspace that its status names (absent while it names none)."""
+
+    apply: Observed[WorkspaceTemplateApply] = ABSENT
+    workspace: Observed[Workspace] = ABSENT
+
+
+@frozen
+class ControlPlane:
+    """A control plane with the objects that it belongs to and depends on, and what the executor remembers of it.
+
+    `cluster` is the Cluster of the name that the owner reference gives, or of the control plane's own name; whether it is the right one
+    is judged later.
+    """
+
+    key: ObjectRef
+    object: Observed[CAPTControlPlane]
+    cluster: Observed[Cluster] = ABSENT
+    template: Observed[WorkspaceTemplate] = ABSENT
+    vpc: Observed[WorkspaceTemplateApply] = ABSENT
+    main: AppliedTemplate = AppliedTemplate()
+    kubeconfig: AppliedTemplate = AppliedTemplate()
+    spot_check: AppliedTemplate = AppliedTemplate()
+    spot_create: AppliedTemplate = AppliedTemplate()
+    recollection: Recollection = Recollection()
+
+
+@frozen
+class Secrets:
+    """The four Secrets: two that Crossplane fills, two that Cluster API reads."""
+
+    connection: Observed[Secret] = ABSENT
+    outputs: Observed[Secret] = ABSENT
+    ca: Observed[Secret] = ABSENT
+    kubeconfig: Observed[Secret] = ABSENT
+
+
+def observe(key: ObjectRef, read: Read, recollection: Recollection = Recollection()) -> tuple[ControlPlane, Secrets, Endpoint]:
+    """Look up, by `read`, all that the control plane `key` depends on."""
+    control_plane = observed(read(key), CAPTControlPlane)
+    if not isinstance(control_plane, CAPTControlPlane):
+        return ControlPlane(key, control_plane, recollection=recollection), Secrets(), EndpointMissing()
+    name, namespace, spec = key.name, key.namespace or "", control_plane.spec
+    owner = cluster_reference(control_plane)
+    cluster_name = owner.name if owner else name
+    main = _applied(read, namespace, spec.workspace_template_apply_name or f"{name}-eks-controlplane-apply")
+    kubeconfig = _applied(read, namespace, f"{name}-kubeconfig-apply")
+    template = spec.workspace_template_ref
+    secrets = Secrets(
+        connection=_connection(read, main, Named(f"{name}-eks-connection", namespace)),
+        outputs=_outputs(read, kubeconfig, Named(f"{cluster_name}-outputs-kubeconfig", namespace)),
+        ca=observed(read(secret_ref(namespace, f"{cluster_name}-ca")), Secret),
+        kubeconfig=observed(read(secret_ref(namespace, f"{cluster_name}-kubeconfig")), Secret),
+    )
+    around = ControlPlane(
+        key=key,
+        object=control_plane,
+        cluster=observed(read(cluster_ref(namespace, cluster_name)), Cluster),
+        template=observed(read(template_ref(template.namespace or namespace, template.name)), WorkspaceTemplate),
+        vpc=observed(read(apply_ref(namespace, f"{name}-vpc")), WorkspaceTemplateApply),
+        main=main,
+        kubeconfig=kubeconfig,
+        spot_check=_applied(read, namespace, f"{name}-spot-role-check"),
+        spot_create=_applied(read, namespace, f"{name}-spot-role-create"),
+        recollection=recollection,
+    )
+    return around, secrets, _published(main, secrets.connection)
+
+
+def cluster_reference(control_plane: CAPTControlPlane) -> OwnerReference | None:
+    """Find the owner reference to a Cluster of Cluster API, whatever its version; the controlling one first."""
+    found = None
+    for ref in control_plane.metadata.owner_references:
+        if (
+            ref.kind == "Cluster"
+            and ref.api_version.partition("/")[0] == CLUSTER_GROUP
+            and (found is None or ref.controller > found.controller)
+        ):
+            found = ref
+    return found
+
+
+def _applied(read: Read, namespace: str, name: str) -> AppliedTemplate:
+    apply = observed(read(apply_ref(namespace, name)), WorkspaceTemplateApply)
+    if isinstance(apply, WorkspaceTemplateApply):
+        named = apply.status.workspace_name
+        return AppliedTemplate(apply, observed(read(workspace_ref(named)), Workspace) if named else ABSENT)
+    return AppliedTemplate(apply, apply)
+
+
+def _connection(read: Read, main: AppliedTemplate, default: Named) -> Observed[Secret]:
+    """Read the connection Secret of the main Workspace from where that one says it writes it."""
+    if isinstance(main.apply, Unreadable):
+        return main.apply
+    to = main.workspace.spec.write_connection_secret_to_ref if isinstance(main.workspace, Workspace) else None
+    return _secret(read, to or _written_to(main.apply) or default)
+
+
+def _outputs(read: Read, kubeconfig: AppliedTemplate, default: Named) -> Observed[Secret]:
+    """Read the Secret with the kubeconfig from where the existing apply says; an apply that the Go controller made keeps its own place."""
+    if isinstance(kubeconfig.apply, Unreadable):
+        return kubeconfig.apply
+    return _secret(read, _written_to(kubeconfig.apply) or default)
+
+
+def _written_to(apply: Observed[WorkspaceTemplateApply]) -> Named | None:
+    return apply.spec.write_connection_secret_to_ref if isinstance(apply, WorkspaceTemplateApply) else None
+
+
+def _secret(read: Read, to: Named) -> Observed[Secret]:
+    return observed(read(secret_ref(to.namespace, to.name)), Secret)
+
+
+def _published(main: AppliedTemplate, connection: Observed[Secret]) -> Endpoint:
+    """Find the endpoint in the outputs of the main Workspace, else in its connection Secret."""
+    workspace = main.workspace
+    if isinstance(workspace, Unreadable):
+        return EndpointUnreadable()
+    if isinstance(workspace, Workspace) and workspace.status.at_provider:
+        output = workspace.status.at_provider.outputs.get("cluster_endpoint")
+        if isinstance(output, str) and not isinstance(endpoint := parse_endpoint(output), EndpointMissing):
+            return endpoint
+    if isinstance(connection, Unreadable):
+        return EndpointUnreadable()
+    if isinstance(connection, Secret):
+        return parse_endpoint(connection.data.get("cluster_endpoint", b"").decode(errors="replace"))
+    return EndpointMissing()

@@ -1,0 +1,158 @@
+"""The reconcile function: judge, desire, diff.
+
+Rules of this module:
+
+1. Pure: equal arguments give an equal decision; time is an argument.
+2. A decision either changes the world or, when nothing is left to change, reports on it (write-optimal: design rule 9).
+3. A write that the server refused waits behind all others and behind the report of it; refused writes take turns.
+4. The result is when or why not, never both: an expected state gives an interval, and errors are the executor's.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from captep_core._actions import Action, Decision, ObjectRef, Patch, Refusal, Write, write_of
+from captep_core._deletion import depart
+from captep_core._endpoint import Endpoint
+from captep_core._findings import find, refused
+from captep_core._intervals import Policy, interval
+from captep_core._model import Cluster
+from captep_core._names import FINALIZER, PAUSED_ANNOTATION
+from captep_core._observation import Absent, Recollection, Unreadable
+from captep_core._observe import ControlPlane, Secrets, observe
+from captep_core._report import Reported, announce, report
+from captep_core._situation import Situation, situation_of
+from captep_core._verdict import (
+    AwaitingWorkspaceDeletion,
+    ControlPlaneUnreadable,
+    Deleting,
+    Finding,
+    Gone,
+    Paused,
+    Released,
+    Unknown,
+    Verdict,
+    judge,
+)
+from captep_core._writes import Step, writes
+from captep_core.ports import Read
+
+__all__ = ["decide", "reconcile"]
+
+
+def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime, policy: Policy = Policy()) -> Decision:
+    """Observe the control plane `key` through `read` and reconcile it: `captep_core.ports.Decide` for CAPTControlPlanes."""
+    return reconcile(*observe(key, read, recollection), now=now, policy=policy)
+
+
+def reconcile(control_plane: ControlPlane, secrets: Secrets, endpoint: Endpoint, *, now: datetime, policy: Policy = Policy()) -> Decision:
+    """Decide what a control plane needs next.
+
+    Args:
+        control_plane: the observed control plane with the objects it belongs to and depends on.
+        secrets: the four Secrets around it.
+        endpoint: what the provider published.
+        now: the time, aware; only ever written as the transition time of a condition.
+        policy: the intervals, and whether the Cluster is written to.
+
+    Returns:
+        The actions to send in order, when to look again, and the verdict. Never raises for any observation.
+    """
+    observed = control_plane.object
+    if isinstance(observed, Absent):
+        return _rest(Gone(), policy)
+    if isinstance(observed, Unreadable):
+        return _rest(ControlPlaneUnreadable(f"{control_plane.key} cannot be read: {observed}"), policy)
+    situation = situation_of(control_plane, observed, secrets, endpoint)
+    if paused := _paused(situation):
+        return _rest(paused, policy)
+    if not observed.metadata.deletion_timestamp:
+        return _keep(situation, policy, now=now)
+    if FINALIZER not in observed.metadata.finalizers:
+        return _rest(Released(), policy)
+    return _delete(situation, policy, now=now)
+
+
+def _rest(verdict: Verdict, policy: Policy) -> Decision:
+    return Decision((), interval(verdict, policy), verdict)
+
+
+def _paused(s: Situation) -> Paused | None:
+    """Whether anybody asked us to keep our hands off (Cluster API contract); the annotation counts by presence."""
+    if PAUSED_ANNOTATION in s.control_plane.metadata.annotations:
+        return Paused(f"{s.around.key} has the annotation {PAUSED_ANNOTATION}")
+    if isinstance(s.owner, Cluster) and s.owner.spec.paused:
+        return Paused(f"Cluster {s.namespace}/{s.owner.metadata.name} is paused")
+    return None
+
+
+def _keep(s: Situation, policy: Policy, *, now: datetime) -> Decision:
+    """Decide for a control plane that is to be there."""
+    steps, known = writes(s, policy), s.around.recollection.refusals
+    if known and steps and FINALIZER not in s.control_plane.metadata.finalizers and write_of(steps[0][0]) in _writes(known):
+        steps = steps[:1]  # nothing that needs cleaning up before the finalizer is there
+    return _conclude(s, steps, find(s), None, policy, now=now)
+
+
+def _delete(s: Situation, policy: Policy, *, now: datetime) -> Decision:
+    """Decide for a control plane that is being deleted."""
+    departure = depart(s, policy, _writes(s.around.recollection.refusals))
+    return _conclude(s, departure.steps, departure.findings, departure.verdict, policy, now=now)
+
+
+def _conclude(
+    s: Situation,
+    steps: list[Step],
+    findings: list[Finding],
+    departing: Deleting | AwaitingWorkspaceDeletion | None,
+    policy: Policy,
+    *,
+    now: datetime,
+) -> Decision:
+    """Judge, with the refusals that still matter, and choose what goes first: the world, the report, or another try."""
+    known = s.around.recollection.refusals
+    if known:
+        wanted = {write_of(step[0]): step[0] for step in steps}
+        for refusal in known:
+            if refusal.write in wanted:
+                action = wanted[refusal.write]
+                findings.extend(refused(s, refusal, action if isinstance(action, Patch) else None))
+    if departing and not findings:
+        return _schedule(s, steps, [], departing, policy)
+    verdict = judge(findings, initialized=s.initialized)
+    if isinstance(verdict, Unknown) and s.initialized:
+        return _keep_quiet(s, steps, verdict, policy)
+    conflicts = [refusal.write for refusal in known if refusal.is_conflict]
+    return _schedule(s, steps, report(s, verdict, policy, now=now, refused=_writes(known), conflicts=conflicts), verdict, policy)
+
+
+def _keep_quiet(s: Situation, steps: list[Step], verdict: Reported, policy: Policy) -> Decision:
+    """What cannot be read changes nothing of what was reported; an Event tells when it starts."""
+    decision = _schedule(s, steps, [], verdict, policy)
+    if s.around.recollection.verdict == verdict.reason:
+        return decision
+    return Decision((announce(s, verdict), *decision.actions), decision.requeue_after, verdict, decision.standing)
+
+
+def _writes(refusals: Sequence[Refusal]) -> frozenset[Write]:
+    return frozenset(refusal.write for refusal in refusals)
+
+
+def _schedule(s: Situation, steps: list[Step], reports: list[Step], verdict: Verdict, policy: Policy) -> Decision:
+    known = s.around.recollection.refusals
+    if not known:
+        chosen = steps or reports
+        return Decision(_actions(chosen), interval(verdict, policy), verdict)
+    wanted = {write_of(step[0]): step for step in (*steps, *reports)}
+    standing = tuple(refusal for refusal in known if refusal.write in wanted)
+    stuck = _writes(standing)
+    chosen = (
+        [step for step in steps if write_of(step[0]) not in stuck]
+        or [step for step in reports if write_of(step[0]) not in stuck]
+        or [wanted[refusal.write] for refusal in standing]
+    )
+    return Decision(_actions(chosen), policy.failing if standing else interval(verdict, policy), verdict, standing)
+
+
+def _actions(steps: list[Step]) -> tuple[Action, ...]:
+    return tuple(action for step in steps for action in step)

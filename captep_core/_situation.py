@@ -1,0 +1,111 @@
+"""An observation with what follows from it, worked out once: the common ground of findings, writes and report."""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from captep_core._actions import JSON
+from captep_core._endpoint import Endpoint
+from captep_core._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
+from captep_core._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION
+from captep_core._observation import Observed, Unreadable
+from captep_core._observe import ControlPlane, Secrets, cluster_reference
+from captep_core._ownership import Stranger, is_foreign, owner_of
+from captep_core._provider import Found, Source, certificate, is_ready, kubeconfig, outputs
+
+__all__ = ["Situation", "situation_of"]
+
+
+@frozen
+class Situation:
+    """What was observed and what it means.
+
+    `publishes`: whether endpoint and Secrets are to be kept up to date: the main Workspace is ours, and it is Ready or the control plane
+    has been.
+    """
+
+    around: ControlPlane
+    control_plane: CAPTControlPlane
+    secrets: Secrets
+    endpoint: Endpoint
+    owner: Observed[Cluster] | Stranger
+    cluster_name: str
+    main_ready: bool
+    publishes: bool
+    certificate: Found
+    kubeconfig: Found
+
+    @property
+    def uid(self) -> str:
+        """The uid of the control plane."""
+        return self.control_plane.metadata.uid
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the control plane and all that it owns."""
+        return self.around.key.namespace or ""
+
+    @property
+    def initialized(self) -> bool:
+        """Whether the control plane has been Ready before."""
+        return self.control_plane.status.initialized
+
+    @property
+    def region(self) -> str:
+        """The AWS region from the spec, else from the Cluster's annotation; "" when neither gives one."""
+        config = self.control_plane.spec.control_plane_config
+        if config and config.region:
+            return config.region
+        return self.owner.metadata.annotations.get(REGION_ANNOTATION, "") if isinstance(self.owner, Cluster) else ""
+
+    @property
+    def labels(self) -> Mapping[str, JSON]:
+        """The labels that our Secrets carry (Cluster API's cache needs them)."""
+        return {CLUSTER_NAME_LABEL: self.cluster_name}
+
+    @property
+    def raw_endpoint(self) -> str:
+        """The endpoint as the provider wrote it: the kubeconfig template wants it with its scheme."""
+        connection = self.secrets.connection
+        written = connection.data.get("cluster_endpoint", b"").decode(errors="replace") if isinstance(connection, Secret) else ""
+        output = outputs(self.around.main).get("cluster_endpoint")
+        return written or (output if isinstance(output, str) else "")
+
+    @property
+    def raw_certificate(self) -> str:
+        """The certificate authority as the provider wrote it, in base64; "" unless it is a good one."""
+        connection = self.secrets.connection
+        if not (isinstance(connection, Secret) and isinstance(self.certificate, Source)):
+            return ""
+        return connection.data["cluster_certificate_authority_data"].decode()
+
+    @property
+    def secrets_ready(self) -> bool:
+        """Whether both Secrets are there and agree with a valid source; as it was reported while one of the four is unreadable."""
+        held = self.secrets
+        if any(isinstance(secret, Unreadable) for secret in (held.connection, held.outputs, held.ca, held.kubeconfig)):
+            return bool(self.control_plane.status.secrets_ready)
+        return _agrees(held.ca, self.certificate, "tls.crt", "ca.crt") and _agrees(held.kubeconfig, self.kubeconfig, "value")
+
+
+def _agrees(secret: Observed[Secret], source: Found, *keys: str) -> bool:
+    return isinstance(secret, Secret) and isinstance(source, Source) and all(secret.data.get(key) == source.value for key in keys)
+
+
+def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets: Secrets, endpoint: Endpoint) -> Situation:
+    """Work out what an observation means."""
+    main, reference = around.main, cluster_reference(control_plane)
+    main_ready = is_ready(main)
+    stranger = isinstance(main.apply, WorkspaceTemplateApply) and is_foreign(main.apply.metadata, control_plane.metadata.uid)
+    return Situation(
+        around=around,
+        control_plane=control_plane,
+        secrets=secrets,
+        endpoint=endpoint,
+        owner=owner_of(around, control_plane),
+        cluster_name=reference.name if reference else around.key.name,
+        main_ready=main_ready,
+        publishes=(main_ready or control_plane.status.initialized) and not stranger,
+        certificate=certificate(secrets, main),
+        kubeconfig=kubeconfig(secrets, around.kubeconfig),
+    )

@@ -1,0 +1,282 @@
+"""The objects as they should be, and what has to be written for it; the order is the order in which it is safe to be interrupted.
+
+Rules of this module:
+
+1. We own fields, not objects: a patch touches nothing else, and what equals absent is not written.
+2. Finalizer and owner reference before anything that needs cleaning up; applies before Secrets; the Cluster's endpoint last.
+3. A finding holds back only the writes that depend on it. Nothing is created or overwritten on account of an object that is unreadable.
+4. What another controller owns is left alone; what nobody owns is adopted in the same write that makes it right.
+"""
+
+import binascii
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from captep_core._actions import JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record
+from captep_core._diff import merge_patch
+from captep_core._endpoint import APIEndpoint
+from captep_core._findings import spot_role_is_missing
+from captep_core._intervals import Policy
+from captep_core._model import Cluster, HostPort, Meta, Named, Secret, WorkspaceTemplate, WorkspaceTemplateApply, WorkspaceTemplateApplySpec
+from captep_core._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, apply_ref, cluster_ref, secret_ref
+from captep_core._observation import ABSENT, Absent, Observed, Unreadable
+from captep_core._ownership import adopted, is_foreign, is_ours, owner_references
+from captep_core._provider import Source
+from captep_core._situation import Situation
+
+__all__ = ["Step", "patch", "writes"]
+
+Step: TypeAlias = tuple[Action, ...]
+"""One write and the Events that tell of it."""
+
+
+def writes(s: Situation, policy: Policy) -> list[Step]:
+    """List what has to be written for a control plane that is to be there; empty when all is as it should be."""
+    if isinstance(s.owner, Unreadable):
+        return []
+    steps: list[Step] = []
+    if isinstance(s.owner, Cluster):
+        steps.extend(_control_plane(s, s.owner))
+        steps.extend(_spot_role(s))
+        steps.extend(_main(s))
+        if s.publishes:
+            steps.extend(_kubeconfig_apply(s))
+    if s.publishes and (s.initialized or isinstance(s.owner, Cluster)):
+        steps.extend(_ca(s))
+        steps.extend(_kubeconfig(s))
+    if isinstance(s.owner, Cluster) and s.publishes and policy.publishes_to_cluster:
+        steps.extend(_cluster_endpoint(s, s.owner))
+    return steps
+
+
+def patch(target: ObjectRef, meta: Meta, body: Mapping[str, JSON], reason: str, *, lists: bool) -> Patch:
+    """Build the patch of an object that was observed: by uid, and by resourceVersion where it replaces a list."""
+    return Patch(target, body, Preconditions(meta.uid or None, (meta.resource_version or None) if lists else None), reason)
+
+
+def _control_plane(s: Situation, cluster: Cluster) -> Iterator[Step]:
+    cp, metadata, spec, why = s.control_plane, dict[str, JSON](), dict[str, JSON](), list[str]()
+    if FINALIZER not in cp.metadata.finalizers:
+        metadata["finalizers"] = [*cp.metadata.finalizers, FINALIZER]
+        why.append("add the finalizer")
+    if (references := owner_references(cp, cluster)) is not None:
+        metadata["ownerReferences"] = references
+        why.append(f"refer to Cluster {cluster.metadata.name} as the owner")
+    if not cp.spec.workspace_template_apply_name:
+        spec["workspaceTemplateApplyName"] = f"{s.around.key.name}-eks-controlplane-apply"
+        why.append("name the WorkspaceTemplateApply")
+    if endpoint := _new_endpoint(s, cp.spec.control_plane_endpoint):
+        spec["controlPlaneEndpoint"] = endpoint
+        why.append("publish the endpoint")
+    if why:
+        body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
+        yield (patch(s.around.key, cp.metadata, {**body, "spec": spec} if spec else body, ", ".join(why), lists=bool(metadata)),)
+
+
+def _new_endpoint(s: Situation, published: HostPort) -> dict[str, JSON] | None:
+    """Return the endpoint as it is to be published, None when it is, or when it is not known."""
+    known = s.endpoint
+    if not (s.publishes and isinstance(known, APIEndpoint)) or (known.host, known.port) == (published.host, published.port):
+        return None
+    return {"host": known.host, "port": known.port}
+
+
+def _cluster_endpoint(s: Situation, cluster: Cluster) -> Iterator[Step]:
+    if endpoint := _new_endpoint(s, cluster.spec.control_plane_endpoint):
+        target = cluster_ref(s.namespace, cluster.metadata.name)
+        yield (patch(target, cluster.metadata, {"spec": {"controlPlaneEndpoint": endpoint}}, "publish the endpoint", lists=False),)
+
+
+def _spot_role(s: Situation) -> Iterator[Step]:
+    name = s.around.key.name
+    yield from _apply(
+        s,
+        s.around.spot_check.apply,
+        f"{name}-spot-role-check",
+        _spot_spec(s, "spot-role-check"),
+        "check for the role that spot instances need",
+    )
+    if spot_role_is_missing(s):
+        yield from _apply(
+            s,
+            s.around.spot_create.apply,
+            f"{name}-spot-role-create",
+            _spot_spec(s, "spot-role-create"),
+            "create the role that spot instances need",
+        )
+
+
+def _spot_spec(s: Situation, template: str) -> WorkspaceTemplateApplySpec:
+    return WorkspaceTemplateApplySpec(Named(template, s.namespace))
+
+
+def _main(s: Situation) -> Iterator[Step]:
+    if not isinstance(s.around.template, WorkspaceTemplate) or isinstance(s.around.vpc, Unreadable):
+        return
+    apply = s.around.main.apply
+    name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
+    wanted = _main_spec(s)
+    for step in _apply(s, apply, name, wanted, "apply the template of the control plane"):
+        yield (*step, *_version_is_not_passed_on(s, apply, wanted))
+
+
+def _main_spec(s: Situation) -> WorkspaceTemplateApplySpec:
+    spec, name = s.control_plane.spec, s.around.key.name
+    variables = {"cluster_name": name, "kubernetes_version": spec.version}
+    if config := spec.control_plane_config:
+        variables["region"] = config.region
+        if access := config.endpoint_access:
+            variables["endpoint_public_access"] = "true" if access.public else "false"
+            variables["endpoint_private_access"] = "true" if access.private else "false"
+    variables.update((f"tags_{key}", value) for key, value in spec.additional_tags.items())
+    template = spec.workspace_template_ref
+    return WorkspaceTemplateApplySpec(
+        template_ref=Named(template.name, template.namespace or s.namespace),
+        variables=variables,
+        write_connection_secret_to_ref=Named(f"{name}-eks-connection", s.namespace),
+        wait_for_workspaces=() if s.around.vpc is ABSENT else (Named(f"{name}-vpc", s.namespace),),
+    )
+
+
+def _version_is_not_passed_on(
+    s: Situation, apply: Observed[WorkspaceTemplateApply], wanted: WorkspaceTemplateApplySpec
+) -> Iterator[Action]:
+    """Tell that an apply which was applied does not pass a new version on: its controller ignores its spec from then on."""
+    version = wanted.variables["kubernetes_version"]
+    if isinstance(apply, WorkspaceTemplateApply) and apply.status.applied and apply.spec.variables.get("kubernetes_version") != version:
+        message = f"spec.version is written to {apply.metadata.name}, which was applied before and does not pass it on to its Workspace"
+        yield Record(s.around.key, "Warning", "VersionNotPassedOn", message, Preconditions(s.uid))
+
+
+def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
+    apply = s.around.kubeconfig.apply
+    endpoint, authority, region = s.raw_endpoint, s.raw_certificate, s.region
+    if not (endpoint and authority and region):
+        return
+    wanted = WorkspaceTemplateApplySpec(
+        template_ref=Named(*KUBECONFIG_TEMPLATE),
+        variables={
+            "cluster_name": s.around.key.name,
+            "region": region,
+            "cluster_endpoint": endpoint,
+            "cluster_certificate_authority_data": authority,
+        },
+        write_connection_secret_to_ref=_outputs_place(s, apply),
+        wait_for_workspaces=_main_workspace(s),
+    )
+    yield from _apply(s, apply, f"{s.around.key.name}-kubeconfig-apply", wanted, "apply the template that makes the kubeconfig")
+
+
+def _outputs_place(s: Situation, apply: Observed[WorkspaceTemplateApply]) -> Named | None:
+    """Where the kubeconfig is to be written: beside the control plane, but an apply that is there keeps its place."""
+    if isinstance(apply, WorkspaceTemplateApply):
+        return apply.spec.write_connection_secret_to_ref
+    return Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace)
+
+
+def _main_workspace(s: Situation) -> tuple[Named, ...]:
+    main = s.around.main.apply
+    return (Named(main.status.workspace_name),) if isinstance(main, WorkspaceTemplateApply) and main.status.workspace_name else ()
+
+
+def _apply(
+    s: Situation, apply: Observed[WorkspaceTemplateApply], name: str, wanted: WorkspaceTemplateApplySpec, why: str
+) -> Iterator[Step]:
+    """Create an apply, or make what we own of it right."""
+    if isinstance(apply, Absent):
+        target = apply_ref(s.namespace, name)
+        meta: dict[str, JSON] = {"name": name, "namespace": s.namespace, "ownerReferences": adopted(None, s.control_plane)}
+        yield (Create(target, _manifest(target, meta, {"spec": _owned(wanted)}), why),)
+    elif isinstance(apply, WorkspaceTemplateApply) and not _is_out_of_reach(s, apply.metadata):
+        references = adopted(apply.metadata, s.control_plane)
+        spec = {} if _is_as_wanted(apply.spec, wanted) else merge_patch(_owned(apply.spec), _owned(wanted))
+        if references is not None or spec:
+            body: dict[str, JSON] = {"metadata": {"ownerReferences": references}} if references is not None else {}
+            reason = f"{why}: {'adopt it' if references is not None else 'its spec differs'}"
+            lists = references is not None or "waitForWorkspaces" in spec
+            yield (patch(apply_ref(s.namespace, name), apply.metadata, {**body, "spec": spec} if spec else body, reason, lists=lists),)
+
+
+def _is_out_of_reach(s: Situation, meta: Meta) -> bool:
+    """Whether an object is not to be touched: it is somebody else's, or on its way out."""
+    return bool(meta.deletion_timestamp) or is_foreign(meta, s.uid)
+
+
+def _is_as_wanted(spec: WorkspaceTemplateApplySpec, wanted: WorkspaceTemplateApplySpec) -> bool:
+    return (
+        spec.variables == wanted.variables
+        and spec.template_ref == wanted.template_ref
+        and spec.write_connection_secret_to_ref == wanted.write_connection_secret_to_ref
+        and spec.wait_for_workspaces == wanted.wait_for_workspaces
+    )
+
+
+def _owned(spec: WorkspaceTemplateApplySpec) -> dict[str, JSON]:
+    """The fields of an apply's spec that we own, those that equal absent left out."""
+    to = spec.write_connection_secret_to_ref
+    owned: dict[str, JSON] = {
+        "templateRef": _named(spec.template_ref),
+        "variables": dict(spec.variables),
+        "writeConnectionSecretToRef": _named(to) if to else {},
+        "waitForWorkspaces": [_named(workspace) for workspace in spec.wait_for_workspaces],
+    }
+    return {key: value for key, value in owned.items() if value}
+
+
+def _named(ref: Named) -> JSON:
+    return {"name": ref.name, "namespace": ref.namespace} if ref.namespace else {"name": ref.name}
+
+
+def _ca(s: Situation) -> Iterator[Step]:
+    if isinstance(s.certificate, Source):
+        data = {"tls.crt": s.certificate.value, "ca.crt": s.certificate.value}
+        yield from _secret(s, s.secrets.ca, f"{s.cluster_name}-ca", data, "copy the certificate authority")
+
+
+def _kubeconfig(s: Situation) -> Iterator[Step]:
+    held, name = s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig"
+    if isinstance(s.kubeconfig, Source):
+        if isinstance(held, Secret) and held.type != SECRET_TYPE and is_ours(held.metadata, s.uid):
+            if not held.metadata.deletion_timestamp:
+                why = f"its type is not {SECRET_TYPE} and cannot be changed: it is created anew"
+                yield (Delete(secret_ref(s.namespace, name), Preconditions(held.metadata.uid), why),)
+            return
+        yield from _secret(s, held, name, {"value": s.kubeconfig.value}, "copy the kubeconfig")
+
+
+def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str, bytes], why: str) -> Iterator[Step]:
+    """Create one of our Secrets, or make our keys, our label and our ownership of it right."""
+    if isinstance(secret, Absent):
+        target = secret_ref(s.namespace, name)
+        meta: dict[str, JSON] = {
+            "name": name,
+            "namespace": s.namespace,
+            "labels": dict(s.labels),
+            "ownerReferences": adopted(None, s.control_plane),
+        }
+        yield (Create(target, _manifest(target, meta, {"type": SECRET_TYPE, "data": _base64(data)}), why),)
+    elif isinstance(secret, Secret) and not _is_out_of_reach(s, secret.metadata):
+        references = adopted(secret.metadata, s.control_plane)
+        metadata: dict[str, JSON] = {} if references is None else {"ownerReferences": references}
+        if labels := {key: value for key, value in s.labels.items() if secret.metadata.labels.get(key) != value}:
+            metadata["labels"] = labels
+        body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
+        if differing := {key: value for key, value in data.items() if secret.data.get(key) != value}:
+            body["data"] = _base64(differing)
+        if body:
+            target = secret_ref(s.namespace, name)
+            yield (patch(target, secret.metadata, body, f"{why}: {_in_what_it_differs(body)}", lists=references is not None),)
+
+
+def _in_what_it_differs(body: Mapping[str, JSON]) -> str:
+    metadata = body.get("metadata") or {}
+    said = {"adopt it": "ownerReferences" in metadata, "its label is missing": "labels" in metadata, "its content differs": "data" in body}  # type: ignore[operator]  # metadata is an object
+    return ", ".join(words for words, holds in said.items() if holds)
+
+
+def _base64(data: Mapping[str, bytes]) -> dict[str, JSON]:
+    return {key: binascii.b2a_base64(value, newline=False).decode() for key, value in data.items()}
+
+
+def _manifest(target: ObjectRef, metadata: Mapping[str, JSON], rest: Mapping[str, JSON]) -> dict[str, JSON]:
+    return {"apiVersion": target.api_version, "kind": target.kind, "metadata": dict(metadata), **rest}
