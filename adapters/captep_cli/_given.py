@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from attrs import frozen
-from captep_memory import MemoryGateway, ObjectMatch, World, group_of, load
 
 from captep_cli._errors import InputError, suggestion
 from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref, wire
+from captep_memory import MemoryGateway, ObjectMatch, World, group_of, load
 
 __all__ = ["Given", "Source", "given", "sorted_objects"]
 

@@ -91,9 +91,8 @@ def _later(module: str) -> Any:  # noqa: ANN401 - a module
 
 
 def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, whose module is imported late
-    from captep_memory import ObjectMatch  # noqa: PLC0415
-
     from captep_cli._given import Source  # noqa: PLC0415
+    from captep_memory import ObjectMatch  # noqa: PLC0415
 
     return Source(
         files=tuple(options.files),

@@ -4,13 +4,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from attrs import frozen
-from captep_memory import World, collect_all, departed
-from captep_runtime import Attempts, Pass, run_pass
 
 from captep_cli._given import Given, is_event, sorted_objects
 from captep_cli._json import action_json, seconds, verdict_text
 from captep_cli._mask import Show
 from captep_core import Recollection, decide
+from captep_memory import World, collect_all, departed
+from captep_runtime import Attempts, Pass, run_pass
 
 __all__ = ["Simulation", "simulate", "simulation_json"]
 

@@ -11,9 +11,8 @@ from captep_core import Action, Create, Decision, Delete, ObjectRef, Patch, Reco
 from captep_core.ports import Read
 
 if TYPE_CHECKING:
-    from captep_runtime import Pass
-
     from captep_cli._simulate import Simulation
+    from captep_runtime import Pass
 
 __all__ = ["decision_text", "simulation_text"]
 
