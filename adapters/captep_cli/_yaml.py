@@ -36,7 +36,7 @@ _QUOTED: Final = re.compile(r"""(['"])(?!\W{1,3}\1|<[a-z ]+>\1).*?\1""")
 class _Loader(_SafeLoader):
     """PyYAML's safe loader with kubectl's scalars and without its own types."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - declared so in PyYAML's types
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
 
