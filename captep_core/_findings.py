@@ -7,7 +7,7 @@ Rules of this module:
 3. No message quotes a Secret, or what was parsed from one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from captep_core._actions import ObjectRef, Patch, Refusal, Write
 from captep_core._endpoint import EndpointInvalid, EndpointMissing
@@ -67,21 +67,27 @@ def _template(s: Situation) -> Iterator[Finding]:
 def _main(s: Situation) -> Iterator[Finding]:
     main, vpc = s.around.main.apply, s.around.vpc
     name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
-    yield from _foreign_or_unreadable(
-        s, main, apply_ref(s.namespace, name), Rank.APPLY, "WorkspaceTemplateApplyFailed", "WorkspaceTemplateApplyUnreadable"
-    )
+    yield from _out_of_reach(s, main, apply_ref, name, Rank.APPLY, "WorkspaceTemplateApplyFailed", "WorkspaceTemplateApplyUnreadable")
     if isinstance(vpc, Unreadable):
         ref = apply_ref(s.namespace, f"{s.around.key.name}-vpc")
         yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", "Failed to get WorkspaceTemplateApply", ref, vpc)
 
 
-def _foreign_or_unreadable(
-    s: Situation, observed: Observed[WorkspaceTemplateApply] | Observed[Secret], ref: ObjectRef, rank: Rank, foreign: str, unread: str
+def _out_of_reach(
+    s: Situation,
+    observed: Observed[WorkspaceTemplateApply] | Observed[Secret],
+    named: Callable[[str, str], ObjectRef],
+    name: str,
+    rank: Rank,
+    foreign: str,
+    unread: str,
 ) -> Iterator[Finding]:
+    """Report a dependent that is somebody else's, with the reason `foreign`, or unreadable, with the reason `unread`."""
     if isinstance(observed, Unreadable):
+        ref = named(s.namespace, name)
         yield unreadable(rank, unread, f"Failed to get {ref.kind}", ref, observed)
     elif not isinstance(observed, Absent) and is_foreign(observed.metadata, s.uid):
-        yield Finding(rank, Kind.FAILURE, foreign, f"{ref} is controlled by {_controller(observed.metadata)}")
+        yield Finding(rank, Kind.FAILURE, foreign, f"{named(s.namespace, name)} is controlled by {_controller(observed.metadata)}")
 
 
 def _controller(meta: Meta) -> str:
@@ -124,8 +130,8 @@ def spot_role_is_missing(s: Situation) -> bool:
 
 
 def _spot_step(s: Situation, step: AppliedTemplate, name: str) -> Iterator[Finding]:
-    reason, ref = "SpotServiceLinkedRoleFailed", apply_ref(s.namespace, name)
-    yield from _foreign_or_unreadable(s, step.apply, ref, Rank.SPOT_ROLE, reason, reason)
+    reason = "SpotServiceLinkedRoleFailed"
+    yield from _out_of_reach(s, step.apply, apply_ref, name, Rank.SPOT_ROLE, reason, reason)
     if not isinstance(step.apply, WorkspaceTemplateApply):
         return
     workspace = step.apply.status.workspace_name
@@ -174,8 +180,7 @@ def _sources(s: Situation) -> Iterator[Finding]:
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
     reason, applied = "KubeconfigGenerationFailed", s.around.kubeconfig
-    ref = apply_ref(s.namespace, f"{s.around.key.name}-kubeconfig-apply")
-    yield from _foreign_or_unreadable(s, applied.apply, ref, Rank.KUBECONFIG, reason, reason)
+    yield from _out_of_reach(s, applied.apply, apply_ref, f"{s.around.key.name}-kubeconfig-apply", Rank.KUBECONFIG, reason, reason)
     doing = "Failed to create kubeconfig WorkspaceTemplateApply"
     if isinstance(applied.apply, Absent) and not s.region:
         problem = "no region: neither spec.controlPlaneConfig.region nor the Cluster's annotation cluster.x-k8s.io/region is set"
@@ -187,7 +192,7 @@ def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
 def _our_secrets(s: Situation) -> Iterator[Finding]:
     reason = "SecretReconciliationFailed"
     for secret, name in ((s.secrets.ca, f"{s.cluster_name}-ca"), (s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig")):
-        yield from _foreign_or_unreadable(s, secret, secret_ref(s.namespace, name), Rank.SECRET, reason, reason)
+        yield from _out_of_reach(s, secret, secret_ref, name, Rank.SECRET, reason, reason)
 
 
 def refused(s: Situation, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:

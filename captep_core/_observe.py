@@ -6,8 +6,6 @@ Rules of this module:
 2. What cannot be looked up because the object that names it is unreadable is unreadable too.
 """
 
-from collections.abc import Iterator
-
 from attrs import frozen
 
 from captep_core._actions import ObjectRef
@@ -102,12 +100,15 @@ def observe(key: ObjectRef, read: Read, recollection: Recollection = Recollectio
 
 def cluster_reference(control_plane: CAPTControlPlane) -> OwnerReference | None:
     """Find the owner reference to a Cluster of Cluster API, whatever its version; the controlling one first."""
-    clusters: Iterator[OwnerReference] = (
-        ref
-        for ref in control_plane.metadata.owner_references
-        if ref.kind == "Cluster" and ref.api_version.partition("/")[0] == CLUSTER_GROUP
-    )
-    return min(clusters, key=lambda ref: not ref.controller, default=None)
+    found = None
+    for ref in control_plane.metadata.owner_references:
+        if (
+            ref.kind == "Cluster"
+            and ref.api_version.partition("/")[0] == CLUSTER_GROUP
+            and (found is None or ref.controller > found.controller)
+        ):
+            found = ref
+    return found
 
 
 def _applied(read: Read, namespace: str, name: str) -> AppliedTemplate:

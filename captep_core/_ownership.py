@@ -27,7 +27,10 @@ class Stranger:
 
 def controller_of(meta: Meta) -> OwnerReference | None:
     """Find the one owner that controls the object."""
-    return next((ref for ref in meta.owner_references if ref.controller), None)
+    for ref in meta.owner_references:
+        if ref.controller:
+            return ref
+    return None
 
 
 def is_ours(meta: Meta, uid: str) -> bool:

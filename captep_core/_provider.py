@@ -35,7 +35,10 @@ __all__ = [
 
 def condition(entries: Iterable[Condition], kind: str) -> Condition | None:
     """Find the condition of a type."""
-    return next((entry for entry in entries if entry.type == kind), None)
+    for entry in entries:
+        if entry.type == kind:
+            return entry
+    return None
 
 
 def conditions(applied: AppliedTemplate) -> tuple[Condition, ...]:

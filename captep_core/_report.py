@@ -122,11 +122,11 @@ def _mirror(s: Situation, old: WorkspaceState) -> WorkspaceState:
 def _with(entries: tuple[Condition, ...], wanted: Condition, *, now: datetime) -> tuple[Condition, ...]:
     """Put a condition in its place, once; its transition time moves only with its status."""
     before = condition(entries, wanted.type)
-    since = before.last_transition_time if before and before.status == wanted.status else ""
-    wanted = evolve(wanted, last_transition_time=since or rfc3339(now), wire=before.wire if before else {})
     if before is None:
-        return (*entries, wanted)
-    return tuple(wanted if entry is before else entry for entry in entries if entry is before or entry.type != wanted.type)
+        return (*entries, evolve(wanted, last_transition_time=rfc3339(now)))
+    since = before.last_transition_time if before.status == wanted.status else ""
+    stamped = Condition(wanted.type, wanted.status, wanted.reason, wanted.message, since or rfc3339(now), before.wire)
+    return tuple([stamped if entry is before else entry for entry in entries if entry is before or entry.type != wanted.type])
 
 
 def _difference(old: CAPTControlPlaneStatus, new: CAPTControlPlaneStatus) -> dict[str, JSON]:
@@ -171,11 +171,14 @@ def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Pat
 
 def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, *, now: datetime) -> Iterator[Step]:
     """What Cluster API's own controller makes of the status that stands; with it Ready, failures that were left behind go."""
-    old, new = cluster.status, evolve(cluster.status, control_plane_ready=reported.ready)
-    if reported.initialized and not _is_true(old.conditions, "ControlPlaneInitialized"):
-        new = evolve(new, conditions=_with(old.conditions, Condition("ControlPlaneInitialized", "True"), now=now))
-    if reported.ready:
-        new = evolve(new, failure_reason="", failure_message="")
+    old = cluster.status
+    stays = not reported.initialized or _is_true(old.conditions, "ControlPlaneInitialized")
+    new = ClusterStatus(
+        control_plane_ready=reported.ready,
+        failure_reason="" if reported.ready else old.failure_reason,
+        failure_message="" if reported.ready else old.failure_message,
+        conditions=old.conditions if stays else _with(old.conditions, Condition("ControlPlaneInitialized", "True"), now=now),
+    )
     if new != old:
         body = merge_patch(_owned_of_cluster(old), _owned_of_cluster(new))
         yield (_status_patch(cluster_ref(s.namespace, cluster.metadata.name), cluster.metadata, body),)

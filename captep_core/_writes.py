@@ -12,8 +12,6 @@ import binascii
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from attrs import evolve
-
 from captep_core._actions import JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record
 from captep_core._diff import merge_patch
 from captep_core._endpoint import APIEndpoint
@@ -163,12 +161,17 @@ def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
             "cluster_endpoint": endpoint,
             "cluster_certificate_authority_data": authority,
         },
-        write_connection_secret_to_ref=Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace),
+        write_connection_secret_to_ref=_outputs_place(s, apply),
         wait_for_workspaces=_main_workspace(s),
     )
-    if isinstance(apply, WorkspaceTemplateApply):
-        wanted = evolve(wanted, write_connection_secret_to_ref=apply.spec.write_connection_secret_to_ref)
     yield from _apply(s, apply, f"{s.around.key.name}-kubeconfig-apply", wanted, "apply the template that makes the kubeconfig")
+
+
+def _outputs_place(s: Situation, apply: Observed[WorkspaceTemplateApply]) -> Named | None:
+    """Where the kubeconfig is to be written: beside the control plane, but an apply that is there keeps its place."""
+    if isinstance(apply, WorkspaceTemplateApply):
+        return apply.spec.write_connection_secret_to_ref
+    return Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace)
 
 
 def _main_workspace(s: Situation) -> tuple[Named, ...]:
@@ -180,8 +183,8 @@ def _apply(
     s: Situation, apply: Observed[WorkspaceTemplateApply], name: str, wanted: WorkspaceTemplateApplySpec, why: str
 ) -> Iterator[Step]:
     """Create an apply, or make what we own of it right."""
-    target = apply_ref(s.namespace, name)
     if isinstance(apply, Absent):
+        target = apply_ref(s.namespace, name)
         meta: dict[str, JSON] = {"name": name, "namespace": s.namespace, "ownerReferences": adopted(None, s.control_plane)}
         yield (Create(target, _manifest(target, meta, {"spec": _owned(wanted)}), why),)
     elif isinstance(apply, WorkspaceTemplateApply) and not _is_out_of_reach(s, apply.metadata):
@@ -191,7 +194,7 @@ def _apply(
             body: dict[str, JSON] = {"metadata": {"ownerReferences": references}} if references is not None else {}
             reason = f"{why}: {'adopt it' if references is not None else 'its spec differs'}"
             lists = references is not None or "waitForWorkspaces" in spec
-            yield (patch(target, apply.metadata, {**body, "spec": spec} if spec else body, reason, lists=lists),)
+            yield (patch(apply_ref(s.namespace, name), apply.metadata, {**body, "spec": spec} if spec else body, reason, lists=lists),)
 
 
 def _is_out_of_reach(s: Situation, meta: Meta) -> bool:
@@ -243,8 +246,8 @@ def _kubeconfig(s: Situation) -> Iterator[Step]:
 
 def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str, bytes], why: str) -> Iterator[Step]:
     """Create one of our Secrets, or make our keys, our label and our ownership of it right."""
-    target = secret_ref(s.namespace, name)
     if isinstance(secret, Absent):
+        target = secret_ref(s.namespace, name)
         meta: dict[str, JSON] = {
             "name": name,
             "namespace": s.namespace,
@@ -261,6 +264,7 @@ def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str
         if differing := {key: value for key, value in data.items() if secret.data.get(key) != value}:
             body["data"] = _base64(differing)
         if body:
+            target = secret_ref(s.namespace, name)
             yield (patch(target, secret.metadata, body, f"{why}: {_in_what_it_differs(body)}", lists=references is not None),)
 
 
