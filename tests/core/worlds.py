@@ -17,6 +17,7 @@ __all__ = [
     "CONNECTION_TYPE",
     "ENDPOINT",
     "FINALIZER",
+    "HOST",
     "KUBECONFIG",
     "SINCE",
     "TOKYO",
