@@ -151,8 +151,8 @@ def _version_is_not_passed_on(
 def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
     apply = s.around.kubeconfig.apply
     endpoint, authority, region = s.raw_endpoint, s.raw_certificate, s.region
-    if not (endpoint and authority and region):
-        return
+    if not (isinstance(s.endpoint, APIEndpoint) and endpoint and authority and region):
+        return  # once it is applied its controller ignores its spec: one made of a wrong endpoint would stay wrong
     wanted = WorkspaceTemplateApplySpec(
         template_ref=Named(*KUBECONFIG_TEMPLATE),
         variables={
