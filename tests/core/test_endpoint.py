@@ -3,11 +3,11 @@
 import base64
 
 import pytest
-from captep_memory import load
 
 from captep_core import APIEndpoint, EndpointInvalid, EndpointMissing, Policy, parse_endpoint
 from captep_core._endpoint import Certificate, CertificateInvalid, CertificateMissing, EndpointUnreadable, parse_certificate
 from captep_core._observe import observe
+from captep_memory import load
 from tests.core.driving import KEY, NOW, look, reader, refs, run, writes_of
 from tests.core.worlds import (
     CA,
