@@ -178,7 +178,7 @@ def test_what_another_controller_owns_is_left_alone(kind: str, name: str, reason
     """Must 22 and 47: never overwritten, not even when its content differs; Ready stays and says so, after 10 s."""
     before = owned(find(ready(), kind, name), owner("CAPTControlPlane", "tokyo", of=of))
     before = changed(
-        [before], kind, name, {"data": {"value": None, "tls.crt": None}} if kind == "Secret" else {"spec": {"variables": None}}
+        [before], kind, name, {"data": {"value": "eA==", "tls.crt": "eA=="}} if kind == "Secret" else {"spec": {"variables": None}}
     )[0]
     done = run(plus(ready(), before))
     assert done.find(kind, name) == before
