@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from captep_memory import Request, load, serve
 
+from captep_memory import Request, load, serve
 from tests.memory.support import NOW, Free
 
 RECORD = Path(__file__).parent / "golden" / "kube-apiserver-1.37.2.jsonl"
