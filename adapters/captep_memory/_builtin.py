@@ -27,6 +27,13 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# What the Go type writes even when it is empty.
+_EVENT_ALWAYS: Mapping[str, Any] = {
+    **{"involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None},
+    **{"eventTime": None, "reportingComponent": "", "reportingInstance": ""},
+}
+
+
 def decode_built_in(obj: Object) -> Object:
     """Return an object as its Go type encodes it: unknown and empty fields dropped, `stringData` folded into `data` (row S3).
 
@@ -43,6 +50,8 @@ def decode_built_in(obj: Object) -> Object:
                 decoded[name] = value
     if kind == "Secret":
         return _decode_secret(decoded)
+    if kind == "Event":
+        return {**_EVENT_ALWAYS, **decoded}
     if kind == "ConfigMap":
         _check_strings(kind, decoded.get("data", {}))
         _check_bytes(kind, decoded.get("binaryData", {}))

@@ -19,7 +19,7 @@ MISSING: Any = object()
 
 
 class PatchError(ValueError):
-    """A JSON patch that is well-formed but does not apply."""
+    """A JSON patch that does not apply."""
 
 
 def text(value: object) -> str:
@@ -73,8 +73,7 @@ def json_patch(target: Value, operations: list[Any]) -> Value:
     """Apply a JSON patch (RFC 6902).
 
     Raises:
-        PatchError: an operation does not apply, or its `test` fails.
-        ValueError: an operation is malformed.
+        PatchError: an operation is malformed, does not apply, or its `test` fails.
     """
     return reduce(_operate, operations, target)
 
@@ -88,31 +87,31 @@ def _operate(target: Value, operation: Value) -> Value:
         case "remove":
             return _change(target, path, MISSING, insert=False)
         case "replace":
-            _find(target, path)
-            return _change(target, path, _value(operation), insert=False)
+            # The API server's library adds a member that is missing, where RFC 6902 has an error.
+            return _change(target, path, _value(members), insert=False)
         case "copy":
-            return _change(target, path, _find(target, _pointer(operation, "from")), insert=True)
+            return _change(target, path, _find(target, _pointer(members, "from")), insert=True)
         case "move":
-            source = _pointer(operation, "from")
+            source = _pointer(members, "from")
             return _change(_change(target, source, MISSING, insert=False), path, _find(target, source), insert=True)
         case "test":
-            if identical(_find(target, path), _value(operation)):
+            if identical(_find(target, path), _value(members)):
                 return target
-            raise PatchError(f"testing path {operation['path']} failed")
+            raise PatchError(f"testing path {members['path']} failed")
         case _:
-            raise ValueError("unknown operation")
+            raise PatchError("unknown operation")
 
 
 def _value(operation: Object) -> Value:
     if "value" not in operation:
-        raise ValueError("operation has no value")
+        raise PatchError("operation has no value")
     return operation["value"]
 
 
 def _pointer(operation: Object, member: str) -> list[str]:
     pointer = operation.get(member)
     if not isinstance(pointer, str) or (pointer and not pointer.startswith("/")):
-        raise ValueError(f"{member} is not a JSON pointer")
+        raise PatchError(f"{member} is not a JSON pointer")
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
 
 

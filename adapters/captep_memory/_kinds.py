@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from captep_memory._json import Object
 from captep_memory._request import group_of
+from captep_memory._schema import normalise
 from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = ["NO_KINDS", "Catalog", "CustomKind", "Resource", "Scope", "catalog_of", "plural_of", "scope_of"]
@@ -76,6 +77,7 @@ class CustomKind:
     """What a CustomResourceDefinition says: its served versions, and whether they differ by more than the apiVersion."""
 
     versions: Mapping[str, Resource]
+    storage: str
     converts: bool
 
 
@@ -106,6 +108,8 @@ class Catalog:
     def convert(self, obj: Object, resource: Resource) -> Object:
         """Return a stored object in the version of `resource`; the object itself when it is in that version.
 
+        Without a webhook only the apiVersion changes, and what the schema of that version prunes and defaults.
+
         Raises:
             RefusedError: 501, a webhook would convert it.
         """
@@ -114,7 +118,19 @@ class Catalog:
         custom = self.custom.get((resource.group, resource.kind))
         if custom is not None and custom.converts:
             raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
-        return {**obj, "apiVersion": resource.api_version}
+        converted = {**obj, "apiVersion": resource.api_version}
+        return converted if resource.schema is None else normalise(converted, resource.schema)
+
+    def convert_to(self, obj: Object, api_version: str) -> Object:
+        """Return an object in another version, if that is served; the object itself when it is in that version."""
+        if obj["apiVersion"] == api_version:
+            return obj
+        return self.convert(obj, self.resource(api_version, obj["kind"]))
+
+    def storage_version(self, resource: Resource) -> str:
+        """Return the apiVersion that new objects of a kind are stored in."""
+        custom = self.custom.get((resource.group, resource.kind))
+        return f"{resource.group}/{custom.storage}" if custom and custom.storage in custom.versions else resource.api_version
 
 
 NO_KINDS = Catalog()
@@ -172,7 +188,8 @@ def catalog_of(objects: Iterable[Mapping[str, Any]]) -> Catalog:
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
     versions = {item["name"]: _version(spec, item) for item in spec["versions"] if item.get("served", True)}
-    return CustomKind(versions, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
+    storage = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
+    return CustomKind(versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
 
 
 def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:

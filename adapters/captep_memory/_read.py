@@ -50,7 +50,8 @@ def list_objects(world: World, request: Request, resource: Resource) -> tuple[Wo
         obj for obj in _snapshot(world, request, resource, version) if _storage_key(obj) >= start and (selects is None or selects(obj))
     ]
     page = listed[: request.limit] if request.limit > 0 else listed
-    metadata: Object = {"resourceVersion": str(version)}
+    # Lists of custom resources always have the member, as Go's unstructured lists do.
+    metadata: Object = {"resourceVersion": str(version)} | ({} if resource.built_in else {"continue": ""})
     if len(page) < len(listed):
         metadata["continue"] = _continue_token(version, _storage_key(page[-1]) + "\0")
         if selects is None:
@@ -72,7 +73,7 @@ def _check_list_options(request: Request) -> None:
     elif match and request.continue_token:
         told = "resourceVersionMatch is forbidden when continue is provided"
     elif match == "Exact" and version == "0":
-        told = 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+        told = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
     if told:
         cause = Cause("FieldValueForbidden", f"Forbidden: {told}", "resourceVersionMatch")
         raise invalid("ListOptions", "meta.k8s.io", "", [cause])

@@ -13,7 +13,7 @@ from captep_memory._json import Object
 from captep_memory._kinds import Resource
 from captep_memory._read import get, list_objects, watch
 from captep_memory._request import Key, Request, Response
-from captep_memory._status import RefusedError, bad_request, failure, not_modelled, unknown_resource
+from captep_memory._status import RefusedError, bad_request, failure, not_found, not_modelled, unknown_resource
 from captep_memory._world import World
 from captep_memory._write import create, patch, update
 
@@ -72,7 +72,7 @@ def _check_modelled(request: Request, resource: Resource) -> None:
     if request.subresource is None:
         return
     if request.subresource != "status" or not resource.has_status:
-        raise unknown_resource()
+        raise unknown_resource() if resource.built_in else not_found(resource.plural, resource.group, request.name or "")
     if request.verb not in ("get", "update", "patch"):
         raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 

@@ -61,6 +61,8 @@ def failure(code: int, reason: str, message: str, details: Mapping[str, Any] | N
     body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason}
     if details is not None:
         body["details"] = {key: value for key, value in details.items() if value not in ("", 0, [])}
+    if not reason:
+        del body["reason"]
     headers = {"Retry-After": str(body["details"]["retryAfterSeconds"])} if "retryAfterSeconds" in body.get("details", {}) else {}
     return RefusedError(Response(code, {**body, "code": code}, headers))
 
@@ -95,7 +97,7 @@ def conflict(kind: str, group: str, name: str, why: str = MODIFIED) -> RefusedEr
 
 def invalid(kind: str, group: str, name: str, causes: Iterable[Cause]) -> RefusedError:
     """422 with one cause per field; equal messages are told once, as the aggregate of Go does."""
-    listed = list(causes)
+    listed = list(dict.fromkeys(causes))
     lines = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in listed))
     told = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
     details = {"name": name, "group": group, "kind": kind, "causes": [cause.json() for cause in listed]}

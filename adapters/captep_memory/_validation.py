@@ -103,9 +103,9 @@ def _validate_string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
     least, most, pattern = schema.get("minLength"), schema.get("maxLength"), schema.get("pattern")
     if most is not None and len(value) > most:
         yield too_long(path, most)
-    if least is not None and len(value) < least:
+    elif least is not None and len(value) < least:
         yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
-    if pattern and not _compiled(pattern).search(value):
+    elif pattern and not _compiled(pattern).search(value):
         yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
     yield from _validate_format(value, str(schema.get("format", "")), path)
 
@@ -125,7 +125,7 @@ def _validate_format(value: str, name: str, path: str) -> Iterator[Cause]:
     if name in _UNMODELLED_FORMATS:
         raise not_modelled(f"the format {name} at {path}")
     if name == "date-time" and not _is_date_time(value):
-        yield invalid_value(path, value, f'{path} in body must be of type date-time: "{value}"')
+        yield type_invalid(path, value, f'{path} in body must be of type date-time: "{value}"')
 
 
 def _is_date_time(value: str) -> bool:

@@ -6,7 +6,10 @@ Update: uid, mutating admission, resourceVersion, restoring, validation, validat
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
+
+from attrs import evolve
 
 from captep_memory._builtin import decode_built_in, prepare_built_in, validate_built_in
 from captep_memory._json import MISSING, Object, PatchError, Value, identical, json_patch, merge_patch, text, without
@@ -32,6 +35,7 @@ from captep_memory._world import World, timestamp
 __all__ = ["create", "decode", "patch", "update"]
 
 _SYSTEM_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields")
+_OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
 _SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _PATCH_LIMIT = 10_000
 
@@ -44,7 +48,7 @@ def create(world: World, request: Request, resource: Resource) -> tuple[World, R
 def _create(world: World, request: Request, resource: Resource, given: Object) -> tuple[World, Response]:
     metadata = given["metadata"]
     if metadata.get("namespace", request.namespace) != request.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise bad_request(_OTHER_NAMESPACE)
     if request.namespace is not None:
         given = {**given, "metadata": {**metadata, "namespace": request.namespace}}
     _check_namespace(world, request, resource, text(metadata.get("name")))
@@ -58,10 +62,10 @@ def _create(world: World, request: Request, resource: Resource, given: Object) -
     if existing is not None:
         prefix = "object is being deleted: " if is_deleting(existing) else ""
         raise already_exists(resource.plural, resource.group, key.name, prefix=prefix)
-    if request.dry_run:
-        return world, Response(201, obj, headers)
-    world, stored = world.put(key, obj)
-    return world, Response(201, stored, headers)
+    encoded = world.catalog.convert_to(obj, world.catalog.storage_version(resource))
+    if not request.dry_run:
+        world, encoded = world.put(key, encoded)
+    return world, Response(201, world.catalog.convert(encoded, resource), headers)
 
 
 def _check_namespace(world: World, request: Request, resource: Resource, name: str) -> None:
@@ -120,7 +124,8 @@ def _validate_content(request: Request, resource: Resource, obj: Object, old: Ob
         if request.subresource == "status" and old is not None:
             below = schema["properties"].get("status")
             if below is not None and "status" in obj:
-                yield from validate(obj["status"], below, "status", old.get("status", MISSING))
+                found = validate(obj["status"], below, "", old.get("status", MISSING))
+                yield from (evolve(cause, field="status" if cause.field == "<nil>" else f"status.{cause.field}") for cause in found)
         else:
             yield from validate(obj, schema, "", MISSING if old is None else old)
 
@@ -134,12 +139,13 @@ def decode(resource: Resource, body: Value, known: Object | None = None) -> Obje
     if not isinstance(body, dict):
         raise bad_request("the request body is not an object")
     body = {"apiVersion": resource.api_version, "kind": resource.kind, **body} if resource.built_in else body
-    if body.get("kind") != resource.kind:
-        told = f'no kind "{text(body.get("kind"))}" matches' if body.get("kind") else "Object 'Kind' is missing"
-        raise bad_request(f"{told}: the kind of this resource is {resource.kind}")
+    if not text(body.get("kind")):
+        raise bad_request(f"the object provided is unrecognized (must be of type {resource.kind}): Object 'Kind' is missing")
     if body.get("apiVersion") != resource.api_version:
         given = text(body.get("apiVersion"))
         raise bad_request(f"the API version in the data ({given}) does not match the expected API version ({resource.api_version})")
+    if body["kind"] != resource.kind:
+        raise _other_kind(resource, body)
     metadata = decode_metadata(body.get("metadata"), known and known["metadata"])
     if known is not None and identical(metadata, known["metadata"]):
         metadata = known["metadata"]
@@ -149,23 +155,35 @@ def decode(resource: Resource, body: Value, known: Object | None = None) -> Obje
     return obj if resource.schema is None else normalise(obj, resource.schema)
 
 
+def _other_kind(resource: Resource, body: Object) -> RefusedError:
+    if resource.built_in:
+        return bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
+    cause = invalid_value("kind", body["kind"], f"must be {resource.kind}")
+    return invalid(body["kind"], resource.group, text(decode_metadata(body.get("metadata")).get("name")), [cause])
+
+
 def update(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
     """Answer a PUT (rows U1 to U9)."""
     given = decode(resource, request.body)
     metadata = given["metadata"]
-    name, namespace = text(metadata.get("name")), metadata.get("namespace", key.namespace)
-    if not name:
-        raise bad_request(f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided")
-    if name != key.name:
-        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({key.name})")
-    if namespace != key.namespace:
-        raise bad_request(f"the namespace of the object ({namespace}) does not match the namespace on the request ({key.namespace or ''})")
+    _check_identity(key, metadata)
     stored = world.get(key)
     if stored is None:
         return _update_absent(world, request, resource, given)
     old = world.catalog.convert(stored, resource)
     _check_uid(resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
     return _replace(world, request, resource, key, old, given)
+
+
+def _check_identity(key: Key, metadata: Object) -> None:
+    """Row U1."""
+    name = text(metadata.get("name"))
+    if not name:
+        raise bad_request(f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided")
+    if name != key.name:
+        raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({key.name})")
+    if metadata.get("namespace", key.namespace) != key.namespace:
+        raise bad_request(_OTHER_NAMESPACE)
 
 
 def _update_absent(world: World, request: Request, resource: Resource, given: Object) -> tuple[World, Response]:
@@ -205,6 +223,7 @@ def patch(world: World, request: Request, resource: Resource, key: Key) -> tuple
     if patched is old and not world.admission:
         return world, Response(200, old)
     given = decode(resource, patched, old)
+    _check_identity(key, given["metadata"])
     return _replace(world, request, resource, key, old, given)
 
 
@@ -224,7 +243,7 @@ def _apply(request: Request, resource: Resource, old: Object) -> Value:
             accepted = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]
             accepted[2:2] = ["application/strategic-merge-patch+json"] if resource.built_in else []
             told = "the body of the request was in an unknown format - accepted media types include: "
-            raise failure(415, "UnsupportedMediaType", told + ", ".join(accepted), {})
+            raise failure(415, "UnsupportedMediaType", told + ", ".join(accepted))
 
 
 def _apply_json_patch(request: Request, old: Object) -> Value:
@@ -232,32 +251,30 @@ def _apply_json_patch(request: Request, old: Object) -> Value:
         raise bad_request("error decoding patch: json: cannot unmarshal into a patch")
     if len(request.body) > _PATCH_LIMIT:
         told = f"The allowed maximum operations in a JSON patch is {_PATCH_LIMIT}, got {len(request.body)}"
-        raise failure(413, "RequestEntityTooLarge", told, {})
+        raise failure(413, "RequestEntityTooLarge", told)
     try:
         return json_patch(old, request.body)
     except PatchError as error:
         raise failure(422, "Invalid", "the server rejected our request due to an error in our request", {}) from error
-    except ValueError as error:
-        raise bad_request(f"error decoding patch: {error}") from error
 
 
 def _replace(world: World, request: Request, resource: Resource, key: Key, old: Object, given: Object) -> tuple[World, Response]:
     """Write `given` over `old`: the part that PUT and PATCH share. The uid of a PUT has been compared."""
     given, headers = _without_duplicate_owners(_mutate(world, request, given, old))
-    _check_resource_version(request, resource, key, text(given["metadata"].get("resourceVersion")), old["metadata"]["resourceVersion"])
+    _check_resource_version(resource, key, text(given["metadata"].get("resourceVersion")), old["metadata"]["resourceVersion"])
     new = _prepare(request, resource, given, old)
     if new is not old:
         _check_update(request, resource, new, old)
     _admit(world, request, new, old)
     if is_deleting(new) and not new["metadata"].get("deletionGracePeriodSeconds") and not finalizers(new):
         return _finish_deletion(world, request, key, new, headers)
-    if identical(new, old):
+    stored = world.get(key) or old
+    encoded = world.catalog.convert_to(new, stored["apiVersion"])
+    if identical(encoded, stored):
         return world, Response(200, old, headers)
-    if request.dry_run:
-        return world, Response(200, new, headers)
-    stored_version = (world.get(key) or new)["apiVersion"]
-    world, stored = world.put(key, {**new, "apiVersion": stored_version})
-    return world, Response(200, world.catalog.convert(stored, resource), headers)
+    if not request.dry_run:
+        world, encoded = world.put(key, encoded)
+    return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
 
 def _finish_deletion(world: World, request: Request, key: Key, last: Object, headers: Mapping[str, str]) -> tuple[World, Response]:
@@ -267,15 +284,14 @@ def _finish_deletion(world: World, request: Request, key: Key, last: Object, hea
     return world, Response(200, last, headers)
 
 
-def _check_resource_version(request: Request, resource: Resource, key: Key, given: str, stored: str) -> None:
+def _check_resource_version(resource: Resource, key: Key, given: str, stored: str) -> None:
     """Rows U4 and U5."""
     if given in ("", "0"):
-        if request.verb == "update" and not resource.unconditional:
+        if not resource.unconditional:
             cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
             raise invalid(resource.plural, resource.group, key.name, [cause])
-        if request.verb == "patch" and not resource.unconditional:
-            cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
-            raise invalid(resource.plural, resource.group, key.name, [cause])
+    elif not (given.isascii() and given.isdigit()):
+        raise failure(500, "", f"strconv.ParseUint: parsing {json.dumps(given)}: invalid syntax")
     elif given != stored:
         raise conflict(resource.plural, resource.group, key.name)
 
