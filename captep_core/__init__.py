@@ -36,6 +36,7 @@ from captep_core._verdict import (
     Unknown,
     Verdict,
 )
+from captep_core._workqueue import Backoff, WorkQueue, jittered
 
 __all__ = [
     "ABSENT",
@@ -46,6 +47,7 @@ __all__ = [
     "Action",
     "AppliedTemplate",
     "AwaitingWorkspaceDeletion",
+    "Backoff",
     "Conclusion",
     "ControlPlane",
     "ControlPlaneUnreadable",
@@ -76,10 +78,12 @@ __all__ = [
     "Unknown",
     "Unreadable",
     "Verdict",
+    "WorkQueue",
     "Write",
     "control_plane_ref",
     "decide",
     "interval",
+    "jittered",
     "merge_patch",
     "observe",
     "parse_endpoint",

@@ -6,6 +6,7 @@ of its specification (V2, U5, ...): `docs` of each test tell what the row says.
 
 from captep_memory._admission import Admission, denied, webhook_down
 from captep_memory._garbage import KnownOwner, OwnerRef, collect, collect_all, departed, garbage
+from captep_memory._gateway import MemoryGateway, ObjectMatch
 from captep_memory._json import JSON, Object, identical, json_patch, merge_patch
 from captep_memory._kinds import Catalog, Resource, Scope, plural_of, scope_of
 from captep_memory._load import load
@@ -20,7 +21,9 @@ __all__ = [
     "Change",
     "Key",
     "KnownOwner",
+    "MemoryGateway",
     "Object",
+    "ObjectMatch",
     "OwnerRef",
     "Quirks",
     "Request",

@@ -1,1 +1,35 @@
-"""What every gateway shares: execute a decision, and the loop around the work queue."""
+"""What every gateway shares: execute a decision, the loop around the work queue, logs, metrics and health. It knows no domain."""
+
+from captep_runtime._attempts import Attempt, Attempts
+from captep_runtime._execute import ERROR_INTERVAL, Pass, run_pass
+from captep_runtime._health import Address, Page, Probe, Server, metrics_page, parse_bind_address, probe_page
+from captep_runtime._log import SILENT, JSONFormatter, Logger, Reporter, TextFormatter
+from captep_runtime._loop import Loop
+from captep_runtime._memory import Tuning
+from captep_runtime._metrics import NO_METRICS, InMemoryMetrics, Metrics, PrometheusMetrics
+
+__all__ = [
+    "ERROR_INTERVAL",
+    "NO_METRICS",
+    "SILENT",
+    "Address",
+    "Attempt",
+    "Attempts",
+    "InMemoryMetrics",
+    "JSONFormatter",
+    "Logger",
+    "Loop",
+    "Metrics",
+    "Page",
+    "Pass",
+    "Probe",
+    "PrometheusMetrics",
+    "Reporter",
+    "Server",
+    "TextFormatter",
+    "Tuning",
+    "metrics_page",
+    "parse_bind_address",
+    "probe_page",
+    "run_pass",
+]
