@@ -163,7 +163,9 @@ class Terraform:
 
     def _outputs(self, workspace: Object, *, now: datetime) -> tuple[Output, ...]:
         provided = workspace["spec"].get("forProvider", {})
-        variables = {each["key"]: each["value"] for each in provided.get("vars", ())}
+        given = {each["key"]: each["value"] for each in provided.get("vars", ())}
+        # A placeholder that no variable of the apply has filled: the module's own default counts.
+        variables = {name: value for name, value in given.items() if not value.startswith("${")}
         return outputs(provided.get("module", ""), variables, name=workspace["metadata"]["name"], seed=self.pace.seed, now=now)
 
 
