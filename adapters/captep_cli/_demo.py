@@ -11,7 +11,7 @@ from attrs import frozen
 from captep_memory.world import Happening, stories
 
 from captep_cli._lanes import LANES, START, Result, play
-from captep_cli._ledger import Count
+from captep_cli._ledger import SLICE, Count
 from captep_cli._plot import picture
 
 __all__ = ["demo"]
@@ -35,7 +35,7 @@ def demo(control_planes: int, hours: float, seed: int, plot: str | None) -> int:
     results = tuple(_added_up(lane) for lane in _play_all(control_planes, hours, seed))
     if plot is not None:
         try:
-            Path(plot).write_text(picture(results, control_planes=control_planes, hours=hours), encoding="utf-8")
+            Path(plot).write_text(picture(results, control_planes=control_planes), encoding="utf-8")
         except OSError as error:
             print(f"captep demo: {plot}: cannot be written: {error.strerror}", file=sys.stderr)
             return 1
@@ -192,12 +192,15 @@ def _lettered(story: Sequence[Happening]) -> list[tuple[str, Happening]]:
 
 
 def _rates(result: Result, end: timedelta) -> list[float]:
-    """Return the writes a minute in each column."""
+    """Return the writes a minute in each column; what was done in a slice is taken to be spread over it."""
+    per_column = end / _COLUMNS
     rates = [0.0] * _COLUMNS
     for number, count in result.slices.items():
-        column = min(_COLUMNS - 1, int((number + 0.5) * 20 / end.total_seconds() * _COLUMNS))
-        rates[column] += count.writes
-    return [rate / (end.total_seconds() / 60 / _COLUMNS) for rate in rates]
+        first, last = number * SLICE / per_column, (number + 1) * SLICE / per_column
+        for column in range(int(first), min(_COLUMNS, math.ceil(last))):
+            share = (min(last, column + 1) - max(first, column)) / (last - first)
+            rates[column] += count.writes * share / (per_column / timedelta(minutes=1))
+    return rates
 
 
 def _level(rate: float, highest: float, signs: Signs) -> str:

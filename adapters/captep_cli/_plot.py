@@ -3,6 +3,7 @@
 One lane for each loop over the same time; in each, the writes a minute on the same logarithmic scale, those that changed something darker.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -19,11 +20,11 @@ __all__ = ["picture"]
 _WIDTH, _LEFT, _RIGHT = 1000, 66, 232
 _TOP, _LANE, _GAP = 158, 122, 34
 _SPAN: Final = _WIDTH - _LEFT - _RIGHT
-_DECADES: Final = 4
+_WORDS: Final = 140
 _WHY: Final = (
-    ("Two writers of the endpoint disagree: each pass writes both values,", "and each of these writes wakes the next pass."),
-    ("Longer intervals, the same two writers:", "the timer never gets to fire."),
-    ("One writer, and a write only where something differs:", "none at all while nothing changes."),
+    ("Two writers of the endpoint disagree:", "each pass writes both values,", "and each write wakes the next pass."),
+    ("Longer intervals, the same two writers:", "the next pass is due at once,", "and the timer never gets to fire."),
+    ("One writer, and a write only where", "something differs: none at all", "while nothing changes."),
 )
 _STYLE: Final = """
 text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2933 }
@@ -48,29 +49,37 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
 
 
 @frozen
-class _Axis:
-    """Time from left to right: the story's, in whole minutes."""
+class _Axes:
+    """Time from left to right, from nothing to `end`; from bottom to top writes a minute, up to 10 to the power of `decades`."""
 
     end: timedelta
+    decades: int
 
     def x(self, at: timedelta) -> float:
         """Return where a time is."""
         return _LEFT + _SPAN * min(1.0, at / self.end)
 
+    def height(self, rate: float) -> float:
+        """Return how high a rate is drawn: nothing is nothing, one a minute is a twelfth of the lane, each decade as much as any other."""
+        foot = _LANE / 12
+        return 0.0 if rate <= 0 else foot + (_LANE - foot) * max(0.0, math.log10(rate)) / self.decades
 
-def picture(results: Sequence[Result], *, control_planes: int, hours: float) -> str:
+
+def picture(results: Sequence[Result], *, control_planes: int) -> str:
     """Return the SVG of what the lanes did.
 
     Args:
         results: one for each lane, captep's the last.
         control_planes: how many there were; the rates are those of all together.
-        hours: how long they were Ready.
     """
-    axis = _Axis(max(result.happenings[-1].at for result in results) - START)
+    axis = _axes(results)
     height = _TOP + len(results) * (_LANE + _GAP) + 58
     whom = "one control plane" if control_planes == 1 else f"{control_planes} control planes"
     title = f"What three loops write to the API server in the life of {whom}"
-    told = f"{hours:g} h in virtual time, the same world and the same story for each. Height: writes a minute, on a logarithmic scale."
+    minutes = round(axis.end.total_seconds() / 60)
+    told = (
+        f"{minutes // 60} h {minutes % 60:02} min of virtual time, one world and one story for all. Height: writes a minute, logarithmic."
+    )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
@@ -86,6 +95,12 @@ def picture(results: Sequence[Result], *, control_planes: int, hours: float) -> 
     return "\n".join(parts) + "\n"
 
 
+def _axes(results: Sequence[Result]) -> _Axes:
+    end = max(result.happenings[-1].at for result in results) - START
+    highest = max(count.writes for result in results for count in _by_minute(result.slices).values())
+    return _Axes(end, max(2, math.ceil(math.log10(highest))))
+
+
 def _text(x: float, y: float, content: str, style: str, anchor: str = "start") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(content)}</text>'
 
@@ -94,27 +109,28 @@ def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
 
 
-def _height(rate: float) -> float:
-    """Return how high a rate is drawn: nothing is nothing, one a minute is a twelfth of the lane, each decade as much again."""
-    foot = _LANE / 12
-    return 0.0 if rate <= 0 else foot + (_LANE - foot) * min(1.0, max(0.0, math.log10(rate)) / _DECADES)
-
-
-def _lane(number: int, result: Result, axis: _Axis) -> Iterable[str]:
+def _lane(number: int, result: Result, axis: _Axes) -> Iterable[str]:
     top = _TOP + number * (_LANE + _GAP)
     bottom = top + _LANE
     yield f'<rect class="lane" x="{_LEFT}" y="{top}" width="{_SPAN}" height="{_LANE}"/>'
-    for decade in range(_DECADES + 1):
-        y = bottom - _height(10.0**decade)
+    for decade in range(axis.decades + 1):
+        y = bottom - axis.height(10.0**decade)
         yield _line(_LEFT, y, _LEFT + _SPAN, y, "grid")
         yield _text(_LEFT - 8, y + 4, f"{10**decade:,}", "axis", "end")
     minutes = _by_minute(result.slices)
     yield _area({minute: count.writes for minute, count in minutes.items()}, axis, bottom, f"sent{number}")
     yield _area({minute: count.changed for minute, count in minutes.items()}, axis, bottom, f"done{number}")
     yield from _sums(number, result, top)
-    heights = (top + 78, top + 96) if number < len(_WHY) - 1 else (top + 36, top + 54)
-    for y, line in zip(heights, _WHY[number], strict=True):
-        yield _text(_LEFT + _SPAN / 2, y, line, f"why why{number}", "middle")
+    first = top + (64 if number < len(_WHY) - 1 else 28)
+    for row, line in enumerate(_WHY[number]):
+        yield _text(_calm(result, axis), first + 19 * row, line, f"why why{number}", "middle")
+
+
+def _calm(result: Result, axis: _Axes) -> float:
+    """Return the middle of the longest time between two moments of the story before its deletion, where words stand free."""
+    moments = [axis.x(happening.at - START) for happening in result.happenings[:-1]]
+    middle = max((right - left, (left + right) / 2) for left, right in itertools.pairwise(moments))[1]
+    return min(max(middle, _LEFT + _WORDS), _LEFT + _SPAN - _WORDS)
 
 
 def _by_minute(slices: Mapping[int, Count]) -> Mapping[int, Count]:
@@ -124,13 +140,13 @@ def _by_minute(slices: Mapping[int, Count]) -> Mapping[int, Count]:
     return minutes
 
 
-def _area(rates: Mapping[int, int], axis: _Axis, bottom: float, style: str) -> str:
+def _area(rates: Mapping[int, int], axis: _Axes, bottom: float, style: str) -> str:
     """Return steps, one for each minute in which there was something."""
     steps = []
     for minute, rate in sorted(rates.items()):
         left, right = axis.x(timedelta(minutes=minute)), axis.x(timedelta(minutes=minute + 1))
         if rate and right > left:
-            steps.append(f"M{left:.1f} {bottom:.1f}V{bottom - _height(rate):.1f}H{right:.1f}V{bottom:.1f}Z")
+            steps.append(f"M{left:.1f} {bottom:.1f}V{bottom - axis.height(rate):.1f}H{right:.1f}V{bottom:.1f}Z")
     return f'<path class="{style}" d="{"".join(steps)}"/>'
 
 
@@ -145,7 +161,7 @@ def _sums(number: int, result: Result, top: float) -> Iterable[str]:
     yield _text(x, top + 116, f"failure {told}", "note")
 
 
-def _story(result: Result, axis: _Axis, height: float) -> Iterable[str]:
+def _story(result: Result, axis: _Axes, height: float) -> Iterable[str]:
     """The moments of the story, through all lanes; labels that would overlap go to the next of three rows."""
     bottom = height - 58 - _GAP
     rows = [float("-inf")] * 3
@@ -162,7 +178,7 @@ def _story(result: Result, axis: _Axis, height: float) -> Iterable[str]:
         yield _text(x + (6 if anchor == "start" else -6), y + 4, happening.title, "event", anchor)
 
 
-def _time_axis(axis: _Axis, y: float) -> Iterable[str]:
+def _time_axis(axis: _Axes, y: float) -> Iterable[str]:
     minutes = axis.end.total_seconds() / 60
     step = next((each for each in (1, 2, 5, 10, 15, 30, 60, 120, 240, 480) if minutes / each <= 10), 1440)
     for minute in range(0, int(minutes) + 1, step):
@@ -171,7 +187,7 @@ def _time_axis(axis: _Axis, y: float) -> Iterable[str]:
         yield _text(x, y + 19, f"{minute // 60}:{minute % 60:02}", "axis", "middle")
 
 
-def _legend(result: Result, axis: _Axis, height: float) -> Iterable[str]:
+def _legend(result: Result, axis: _Axes, height: float) -> Iterable[str]:
     y = height - 22
     for x, styles, told in (
         (_LEFT, ("done0", "done2"), "changed something"),
@@ -184,7 +200,7 @@ def _legend(result: Result, axis: _Axis, height: float) -> Iterable[str]:
         yield from _rotations(result.rotations, axis, height)
 
 
-def _rotations(rotations: Iterable[datetime], axis: _Axis, height: float) -> Iterable[str]:
+def _rotations(rotations: Iterable[datetime], axis: _Axes, height: float) -> Iterable[str]:
     y = height - 58 - _GAP - _LANE - 9
     for at in rotations:
         x = axis.x(at - START)
