@@ -164,8 +164,8 @@ def _entry(entry: Condition) -> JSON:
 
 
 def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Patch:
-    lists = "conditions" in status
-    preconditions = Preconditions(meta.uid or None, (meta.resource_version or None) if lists else None)
+    # Of a status the server compares the resourceVersion alone: a uid in its patch is passed over (kube-apiserver 1.37).
+    preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
     return Patch(target, {"status": status}, preconditions, f"report: {', '.join(sorted(status))}", "status")
 
 
