@@ -2,11 +2,10 @@
 
 import copy
 
-from captep_memory import Object, Request, Response
-from captep_memory.world import Server
-
 from captep_cli._ledger import Count
 from captep_core import JSON, ObjectRef
+from captep_memory import Object, Request, Response
+from captep_memory.world import Server
 
 __all__ = ["Client", "difference"]
 

@@ -14,13 +14,13 @@ import copy
 from datetime import datetime, timedelta
 
 from attrs import frozen
-from captep_memory import Object
-from captep_memory.world import stories
 
 from captep_cli._older._client import Client
 from captep_cli._older._secrets import Waiting, reconcile_secrets
 from captep_cli._older._status import WriteError, raised, set_condition, take_over, write_creating, write_failed, write_ready
 from captep_core import FINALIZER, ObjectRef
+from captep_memory import Object
+from captep_memory.world import stories
 
 __all__ = ["Intervals", "Outcome", "reconcile"]
 

@@ -3,11 +3,10 @@
 import base64
 import copy
 
-from captep_memory import Object
-
 from captep_cli._older._client import Client
 from captep_cli._older._status import raised, take_over
 from captep_core import APIEndpoint, ObjectRef, parse_endpoint
+from captep_memory import Object
 
 __all__ = ["Waiting", "reconcile_secrets"]
 

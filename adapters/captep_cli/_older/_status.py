@@ -3,9 +3,8 @@
 import copy
 from datetime import UTC, datetime
 
-from captep_memory import Object, timestamp
-
 from captep_cli._older._client import Client
+from captep_memory import Object, timestamp
 
 __all__ = ["WriteError", "raised", "set_condition", "take_over", "write_creating", "write_failed", "write_ready"]
 
