@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, Record
+from captep_core.errors import GatewayError
+from captep_core.ports import Answer
 from captep_kubernetes import (
     RESOURCES,
     Change,
@@ -23,10 +27,6 @@ from captep_kubernetes import (
     identity_only,
     load_transport,
 )
-
-from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, Record
-from captep_core.errors import GatewayError
-from captep_core.ports import Answer
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
 
@@ -343,6 +343,17 @@ def test_a_dry_run_is_checked_and_forgotten(kubeconfig: Path, namespace: str) ->
         assert made.send(broken) == Answer(422, changed=False)
     with a_gateway(kubeconfig, namespace) as (made, _):
         assert made.read(create.target) is ABSENT
+
+
+def test_a_dry_run_deletes_nothing(kubeconfig: Path, namespace: str) -> None:
+    """A DELETE whose body does not say dryRun deletes, whatever its query says."""
+    create = control_plane(namespace)
+    with a_gateway(kubeconfig, namespace) as (made, _):
+        assert made.send(create) == Answer(201, changed=True)
+    with a_gateway(kubeconfig, namespace, DryRun.SERVER) as (made, _):
+        assert made.send(Delete(create.target, Preconditions(), "why")) == Answer(200, changed=False)
+    with a_gateway(kubeconfig, namespace) as (made, _):
+        assert made.read(create.target) is not ABSENT
 
 
 def test_only_identities_are_kept_of_what_is_watched_by_metadata(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:

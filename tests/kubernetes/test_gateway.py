@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
-from captep_kubernetes._gateway import WATCHED
 
 from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
 from captep_core.ports import Answer, Gateway
+from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
+from captep_kubernetes._gateway import WATCHED
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
@@ -232,8 +232,9 @@ def test_a_secret_is_fetched_once_for_each_version() -> None:
         now[0] = second
         (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
         informer.observe_write(obj(SECRET, 11))
-        mine: Any = made.read(SECRET)
-        mine["data"]["value"] = "changed by a caller"
+        for _ in range(2):
+            mine: Any = made.read(SECRET)
+            mine["data"]["value"] = "changed by a caller"
         assert made.read(SECRET) == second
         assert [(asked.method, asked.path) for asked in cluster.requests] == [("GET", f"{SECRETS}/one-kubeconfig")] * 2
         informer.observe_delete(SECRET, "uid-1")
@@ -302,6 +303,7 @@ def test_a_dry_run_changes_nothing(action: Action) -> None:
     with gateway(cluster, dry_run=DryRun.SERVER) as (made, _):
         assert made.send(action) == Answer(200, changed=False)
         assert [("dryRun", "All") in asked.query for asked in cluster.requests] == [True]
+        assert [asked.json.get("dryRun") for asked in cluster.requests] == [["All"] if isinstance(action, Delete) else None]
         assert made.read(ONE) == obj(ONE, 3)
 
 

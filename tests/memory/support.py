@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from attrs import define, evolve
+
 from captep_memory import Change, Key, Object, Request, Response, Verb, World, load, serve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

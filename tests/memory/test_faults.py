@@ -1,8 +1,8 @@
 """Faults at the request level."""
 
 import pytest
-from captep_memory import Request, Response, World, faults, load, serve
 
+from captep_memory import Request, Response, World, faults, load, serve
 from tests.memory.support import NOW, THING, thing
 
 PATCH = Request("patch", THING, "Thing", "fleet", "a", body={"spec": {"size": 2}})

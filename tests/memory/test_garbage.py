@@ -1,7 +1,6 @@
 """Rows G: the garbage collector as transitions of its own."""
 
 from captep_memory import Key, Object, OwnerRef, World, collect, collect_all, departed, garbage, load
-
 from tests.memory.support import NOW, Api, api, secret, thing
 
 OWNED = Key("", "Secret", "fleet", "s")

@@ -1,8 +1,8 @@
 """Rows V (identity and versioning) and C (create)."""
 
 import pytest
-from captep_memory import Key, Request, World, load, serve
 
+from captep_memory import Key, Request, World, load, serve
 from tests.memory.support import CRD, NOW, THING, Api, api, causes, created, refusal, secret, thing
 
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from captep_memory import identical, json_patch, merge_patch
-from captep_memory._json import PatchError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from captep_memory import identical, json_patch, merge_patch
+from captep_memory._json import PatchError
 from tests.memory.support import Free
 
 VALUES = st.recursive(

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from captep_memory import Key, Object, Request, World, load, serve
 
+from captep_memory import Key, Object, Request, World, load, serve
 from tests.memory.support import CRD, NOW, Free, secret, thing
 
 KEY = Key("example.dev", "Thing", "fleet", "a")

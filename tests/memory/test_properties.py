@@ -4,10 +4,10 @@ import copy
 from datetime import timedelta
 
 from attrs import evolve
-from captep_memory import Key, Object, Request, Response, World, collect_all, load, serve, watch_events
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
+from captep_memory import Key, Object, Request, Response, World, collect_all, load, serve, watch_events
 from tests.memory.support import CRD, NOW, THING, Free, secret, thing
 
 KINDS = ((THING, "Thing"), ("v1", "Secret"))

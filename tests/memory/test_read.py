@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+
 from captep_memory import Object, Response, watch_events
 from captep_memory._request import Request
-
 from tests.memory.support import THING, Api, Free, api, causes, created, refusal, secret, thing
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from captep_memory import Object
 
+from captep_memory import Object
 from tests.memory.support import Api, Free, api, causes, refusal, secret
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from captep_memory import Quirks, load
 
+from captep_memory import Quirks, load
 from tests.memory.support import CRD, NOW, Api, Free, api, causes, created, refusal, secret, thing
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"

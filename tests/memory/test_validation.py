@@ -2,8 +2,8 @@
 
 import pytest
 from attrs import evolve
-from captep_memory import Admission, Object, Request, Response, denied, load, webhook_down
 
+from captep_memory import Admission, Object, Request, Response, denied, load, webhook_down
 from tests.memory.support import CRD, NOW, Api, Free, api, causes, created, refusal, thing
 
 
