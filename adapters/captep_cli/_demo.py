@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TextIO
 
 from attrs import frozen
-from captep_memory.world import Happening, stories
 
 from captep_cli._lanes import LANES, START, Result, play
 from captep_cli._ledger import SLICE, Count
 from captep_cli._plot import picture
+from captep_memory.world import Happening, stories
 
 __all__ = ["demo"]
 

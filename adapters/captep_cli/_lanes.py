@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from attrs import frozen
-from captep_memory import Change, MemoryGateway, World, load
-from captep_memory.world import Happening, Pace, Resident, Server, Simulation, Story, Subject, VirtualClock, neighbours, stories
-from captep_runtime import Logger, Loop
 
 from captep_cli._ledger import Count, Ledger
 from captep_cli._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
 from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.ports import Answer
+from captep_memory import Change, MemoryGateway, World, load
+from captep_memory.world import Happening, Pace, Resident, Server, Simulation, Story, Subject, VirtualClock, neighbours, stories
+from captep_runtime import Logger, Loop
 
 __all__ = ["LANES", "Lane", "Result", "play"]
 

@@ -4,12 +4,11 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Final
 
-from captep_memory.world import PASS_TIME, Server
-
 from captep_cli._ledger import Count, Ledger
 from captep_cli._older._client import Client
 from captep_cli._older._reconcile import Intervals, reconcile
 from captep_core import ObjectRef
+from captep_memory.world import PASS_TIME, Server
 
 __all__ = ["BEFORE", "INTERVALS_ALONE", "OlderLoop"]
 
