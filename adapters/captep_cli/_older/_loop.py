@@ -42,7 +42,7 @@ class OlderLoop:
 
     def run_due(self, now: datetime, *, limit: int) -> datetime | None:
         """Run at most `limit` passes that are due at `now`; return when the next one is."""
-        for key in sorted(self._due, key=lambda key: (self._due[key], key))[:limit]:
+        for key in sorted(self._due, key=lambda key: (self._due[key], str(key)))[:limit]:
             if self._due[key] <= now:
                 self._run(key, now)
         return min(self._due.values(), default=None)
