@@ -170,7 +170,7 @@ def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Pat
 
 
 def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, verdict: Reported, *, now: datetime) -> Iterator[Step]:
-    """What Cluster API's own controller makes of the status that stands; with it and the verdict Ready, failures that were left behind go."""
+    """What Cluster API's own controller makes of the status that stands; when all is Ready, failures that were left behind go."""
     old = cluster.status
     stays = not reported.initialized or _is_true(old.conditions, "ControlPlaneInitialized")
     clears = reported.ready and isinstance(verdict, Ready | Surfaced)
