@@ -208,11 +208,11 @@ def _our_secrets(s: Situation) -> Iterator[Finding]:
 
 
 def refused(s: Situation, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:
-    """Report a refused write that is still wanted; a conflict and a refused status are not reported, only retried.
+    """Report a refused write that is still wanted; a conflict is not, it is only retried.
 
     `patch`: what is wanted of the control plane or the Cluster now, to tell its endpoint from its other fields.
     """
-    if refusal.is_conflict or refusal.write.subresource:
+    if refusal.is_conflict:
         return
     rank, reason = _place(s, refusal.write, patch)
     yield Finding(rank, Kind.FAILURE, reason, str(refusal))

@@ -247,6 +247,22 @@ def test_a_user_given_name_of_the_main_apply_is_kept() -> None:
     assert (gone.last.verdict.reason, gone.find(APPLY, "mine")) == ("Gone", foreign)
 
 
+def test_nothing_is_published_from_what_is_not_ours() -> None:
+    """Must 47, section 8.2: endpoint and CA of a foreign main apply are not copied; what was published stays."""
+    foreign = owned(find(ready(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
+    objects = plus(ready(), foreign)
+    objects = changed(
+        objects, "Workspace", "tokyo-eks-controlplane", {"status": {"atProvider": {"outputs": {"cluster_endpoint": "https://X"}}}}
+    )
+    objects = changed(objects, "Secret", "tokyo-eks-connection", {"data": {"cluster_certificate_authority_data": None}})
+    objects = changed(objects, "Secret", "tokyo-ca", {"data": {"tls.crt": "eA=="}})
+    done = run(objects)
+    assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
+    assert {each.subresource for each in done.writes} == {"status"}
+    for kind, name in (("Cluster", "tokyo"), ("Secret", "tokyo-ca"), (APPLY, "tokyo-kubeconfig-apply")):
+        assert done.find(kind, name) == find(objects, kind, name)
+
+
 @pytest.mark.parametrize("suffix", ["vpc", "kubeconfig-apply", "spot-role-check", "spot-role-create"])
 def test_the_name_of_another_apply_of_ours_is_no_name_for_the_main_one(suffix: str) -> None:
     """Section 8.11: two purposes for one object would be written for ever; it is told instead."""

@@ -242,6 +242,15 @@ def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
     ]
 
 
+def test_before_it_was_ready_a_secret_on_its_way_out_is_waited_for() -> None:
+    """Must 17: sources alone are not enough: both Secrets are there and agree before it is Ready."""
+    fresh = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
+    objects = deleting(changed(fresh, "Secret", "tokyo-kubeconfig", _data({"value": "old"})), "Secret", "tokyo-kubeconfig")
+    decision = run(objects).last
+    assert (decision.verdict.reason, decision.verdict.message) == ("Creating", "Waiting for secrets")
+    assert decision.requeue_after == Policy().initializing
+
+
 def test_a_malformed_secret_is_an_unreadable_one() -> None:
     """The command's contract: a malformed object is observed as unreadable, and its content stays out of the message."""
     decision = look(ready(), unreadable={ref(find(ready(), "Secret", "tokyo-ca")): "Malformed"})
