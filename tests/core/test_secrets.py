@@ -129,7 +129,7 @@ def test_a_ca_secret_keeps_the_type_it_has() -> None:
     [
         ("tokyo-eks-connection", None, "Creating", "Waiting for secrets", Policy().initializing),
         ("tokyo-outputs-kubeconfig", None, "Creating", "Waiting for secrets", Policy().initializing),
-        ("tokyo-eks-connection", {}, "SecretError", NOT_IN_SECRET, Policy().failing),
+        ("tokyo-eks-connection", {"other": "x"}, "SecretError", NOT_IN_SECRET, Policy().failing),
         ("tokyo-eks-connection", {"cluster_certificate_authority_data": " "}, "SecretError", NOT_IN_SECRET, Policy().failing),
         (
             "tokyo-eks-connection",
@@ -270,3 +270,18 @@ def test_no_content_of_a_secret_is_told_anywhere() -> None:
             assert canary not in told
     assert "canary" not in repr(Secret(Meta("a"), data={"a": b"canary"}))
     assert "canary" not in repr(Damaged("not a certificate"))
+
+
+def test_a_secret_that_has_to_go_first_is_waited_for() -> None:
+    """8.4: a terminating Secret with old content cannot be mended: secretsReady is false, Ready says so, 5 s."""
+    leaving = changed(deleting(ready(), "Secret", "tokyo-kubeconfig"), "Secret", "tokyo-kubeconfig", {"data": {"value": base64_of("old")}})
+    done = run(leaving)
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["ready"], status["secretsReady"], done.last.requeue_after) == (True, False, Policy().initializing)
+    assert done.last.verdict.message == "Waiting for secrets"
+
+
+def test_an_empty_connection_secret_is_told_in_upstreams_words() -> None:
+    """Row 16h."""
+    told = look(plus(ready(), secret("tokyo-eks-connection", {}))).verdict.message
+    assert told == "Failed to get certificate authority data: secret or secret data is nil"
