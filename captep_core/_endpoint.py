@@ -10,7 +10,6 @@ Rules of this module:
 
 import binascii
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import TypeAlias
 
 from attrs import field, frozen
@@ -104,14 +103,19 @@ def _host_and_port(authority: str) -> tuple[str, str]:
 
 def _is_host(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
-    try:
-        if ":" in host:
-            return "%" not in host and bool(IPv6Address(host))
-        if labels[-1].isdigit():
-            return bool(IPv4Address(host))
-    except AddressValueError:
-        return False
+    if ":" in host or labels[-1].isdigit():
+        return _is_address(host)
     return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+
+
+def _is_address(host: str) -> bool:
+    from ipaddress import ip_address  # noqa: PLC0415 - EKS gives names; who never sees an address does not wait for it
+
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return "%" not in host  # a zone means something on one machine only
 
 
 @frozen

@@ -18,7 +18,7 @@ from captep_core._endpoint import APIEndpoint
 from captep_core._findings import spot_role_is_missing
 from captep_core._intervals import Policy
 from captep_core._model import Cluster, HostPort, Meta, Named, Secret, WorkspaceTemplate, WorkspaceTemplateApply, WorkspaceTemplateApplySpec
-from captep_core._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, apply_ref, cluster_ref, secret_ref
+from captep_core._names import CLUSTER_NAME_LABEL, FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, apply_ref, cluster_ref, secret_ref
 from captep_core._observation import ABSENT, Absent, Observed, Unreadable
 from captep_core._ownership import adopted, is_foreign, is_ours, owner_references
 from captep_core._provider import Source
@@ -63,7 +63,7 @@ def _control_plane(s: Situation, cluster: Cluster) -> Iterator[Step]:
         metadata["ownerReferences"] = references
         why.append(f"refer to Cluster {cluster.metadata.name} as the owner")
     if not cp.spec.workspace_template_apply_name:
-        spec["workspaceTemplateApplyName"] = f"{s.around.key.name}-eks-controlplane-apply"
+        spec["workspaceTemplateApplyName"] = s.names.main
         why.append("name the WorkspaceTemplateApply")
     if endpoint := _new_endpoint(s, cp.spec.control_plane_endpoint):
         spec["controlPlaneEndpoint"] = endpoint
@@ -88,11 +88,10 @@ def _cluster_endpoint(s: Situation, cluster: Cluster) -> Iterator[Step]:
 
 
 def _spot_role(s: Situation) -> Iterator[Step]:
-    name = s.around.key.name
     yield from _apply(
         s,
         s.around.spot_check.apply,
-        f"{name}-spot-role-check",
+        s.names.spot_check,
         _spot_spec(s, "spot-role-check"),
         "check for the role that spot instances need",
     )
@@ -100,7 +99,7 @@ def _spot_role(s: Situation) -> Iterator[Step]:
         yield from _apply(
             s,
             s.around.spot_create.apply,
-            f"{name}-spot-role-create",
+            s.names.spot_create,
             _spot_spec(s, "spot-role-create"),
             "create the role that spot instances need",
         )
@@ -111,12 +110,11 @@ def _spot_spec(s: Situation, template: str) -> WorkspaceTemplateApplySpec:
 
 
 def _main(s: Situation) -> Iterator[Step]:
-    if not isinstance(s.around.template, WorkspaceTemplate) or isinstance(s.around.vpc, Unreadable):
+    if s.names.is_ambiguous or not isinstance(s.around.template, WorkspaceTemplate) or isinstance(s.around.vpc, Unreadable):
         return
     apply = s.around.main.apply
-    name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
     wanted = _main_spec(s)
-    for step in _apply(s, apply, name, wanted, "apply the template of the control plane"):
+    for step in _apply(s, apply, s.names.main, wanted, "apply the template of the control plane"):
         yield (*step, *_version_is_not_passed_on(s, apply, wanted))
 
 
@@ -128,13 +126,13 @@ def _main_spec(s: Situation) -> WorkspaceTemplateApplySpec:
         if access := config.endpoint_access:
             variables["endpoint_public_access"] = "true" if access.public else "false"
             variables["endpoint_private_access"] = "true" if access.private else "false"
-    variables.update((f"tags_{key}", value) for key, value in spec.additional_tags.items())
+    variables.update((f"tags_{key}", value) for key, value in sorted(spec.additional_tags.items()))
     template = spec.workspace_template_ref
     return WorkspaceTemplateApplySpec(
         template_ref=Named(template.name, template.namespace or s.namespace),
         variables=variables,
-        write_connection_secret_to_ref=Named(f"{name}-eks-connection", s.namespace),
-        wait_for_workspaces=() if s.around.vpc is ABSENT else (Named(f"{name}-vpc", s.namespace),),
+        write_connection_secret_to_ref=Named(s.names.connection, s.namespace),
+        wait_for_workspaces=() if s.around.vpc is ABSENT else (Named(s.names.vpc, s.namespace),),
     )
 
 
@@ -149,34 +147,30 @@ def _version_is_not_passed_on(
 
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
-    apply = s.around.kubeconfig.apply
-    endpoint, authority, region = s.raw_endpoint, s.raw_certificate, s.region
-    if not (endpoint and authority and region):
+    apply, main = s.around.kubeconfig.apply, s.around.main.apply
+    workspace = main.status.workspace_name if isinstance(main, WorkspaceTemplateApply) else ""
+    authority, region = s.raw_certificate, s.region
+    if not (isinstance(s.endpoint, APIEndpoint) and workspace and authority and region):
         return
     wanted = WorkspaceTemplateApplySpec(
         template_ref=Named(*KUBECONFIG_TEMPLATE),
         variables={
             "cluster_name": s.around.key.name,
             "region": region,
-            "cluster_endpoint": endpoint,
+            "cluster_endpoint": s.raw_endpoint,
             "cluster_certificate_authority_data": authority,
         },
         write_connection_secret_to_ref=_outputs_place(s, apply),
-        wait_for_workspaces=_main_workspace(s),
+        wait_for_workspaces=(Named(workspace),),
     )
-    yield from _apply(s, apply, f"{s.around.key.name}-kubeconfig-apply", wanted, "apply the template that makes the kubeconfig")
+    yield from _apply(s, apply, s.names.kubeconfig_apply, wanted, "apply the template that makes the kubeconfig")
 
 
 def _outputs_place(s: Situation, apply: Observed[WorkspaceTemplateApply]) -> Named | None:
     """Where the kubeconfig is to be written: beside the control plane, but an apply that is there keeps its place."""
     if isinstance(apply, WorkspaceTemplateApply):
         return apply.spec.write_connection_secret_to_ref
-    return Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace)
-
-
-def _main_workspace(s: Situation) -> tuple[Named, ...]:
-    main = s.around.main.apply
-    return (Named(main.status.workspace_name),) if isinstance(main, WorkspaceTemplateApply) and main.status.workspace_name else ()
+    return Named(s.names.outputs, s.namespace)
 
 
 def _apply(
@@ -230,11 +224,11 @@ def _named(ref: Named) -> JSON:
 def _ca(s: Situation) -> Iterator[Step]:
     if isinstance(s.certificate, Source):
         data = {"tls.crt": s.certificate.value, "ca.crt": s.certificate.value}
-        yield from _secret(s, s.secrets.ca, f"{s.cluster_name}-ca", data, "copy the certificate authority")
+        yield from _secret(s, s.secrets.ca, s.names.ca, data, "copy the certificate authority")
 
 
 def _kubeconfig(s: Situation) -> Iterator[Step]:
-    held, name = s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig"
+    held, name = s.secrets.kubeconfig, s.names.kubeconfig
     if isinstance(s.kubeconfig, Source):
         if isinstance(held, Secret) and held.type != SECRET_TYPE and is_ours(held.metadata, s.uid):
             if not held.metadata.deletion_timestamp:
@@ -258,19 +252,18 @@ def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str
     elif isinstance(secret, Secret) and not _is_out_of_reach(s, secret.metadata):
         references = adopted(secret.metadata, s.control_plane)
         metadata: dict[str, JSON] = {} if references is None else {"ownerReferences": references}
-        if labels := {key: value for key, value in s.labels.items() if secret.metadata.labels.get(key) != value}:
-            metadata["labels"] = labels
+        if secret.metadata.labels.get(CLUSTER_NAME_LABEL) != s.cluster_name:
+            metadata["labels"] = dict(s.labels)
         body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
-        if differing := {key: value for key, value in data.items() if secret.data.get(key) != value}:
-            body["data"] = _base64(differing)
+        if any(secret.data.get(key) != value for key, value in data.items()):
+            body["data"] = _base64({key: value for key, value in data.items() if secret.data.get(key) != value})
         if body:
-            target = secret_ref(s.namespace, name)
-            yield (patch(target, secret.metadata, body, f"{why}: {_in_what_it_differs(body)}", lists=references is not None),)
+            reason = f"{why}: {_in_what_it_differs(body, metadata)}"
+            yield (patch(secret_ref(s.namespace, name), secret.metadata, body, reason, lists=references is not None),)
 
 
-def _in_what_it_differs(body: Mapping[str, JSON]) -> str:
-    metadata = body.get("metadata") or {}
-    said = {"adopt it": "ownerReferences" in metadata, "its label is missing": "labels" in metadata, "its content differs": "data" in body}  # type: ignore[operator]  # metadata is an object
+def _in_what_it_differs(body: Mapping[str, JSON], metadata: Mapping[str, JSON]) -> str:
+    said = {"adopt it": "ownerReferences" in metadata, "its label is missing": "labels" in metadata, "its content differs": "data" in body}
     return ", ".join(words for words, holds in said.items() if holds)
 
 

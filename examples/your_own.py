@@ -1,0 +1,54 @@
+"""An operator of your own: a pure function from what it reads to actions. The loop, the fake API server and the adapters are captep's.
+
+Every ConfigMap labelled by its name alone is copied: `config` in namespace `source` to `config` in namespace `target`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from attrs import frozen
+
+from captep_core import JSON, Absent, Create, Decision, ObjectRef, Patch, Preconditions, Recollection, Unreadable, merge_patch
+from captep_core.ports import Read
+from captep_memory import MemoryGateway, load
+from captep_runtime import run_pass
+
+
+@frozen
+class Verdict:
+    """Why the copy is where it is."""
+
+    reason: str
+    message: str = ""
+
+
+def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:  # noqa: ARG001 - the shape of captep_core.ports.Decide
+    """Keep the copy in `target` equal to `key`."""
+    copy = ObjectRef("v1", "ConfigMap", "target", key.name)
+    source, found = read(key), read(copy)
+    if isinstance(source, Absent):
+        return Decision((), None, Verdict("Gone"))
+    if isinstance(source, Unreadable) or isinstance(found, Unreadable):
+        return Decision((), timedelta(seconds=10), Verdict("Unreadable"))
+    if isinstance(found, Absent):
+        body: dict[str, JSON] = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": copy.name, "namespace": copy.namespace},
+            "data": source["data"],
+        }
+        return Decision((Create(copy, body, "there is no copy"),), timedelta(seconds=5), Verdict("Copying"))
+    patch = merge_patch({"data": found["data"]}, {"data": source["data"]})
+    if not patch:
+        return Decision((), timedelta(minutes=5), Verdict("Copied"))
+    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has metadata with a uid
+    return Decision((Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),), timedelta(seconds=5), Verdict("Copying"))
+
+
+now, key, known = datetime(2026, 1, 1, tzinfo=UTC), ObjectRef("v1", "ConfigMap", "source", "config"), Recollection()
+objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config", "namespace": "source"}, "data": {"colour": "green"}}]
+gateway = MemoryGateway(load(objects, now=now))
+while (done := run_pass(decide, gateway, key, known, now=now)).changed:
+    for action, answer in done.sent:
+        print(answer.status, action.reason)
+    known = done.recollection
+print(f"at rest: {done.decision.verdict.reason}")

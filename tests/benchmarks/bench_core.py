@@ -1,0 +1,70 @@
+"""How long a quiet pass takes: from parsed observation to empty decision, and from raw JSON, beside `json.loads` of the same objects.
+
+Prints one JSON object per figure: microseconds of CPU, the best of several rounds, taken in turn so that a slow moment hits all alike.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from captep_core import ABSENT, JSON, ObjectRef, Observed, Recollection, control_plane_ref, decide, observe, reconcile
+from captep_memory import load
+from core import worlds
+
+NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
+KEY = control_plane_ref("fleet", "tokyo")
+ROUNDS = 15
+
+
+def ready_world() -> dict[ObjectRef, str]:
+    """Return the objects of a ready control plane, as the server would send them."""
+    objects = [json.loads(json.dumps(each)) for each in load(worlds.ready(), now=NOW).objects()]
+    refs = [ObjectRef(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+    return dict(zip(refs, map(json.dumps, objects), strict=True))
+
+
+def best(times: int, *functions: Callable[[], object]) -> list[float]:
+    """Return the least CPU time of each function, in microseconds."""
+    least = [float("inf")] * len(functions)
+    for _ in range(ROUNDS):
+        for place, function in enumerate(functions):
+            began = time.process_time()
+            for _ in range(times):
+                function()
+            least[place] = min(least[place], (time.process_time() - began) / times * 1e6)
+    return least
+
+
+def importing(module: str) -> float:
+    """Return the CPU time that a fresh interpreter takes to import `module`, in milliseconds."""
+    code = f"import time; began = time.process_time(); import {module}; print((time.process_time() - began) * 1e3)"
+    return min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(ROUNDS))
+
+
+def main() -> None:
+    """Measure and print."""
+    world = ready_world()
+
+    def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        return json.loads(world[ref]) if ref in world else ABSENT
+
+    observation = observe(KEY, read)
+    assert reconcile(*observation, now=NOW).actions == (), "the world is not at rest"
+    loads, quiet, raw = best(
+        200,
+        lambda: [json.loads(text) for text in world.values()],
+        lambda: reconcile(*observation, now=NOW),
+        lambda: decide(KEY, read, Recollection(), now=NOW),
+    )
+    size = sum(map(len, world.values()))
+    print(json.dumps({"figure": "json.loads of the objects of one ready control plane", "objects": len(world), "bytes": size, "us": round(loads, 1)}))
+    print(json.dumps({"figure": "quiet reconcile, from parsed observation", "us": round(quiet, 1), "of json.loads": round(quiet / loads, 2)}))
+    print(json.dumps({"figure": "quiet pass, from raw JSON", "us": round(raw, 1), "of json.loads": round(raw / loads, 2)}))
+    print(json.dumps({"figure": "import captep_core", "ms": round(importing("captep_core"), 1), "import attrs, cattrs ms": round(importing("attrs, cattrs"), 1)}))
+
+
+if __name__ == "__main__":
+    main()
