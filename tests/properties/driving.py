@@ -7,8 +7,6 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from attrs import evolve, frozen
-from captep_memory import Key, MemoryGateway, World, collect_all, departed, group_of
-from captep_runtime import Attempts, Pass, run_pass
 
 from captep_core import (
     JSON,
@@ -21,8 +19,12 @@ from captep_core import (
     Unreadable,
     control_plane_ref,
     decide,
+    merge_patch,
 )
 from captep_core.ports import Answer
+from captep_memory import Key, MemoryGateway, World, collect_all, departed, group_of
+from captep_runtime import Attempts, Pass, run_pass
+from tests.core.worlds import ready
 
 __all__ = [
     "BOUND",
@@ -50,17 +52,39 @@ BOUND: Final = 6
 """From any world, at most so many passes act (capt-reference, section 8.11)."""
 _LIMIT = 12
 _NO_ATTEMPTS: Final = Attempts()
+_VARYING = ("resourceVersion", "generation", "managedFields", "creationTimestamp", "deletionTimestamp")
 
 Blind: TypeAlias = Mapping[ObjectRef, "Unreadable | dict[str, JSON]"]
 _SEES_ALL: Blind = MappingProxyType({})
 
 
-@frozen
+@frozen(repr=False)
 class Scene:
     """A world, and the objects in it that are read otherwise than they are: with an error, or as something malformed."""
 
     world: World
     blind: Blind = _SEES_ALL
+
+    def __repr__(self) -> str:
+        """Tell in which objects it differs from a Ready world: what a counterexample is read by."""
+        base = {_place(obj): obj for obj in ready()}
+        mine = {_place(obj): obj for obj in self.world.objects()}
+        absent = [f"without {place}" for place in sorted(base.keys() - mine.keys())]
+        differing = {place: merge_patch(_plain(base.get(place, {})), _plain(obj)) for place, obj in mine.items()}
+        blind = [f"{ref} is read as {seen}" for ref, seen in self.blind.items()]
+        return "\n".join(["Scene:", *absent, *(f"{place}: {patch}" for place, patch in differing.items() if patch), *blind])
+
+    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - what Hypothesis prints with
+        printer.text(repr(self))
+
+
+def _place(obj: Mapping[str, Any]) -> str:
+    return "/".join((obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]))
+
+
+def _plain(obj: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in obj.get("metadata", {}).items() if key not in (*_VARYING, "deletionTimestamp")}
+    return {**obj, "metadata": {**kept, "deletionTimestamp": obj.get("metadata", {}).get("deletionTimestamp", "")}}
 
 
 class Fault(Enum):
@@ -200,9 +224,6 @@ def storage_key(ref: ObjectRef) -> Key:
 def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
     """The object as it stands in the server."""
     return world.get(storage_key(ref))
-
-
-_VARYING = ("resourceVersion", "generation", "managedFields", "creationTimestamp", "deletionTimestamp")
 
 
 def normalised(world: World, *, times: bool = True) -> list[Any]:

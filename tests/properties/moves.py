@@ -7,9 +7,9 @@ filled, Ready. Users edit, pause, delete and damage. The loop runs in between, a
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from captep_memory import Request, World, load, serve
 from hypothesis import strategies as st
 
+from captep_memory import Request, World, load, serve
 from tests.core import worlds as moments
 from tests.core.worlds import CA_OF_EKS, ENDPOINT, KUBECONFIG, SINCE, Object, base64_of, conditions
 from tests.properties.driving import NOW, Fault, Scene, collected, drive

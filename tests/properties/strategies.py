@@ -8,10 +8,10 @@ import base64
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from captep_memory import load
 from hypothesis import strategies as st
 
 from captep_core import ObjectRef, Unreadable
+from captep_memory import load
 from tests.core import worlds as moments
 from tests.core.worlds import SINCE, Object, find, plus
 from tests.properties import shapes
@@ -148,9 +148,9 @@ def seeing_worlds() -> st.SearchStrategy[Scene]:
     return arbitrary_worlds(sees_all=True)
 
 
-def settled_worlds(start: st.SearchStrategy[Scene] | None = None) -> st.SearchStrategy[Scene]:
+def settled_worlds(start: st.SearchStrategy[Scene]) -> st.SearchStrategy[Scene]:
     """Worlds in which the loop has come to rest."""
-    return (start or arbitrary_worlds()).map(lambda scene: Scene(drive(scene).end, scene.blind))
+    return start.map(lambda scene: Scene(drive(scene).end, scene.blind))
 
 
 def shuffled(value: Any, turn: Callable[[list[Any]], list[Any]]) -> Any:  # noqa: ANN401 - JSON of any shape
