@@ -162,8 +162,8 @@ class Drive:
 
     @property
     def acting(self) -> int:
-        """How many passes changed something, or learned of a refusal."""
-        return sum(each.changed for each in self.passes)
+        """How many passes changed something, whether or not they were told so, or learned of a refusal."""
+        return len(self.passes) - self.is_settled
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -200,7 +200,7 @@ def drive(
         server.steps.clear()
         recollection, attempts = done.recollection, done.attempts
         server.world = collected(server.world)
-        if not done.changed:
+        if not (done.changed or any(step.is_effective for step in steps[-1])):
             return Drive(tuple(passes), tuple(worlds), tuple(steps), server.world, is_settled=True)
         server.world = server.world.at(server.world.now + tick)
     return Drive(tuple(passes), tuple(worlds), tuple(steps), server.world, is_settled=False)
@@ -226,10 +226,10 @@ def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
     return world.get(storage_key(ref))
 
 
-def normalised(world: World, *, times: bool = True) -> list[Any]:
+def normalised(world: World, *, beside: str = "", times: bool = True) -> list[Any]:
     """The world, Events left out, with uids in the order in which they first occur and without what differs from run to run.
 
-    `times`: whether transition times are left out as well.
+    `beside`: the name of an object that is left out. `times`: whether transition times are left out as well.
     """
     ranks: dict[str, str] = {}
 
@@ -238,12 +238,14 @@ def normalised(world: World, *, times: bool = True) -> list[Any]:
             return {key: _rank(ranks, item) if key == "uid" else plain(item) for key, item in _lasting(value, times=times)}
         return [plain(item) for item in value] if isinstance(value, list) else value
 
-    return [plain(obj) for obj in world.objects() if obj["kind"] != "Event"]
+    return [plain(obj) for obj in world.objects() if obj["kind"] != "Event" and obj["metadata"]["name"] != beside]
 
 
 def _lasting(value: Mapping[str, Any], *, times: bool) -> Iterator[tuple[str, Any]]:
     for key in sorted(value):
-        if key not in _VARYING and not (times and key == "lastTransitionTime"):
+        # Of what we own, these equal absent; whether they are there depends on what was there before.
+        is_empty = value[key] == {} or (key == "controlPlaneReady" and not value[key])
+        if not is_empty and key not in _VARYING and not (times and key == "lastTransitionTime"):
             yield key, value[key]
 
 

@@ -11,7 +11,7 @@ from captep_core import FINALIZER, Create, Delete, ObjectRef, Patch, Record
 from captep_memory import World
 from tests.properties.driving import KEY, Step, stored
 
-__all__ = ["bound_to_its_incarnation", "disciplined", "every_write_is_safe", "framed", "never_empties"]
+__all__ = ["bound_to_its_incarnation", "disciplined", "every_write_is_safe", "framed", "main_apply", "never_empties"]
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -180,11 +180,15 @@ def _is_deleting(world: World, ref: ObjectRef) -> bool:
     return obj is not None and bool(obj["metadata"].get("deletionTimestamp"))
 
 
+def main_apply(control_plane: Mapping[str, Any]) -> str:
+    """The name of the main apply; "" when the user named it as one of those that are used for something else."""
+    main = (control_plane.get("spec") or {}).get("workspaceTemplateApplyName") or f"{KEY.name}-eks-controlplane-apply"
+    taken = {f"{KEY.name}-{rest}" for rest in ("kubeconfig-apply", "spot-role-check", "spot-role-create", "vpc")}
+    return "" if main in taken else str(main)
+
+
 def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
-    name, uid = KEY.name, control_plane["metadata"]["uid"]
-    main = (control_plane.get("spec") or {}).get("workspaceTemplateApplyName") or f"{name}-eks-controlplane-apply"
-    if main in {f"{name}-{rest}" for rest in ("kubeconfig-apply", "spot-role-check", "spot-role-create", "vpc")}:
-        main = ""
+    name, uid, main = KEY.name, control_plane["metadata"]["uid"], main_apply(control_plane)
     for apply in (each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply"):
         if apply["metadata"]["name"] not in (main, f"{name}-kubeconfig-apply") or not _controllers(apply) <= {uid}:
             continue
