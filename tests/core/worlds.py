@@ -17,6 +17,7 @@ __all__ = [
     "CONNECTION_TYPE",
     "ENDPOINT",
     "FINALIZER",
+    "HOST",
     "KUBECONFIG",
     "SINCE",
     "TOKYO",
@@ -92,7 +93,8 @@ def uid(kind: str, name: str) -> str:
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str | None, **rest: object) -> Object:
-    metadata = {"name": name, "uid": uid(kind, name), "resourceVersion": "100"} | ({"namespace": namespace} if namespace else {})
+    metadata: Object = {"name": name, "uid": uid(kind, name), "resourceVersion": "100", "creationTimestamp": SINCE}
+    metadata |= ({"namespace": namespace} if namespace else {}) | ({} if api_version == "v1" else {"generation": 1})
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **{key: value for key, value in rest.items() if value}}
 
 
