@@ -80,13 +80,13 @@ def every_write_is_safe(steps: Iterable[Step]) -> None:
 
 
 def bound_to_its_incarnation(step: Step) -> None:
-    """P8: a delete or patch carries the uid, one that replaces a list the resourceVersion; what it hits has that uid."""
+    """P8: a delete or patch carries the uid, one of a list or of the status the resourceVersion; what it hits has that uid."""
     action = step.action
     if not isinstance(action, Delete | Patch):
         return
     assert action.preconditions.uid, f"{action} carries no uid"
-    if isinstance(action, Patch) and _LOCKED_LISTS & set(_keys(action.body)):
-        assert action.preconditions.resource_version, f"{action} replaces a list without the resourceVersion"
+    if isinstance(action, Patch) and (action.subresource or _LOCKED_LISTS & set(_keys(action.body))):
+        assert action.preconditions.resource_version, f"{action} carries no resourceVersion"
     if step.is_effective:
         assert _metadata(step.before, action.target)["uid"] == action.preconditions.uid
 

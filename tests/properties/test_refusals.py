@@ -44,7 +44,15 @@ def _cases(scene: Scene) -> st.SearchStrategy[Case]:
 
 
 _WORLDS = st.one_of(live_worlds(), live_worlds(), reachable_worlds(), arbitrary_worlds())
-_CASES = _WORLDS.filter(lambda scene: bool(drive(scene).effective)).flatmap(_cases)
+
+
+def _is_healthy(scene: Scene) -> bool:
+    """Whether there is something to refuse, and nothing that the server refuses by itself."""
+    run = drive(scene)
+    return bool(run.effective) and not run.last.recollection.refusals
+
+
+_CASES = _WORLDS.filter(_is_healthy).flatmap(_cases)
 
 
 @examples(300)
