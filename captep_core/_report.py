@@ -181,7 +181,7 @@ def _entry(entry: Condition) -> JSON:
 
 
 def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Patch:
-    # Of a status the server compares the resourceVersion alone: a uid in its patch is passed over (kube-apiserver 1.37).
+    # The server takes the metadata of a status write from what is stored: of the uid it says nothing, of the resourceVersion it does.
     preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
     return Patch(target, {"status": status}, preconditions, f"report: {', '.join(sorted(status))}", "status")
 
