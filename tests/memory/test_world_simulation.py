@@ -3,11 +3,25 @@
 from datetime import timedelta
 
 import pytest
+from attrs import evolve
 
 from captep_core import ObjectRef, decide
 from captep_core.ports import Answer
 from captep_memory import Change, MemoryGateway, load
-from captep_memory.world import Happening, Pace, Server, Simulation, Story, Subject, VirtualClock, alike, neighbours, stories
+from captep_memory.world import (
+    QUICK_PACE,
+    REAL_PACE,
+    Happening,
+    Pace,
+    Server,
+    Simulation,
+    Story,
+    Subject,
+    VirtualClock,
+    alike,
+    neighbours,
+    stories,
+)
 from captep_runtime import Loop
 from tests.memory.support import NOW, Free
 
@@ -57,10 +71,10 @@ class Resident:
         return answer
 
 
-def played(story: Story, *, seed: int = 0) -> tuple[Simulation, Recorder]:
+def played(story: Story, *, seed: int = 0, pace: Pace = REAL_PACE) -> tuple[Simulation, Recorder]:
     """Play a story to its end."""
     clock, server = VirtualClock(NOW), Recorder()
-    simulation = Simulation(server, clock, neighbours(Pace(seed=seed)), story, TOKYO)
+    simulation = Simulation(server, clock, neighbours(evolve(pace, seed=seed)), story, TOKYO)
     simulation.live_with(Resident(server, clock))
     simulation.run(NOW + timedelta(hours=3))
     return simulation, server
@@ -72,6 +86,14 @@ def test_every_story_comes_to_its_end_with_captep(story: Story) -> None:
     simulation, _ = played(story)
     assert simulation.is_over
     assert [happening.title for happening in simulation.happenings] == [*(act.title for act in story.acts), story.ending]
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
+def test_every_story_can_be_hastened(story: Story) -> None:
+    """At the quick pace each is over within a minute: this is how they are played on a real API server."""
+    simulation, _ = played(stories.hastened(story, 100), pace=QUICK_PACE)
+    assert simulation.is_over
+    assert simulation.happenings[-1].at < NOW + timedelta(minutes=1)
 
 
 def test_a_story_is_the_same_each_time_and_another_with_another_seed() -> None:
@@ -134,7 +156,7 @@ def test_a_simulation_without_a_loop_stops_at_its_limit() -> None:
     simulation = Simulation(Recorder(), clock, neighbours(), stories.creation_to_ready, TOKYO)
     simulation.run(NOW + timedelta(hours=1))
     assert (clock.now(), simulation.is_over) == (NOW + timedelta(hours=1), False)
-    assert simulation.happenings == [Happening(NOW, "created")]
+    assert simulation.happenings == (Happening(NOW, "created"),)
 
 
 def test_worlds_are_alike_but_for_counters_and_times_of_conditions() -> None:
