@@ -50,7 +50,7 @@ class Neighbourhood:
                 self._due[number, key] = min(earliest, self._due.get((number, key), earliest))
 
     def next_due(self) -> datetime | None:
-        """Return when the next turn is due, None when nobody waits for the time."""
+        """Return when the next turn is due, in the past when it had to wait for a worker; None when nobody waits for the time."""
         return min(map(self._due_at, self._due), default=None)
 
     def run_one(self, now: datetime) -> bool:
@@ -63,7 +63,8 @@ class Neighbourhood:
 
     def state(self, *, now: datetime) -> Hashable:
         """Return what will be done next: what is soon due in how long, all else when, and what is remembered."""
-        due = ((post, at - now if at <= now + HOT else at) for post, at in self._due.items())
+        times = ((post, self._due_at(post)) for post in self._due)
+        due = ((post, at - now if at <= now + HOT else at) for post, at in times)
         return frozenset(due), frozenset(self._memory.items())
 
     def next_cold_due(self, *, now: datetime) -> datetime | None:
