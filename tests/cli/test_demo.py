@@ -3,11 +3,19 @@
 import io
 import re
 import xml.etree.ElementTree as ET
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
-from captep_cli._demo import demo
+from captep_cli._demo import _added_up, demo
+from captep_cli._lanes import LANES, START, CaptepLoop, play
+from captep_cli._ledger import Count, Ledger
+from captep_core import ObjectRef, Patch, Preconditions
+from captep_memory import load
+from captep_memory.world import Server, VirtualClock, stories
 
 ROWS = [
     "passes",
@@ -21,6 +29,12 @@ ROWS = [
     "seconds until the Secret was mended",
     "seconds until the failure was reported",
 ]
+CLUSTER: dict[str, Any] = {
+    "apiVersion": "cluster.x-k8s.io/v1beta1",
+    "kind": "Cluster",
+    "metadata": {"name": "tokyo", "namespace": "fleet"},
+    "spec": {"size": 1},
+}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -161,3 +175,29 @@ def test_no_credential_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: 
     captured = capsys.readouterr()
     everything = captured.out + captured.err + (tmp_path / "picture.svg").read_text(encoding="utf-8")
     assert not re.search(r"k8s-aws-v1|BEGIN CERTIFICATE|eks\.amazonaws\.com", everything)
+
+
+def test_the_control_planes_are_added_up() -> None:
+    """Counts, in all and in each slice; the longest wait of all counts, and one that never ends is never."""
+    story = stories.life(timedelta(minutes=5))
+    alone = [play(LANES[2], name, story=story, seed=0, limit=timedelta(hours=2)) for name in ("tokyo", "osaka")]
+    both = _added_up(alone)
+    assert both.total == alone[0].total + alone[1].total == sum(both.slices.values(), Count())
+    assert both.usable_after == max(result.usable_after or 0 for result in alone)
+    assert _added_up([alone[0], evolve(alone[1], usable_after=None)]).usable_after is None
+
+
+def test_a_write_of_captep_is_counted_as_what_it_was() -> None:
+    """Refused, without effect, or with one."""
+    server, ledger = Server(load([CLUSTER], now=START)), Ledger(START)
+    loop = CaptepLoop(server, VirtualClock(START), ledger)
+    ref = ObjectRef(CLUSTER["apiVersion"], "Cluster", "fleet", "tokyo")
+    total = Count()
+    for target, size, more in (
+        (evolve(ref, name="none"), 1, Count(writes=1, refused=1)),
+        (ref, 1, Count(writes=1)),
+        (ref, 2, Count(writes=1, changed=1)),
+    ):
+        loop.send(Patch(target, {"spec": {"size": size}}, Preconditions(), "a test"))
+        total += more
+        assert ledger.total() == total

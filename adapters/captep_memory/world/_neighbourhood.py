@@ -20,10 +20,9 @@ HOT = timedelta(seconds=1)
 """Turns that are due within this time belong to the present, later ones to the future."""
 
 
-def neighbours(pace: Pace = REAL_PACE, *, infrastructure_ready: bool = True) -> tuple[Neighbour, ...]:
+def neighbours(pace: Pace = REAL_PACE) -> tuple[Neighbour, ...]:
     """Return everyone beside a control plane: the WorkspaceTemplateApply controller, Terraform, Cluster API, the CAPTCluster controller."""
-    around: tuple[Neighbour, ...] = (WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI())
-    return (*around, CAPTClusters()) if infrastructure_ready else around
+    return WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI(), CAPTClusters()
 
 
 class Neighbourhood:
