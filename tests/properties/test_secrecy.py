@@ -53,7 +53,8 @@ def _hidden(scene: Scene, picks: list[int]) -> Scene:
 def _with_canary(obj: Object, canary: str, pick: int) -> Object:
     keys = [*(obj.get("data") or {}), "cluster_certificate_authority_data", "password"]
     value = base64.b64encode(_texts(canary)[pick].encode()).decode()
-    kept = {key: data for key, data in (obj.get("data") or {}).items() if key == "cluster_endpoint" and pick > 2}
+    # An endpoint that is one is published on purpose.
+    kept = {key: data for key, data in (obj.get("data") or {}).items() if key == "cluster_endpoint" and pick not in (1, 2)}
     noted = {"kubectl.kubernetes.io/last-applied-configuration": canary}
     return {**obj, "metadata": {**obj["metadata"], "annotations": noted}, "data": {**dict.fromkeys(keys, value), **kept}}
 
@@ -76,7 +77,7 @@ def _said(scene: Scene, run: Drive) -> Iterator[str]:
 
 
 def _logged(run: Drive) -> str:
-    stream, logger = io.StringIO(), logging.Logger("properties", logging.DEBUG)
+    stream, logger = io.StringIO(), logging.Logger("properties", logging.DEBUG)  # noqa: LOG001 - one of its own, that nobody else hears
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
     logger.addHandler(handler)
