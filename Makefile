@@ -28,6 +28,9 @@ check: $(READY)  ## format, lint, types, layers, tests with coverage of the core
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100
 
+test-cluster: $(READY)  ## the tests against a real kube-apiserver and etcd (KUBEBUILDER_ASSETS, else built with Go, once)
+	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster
+
 format: $(READY)
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .

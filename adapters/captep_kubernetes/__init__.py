@@ -1,1 +1,50 @@
 """A gateway over the official Kubernetes client."""
+
+from captep_kubernetes._config import check_connection, load_transport
+from captep_kubernetes._election import LeaseTimes
+from captep_kubernetes._gateway import WATCHED, DryRun, KubernetesGateway, Watched
+from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
+from captep_kubernetes._lease import LeaderElector
+from captep_kubernetes._pacing import Pacing
+from captep_kubernetes._resources import RESOURCES, Resource, reference, resource_of
+from captep_kubernetes._store import Change, Object
+from captep_kubernetes._transport import (
+    FIELD_MANAGER,
+    MERGE_PATCH,
+    KubernetesTransport,
+    Query,
+    RawResponse,
+    Stream,
+    Transport,
+    UnansweredError,
+)
+
+__all__ = [
+    "FIELD_MANAGER",
+    "MERGE_PATCH",
+    "RESOURCES",
+    "WATCHED",
+    "Change",
+    "DryRun",
+    "Informer",
+    "KubernetesGateway",
+    "KubernetesTransport",
+    "LeaderElector",
+    "LeaseTimes",
+    "Object",
+    "Pacing",
+    "Query",
+    "RawResponse",
+    "Representation",
+    "Resource",
+    "Stream",
+    "Transport",
+    "UnansweredError",
+    "Watched",
+    "check_connection",
+    "identity_only",
+    "load_transport",
+    "reference",
+    "resource_of",
+    "without_managed_fields",
+]

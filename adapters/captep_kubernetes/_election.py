@@ -1,0 +1,137 @@
+"""Who leads: the decisions of leader election over a Lease, without I/O and without a clock of its own.
+
+Rules of this module:
+
+1. Leading lasts until `renew_deadline` after the *sending* of the last claim that the server is known to have accepted; a claim without an
+   answer extends nothing.
+2. Somebody else's lease has expired when it was seen unchanged for as long as it says, measured on the own clock from when it was first
+   seen. Times inside the lease are for people: clocks of different machines are never compared.
+3. Every claim carries the resourceVersion that it was computed from, so that of two claims one loses (409) and a late one hits nothing.
+
+From these: a claim sent at t is seen by others at t or later, so nobody else leads before t + lease_duration, and we stop at
+t + renew_deadline. What is between the two is for clocks that run at different speeds (a third, with the defaults) and for requests that
+are still on their way.
+"""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from attrs import evolve, field, frozen
+
+from captep_core import JSON
+
+__all__ = ["Elector", "LeaseTimes", "micro_time"]
+
+_NEVER = -math.inf
+
+
+@frozen
+class LeaseTimes:
+    """Seconds; the defaults are those of client-go.
+
+    Raises:
+        ValueError: not lease_duration > renew_deadline > retry_period > 0.
+    """
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+    def __attrs_post_init__(self) -> None:
+        if not self.lease_duration > self.renew_deadline > self.retry_period > 0:
+            raise ValueError(f"expected lease_duration > renew_deadline > retry_period > 0, found {self}")
+
+
+@frozen
+class Elector:
+    """One candidate: what it saw of the lease, when on its own clock, and until when it leads. Every `now` is a time of that clock."""
+
+    identity: str
+    times: LeaseTimes = LeaseTimes()
+    lease: Mapping[str, JSON] | None = field(default=None, repr=False)
+    seen_at: float = _NEVER
+    leading_until: float = _NEVER
+
+    def is_leading(self, *, now: float) -> bool:
+        """Whether this candidate leads."""
+        return now < self.leading_until
+
+    def observe(self, lease: Mapping[str, JSON] | None, *, now: float) -> "Elector":
+        """Return the candidate that has read `lease`, None when there is none."""
+        seen_at, holder = self.seen_at, _holder(self.lease)
+        if lease is None and self.lease is not None:
+            # Its holder may still lead, unless that was nobody or us.
+            seen_at = now if holder not in ("", self.identity) else _NEVER
+        elif lease is not None and (self.lease is None or _version(lease) != _version(self.lease)):
+            seen_at = now
+        leads_still = lease is not None and _holder(lease) == self.identity
+        return evolve(self, lease=lease, seen_at=seen_at, leading_until=self.leading_until if leads_still else _NEVER)
+
+    def claim(self, *, now: float, wall: datetime) -> dict[str, JSON] | None:
+        """Return what to write to get or keep the lease, None while it is somebody else's.
+
+        The result is a whole Lease to create when `lease` is None, else a merge patch. `wall` is for people who read the lease.
+        """
+        if self.lease is None:
+            return self._created(wall) if now >= self.seen_at + self.times.lease_duration else None
+        holder = _holder(self.lease)
+        if holder not in ("", self.identity) and now < self.seen_at + _duration(self.lease, self.times.lease_duration):
+            return None
+        return self._patched({} if holder == self.identity else self._taken(wall), wall)
+
+    def claimed(self, lease: Mapping[str, JSON], *, sent_at: float, now: float) -> "Elector":
+        """Return the candidate whose claim, sent at `sent_at`, the server accepted; `lease` is the answer."""
+        return evolve(self.observe(lease, now=now), leading_until=sent_at + self.times.renew_deadline)
+
+    def stepped_down(self) -> "Elector":
+        """Return the candidate that no longer leads, whatever the lease says."""
+        return evolve(self, leading_until=_NEVER)
+
+    def release(self, *, wall: datetime) -> dict[str, JSON] | None:
+        """Return the merge patch that gives the lease to whoever comes next, None when it is not ours."""
+        if self.lease is None or _holder(self.lease) != self.identity:
+            return None
+        return self._patched({"holderIdentity": "", "leaseDurationSeconds": 1}, wall)
+
+    def _created(self, wall: datetime) -> dict[str, JSON]:
+        return {"spec": {**self._held(wall), "acquireTime": micro_time(wall), "leaseTransitions": 0}}
+
+    def _taken(self, wall: datetime) -> dict[str, JSON]:
+        transitions = _spec(self.lease).get("leaseTransitions")
+        return {"acquireTime": micro_time(wall), "leaseTransitions": (transitions if isinstance(transitions, int) else 0) + 1}
+
+    def _patched(self, changes: Mapping[str, JSON], wall: datetime) -> dict[str, JSON]:
+        return {"metadata": {"resourceVersion": _version(self.lease)}, "spec": {**self._held(wall), **changes}}
+
+    def _held(self, wall: datetime) -> dict[str, JSON]:
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": math.ceil(self.times.lease_duration),
+            "renewTime": micro_time(wall),
+        }
+
+
+def micro_time(wall: datetime) -> str:
+    """Return a MicroTime; the API server refuses one without its six decimals."""
+    return wall.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _spec(lease: Mapping[str, JSON] | None) -> Mapping[str, JSON]:
+    spec = (lease or {}).get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _holder(lease: Mapping[str, JSON] | None) -> str:
+    holder = _spec(lease).get("holderIdentity")
+    return holder if isinstance(holder, str) else ""
+
+
+def _duration(lease: Mapping[str, JSON], default: float) -> float:
+    seconds = _spec(lease).get("leaseDurationSeconds")
+    return float(seconds) if isinstance(seconds, int) and seconds > 0 else default
+
+
+def _version(lease: Mapping[str, JSON] | None) -> str:
+    metadata = (lease or {}).get("metadata")
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, dict) else ""

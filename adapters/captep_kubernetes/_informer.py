@@ -1,0 +1,331 @@
+"""A cache of the objects of one kind, kept current by LIST and WATCH.
+
+This is an own list-and-watch loop over `Transport` and not the official client's `SharedInformer`: that one needs a guard around every
+call it makes (no backoff: 1,600 requests a second against a server that is down; no paging, no bookmarks, no read timeout, a `stop` that
+hangs), and it writes its cache itself, so own writes, tombstones and the order of versions would have needed a second cache beside it.
+What was left to reuse was the loop below.
+
+Rules of this module:
+
+1. LIST in pages, consistent (no resourceVersion given); WATCH from there, with bookmarks, an end that the server sets and a longest
+   silence that we set.
+2. Each verb is paced on its own (`Pacing`): a good LIST clears the count of WATCH, a watch that lived long clears both. The server's
+   Retry-After is respected.
+3. 410, as a status or as an event, means LIST again and nothing else does.
+4. Each state of an object is announced once, however it became known. What is announced is a reason to look, not data to work on.
+5. A trouble is logged when it begins and when it ends, never each time that it is met.
+"""
+
+import json
+import logging
+import random as random_module
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+
+from captep_core import JSON, ObjectRef, Unreadable
+from captep_kubernetes._pacing import Pacing
+from captep_kubernetes._resources import Resource, reference
+from captep_kubernetes._responses import reason_of, retry_after_of
+from captep_kubernetes._store import Change, Object, Store
+from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, UnansweredError
+
+__all__ = ["Informer", "Representation", "copied", "identity_only", "without_managed_fields"]
+
+_log = logging.getLogger("captep.kubernetes")
+_PAGE = 500
+_LIST_SECONDS = 60.0
+_WATCH_SECONDS = 290
+_WATCH_SPREAD = 60
+_SILENCE_SECONDS = 330.0
+_LONGEST_RETRY_AFTER = 30.0
+_PACING = Pacing()
+
+
+class Representation(Enum):
+    """What to ask the server for: whole objects, or their metadata alone, which leaves the payload of Secrets where it is."""
+
+    WHOLE = ""
+    METADATA = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+
+
+def without_managed_fields(obj: Object) -> Object:
+    """Leave out `metadata.managedFields`, often half of an object, which nothing here reads."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or "managedFields" not in metadata:
+        return obj
+    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+
+
+def identity_only(obj: Object) -> Object:
+    """Keep uid and resourceVersion alone: enough to know that an object changed."""
+    metadata = obj.get("metadata")
+    known = metadata if isinstance(metadata, dict) else {}
+    return {"metadata": {key: known[key] for key in ("uid", "resourceVersion") if key in known}}
+
+
+class Informer:
+    """The objects of one kind, in one namespace or in all.
+
+    Args:
+        transport: the way to the server.
+        resource: the kind.
+        namespace: None for all namespaces and for cluster-scoped kinds.
+        selectors: `labelSelector` and `fieldSelector` as query parameters.
+        representation: whole objects or metadata alone.
+        project: applied to each object before it is kept; see `Store`.
+        on_change: called once for each new state, from the watch's thread or from the one that called `observe_write`; must return at once.
+        pacing: how often to try again.
+        random: returns numbers in [0, 1), for jitter.
+        clock: seconds that only grow.
+        wait: waits for so many seconds or until the informer is stopped, None for real time.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        selectors: Query = (),
+        representation: Representation = Representation.WHOLE,
+        project: Callable[[Object], Object] = without_managed_fields,
+        on_change: Callable[[Change], None] = lambda _change: None,
+        pacing: Pacing = _PACING,
+        random: Callable[[], float] = random_module.random,
+        clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
+    ) -> None:
+        self.resource, self.namespace = resource, namespace
+        self._transport, self._path = transport, resource.path(namespace)
+        self._selectors, self._representation = tuple(selectors), representation
+        self._on_change, self._pacing, self._random, self._clock = on_change, pacing, random, clock
+        self._store, self._lock = Store(project), threading.Lock()
+        self._stopping, self._synced = threading.Event(), threading.Event()
+        self._wait = wait or self._stopping.wait
+        self._thread: threading.Thread | None = None
+        self._stream: Stream | None = None
+        self._tries = {"LIST": 0, "WATCH": 0}
+        self._not_before = 0.0
+        self._version: str | None = None
+        self._problem: Unreadable | None = None
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether one LIST was taken in completely: from then on, what is not in the cache did not exist."""
+        return self._synced.is_set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs that keeps the cache current."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def problem(self) -> Unreadable | None:
+        """What keeps the cache from being current, None while nothing does."""
+        return self._problem
+
+    def start(self) -> None:
+        """Start the thread; once."""
+        self._thread = threading.Thread(target=self._run, name=f"informer {self.resource}", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """Stop, within `timeout` seconds; nothing is announced after that. May be called from `on_change`."""
+        with self._lock:
+            self._stopping.set()
+            if self._stream is not None:
+                self._stream.close()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def wait_synced(self, timeout: float) -> bool:
+        """Wait for `has_synced`; returns it after at most `timeout` seconds."""
+        return self._synced.wait(timeout)
+
+    def get(self, ref: ObjectRef) -> Object | None:
+        """Return a copy of what is cached of `ref`, None when it is not known to exist."""
+        with self._lock:
+            known = self._store.get(ref)
+        return None if known is None else copied(known.obj)
+
+    def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
+        """Return uid and resourceVersion of `ref`, None when it is not known to exist."""
+        with self._lock:
+            known = self._store.get(ref)
+        return None if known is None else (known.uid, known.resource_version)
+
+    def refs(self) -> tuple[ObjectRef, ...]:
+        """Return the names of all objects that are known to exist."""
+        with self._lock:
+            return self._store.refs()
+
+    def observe_write(self, obj: Mapping[str, JSON]) -> None:
+        """Learn an object from the answer to an own write."""
+        self._learn(self._put, obj)
+
+    def observe_delete(self, ref: ObjectRef, uid: str) -> None:
+        """Learn from the answer to an own delete that the incarnation `uid` is gone."""
+        with self._lock:
+            change = self._store.remove(ref, uid=uid)
+        self._announce(change)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            verb = "LIST" if self._version is None else "WATCH"
+            self._pause(verb)
+            if self._stopping.is_set():
+                return
+            try:
+                problem = self._list() if verb == "LIST" else self._watch(self._version or "")
+            except UnansweredError as error:
+                problem = Unreadable("Unavailable", str(error))
+            if not self._stopping.is_set():
+                self._report(problem)
+
+    def _pause(self, verb: str) -> None:
+        delay = self._pacing.delay(self._tries[verb], self._random)
+        self._tries[verb] += 1
+        delay = max(delay, self._not_before - self._clock())
+        if delay > 0:
+            self._wait(delay)
+
+    def _list(self) -> Unreadable | None:
+        objects: list[tuple[ObjectRef, Object]] = []
+        page: list[tuple[str, str | int]] = []
+        while True:
+            query = [*self._selectors, ("limit", _PAGE), *page]
+            answer = self._transport.request("GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS)
+            body = answer.body
+            if answer.status != 200 or body is None:
+                return self._refused(answer)
+            items, metadata = body.get("items"), body.get("metadata")
+            objects += self._referenced(items if isinstance(items, list) else [])
+            version, rest = (metadata.get("resourceVersion"), metadata.get("continue")) if isinstance(metadata, dict) else (None, None)
+            if not rest or self._stopping.is_set():
+                break
+            page = [("continue", str(rest))]
+        self._take(objects, str(version or "0"))
+        return None
+
+    def _take(self, objects: list[tuple[ObjectRef, Object]], version: str) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            changes = self._store.replace(objects, version)
+        for change in changes:
+            self._announce(change)
+        self._version, self._tries["WATCH"] = version, 0
+        self._synced.set()
+
+    def _watch(self, version: str) -> Unreadable | None:
+        seconds = _WATCH_SECONDS - int(_WATCH_SPREAD * self._random())
+        asked: Query = [("watch", 1), ("resourceVersion", version), ("allowWatchBookmarks", "true"), ("timeoutSeconds", seconds)]
+        stream = self._transport.stream(self._path, query=[*self._selectors, *asked], accept=self._accept(""), timeout=_SILENCE_SECONDS)
+        if isinstance(stream, RawResponse):
+            return self._refused(stream)
+        with self._lock:
+            self._stream = stream
+            if self._stopping.is_set():
+                stream.close()
+        opened_at = self._clock()
+        self._report(None)
+        try:
+            return self._follow(stream)
+        finally:
+            self._stream = None
+            if self._clock() - opened_at >= self._pacing.good_after:
+                self._tries = {"LIST": 0, "WATCH": 0}
+
+    def _follow(self, stream: Stream) -> Unreadable | None:
+        for line in stream.lines():
+            if self._stopping.is_set():
+                break
+            event = _event(line)
+            if event is None:
+                return Unreadable("Malformed", f"the watch of {self.resource} sent a line that is no event")
+            kind, obj = event
+            if kind == "ERROR":
+                code = obj.get("code")
+                return self._refused(RawResponse(code if isinstance(code, int) else 500, {}, obj))
+            if kind in ("ADDED", "MODIFIED"):
+                self.observe_write(obj)
+            elif kind == "DELETED":
+                self._learn(self._remove, obj)
+            self._version = _metadata(obj, "resourceVersion") or self._version
+        return None
+
+    def _refused(self, answer: RawResponse) -> Unreadable | None:
+        if answer.status == 410:
+            self._version = None
+            return None
+        asked = retry_after_of(answer)
+        if asked is not None:
+            self._not_before = self._clock() + min(asked.total_seconds(), _LONGEST_RETRY_AFTER)
+        hint = ": is its CustomResourceDefinition installed?" if answer.status == 404 else ""
+        return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}{hint}")
+
+    def _learn(self, learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None], obj: Mapping[str, JSON]) -> None:
+        ref = reference(self.resource, obj)
+        if ref is None:
+            return
+        with self._lock:
+            change = learn(ref, obj)
+        self._announce(change)
+
+    def _put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+        return self._store.put(ref, self._named(obj))
+
+    def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+        return self._store.remove(ref, uid=_metadata(obj, "uid"), resource_version=_metadata(obj, "resourceVersion"))
+
+    def _announce(self, change: Change | None) -> None:
+        if change is not None and not self._stopping.is_set():
+            self._on_change(change)
+
+    def _report(self, problem: Unreadable | None) -> None:
+        before, self._problem = self._problem, problem
+        if problem is not None and (before is None or before.reason != problem.reason):
+            _log.warning("%s: not current: %s", self.resource, problem)
+        elif problem is None and before is not None:
+            _log.info("%s: current again", self.resource)
+
+    def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Object]]:
+        for item in items:
+            if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
+                yield ref, self._named(item)
+
+    def _named(self, obj: Mapping[str, JSON]) -> Object:
+        """Items of a core list come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
+        return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
+
+    def _accept(self, suffix: str) -> str:
+        return f"application/json{self._representation.value.format(suffix)}"
+
+
+def _event(line: bytes) -> tuple[str, Object] | None:
+    try:
+        event: JSON = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict):
+        return None
+    kind, obj = event.get("type"), event.get("object")
+    return (kind, obj) if isinstance(kind, str) and isinstance(obj, dict) else None
+
+
+def _metadata(obj: Mapping[str, JSON], key: str) -> str:
+    metadata = obj.get("metadata")
+    return str(metadata.get(key) or "") if isinstance(metadata, dict) else ""
+
+
+def copied(value: Object) -> Object:
+    """Return a copy that shares nothing that can be changed."""
+    return {key: _copied_value(item) for key, item in value.items()}
+
+
+def _copied_value(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return copied(value)
+    return [_copied_value(item) for item in value] if isinstance(value, list) else value

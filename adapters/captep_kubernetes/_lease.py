@@ -1,0 +1,173 @@
+"""Leader election over a Lease: the thread around `Elector`.
+
+The official client's `LeaderElection` is not used: a transport error flies out of its `run` without a word to the worker (two leaders were
+seen at work), it cannot be stopped and never releases the lease. The decisions are ours (`_election`), checked against each other in
+virtual time.
+"""
+
+import logging
+import random as random_module
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from captep_core import JSON
+from captep_kubernetes._election import Elector, LeaseTimes
+from captep_kubernetes._resources import RESOURCES
+from captep_kubernetes._responses import reason_of
+from captep_kubernetes._transport import MERGE_PATCH, RawResponse, Transport, UnansweredError
+
+__all__ = ["LeaderElector"]
+
+_log = logging.getLogger("captep.kubernetes")
+_LEASES = RESOURCES["coordination.k8s.io/v1", "Lease"]
+_REQUEST_SECONDS = 5.0
+_JITTER = 0.2
+
+
+class LeaderElector:
+    """Competes for one Lease until it is stopped.
+
+    `is_leading` is the authority: it is right at every moment, even while a request hangs. Ask it before each write. The callbacks follow
+    it as soon as the thread is free; they run on the elector's thread and must return at once, else the lease is not renewed.
+
+    Args:
+        transport: the way to the server.
+        namespace: where the Lease is.
+        name: of the Lease.
+        identity: unique among all candidates, for instance the Pod's name and a random suffix.
+        times: see `LeaseTimes`.
+        on_started_leading: called each time that this candidate begins to lead.
+        on_stopped_leading: called each time that it no longer leads; after that it competes again.
+        clock: seconds that only grow.
+        now: the time that people read in the Lease.
+        random: returns numbers in [0, 1), for jitter.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes | None = None,
+        on_started_leading: Callable[[], None] = lambda: None,
+        on_stopped_leading: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._transport, self._namespace, self._name = transport, namespace, name
+        self._elector = Elector(identity, times or LeaseTimes())
+        self._callbacks = {True: on_started_leading, False: on_stopped_leading}
+        self._clock, self._now, self._random = clock, now, random
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told = False
+        self._must_read = True
+        self._problem: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs that renews the lease."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def is_leading(self) -> bool:
+        """Whether this candidate leads at this moment."""
+        return self._elector.is_leading(now=self._clock())
+
+    def start(self) -> None:
+        """Start to compete; once."""
+        self._thread = threading.Thread(target=self._run, name=f"lease {self._namespace}/{self._name}", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 12.0) -> None:
+        """Stop leading, give the lease back and stop competing; returns after at most `timeout` seconds. The work must be over before."""
+        self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._report(self._try())
+            self._tell()
+            self._stopping.wait(self._pause())
+            self._tell()
+        self._give_back()
+
+    def _try(self) -> str | None:
+        """Read and claim; returns what went wrong. A leader that knows its lease claims without reading."""
+        try:
+            if self._must_read and (problem := self._read()) is not None:
+                return problem
+            self._must_read = True
+            sent_at = self._clock()
+            claim = self._elector.claim(now=sent_at, wall=self._now())
+            return None if claim is None else self._claim(claim, sent_at)
+        except UnansweredError as error:
+            return str(error)
+
+    def _read(self) -> str | None:
+        answer = self._send("GET", self._path())
+        if answer.status not in (200, 404):
+            return _refusal(answer)
+        self._elector = self._elector.observe(answer.body if answer.status == 200 else None, now=self._clock())
+        return None
+
+    def _claim(self, claim: dict[str, JSON], sent_at: float) -> str | None:
+        if self._elector.lease is None:
+            answer = self._send("POST", _LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}})
+        else:
+            answer = self._send("PATCH", self._path(), claim)
+        if answer.status in (200, 201) and answer.body is not None:
+            self._elector = self._elector.claimed(answer.body, sent_at=sent_at, now=self._clock())
+            self._must_read = False
+            return None
+        # Somebody else was faster: no trouble, the next read tells who.
+        return None if answer.status in (404, 409) else _refusal(answer)
+
+    def _give_back(self) -> None:
+        led, self._elector = self._elector, self._elector.stepped_down()
+        self._tell()
+        release = led.release(wall=self._now())
+        if release is None or self._must_read:
+            return
+        try:
+            self._send("PATCH", self._path(), release)
+        except UnansweredError as error:
+            _log.info("lease %s/%s: not given back, it will expire: %s", self._namespace, self._name, error)
+
+    def _send(self, method: str, path: str, body: Mapping[str, JSON] | None = None) -> RawResponse:
+        # Connecting and reading have this timeout each: together they must end before leading does.
+        left = self._elector.leading_until - self._clock()
+        timeout = min(_REQUEST_SECONDS, max(left / 2, 0.1)) if left > 0 else _REQUEST_SECONDS
+        return self._transport.request(method, path, body=body, content_type=MERGE_PATCH if method == "PATCH" else None, timeout=timeout)
+
+    def _pause(self) -> float:
+        period = self._elector.times.retry_period * (1 + _JITTER * self._random())
+        left = self._elector.leading_until - self._clock()
+        return min(period, left) if left > 0 else period
+
+    def _tell(self) -> None:
+        leading = self.is_leading()
+        if leading != self._told:
+            self._told = leading
+            _log.info("lease %s/%s: %s %s", self._namespace, self._name, self._elector.identity, "leads" if leading else "no longer leads")
+            self._callbacks[leading]()
+
+    def _report(self, problem: str | None) -> None:
+        before, self._problem = self._problem, problem
+        if problem is not None and before is None:
+            _log.warning("lease %s/%s: %s", self._namespace, self._name, problem)
+        elif problem is None and before is not None:
+            _log.info("lease %s/%s: reachable again", self._namespace, self._name)
+
+    def _path(self) -> str:
+        return _LEASES.path(self._namespace, self._name)
+
+
+def _refusal(answer: RawResponse) -> str:
+    hint = ": the ServiceAccount needs get, create and patch on leases" if answer.status == 403 else ""
+    return f"{reason_of(answer)}: HTTP {answer.status}{hint}"

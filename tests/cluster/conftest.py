@@ -1,0 +1,54 @@
+"""Fixtures of the tests that need a real kube-apiserver."""
+
+import itertools
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.apiserver import ApiServer
+from tests.cluster.crds import definitions
+
+USERS = ("captep", "other")
+_numbers = itertools.count(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a server when there is none; one place, so that pytest reports it in one line."""
+    if item.get_closest_marker("cluster") and not os.environ.get("KUBEBUILDER_ASSETS"):
+        pytest.skip("needs KUBEBUILDER_ASSETS, a folder with etcd and kube-apiserver: make test-cluster builds and uses one")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the server's log beside a failure."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("apiserver")
+    if report.failed and isinstance(server, ApiServer):
+        report.sections.append(("etcd and kube-apiserver", server.log_tail()))
+    return report
+
+
+@pytest.fixture(scope="session")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """A running server with the kinds of captep installed."""
+    assets = Path(os.environ["KUBEBUILDER_ASSETS"])
+    missing = [name for name in ("etcd", "kube-apiserver") if not os.access(assets / name, os.X_OK)]
+    if missing:
+        pytest.fail(f"KUBEBUILDER_ASSETS={assets} holds no {' and no '.join(missing)} that can be run", pytrace=False)
+    server = ApiServer(assets, tmp_path_factory.mktemp("apiserver"), users=USERS)
+    server.start()
+    try:
+        server.install(definitions())
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def namespace(apiserver: ApiServer) -> str:
+    """A new namespace."""
+    name = f"test-{next(_numbers)}"
+    apiserver.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    return name

@@ -1,0 +1,188 @@
+"""Where the cluster is: every way in which a configuration is wrong gives one line that says what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from captep_kubernetes import check_connection, load_transport
+
+from captep_core.errors import GatewayError
+from tests.kubernetes.scripted import raw, refused_port, replying, serving, transport_to
+
+TOKEN = "hunter2hunter2"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No configuration but what a test makes."""
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def kubeconfig(tmp_path: Path, *, name: str = "config", **changes: Any) -> Path:  # noqa: ANN401  # any part of a kubeconfig
+    """Write a good kubeconfig with `changes` to its top level."""
+    parts = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "blue",
+        "clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1:6443"}}],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [
+            {"name": "blue", "context": {"cluster": "c", "user": "u"}},
+            {"name": "lost", "context": {"cluster": "gone", "user": "u"}},
+        ],
+    }
+    path = tmp_path / name
+    path.write_text(yaml.safe_dump(parts | changes))
+    return path
+
+
+def problem(path: Path | None, context: str | None = None) -> str:
+    """Return the one line with which loading fails."""
+    with pytest.raises(GatewayError) as failed:
+        load_transport(path, context)
+    message = str(failed.value)
+    assert "\n" not in message
+    assert TOKEN not in message
+    return message
+
+
+def test_a_good_kubeconfig_names_the_server(tmp_path: Path) -> None:
+    """By path, by KUBECONFIG, and in the home directory, in this order."""
+    assert load_transport(kubeconfig(tmp_path)).host == "https://192.0.2.1:6443"
+
+
+def test_kubeconfig_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$KUBECONFIG may list files; those that do not exist are passed over."""
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}:{kubeconfig(tmp_path)}")
+    assert load_transport().host == "https://192.0.2.1:6443"
+
+
+def test_kubeconfig_in_the_home_directory(tmp_path: Path) -> None:
+    """~/.kube/config is the last place but the Pod."""
+    (tmp_path / "home" / ".kube").mkdir(parents=True)
+    kubeconfig(tmp_path, name="home/.kube/config")
+    assert load_transport(context="blue").host == "https://192.0.2.1:6443"
+
+
+def test_no_configuration_at_all() -> None:
+    """Nothing given, nothing found."""
+    assert problem(None) == "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    """--kubeconfig names nothing."""
+    assert problem(tmp_path / "none") == f"{tmp_path / 'none'}: no such file: --kubeconfig wants a kubeconfig"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a: [", ":1:5: not YAML: expected the node content, but found '<stream end>'"),
+        (b"\xff\xfe\x00\xd8", ": not YAML: not UTF-8 text"),
+        (b"", ": not a kubeconfig: the whole file is NoneType, expected a mapping"),
+        (b"- a", ": not a kubeconfig: the whole file is list, expected a mapping"),
+        (b"{}", ": no current-context: give --context, one of none"),
+        (b"contexts: 5\ncurrent-context: x", ": no context 'x': expected one of none"),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: bytes, expected: str) -> None:
+    """Broken YAML with line and column, not UTF-8, empty, not a mapping, without contexts."""
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    assert problem(path) == f"{path}{expected}"
+
+
+def test_an_unknown_context(tmp_path: Path) -> None:
+    """The known ones are named."""
+    path = kubeconfig(tmp_path)
+    assert problem(path, "green") == f"{path}: no context 'green': expected one of blue, lost"
+
+
+def test_a_context_without_its_cluster(tmp_path: Path) -> None:
+    """A context may name a cluster that the file does not have."""
+    path = kubeconfig(tmp_path)
+    assert problem(path, "lost") == f"{path}: context 'lost' names the cluster 'gone', which the file does not have"
+
+
+def test_a_cluster_without_a_server(tmp_path: Path) -> None:
+    """The client would talk to localhost."""
+    path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {}}])
+    assert problem(path) == f"{path}: the cluster 'c' has no server: expected an https:// address"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1", "certificate-authority": "/nonexistent/ca.crt"}}]},
+        {"clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": "a"}}]},
+        {"users": [{"name": "u", "user": {"token": TOKEN}}, {"user": {"token": TOKEN}}]},
+    ],
+)
+def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """No such certificate, not base64, an entry without a name: one line, and the token is not in it."""
+    path = kubeconfig(tmp_path, **changes)
+    assert problem(path).startswith(f"{path}: not a usable kubeconfig: ")
+
+
+def plugin(command: str) -> dict[str, Any]:
+    """A user that logs in by running a command."""
+    return {"users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": command}}}]}
+
+
+def test_a_credential_plugin_that_is_not_installed(tmp_path: Path) -> None:
+    """The client would log an error and go on as nobody."""
+    path = kubeconfig(tmp_path, **plugin("aws-that-is-not-there"))
+    assert problem(path) == f"{path}: the credential plugin 'aws-that-is-not-there' is not on PATH: install it or choose another --context"
+
+
+def test_a_credential_plugin_that_fails(tmp_path: Path) -> None:
+    """It runs and gives nothing."""
+    path = kubeconfig(tmp_path, **plugin("false"))
+    assert problem(path) == f"{path}: the credential plugin 'false' gave no credentials: run it by hand to see why"
+
+
+def test_a_pod_without_a_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KUBERNETES_SERVICE_HOST says that this is a Pod."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    assert problem(None).startswith("in a Pod, but without a usable ServiceAccount (")
+
+
+def test_a_kubeconfig_is_never_written(tmp_path: Path) -> None:
+    """The client would save refreshed tokens into it."""
+    path = kubeconfig(tmp_path)
+    before = path.read_bytes()
+    load_transport(path)
+    assert path.read_bytes() == before
+
+
+def test_a_server_that_answers() -> None:
+    """200 is a server; 403 is one that does not tell its version."""
+    for status in (200, 403):
+        with serving(replying(status, {"gitVersion": "v1.37.2"})) as server:
+            check_connection(transport_to(server.url))
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context"),
+        (502, "what answers at this address is no healthy API server: GET /version: HTTP 502"),
+    ],
+)
+def test_a_server_that_refuses(status: int, expected: str) -> None:
+    """Expired credentials, or something else that answers."""
+    with serving(raw(status, b"")) as server, pytest.raises(GatewayError) as failed:
+        check_connection(transport_to(server.url))
+    assert str(failed.value) == expected
+
+
+def test_nobody_answers() -> None:
+    """The address is in the kubeconfig, the server is not there."""
+    with pytest.raises(
+        GatewayError, match=r"^the API server does not answer: GET /version: NewConnectionError: Connection refused: check that"
+    ):
+        check_connection(transport_to(refused_port()))

@@ -1,0 +1,335 @@
+"""The gateway: what each action becomes on the wire, and what each answer becomes for the loop."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
+from captep_kubernetes._gateway import WATCHED
+
+from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
+from captep_core.ports import Answer, Gateway
+from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
+
+CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
+ONE = ObjectRef(CONTROL_PLANE.api_version, CONTROL_PLANE.kind, "ns", "one")
+SECRET = ObjectRef("v1", "Secret", "ns", "one-kubeconfig")
+WORKSPACE = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, "one")
+PATH = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/ns/captcontrolplanes"
+SECRETS = "/api/v1/namespaces/ns/secrets"
+EVENTS = "/api/v1/namespaces/ns/events"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GUARDED = Preconditions("uid-1", "5")
+
+CREATE = Create(ONE, {"metadata": {"name": "one"}}, "why")
+PATCH = Patch(ONE, {"metadata": {"finalizers": ["f"]}}, GUARDED, "why")
+STATUS = Patch(ONE, {"status": {"phase": "Ready"}}, Preconditions("uid-1"), "why", subresource="status")
+DELETE = Delete(ONE, GUARDED, "why")
+RECORD = Record(ONE, "Normal", "Ready", "control plane is ready", Preconditions("uid-1"))
+ACTIONS: tuple[Action, ...] = (CREATE, PATCH, STATUS, DELETE, RECORD)
+
+
+def obj(ref: ObjectRef, version: int, uid: str = "uid-1", **more: JSON) -> Object:
+    """An object as the server sends it."""
+    metadata: dict[str, JSON] = {
+        "name": ref.name,
+        **({"namespace": ref.namespace} if ref.namespace else {}),
+        "uid": uid,
+        "resourceVersion": str(version),
+    }
+    return {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata, **more}
+
+
+def listing(*items: Object) -> Reply:
+    """A LIST."""
+    return replying(200, {"metadata": {"resourceVersion": "9"}, "items": list(items)})
+
+
+class Cluster:
+    """Answers LIST and WATCH from `items` and `lines` by path, anything else with `reply`; `requests` are the others."""
+
+    def __init__(self, reply: Reply, **items: list[Object]) -> None:
+        self.reply, self.items = reply, items
+        self.requests: list[Asked] = []
+
+    def __call__(self, asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        plural = asked.path.rpartition("/")[2]
+        if asked.method == "GET" and ("watch", "1") in asked.query:
+            events()(asked, handler)
+        elif asked.method == "GET" and any(resource.plural == plural for resource in RESOURCES.values()):
+            listing(*self.items.get(plural, []))(asked, handler)
+        else:
+            self.requests.append(asked)
+            self.reply(asked, handler)
+
+
+@contextmanager
+def gateway(cluster: Cluster, **options: Any) -> Iterator[tuple[KubernetesGateway, list[Change]]]:  # noqa: ANN401  # options of KubernetesGateway
+    """A synced gateway, with what it announced."""
+    changes: list[Change] = []
+    with serving(cluster) as server:
+        made = KubernetesGateway(transport_to(server.url), **{"on_change": changes.append, "now": lambda: NOW, **options})
+        made.start()
+        deadline = time.monotonic() + 5
+        while not made.has_synced:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        try:
+            yield made, changes
+        finally:
+            made.stop()
+
+
+def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Asked]]:  # noqa: ANN401  # options of KubernetesGateway
+    """Send one action to a server that replies so."""
+    cluster = Cluster(reply)
+    with serving(cluster) as server:
+        made: Gateway = KubernetesGateway(transport_to(server.url), **{"now": lambda: NOW, **options})
+        return made.send(action), cluster.requests
+
+
+@pytest.mark.parametrize(
+    ("action", "method", "path", "content_type", "body"),
+    [
+        (CREATE, "POST", PATH, "application/json", {"metadata": {"name": "one"}}),
+        (PATCH, "PATCH", f"{PATH}/one", MERGE_PATCH, {"metadata": {"finalizers": ["f"], "uid": "uid-1", "resourceVersion": "5"}}),
+        (STATUS, "PATCH", f"{PATH}/one/status", MERGE_PATCH, {"metadata": {"uid": "uid-1"}, "status": {"phase": "Ready"}}),
+        (
+            Patch(WORKSPACE, {"spec": None}, Preconditions(), "why"),
+            "PATCH",
+            "/apis/tf.upbound.io/v1beta1/workspaces/one",
+            MERGE_PATCH,
+            {"spec": None},
+        ),
+        (
+            DELETE,
+            "DELETE",
+            f"{PATH}/one",
+            "application/json",
+            {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "uid-1", "resourceVersion": "5"}},
+        ),
+        (Delete(ONE, Preconditions(), "why"), "DELETE", f"{PATH}/one", "application/json", {"apiVersion": "v1", "kind": "DeleteOptions"}),
+    ],
+)
+def test_an_action_is_one_request(action: Action, method: str, path: str, content_type: str, body: object) -> None:
+    """Verb, path, subresource, content type, preconditions: one request, and its body is exactly this."""
+    answer, requests = sent(replying(200, obj(ONE, 6)), action)
+    assert [(asked.method, asked.path, asked.headers["content-type"], asked.json) for asked in requests] == [
+        (method, path, content_type, body)
+    ]
+    assert answer == Answer(200, changed=True)
+
+
+UID_CAUSE = {"details": {"causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]}}
+OTHER_CAUSE = {"details": {"causes": [{"field": "metadata.uid"}, {"field": "status.phase"}]}}
+SEVEN = timedelta(seconds=7)
+OUTCOMES: list[tuple[str, Reply, Answer]] = [
+    ("400", replying(400, {}), Answer(400, changed=False)),
+    ("403", replying(403, {}), Answer(403, changed=False)),
+    ("409", replying(409, {"reason": "Conflict"}), Answer(409, changed=False)),
+    ("410", replying(410, {}), Answer(410, changed=False)),
+    ("422", replying(422, {}), Answer(422, changed=False)),
+    ("422 uid", replying(422, UID_CAUSE), Answer(409, changed=False)),
+    ("422 uid and more", replying(422, OTHER_CAUSE), Answer(422, changed=False)),
+    ("429 header", replying(429, {}, Retry_After="7"), Answer(429, changed=False, retry_after=SEVEN)),
+    ("429 details", replying(429, {"details": {"retryAfterSeconds": 7}}), Answer(429, changed=False, retry_after=SEVEN)),
+    ("429 nonsense", raw(429, b"slow down", Retry_After="tomorrow"), Answer(429, changed=False)),
+    ("500", raw(500, b""), Answer(500, changed=False)),
+    ("503", replying(503, {}, Retry_After="7"), Answer(503, changed=False, retry_after=SEVEN)),
+    ("504", replying(504, {}), Answer(504, changed=False)),
+    ("302", raw(302, b"", Location="/elsewhere"), Answer(302, changed=False)),
+    ("200 from a proxy", raw(200, b"<html>"), Answer(504, changed=False)),
+    ("reset after send", reset, Answer(504, changed=False)),
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
+@pytest.mark.parametrize(("reply", "outcome"), [case[1:] for case in OUTCOMES], ids=[case[0] for case in OUTCOMES])
+def test_every_outcome_of_every_action(action: Action, reply: Reply, outcome: Answer) -> None:
+    """One delivery, and this answer, whatever the action was."""
+    answer, requests = sent(reply, action)
+    assert (answer, len(requests)) == (outcome, 1)
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
+def test_a_server_that_is_not_there_has_taken_nothing(action: Action) -> None:
+    """Refused: 503, not the 504 of an unknown outcome."""
+    assert KubernetesGateway(transport_to(refused_port())).send(action) == Answer(503, changed=False)
+
+
+def test_a_write_that_times_out_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server read it and said nothing."""
+    monkeypatch.setattr("captep_kubernetes._gateway._WRITE_SECONDS", 0.2)
+    assert sent(hang, PATCH)[0] == Answer(504, changed=False)
+
+
+@pytest.mark.parametrize("action", [CREATE, PATCH, STATUS, DELETE], ids=lambda action: type(action).__name__)
+def test_404_is_answered_as_it_came(action: Action) -> None:
+    """For a delete as well: the loop knows that it is success."""
+    assert sent(replying(404, {}), action)[0] == Answer(404, changed=False)
+
+
+def test_an_own_write_is_read_at_once() -> None:
+    """Create, patch and patch again without a change: the cache has each answer before any watch event, announced once, and a no-op changed nothing."""
+    replies = iter(
+        [replying(201, obj(ONE, 10)), replying(200, obj(ONE, 11, status={"a": 1})), replying(200, obj(ONE, 11, status={"a": 1}))]
+    )
+    with gateway(Cluster(lambda asked, handler: next(replies)(asked, handler))) as (made, changes):
+        assert made.read(ONE) is ABSENT
+        assert made.send(CREATE) == Answer(201, changed=True)
+        assert made.read(ONE) == obj(ONE, 10)
+        assert made.send(STATUS) == Answer(200, changed=True)
+        assert made.read(ONE) == obj(ONE, 11, status={"a": 1})
+        assert made.send(STATUS) == Answer(200, changed=False)
+        assert [(change.ref, change.old is None) for change in changes] == [(ONE, True), (ONE, False)]
+
+
+def test_an_own_delete_is_read_at_once() -> None:
+    """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone."""
+    marked = obj(ONE, 12)
+    marked["metadata"] = {**marked["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]}  # type: ignore[dict-item]  # the test's own
+    for reply, answer, after in [
+        (replying(200, {"kind": "Status", "status": "Success"}), Answer(200, changed=True), ABSENT),
+        (replying(200, obj(ONE, 3)), Answer(200, changed=True), ABSENT),
+        (replying(200, marked), Answer(200, changed=True), marked),
+        (replying(404, {"kind": "Status"}), Answer(404, changed=False), ABSENT),
+        (replying(409, {"kind": "Status"}), Answer(409, changed=False), obj(ONE, 3)),
+    ]:
+        with gateway(Cluster(reply, captcontrolplanes=[obj(ONE, 3)])) as (made, _):
+            assert made.read(ONE) == obj(ONE, 3)
+            assert made.send(DELETE) == answer
+            assert made.read(ONE) == after
+
+
+def test_a_secret_is_fetched_once_for_each_version() -> None:
+    """Its metadata is watched; the payload is asked for when it is read, again after it changed, and never for one that nobody reads."""
+    other = obj(ObjectRef("v1", "Secret", "ns", "other"), 2, "uid-2")
+    first, second = obj(SECRET, 3, data={"value": "YQ=="}), obj(SECRET, 11, data={"value": "Yg=="})
+    now = [first]
+    cluster = Cluster(lambda asked, handler: replying(200, now[0])(asked, handler), secrets=[obj(SECRET, 3), other])
+    with gateway(cluster) as (made, _):
+        assert [made.read(SECRET), made.read(SECRET)] == [first, first]
+        now[0] = second
+        (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
+        informer.observe_write(obj(SECRET, 11))
+        mine: Any = made.read(SECRET)
+        mine["data"]["value"] = "changed by a caller"
+        assert made.read(SECRET) == second
+        assert [(asked.method, asked.path) for asked in cluster.requests] == [("GET", f"{SECRETS}/one-kubeconfig")] * 2
+        informer.observe_delete(SECRET, "uid-1")
+        assert (made.read(SECRET), made._payloads) == (ABSENT, {})
+
+
+def test_an_own_secret_need_not_be_fetched() -> None:
+    """The answer to the write is its payload."""
+    written = obj(SECRET, 10, data={"value": "YQ=="})
+    cluster = Cluster(replying(201, written))
+    with gateway(cluster) as (made, _):
+        made.send(Create(SECRET, {"data": {"value": "YQ=="}}, "why"))
+        assert made.read(SECRET) == written
+        assert [asked.method for asked in cluster.requests] == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (replying(404, {"kind": "Status"}), ABSENT),
+        (raw(404, b"<html>no such site</html>"), Unreadable("NotFound", f"{SECRETS}/one-kubeconfig: HTTP 404")),
+        (replying(403, {"reason": "Forbidden"}), Unreadable("Forbidden", f"{SECRETS}/one-kubeconfig: HTTP 403")),
+        (raw(500, b""), Unreadable("InternalError", f"{SECRETS}/one-kubeconfig: HTTP 500")),
+        (raw(200, b"<html>"), Unreadable("HTTP200", f"{SECRETS}/one-kubeconfig: HTTP 200")),
+    ],
+)
+def test_a_secret_that_cannot_be_fetched_is_not_absent(reply: Reply, expected: object) -> None:
+    """Only a 404 of an API server says that there is none."""
+    with gateway(Cluster(reply, secrets=[obj(SECRET, 3)])) as (made, _):
+        assert made.read(SECRET) == expected
+
+
+def test_before_the_first_list_nothing_is_absent() -> None:
+    """Not synced, and then not permitted: unreadable, each with its reason."""
+    made = KubernetesGateway(transport_to(refused_port()))
+    assert made.read(ONE) == Unreadable("NotSynced", "the first list of captcontrolplanes.controlplane.cluster.x-k8s.io is not there yet")
+    with serving(raw(403, b"")) as server:
+        made = KubernetesGateway(transport_to(server.url), watched=[Watched(CONTROL_PLANE)])
+        made.start()
+        deadline = time.monotonic() + 5
+        while made.informers[0].problem is None:
+            assert time.monotonic() < deadline
+        read = made.read(ONE)
+        made.stop()
+    assert read == Unreadable("Forbidden", f"{CONTROL_PLANE.path()}: HTTP 403")
+
+
+def test_namespaces_limit_what_is_watched() -> None:
+    """One watch for each namespace and kind, one for a cluster-scoped kind; another namespace is unreadable, not empty."""
+    with gateway(Cluster(reset), namespaces=["ns", "other", "ns"], watched=[Watched(CONTROL_PLANE), WATCHED[-2]]) as (made, _):
+        assert [informer._path for informer in made.informers] == [
+            PATH,
+            PATH.replace("/ns/", "/other/"),
+            "/apis/tf.upbound.io/v1beta1/workspaces",
+        ]
+        assert (made.read(ONE), made.read(WORKSPACE)) == (ABSENT, ABSENT)
+        third = ObjectRef(ONE.api_version, ONE.kind, "third", "one")
+        assert made.read(third) == Unreadable("NotWatched", f"{third} is in a namespace, or of a kind, that is not watched")
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
+def test_a_dry_run_changes_nothing(action: Action) -> None:
+    """`client` sends nothing; `server` sends dryRun=All; neither is taken for a change, here or there."""
+    assert sent(reset, action, dry_run=DryRun.CLIENT) == (Answer(200, changed=False), [])
+    cluster = Cluster(replying(200, obj(ONE, 99)), captcontrolplanes=[obj(ONE, 3)])
+    with gateway(cluster, dry_run=DryRun.SERVER) as (made, _):
+        assert made.send(action) == Answer(200, changed=False)
+        assert [("dryRun", "All") in asked.query for asked in cluster.requests] == [True]
+        assert made.read(ONE) == obj(ONE, 3)
+
+
+def test_the_same_event_raises_a_count() -> None:
+    """POST, then PATCH with count 2; gone after an hour, so POST again; another message is another Event."""
+    replies = [replying(201, {}), replying(200, {}), replying(404, {}), replying(201, {}), replying(201, {})]
+    answers = iter(replies)
+    cluster = Cluster(lambda asked, handler: next(answers)(asked, handler))
+    with serving(cluster) as server:
+        made = KubernetesGateway(transport_to(server.url), now=lambda: NOW)
+        other = Record(ONE, "Warning", "Failed", "m", Preconditions("uid-1"))
+        assert [made.send(record).status for record in (RECORD, RECORD, RECORD, other)] == [201, 200, 201, 201]
+    names = [asked.path.rpartition("/")[2] for asked in cluster.requests if asked.method == "PATCH"]
+    assert [(asked.method, asked.json["count"]) for asked in cluster.requests if asked.method == "PATCH"] == [("PATCH", 2), ("PATCH", 3)]
+    assert {asked.path for asked in cluster.requests if asked.method == "POST"} == {EVENTS}
+    first = cluster.requests[0].json
+    assert names == [first["metadata"]["name"]] * 2
+    assert first == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": first["metadata"]["name"], "namespace": "ns"},
+        "involvedObject": {"apiVersion": ONE.api_version, "kind": ONE.kind, "namespace": "ns", "name": "one", "uid": "uid-1"},
+        "type": "Normal",
+        "reason": "Ready",
+        "message": "control plane is ready",
+        "source": {"component": "captep"},
+        "reportingComponent": "captep",
+        "reportingInstance": "captep",
+        "firstTimestamp": "2026-01-01T00:00:00Z",
+        "lastTimestamp": "2026-01-01T00:00:00Z",
+        "count": 1,
+    }
+
+
+def test_many_threads_may_send() -> None:
+    """Eight workers, each its own object, one request each."""
+    cluster = Cluster(lambda asked, handler: replying(201, {"kind": ONE.kind, **asked.json})(asked, handler))
+    with gateway(cluster) as (made, _):
+        refs = [ObjectRef(ONE.api_version, ONE.kind, "ns", f"cp-{number}") for number in range(8)]
+        threads = [threading.Thread(target=made.send, args=(Create(ref, obj(ref, 10 + number), "why"),)) for number, ref in enumerate(refs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(5)
+        assert set(made.refs(ONE.api_version, ONE.kind)) == set(refs)
+        assert len(cluster.requests) == 8

@@ -1,0 +1,426 @@
+"""The informer: current when the server is there, quiet when it is not, and stopped when told."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from captep_kubernetes import (
+    RESOURCES,
+    Change,
+    Informer,
+    Object,
+    Pacing,
+    RawResponse,
+    Representation,
+    Stream,
+    UnansweredError,
+    identity_only,
+    without_managed_fields,
+)
+
+from captep_core import JSON, ObjectRef, Unreadable
+from tests.kubernetes.scripted import Asked, Reply, Scripted, events, hang, raw, refused_port, replying, reset, serving, transport_to
+
+SECRETS = RESOURCES["v1", "Secret"]
+FAST = Pacing(base=0.01, cap=0.05)
+PATH = "/api/v1/secrets"
+
+
+def ref(name: str) -> ObjectRef:
+    """A Secret in ns."""
+    return ObjectRef("v1", "Secret", "ns", name)
+
+
+def secret(name: str, version: int, **more: JSON) -> Object:
+    """A Secret as a core LIST and a watch send it: without apiVersion and kind."""
+    return {"metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(version)}, **more}
+
+
+def named(obj: Object) -> Object:
+    """The same with apiVersion and kind, as it is cached."""
+    return {**obj, "apiVersion": "v1", "kind": "Secret"}
+
+
+def page(version: int, *items: Object, rest: str = "") -> dict[str, Any]:
+    """One page of a LIST."""
+    return {"kind": "SecretList", "metadata": {"resourceVersion": str(version), "continue": rest}, "items": list(items)}
+
+
+def event(kind: str, obj: Object) -> Object:
+    """One line of a watch."""
+    return {"type": kind, "object": obj}
+
+
+GONE: Object = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}
+
+
+def script(**replies: list[Reply]) -> Reply:
+    """Answer the n-th LIST and the n-th WATCH with the n-th of `LIST` and `WATCH`; the last one stays."""
+    used = dict.fromkeys(replies, 0)
+
+    def reply(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        mine = replies[asked.verb]
+        number = min(used[asked.verb], len(mine) - 1)
+        used[asked.verb] += 1
+        mine[number](asked, handler)
+
+    return reply
+
+
+def eventually(probe: Callable[[], object]) -> None:
+    """Poll for at most five seconds."""
+    deadline = time.monotonic() + 5
+    while not probe():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@contextmanager
+def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, list[Change]]]:  # noqa: ANN401  # options of Informer
+    """Run an informer of Secrets with what it announced."""
+    changes: list[Change] = []
+    url = server if isinstance(server, str) else server.url
+    informer = Informer(transport_to(url), SECRETS, **{"on_change": changes.append, "pacing": FAST, **options})
+    informer.start()
+    try:
+        yield informer, changes
+    finally:
+        informer.stop()
+
+
+def test_a_list_and_a_watch_fill_the_cache() -> None:
+    """Added, modified and deleted objects arrive, with apiVersion and kind, each announced once with what was before."""
+    a1, a5, b2, c6 = secret("a", 1), secret("a", 5), secret("b", 2), secret("c", 6)
+    b7 = secret("b", 7)
+    watch = events(event("MODIFIED", a5), event("ADDED", c6), event("DELETED", b7), event("MODIFIED", a5))
+    with serving(script(LIST=[replying(200, page(4, a1, b2))], WATCH=[watch])) as server, running(server) as (informer, changes):
+        eventually(lambda: len(changes) == 5)
+        assert informer.has_synced
+        assert (informer.get(ref("a")), informer.get(ref("b")), informer.get(ref("c"))) == (named(a5), None, named(c6))
+        assert changes == [
+            Change(ref("a"), None, named(a1)),
+            Change(ref("b"), None, named(b2)),
+            Change(ref("a"), named(a1), named(a5)),
+            Change(ref("c"), None, named(c6)),
+            Change(ref("b"), named(b2), None),
+        ]
+        assert server.verbs() == ["LIST", "WATCH"]
+
+
+def test_what_is_asked_of_the_server() -> None:
+    """Pages of 500; a watch from the list's version, with bookmarks, an end, and the selector on both."""
+    selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
+    replies = script(LIST=[replying(200, page(7, secret("a", 1), rest="more")), replying(200, page(7, secret("b", 2)))], WATCH=[events()])
+    with serving(replies) as server, running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _):
+        eventually(lambda: len(server.asked) == 3)
+        assert set(informer.refs()) == {ref("a"), ref("b")}
+        assert {asked.path for asked in server.asked} == {"/api/v1/namespaces/ns/secrets"}
+        assert [asked.query for asked in server.asked] == [
+            (*selectors, ("limit", "500")),
+            (*selectors, ("limit", "500"), ("continue", "more")),
+            (*selectors, ("watch", "1"), ("resourceVersion", "7"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "260")),
+        ]
+
+
+def versions(server: Scripted) -> list[str]:
+    """The resourceVersion of each WATCH so far."""
+    return [dict(asked.query)["resourceVersion"] for asked in server.asked if asked.verb == "WATCH"]
+
+
+def test_a_watch_goes_on_where_the_last_one_ended() -> None:
+    """After an event, after a bookmark, and after nothing: no event is asked for twice, and nothing is listed again."""
+    bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+    watches = [events(event("ADDED", secret("a", 12)), hold=False), events(bookmark, hold=False), events(hold=False), events()]
+    with serving(script(LIST=[replying(200, page(10))], WATCH=watches)) as server, running(server):
+        eventually(lambda: len(server.asked) == 5)
+        assert (server.verbs().count("LIST"), versions(server)) == (1, ["10", "12", "20", "20"])
+
+
+@pytest.mark.parametrize("expired", [events(GONE), replying(410, {"reason": "Expired"})])
+def test_an_expired_version_lists_again(expired: Reply) -> None:
+    """410 as an event or as a status: one LIST; what did not change is not announced, what went away in between is."""
+    lists = [replying(200, page(4, secret("a", 1), secret("b", 2))), replying(200, page(9, secret("a", 1)))]
+    with serving(script(LIST=lists, WATCH=[expired, events()])) as server, running(server) as (informer, changes):
+        eventually(lambda: len(server.asked) == 4)
+        assert (server.verbs(), versions(server)) == (["LIST", "WATCH", "LIST", "WATCH"], ["4", "9"])
+        assert [(change.ref.name, change.new is None) for change in changes] == [("a", False), ("b", False), ("b", True)]
+        assert informer.refs() == (ref("a"),)
+
+
+def test_a_page_that_expired_starts_the_list_again() -> None:
+    """410 for a continue token: nothing of the first pages is taken."""
+    lists = [replying(200, page(4, secret("a", 1), rest="more")), replying(410, {}), replying(200, page(9, secret("b", 2)))]
+    with serving(script(LIST=lists, WATCH=[events()])) as server, running(server) as (informer, changes):
+        eventually(lambda: informer.has_synced)
+        assert [change.ref for change in changes] == [ref("b")]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        raw(500, b""),
+        raw(403, b"<html>"),
+        raw(200, b"no json"),
+        reset,
+        events(b"no json\n", hold=False),
+        events(b"[]\n", hold=False),
+        events(b'{"type":"ADDED"}\n', hold=False),
+    ],
+)
+def test_trouble_passes(trouble: Reply) -> None:
+    """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
+    replies = script(LIST=[trouble, replying(200, page(1))], WATCH=[trouble, trouble, events(event("ADDED", secret("a", 2)))])
+    with serving(replies) as server, running(server) as (informer, changes):
+        eventually(lambda: len(changes) == 1)
+        eventually(lambda: informer.problem is None)
+        assert informer.is_alive
+
+
+def test_an_object_that_is_none_harms_no_other() -> None:
+    """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
+    nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
+    lines = [event("ADDED", {"metadata": {"resourceVersion": "5"}}), event("UNHEARD-OF", {}), event("ADDED", secret("b", 6))]
+    replies = script(LIST=[replying(200, page(1, *nonsense, secret("a", 1)))], WATCH=[events(*lines)])
+    with serving(replies) as server, running(server) as (informer, changes):
+        eventually(lambda: len(changes) == 2)
+        assert set(informer.refs()) == {ref("a"), ref("b")}
+        assert server.verbs() == ["LIST", "WATCH"]
+
+
+def test_a_problem_says_what_to_do() -> None:
+    """Forbidden with its path; 404 with the likely cause; nobody there."""
+    for reply, reason, detail in [
+        (raw(403, b""), "Forbidden", f"{PATH}: HTTP 403"),
+        (raw(404, b""), "NotFound", f"{PATH}: HTTP 404: is its CustomResourceDefinition installed?"),
+    ]:
+        with serving(reply) as server, running(server) as (informer, _):
+            eventually(lambda informer=informer: informer.problem is not None)  # type: ignore[misc]  # a lambda with a default
+            assert informer.problem == Unreadable(reason, detail)
+            assert not informer.has_synced
+    with running(refused_port()) as (informer, _):
+        eventually(lambda: informer.problem is not None)
+        assert informer.problem == Unreadable("Unavailable", f"GET {PATH}: NewConnectionError: Connection refused")
+
+
+def test_trouble_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    """Twenty failures and the recovery are two lines, without a traceback."""
+    caplog.set_level(logging.INFO)
+    replies = script(LIST=[raw(500, b"")] * 20 + [replying(200, page(1))], WATCH=[events()])
+    with serving(replies) as server, running(server) as (informer, _):
+        eventually(lambda: informer.has_synced)
+        eventually(lambda: len(caplog.messages) == 2)
+    ours = [record for record in caplog.records if record.name.startswith("captep")]
+    assert [record.getMessage() for record in ours] == [f"secrets: not current: InternalError: {PATH}: HTTP 500", "secrets: current again"]
+    assert [record.exc_info for record in ours] == [None, None]
+
+
+def test_an_own_write_is_in_the_cache_at_once_and_its_echo_is_no_news() -> None:
+    """`observe_write` before the watch event, then an older event and the echo: one announcement for the write, nothing goes back."""
+    go = threading.Event()
+
+    def watch(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        go.wait(5)
+        echoes = [event("MODIFIED", secret("a", 3)), event("MODIFIED", secret("a", 6, type="mine")), event("ADDED", secret("z", 7))]
+        events(*echoes)(asked, handler)
+
+    with serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[watch])) as server, running(server) as (informer, changes):
+        assert informer.wait_synced(5)
+        informer.observe_write(secret("a", 6, type="mine"))
+        assert informer.get(ref("a")) == named(secret("a", 6, type="mine"))
+        go.set()
+        eventually(lambda: informer.get(ref("z")))
+        assert informer.get(ref("a")) == named(secret("a", 6, type="mine"))
+        assert [change.ref.name for change in changes] == ["a", "a", "z"]
+
+
+def test_an_own_delete_is_in_the_cache_at_once() -> None:
+    """`observe_delete` of this incarnation, and no other."""
+    with serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[events()])) as server, running(server) as (informer, changes):
+        assert informer.wait_synced(5)
+        informer.observe_delete(ref("a"), "another")
+        assert informer.identity(ref("a")) == ("uid-a", "1")
+        informer.observe_delete(ref("a"), "uid-a")
+        assert (informer.get(ref("a")), informer.identity(ref("a"))) == (None, None)
+        assert changes[1:] == [Change(ref("a"), named(secret("a", 1)), None)]
+
+
+def test_what_is_handed_out_is_a_copy() -> None:
+    """A caller that changes what it got changes nobody else's view."""
+    listed = secret("a", 1, data={"k": ["v"]})
+    with serving(script(LIST=[replying(200, page(2, listed))], WATCH=[events()])) as server, running(server) as (informer, _):
+        assert informer.wait_synced(5)
+        mine: Any = informer.get(ref("a"))
+        mine["data"]["k"].append("mine")
+        assert informer.get(ref("a")) == named(listed)
+
+
+def test_metadata_alone_can_be_asked_for() -> None:
+    """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
+    options = {"representation": Representation.METADATA, "project": identity_only}
+    partial: Object = {**secret("a", 1), "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
+    with serving(script(LIST=[replying(200, page(2, partial))], WATCH=[events()])) as server, running(server, **options) as (informer, _):
+        eventually(lambda: len(server.asked) == 2)
+        assert [asked.headers["accept"] for asked in server.asked] == [
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+        ]
+        assert informer.get(ref("a")) == {"metadata": {"uid": "uid-a", "resourceVersion": "1"}}
+
+
+def test_managed_fields_are_not_kept() -> None:
+    """Nothing else goes; what has none is not copied."""
+    bare = secret("a", 1)
+    metadata: Any = bare["metadata"]
+    assert without_managed_fields({**bare, "metadata": {**metadata, "managedFields": [{}]}}) == bare
+    assert without_managed_fields(bare) is bare
+    assert without_managed_fields({"metadata": None}) == {"metadata": None}
+
+
+@pytest.mark.parametrize(("list_reply", "watch_reply"), [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())])
+def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
+    """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
+    with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
+        informer = Informer(transport_to(server.url), SECRETS)
+        informer.start()
+        eventually(lambda: (watch_reply is hang and list_reply is hang) or "WATCH" in server.verbs())
+        started = time.monotonic()
+        informer.stop()
+        assert time.monotonic() - started < 1.2
+        if watch_reply is not hang:
+            assert not informer.is_alive
+
+
+def test_it_may_be_stopped_by_its_own_handler() -> None:
+    """`stop` inside `on_change` neither waits for itself nor raises."""
+    with serving(script(LIST=[replying(200, page(2, secret("a", 1), secret("b", 2)))], WATCH=[events()])) as server:
+        seen: list[ObjectRef] = []
+
+        def handle(change: Change) -> None:
+            seen.append(change.ref)
+            informer.stop()
+
+        informer = Informer(transport_to(server.url), SECRETS, on_change=handle)
+        informer.start()
+        eventually(lambda: seen and not informer.is_alive)
+        assert seen == [ref("a")]
+
+
+class Dead:
+    """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
+
+    def __init__(self, seconds: float, **replies: Callable[[], RawResponse | Stream]) -> None:
+        self.now, self.until, self.replies = 0.0, seconds, replies
+        self.sent: list[tuple[str, float]] = []
+        self.informer = Informer(self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0)
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now >= self.until:
+            self.informer.stop()
+
+    def request(self, method: str, path: str, **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        self.sent.append(("LIST", self.now))
+        answer = self.replies["LIST"]()
+        assert isinstance(answer, RawResponse)
+        return answer
+
+    def stream(self, path: str, **_: Any) -> Stream | RawResponse:  # noqa: ANN401  # options of Transport
+        self.sent.append(("WATCH", self.now))
+        return self.replies["WATCH"]()
+
+    def times(self, verb: str) -> list[float]:
+        """When `verb` was sent, in seconds."""
+        self.informer._run()
+        return [at for sent, at in self.sent if sent == verb]
+
+
+class Ended:
+    """A watch that ends at once."""
+
+    def lines(self) -> Iterator[bytes]:
+        """Nothing."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def refuse() -> RawResponse:
+    """Nobody listens."""
+    raise UnansweredError("refused", may_have_landed=False)
+
+
+def listed() -> RawResponse:
+    """An empty list."""
+    return RawResponse(200, {}, page(1))
+
+
+BACKOFF = [0.0, 1.0, 3.0, 7.0, 15.0, 25.0, 35.0, 45.0, 55.0]
+
+
+@pytest.mark.parametrize("answer", [refuse, lambda: RawResponse(500), lambda: RawResponse(403), lambda: RawResponse(410)])
+def test_a_server_that_fails_every_list_is_asked_nine_times_a_minute(answer: Callable[[], RawResponse]) -> None:
+    """Refused, 500, 403, 410: at once, then after 1, 2, 4, 8 and then every 10 seconds."""
+    assert Dead(60, LIST=answer).times("LIST") == BACKOFF
+
+
+@pytest.mark.parametrize("answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)])
+def test_a_server_that_fails_every_watch_is_asked_nine_times_a_minute(answer: Callable[[], RawResponse | Stream]) -> None:
+    """Refused, closed at once, 500, 403: the same, and no LIST beside the first."""
+    dead = Dead(60, LIST=listed, WATCH=answer)
+    assert dead.times("WATCH") == BACKOFF
+    assert [verb for verb, _ in dead.sent].count("LIST") == 1
+
+
+def test_a_server_that_expires_every_watch_is_asked_nine_times_a_minute() -> None:
+    """LIST works, each WATCH is 410: both are paced together."""
+    dead = Dead(60, LIST=listed, WATCH=lambda: RawResponse(410))
+    assert dead.times("WATCH") == BACKOFF
+    assert [at for verb, at in dead.sent if verb == "LIST"] == BACKOFF
+
+
+def test_retry_after_is_respected() -> None:
+    """429 with Retry-After 7: not before; an hour is cut to half a minute, the server may have restarted since."""
+    assert Dead(30, LIST=lambda: RawResponse(429, {"retry-after": "7"})).times("LIST")[:3] == [0.0, 7.0, 14.0]
+    assert Dead(100, LIST=lambda: RawResponse(503, {"retry-after": "3600"})).times("LIST")[:3] == [0.0, 30.0, 60.0]
+
+
+def test_a_watch_that_lived_long_starts_the_count_again() -> None:
+    """Three watches of a minute each reconnect at once."""
+
+    class Minute(Ended):
+        def lines(self) -> Iterator[bytes]:
+            dead.now += 60
+            return iter(())
+
+    def watch() -> Minute:
+        if dead.now >= 180:
+            dead.informer.stop()
+        return Minute()
+
+    dead = Dead(200, LIST=listed, WATCH=watch)
+    assert dead.times("WATCH") == [0.0, 60.0, 120.0, 180.0]
+
+
+def test_jitter_stretches_and_never_shortens() -> None:
+    """Delays lie in [d, 1.2 d)."""
+    pacing = Pacing()
+    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 5, 1000)] == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx([0.0, 1.1, 11.0])
+
+
+def test_a_dead_server_costs_next_to_no_cpu() -> None:
+    """Three real seconds beside a closed port with the default pacing: three tries, under 2 % of a core."""
+    informer = Informer(transport_to(refused_port()), SECRETS)
+    before = time.process_time()
+    informer.start()
+    threading.Event().wait(3.0)
+    spent = time.process_time() - before
+    informer.stop()
+    assert informer._tries["LIST"] <= 3
+    assert spent < 0.06

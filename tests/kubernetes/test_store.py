@@ -1,0 +1,188 @@
+"""The cache: against a model that is slow and obvious, for every order in which news can arrive."""
+
+from collections.abc import Mapping
+
+import pytest
+from captep_kubernetes._store import Change, Object, Store, is_newer
+from hypothesis import example, find, given
+from hypothesis import strategies as st
+
+from captep_core import JSON, ObjectRef
+
+REFS = tuple(ObjectRef("v1", "Secret", "ns", name) for name in ("a", "b"))
+A, B = REFS
+
+
+def obj(ref: ObjectRef, uid: str, version: int) -> Object:
+    """An object as the server sends it."""
+    return {"metadata": {"name": ref.name, "namespace": "ns", "uid": uid, "resourceVersion": str(version)}}
+
+
+def kept(value: Object) -> Object:
+    """No projection."""
+    return value
+
+
+History = list[tuple[ObjectRef, str, str]]
+"""(object, uid, ADDED | MODIFIED | DELETED), at resourceVersions 1, 2, 3, ..."""
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """What a server may do to two names: create, change, delete, create again as another one."""
+    alive: dict[ObjectRef, str] = {}
+    history: History = []
+    for number in range(draw(st.integers(1, 8))):
+        ref = draw(st.sampled_from(REFS))
+        if ref not in alive:
+            alive[ref] = f"uid-{number}"
+            history.append((ref, alive[ref], "ADDED"))
+        elif draw(st.booleans()):
+            history.append((ref, alive[ref], "MODIFIED"))
+        else:
+            history.append((ref, alive.pop(ref), "DELETED"))
+    return history
+
+
+def state(history: History, version: int) -> dict[ObjectRef, tuple[str, int]]:
+    """What exists at `version`: uid and resourceVersion by name."""
+    alive: dict[ObjectRef, tuple[str, int]] = {}
+    for number, (ref, uid, kind) in enumerate(history[:version], start=1):
+        if kind == "DELETED":
+            alive.pop(ref, None)
+        else:
+            alive[ref] = (uid, number)
+    return alive
+
+
+def learn(store: Store, history: History, version: int) -> Change | None:
+    """Tell the store what happened at `version`, as a watch event."""
+    ref, uid, kind = history[version - 1]
+    if kind == "DELETED":
+        return store.remove(ref, uid=uid, resource_version=str(version))
+    return store.put(ref, obj(ref, uid, version))
+
+
+def cached(store: Store) -> dict[ObjectRef, tuple[str, int]]:
+    """What the store knows, in the model's terms."""
+    return {ref: (known.uid, int(known.resource_version)) for ref in store.refs() if (known := store.get(ref)) is not None}
+
+
+orders = histories().flatmap(
+    lambda history: st.tuples(st.just(history), st.permutations(range(1, len(history) + 1)), st.integers(0, len(history)))
+)
+
+
+@given(orders)
+@example(([(A, "uid-0", "ADDED"), (A, "uid-0", "MODIFIED"), (A, "uid-0", "DELETED")], [3, 1, 2], 0))
+@example(([(A, "u0", "ADDED"), (A, "u0", "DELETED"), (A, "u2", "ADDED"), (A, "u2", "DELETED")], [4, 2, 3, 1], 0))
+def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int]) -> None:
+    """However events, answers and one LIST are mixed, all of them together leave what the server has at the end; and no name ever goes back."""
+    history, order, listed = case
+    store = Store(kept)
+    seen: dict[ObjectRef, int] = {}
+    for step, version in enumerate(order):
+        if step == len(order) // 2:
+            store.replace([(ref, obj(ref, uid, at)) for ref, (uid, at) in state(history, listed).items()], str(listed))
+        learn(store, history, version)
+        for ref, (_, at) in cached(store).items():
+            assert at >= seen.get(ref, 0)
+            seen[ref] = at
+    assert cached(store) == state(history, len(history))
+
+
+def test_histories_recreate_names() -> None:
+    """Keeps the property above from running without a second incarnation that is deleted as well."""
+    find(histories(), lambda history: len({uid for ref, uid, kind in history if ref == A and kind == "DELETED"}) == 2)
+
+
+@given(histories())
+def test_a_store_that_lists_and_watches_is_always_the_server(history: History) -> None:
+    """In order: after each event the cache is the server's state, and each state was announced once."""
+    store, announced = Store(kept), 0
+    for version in range(1, len(history) + 1):
+        announced += learn(store, history, version) is not None
+        announced += learn(store, history, version) is not None
+        assert cached(store) == state(history, version)
+    assert announced == len(history)
+
+
+def test_an_own_write_is_seen_at_once_and_stays() -> None:
+    """The answer to a PATCH comes before the watch event of an older change: that one does not undo it, and its echo is no news."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 1))
+    assert store.put(A, obj(A, "u", 5)) == Change(A, obj(A, "u", 1), obj(A, "u", 5))
+    assert store.put(A, obj(A, "u", 3)) is None
+    assert store.put(A, obj(A, "u", 5)) is None
+    assert cached(store) == {A: ("u", 5)}
+
+
+def test_an_own_delete_stays_deleted() -> None:
+    """The answer names only the uid: no event or list from before brings this incarnation back, the next one comes as usual."""
+    store = Store(kept)
+    store.put(A, obj(A, "old", 1))
+    assert store.remove(A, uid="old") == Change(A, obj(A, "old", 1), None)
+    assert store.put(A, obj(A, "old", 2)) is None
+    assert store.replace([(A, obj(A, "old", 2))], "2") == []
+    assert store.put(A, obj(A, "older", 1)) is None
+    assert store.put(A, obj(A, "new", 4)) == Change(A, None, obj(A, "new", 4))
+
+
+def test_a_late_own_delete_does_not_hit_the_next_incarnation() -> None:
+    """The answer to a delete arrives after the object was created again."""
+    store = Store(kept)
+    store.put(A, obj(A, "new", 9))
+    assert store.remove(A, uid="old") is None
+    assert cached(store) == {A: ("new", 9)}
+
+
+def test_a_list_from_before_an_own_create_does_not_delete_it() -> None:
+    """LIST at version 4 says nothing about what was created at version 7."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 7))
+    assert store.replace([(B, obj(B, "v", 2))], "4") == [Change(B, None, obj(B, "v", 2))]
+    assert cached(store) == {A: ("u", 7), B: ("v", 2)}
+    assert store.replace([], "8") == [Change(A, obj(A, "u", 7), None), Change(B, obj(B, "v", 2), None)]
+
+
+def test_only_the_projection_is_kept() -> None:
+    """What `project` leaves out is not in memory and not announced."""
+
+    def names_only(value: Object) -> Object:
+        return {"metadata": {"name": value["metadata"]["name"]}}  # type: ignore[index, call-overload]  # the test's own object
+
+    store = Store(names_only)
+    assert store.put(A, {**obj(A, "u", 1), "data": {"value": "c2VjcmV0"}}) == Change(A, None, {"metadata": {"name": "a"}})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "newer"),
+    [
+        ("10", "9", True),
+        ("9", "10", False),
+        ("9", "9", False),
+        ("x", "9", True),
+        ("x", "x", False),
+        ("1" * 30, "9", True),
+        ("", "9", True),
+        ("9", "", True),
+    ],
+)
+def test_versions_are_ordered_as_numbers(one: str, other: str, newer: object) -> None:
+    """Not as text; what cannot be ordered is taken, unless it is the same."""
+    assert is_newer(one, other) is newer
+
+
+def test_tombstones_do_not_grow_without_end() -> None:
+    """Names that come and go cost no memory for ever."""
+    store = Store(kept)
+    for number in range(5000):
+        store.remove(ObjectRef("v1", "Secret", "ns", str(number)), uid="u", resource_version=str(number))
+    assert len(store._gone) == 4096
+
+
+def test_an_object_without_metadata_is_no_surprise() -> None:
+    """No server sends one; nothing breaks."""
+    store = Store(kept)
+    nothing: Mapping[str, JSON] = {"metadata": []}
+    assert store.put(A, nothing) == Change(A, None, {"metadata": []})

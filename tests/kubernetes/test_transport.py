@@ -1,0 +1,206 @@
+"""The transport: one request, one answer, nothing lost and nothing twice."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from captep_kubernetes import MERGE_PATCH, RawResponse, UnansweredError
+
+from captep_core import JSON
+from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+PATH = "/api/v1/namespaces/ns/secrets/one"
+
+
+def send(reply: Reply, method: str = "GET", timeout: float = 5.0) -> RawResponse:
+    """Send one request to a server that replies so."""
+    with serving(reply) as server:
+        return transport_to(server.url).request(method, PATH, timeout=timeout)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504])
+def test_a_status_is_an_answer(method: str, status: int) -> None:
+    """Whatever the status, it is returned once and as it came, Retry-After and all, without a second try."""
+    body = {"kind": "Status", "code": status}
+    with serving(replying(status, body, Retry_After="0")) as server:
+        answer = transport_to(server.url).request(method, PATH, timeout=5.0)
+        assert (answer.status, answer.headers["retry-after"], answer.body) == (status, "0", body)
+        assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_whose_answer_is_lost_is_sent_once(method: str) -> None:
+    """A reset after the request: one delivery, and it may have landed unless it only read."""
+    with serving(reset) as server:
+        with pytest.raises(UnansweredError) as lost:
+            transport_to(server.url).request(method, PATH, timeout=5.0)
+        assert len(server.asked) == 1
+    assert lost.value.may_have_landed is (method != "GET")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_refused_connection_cannot_have_landed(method: str) -> None:
+    """Nobody listens."""
+    with pytest.raises(UnansweredError, match="Connection refused") as refused:
+        transport_to(refused_port()).request(method, PATH, timeout=5.0)
+    assert refused.value.may_have_landed is False
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_silence_ends_at_the_timeout(method: str) -> None:
+    """The server reads the request and says nothing: unknown after the timeout, not after for ever."""
+    started = time.monotonic()
+    with pytest.raises(UnansweredError) as silent:
+        send(hang, method, timeout=0.3)
+    assert 0.25 < time.monotonic() - started < 3
+    assert silent.value.may_have_landed is (method != "GET")
+
+
+def test_an_answer_that_breaks_off_is_no_answer() -> None:
+    """Headers came, the body did not: a write may have landed."""
+
+    def cut(_: Asked, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b'{"kind"')
+        handler.close_connection = True
+
+    with pytest.raises(UnansweredError) as broken:
+        send(cut, "PATCH")
+    assert broken.value.may_have_landed is True
+
+
+@pytest.mark.parametrize("status", [200, 404, 502])
+@pytest.mark.parametrize("content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000])
+def test_what_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
+    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, the body is None."""
+    answer = send(raw(status, content))
+    assert (answer.status, answer.body) == (status, None)
+
+
+def test_json_passes_unchanged_both_ways() -> None:
+    """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay what they are."""
+    body: Mapping[str, JSON] = {
+        "metadata": {"labels": {"gone": None}},
+        "n": 1,
+        "f": 1.0,
+        "t": "2024-01-01T00:00:00Z",
+        "e": {},
+        "l": [],
+        "ü": "日本",
+    }
+    with serving(replying(200, body)) as server:
+        answer = transport_to(server.url).request("PATCH", PATH, body=body, content_type=MERGE_PATCH, timeout=5.0)
+        assert server.asked[0].json == body
+        assert json.dumps(answer.body) == json.dumps(body)
+
+
+def test_what_a_write_carries() -> None:
+    """Content type, field manager, user agent, token and the caller's query, each once."""
+    with serving(replying(200, {})) as server:
+        transport_to(server.url).request("PATCH", PATH, query=[("dryRun", "All")], body={}, content_type=MERGE_PATCH, timeout=5.0)
+        (asked,) = server.asked
+    assert asked.query == (("dryRun", "All"), ("fieldManager", "captep"))
+    assert asked.headers["content-type"] == MERGE_PATCH
+    assert asked.headers["user-agent"].startswith("captep/")
+    assert asked.headers["authorization"] == "Bearer not-a-secret"
+    assert asked.headers["accept"] == "application/json"
+    assert asked.content == b"{}"
+
+
+def test_a_read_and_a_delete_name_no_field_manager() -> None:
+    """The API server refuses fieldManager where nothing is written to fields."""
+    with serving(replying(200, {})) as server:
+        for method in ("GET", "DELETE"):
+            transport_to(server.url).request(method, PATH, timeout=5.0)
+        assert [asked.query for asked in server.asked] == [(), ()]
+
+
+def test_nothing_of_a_body_is_in_a_repr() -> None:
+    """Bodies hold Secrets."""
+    answer = send(replying(200, {"data": {"value": "c2VjcmV0"}}, Set_Cookie="c2VjcmV0"))
+    assert repr(answer) == "RawResponse(status=200)"
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """The token goes to the server that the kubeconfig names and to nobody else."""
+    with serving(replying(200, {})) as other:
+        assert send(raw(302, b"", Location=other.url)).status == 302
+        assert other.asked == []
+
+
+def test_a_stream_yields_lines_as_they_come() -> None:
+    """Lines are cut at newlines, however the bytes were packed; two in one packet, one in two."""
+    with serving(events(b'{"a":1}\n{"b":', b"2}\n", hold=False)) as server:
+        stream = transport_to(server.url).stream(PATH, timeout=5.0)
+        assert not isinstance(stream, RawResponse)
+        assert list(stream.lines()) == [b'{"a":1}', b'{"b":2}']
+
+
+def test_a_stream_that_is_refused_is_an_answer() -> None:
+    """410 comes as a status as well."""
+    with serving(replying(410, {"reason": "Expired"})) as server:
+        answer = transport_to(server.url).stream(PATH, timeout=5.0)
+    assert isinstance(answer, RawResponse)
+    assert (answer.status, answer.body) == (410, {"reason": "Expired"})
+
+
+def test_a_silent_stream_ends_at_the_timeout() -> None:
+    """A watch whose connection died without a word is noticed."""
+    with serving(events(b"{}\n")) as server:
+        stream = transport_to(server.url).stream(PATH, timeout=0.3)
+        assert not isinstance(stream, RawResponse)
+        lines = stream.lines()
+        assert next(lines) == b"{}"
+        with pytest.raises(UnansweredError):
+            next(lines)
+
+
+def test_closing_a_stream_wakes_its_reader_at_once() -> None:
+    """A thread that waits for the next event returns within a second when another one closes the stream."""
+    with serving(events(b"{}\n")) as server:
+        stream = transport_to(server.url).stream(PATH, timeout=60.0)
+        assert not isinstance(stream, RawResponse)
+        first, ended = threading.Event(), threading.Event()
+
+        def read() -> None:
+            try:
+                for _ in stream.lines():
+                    first.set()
+            except UnansweredError:
+                pass
+            ended.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        assert first.wait(5)
+        stream.close()
+        assert ended.wait(1)
+
+
+def test_many_threads_share_one_transport() -> None:
+    """Sixteen threads, each gets its own answer."""
+
+    def echo(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        replying(200, {"path": asked.path})(asked, handler)
+
+    with serving(echo) as server:
+        transport, wrong = transport_to(server.url), list[object]()
+
+        def ask(number: int) -> None:
+            for turn in range(20):
+                path = f"/api/v1/namespaces/{number}/secrets/{turn}"
+                if transport.request("GET", path, timeout=5.0).body != {"path": path}:
+                    wrong.append(path)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert (wrong, len(server.asked)) == ([], 320)
