@@ -149,11 +149,12 @@ class KubernetesGateway:
 
     def _create(self, action: Create) -> Answer:
         path = self._resource(action.target).path(action.target.namespace)
-        return self._written(action.target, self._write("POST", path, action.body))
+        return self._written(action.target, self._write("POST", path, action.body), before=None)
 
     def _patch(self, action: Patch) -> Answer:
         path = self._resource(action.target).path(action.target.namespace, action.target.name, action.subresource)
-        return self._written(action.target, self._write("PATCH", path, _guarded(action.body, action.preconditions)))
+        before = self._cached_identity(action.target)
+        return self._written(action.target, self._write("PATCH", path, _guarded(action.body, action.preconditions)), before=before)
 
     def _delete(self, action: Delete) -> Answer:
         ref, uid = action.target, action.preconditions.uid
@@ -164,9 +165,10 @@ class KubernetesGateway:
             "kind": "DeleteOptions",
             **({"preconditions": {**preconditions}} if preconditions else {}),
         }
+        before = self._cached_identity(ref)
         answer = self._write("DELETE", path, options)
         if _is_the_object(ref, answer) and _is_kept(answer.body or {}):
-            return self._written(ref, answer)
+            return self._written(ref, answer, before=before)
         if answer.status in (200, 202, 404) and uid and self._dry_run is DryRun.NONE and (informer := self._informer_of(ref)):
             informer.observe_delete(ref, uid)
         return _answer(answer, changed=answer.status < 300 and self._dry_run is DryRun.NONE)
@@ -196,16 +198,22 @@ class KubernetesGateway:
             raise UnansweredError(f"{method} {path}: HTTP {answer.status} that no API server sent", may_have_landed=True)
         return answer
 
-    def _written(self, ref: ObjectRef, answer: RawResponse) -> Answer:
-        """Take the object that a write was answered with into the cache; it changed when its version is another than the cached one."""
+    def _written(self, ref: ObjectRef, answer: RawResponse, *, before: tuple[str, str] | None) -> Answer:
+        """Take the object that a write was answered with into the cache.
+
+        It changed when its version is another than the one cached before the write was sent; afterwards the watch may have been faster.
+        """
         if answer.status >= 300 or answer.body is None or self._dry_run is not DryRun.NONE:
             return _answer(answer, changed=False)
-        informer, after = self._informer_of(ref), _identity(answer.body)
-        before = informer.identity(ref) if informer else None
+        informer = self._informer_of(ref)
         if informer is not None and _is_the_object(ref, answer):
             self._keep(ref, answer.body)
             informer.observe_write(answer.body)
-        return _answer(answer, changed=before != after)
+        return _answer(answer, changed=before != _identity(answer.body))
+
+    def _cached_identity(self, ref: ObjectRef) -> tuple[str, str] | None:
+        informer = self._informer_of(ref)
+        return informer.identity(ref) if informer else None
 
     def _payload(self, ref: ObjectRef, informer: Informer) -> Observed[dict[str, JSON]]:
         identity = informer.identity(ref)

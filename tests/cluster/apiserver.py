@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ class ApiServer:
         assert status == 200, (status, stored)
         return dict(stored)
 
-    def grant(self, user: str, rules: list[Mapping[str, list[str]]]) -> None:
+    def grant(self, user: str, rules: Sequence[Mapping[str, list[str]]]) -> None:
         """Allow `user` what `rules` (of a ClusterRole) say, in every namespace."""
         name = f"{user}-{secrets.token_hex(4)}"
         rbac = "/apis/rbac.authorization.k8s.io/v1"

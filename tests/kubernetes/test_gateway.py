@@ -189,6 +189,21 @@ def test_an_own_write_is_read_at_once() -> None:
         assert [(change.ref, change.old is None) for change in changes] == [(ONE, True), (ONE, False)]
 
 
+@pytest.mark.parametrize(("action", "before"), [(CREATE, []), (PATCH, [obj(ONE, 3)])], ids=["Create", "Patch"])
+def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Action, before: list[Object]) -> None:
+    """Seen on a real server: the cache has the new state already when the answer to the write is read."""
+    informers: list[Any] = []
+
+    def late(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        informers[0].observe_write(obj(ONE, 10))
+        replying(201, obj(ONE, 10))(asked, handler)
+
+    with gateway(Cluster(late, captcontrolplanes=before)) as (made, changes):
+        informers += [one for one in made.informers if one.resource is CONTROL_PLANE]
+        assert made.send(action) == Answer(201, changed=True)
+        assert len(changes) == len(before) + 1
+
+
 def test_an_own_delete_is_read_at_once() -> None:
     """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone."""
     marked = obj(ONE, 12)
