@@ -77,7 +77,7 @@ def _bare(endpoint: HostPort) -> HostPort:
 
 def _delete_main(s: Situation) -> Iterator[Step]:
     main = s.around.main.apply
-    if isinstance(main, WorkspaceTemplateApply) and _is_to_be_deleted(s, main):
+    if isinstance(main, WorkspaceTemplateApply) and not (s.main_is_foreign or main.metadata.deletion_timestamp):
         target = apply_ref(s.namespace, main.metadata.name)
         delete = Delete(target, Preconditions(main.metadata.uid or None), "the control plane is being deleted")
         workspace = _awaited(s)
@@ -85,14 +85,10 @@ def _delete_main(s: Situation) -> Iterator[Step]:
         yield (delete, _tell(s, "Deleting", f"{target} is deleted"), *waits)
 
 
-def _is_to_be_deleted(s: Situation, apply: WorkspaceTemplateApply) -> bool:
-    return not (apply.metadata.deletion_timestamp or is_foreign(apply.metadata, s.uid))
-
-
 def _awaited(s: Situation) -> Observed[Workspace] | None:
     """The Workspace that has to be gone before we are done, None when there is none to wait for."""
     apply = s.around.main.apply
-    if not isinstance(apply, WorkspaceTemplateApply) or is_foreign(apply.metadata, s.uid) or apply.spec.retain_workspace_on_delete:
+    if not isinstance(apply, WorkspaceTemplateApply) or s.main_is_foreign or apply.spec.retain_workspace_on_delete:
         return None
     return s.around.main.workspace
 
@@ -109,19 +105,19 @@ def _in_the_way(s: Situation) -> Iterator[Finding]:
     """What is unreadable and has to be known before anything more is given up."""
     main, doing = s.around.main, "Failed to delete"
     if isinstance(main.apply, Unreadable):
-        name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
-        yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", doing, apply_ref(s.namespace, name), main.apply)
+        ref = apply_ref(s.namespace, s.names.main)
+        yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", doing, ref, main.apply)
     elif isinstance(main.apply, WorkspaceTemplateApply) and isinstance(awaited := _awaited(s), Unreadable):
         ref = workspace_ref(main.apply.status.workspace_name)
         yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, ref, awaited)
     if isinstance(kubeconfig := s.around.kubeconfig.apply, Unreadable):
-        ref = apply_ref(s.namespace, f"{s.around.key.name}-kubeconfig-apply")
+        ref = apply_ref(s.namespace, s.names.kubeconfig_apply)
         yield unreadable(Rank.KUBECONFIG, "KubeconfigGenerationFailed", doing, ref, kubeconfig)
 
 
 def _delete_kubeconfig(s: Situation) -> Iterator[Step]:
     apply = s.around.kubeconfig.apply
-    if isinstance(apply, WorkspaceTemplateApply) and _is_to_be_deleted(s, apply):
+    if isinstance(apply, WorkspaceTemplateApply) and not (apply.metadata.deletion_timestamp or is_foreign(apply.metadata, s.uid)):
         yield (Delete(apply_ref(s.namespace, apply.metadata.name), Preconditions(apply.metadata.uid or None), "the Workspace is gone"),)
 
 

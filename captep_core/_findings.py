@@ -7,7 +7,7 @@ Rules of this module:
 3. No message quotes a Secret, or what was parsed from one.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from captep_core._actions import ObjectRef, Patch, Refusal, Write
 from captep_core._endpoint import EndpointInvalid, EndpointMissing
@@ -66,10 +66,15 @@ def _template(s: Situation) -> Iterator[Finding]:
 
 def _main(s: Situation) -> Iterator[Finding]:
     main, vpc = s.around.main.apply, s.around.vpc
-    name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
-    yield from _out_of_reach(s, main, apply_ref, name, Rank.APPLY, "WorkspaceTemplateApplyFailed", "WorkspaceTemplateApplyUnreadable")
+    if s.names.is_ambiguous:
+        message = f"spec.workspaceTemplateApplyName: {s.names.main} is the name of another WorkspaceTemplateApply of this control plane"
+        yield Finding(Rank.APPLY, Kind.FAILURE, "WorkspaceTemplateApplyFailed", message)
+    else:
+        yield from _out_of_reach(
+            s, main, apply_ref, s.names.main, Rank.APPLY, "WorkspaceTemplateApplyFailed", "WorkspaceTemplateApplyUnreadable"
+        )
     if isinstance(vpc, Unreadable):
-        ref = apply_ref(s.namespace, f"{s.around.key.name}-vpc")
+        ref = apply_ref(s.namespace, s.names.vpc)
         yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", "Failed to get WorkspaceTemplateApply", ref, vpc)
 
 
@@ -115,11 +120,11 @@ def _workspace(s: Situation) -> Iterator[Finding]:
 
 
 def _spot_role(s: Situation) -> Iterator[Finding]:
-    yield from _spot_step(s, s.around.spot_check, f"{s.around.key.name}-spot-role-check")
+    yield from _spot_step(s, s.around.spot_check, s.names.spot_check)
     if not spot_role_is_missing(s):
         return
     create = s.around.spot_create
-    yield from _spot_step(s, create, f"{s.around.key.name}-spot-role-create")
+    yield from _spot_step(s, create, s.names.spot_create)
     if is_ready(create) and outputs(create) and not outputs(create).get("role_arn"):
         yield _spot("role_arn not found in outputs of the workspace")
 
@@ -180,7 +185,7 @@ def _sources(s: Situation) -> Iterator[Finding]:
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
     reason, applied = "KubeconfigGenerationFailed", s.around.kubeconfig
-    yield from _out_of_reach(s, applied.apply, apply_ref, f"{s.around.key.name}-kubeconfig-apply", Rank.KUBECONFIG, reason, reason)
+    yield from _out_of_reach(s, applied.apply, apply_ref, s.names.kubeconfig_apply, Rank.KUBECONFIG, reason, reason)
     doing = "Failed to create kubeconfig WorkspaceTemplateApply"
     if isinstance(applied.apply, Absent) and not s.region:
         problem = "no region: neither spec.controlPlaneConfig.region nor the Cluster's annotation cluster.x-k8s.io/region is set"
@@ -191,7 +196,7 @@ def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
 
 def _our_secrets(s: Situation) -> Iterator[Finding]:
     reason = "SecretReconciliationFailed"
-    for secret, name in ((s.secrets.ca, f"{s.cluster_name}-ca"), (s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig")):
+    for secret, name in ((s.secrets.ca, s.names.ca), (s.secrets.kubeconfig, s.names.kubeconfig)):
         yield from _out_of_reach(s, secret, secret_ref, name, Rank.SECRET, reason, reason)
 
 
@@ -206,19 +211,15 @@ def refused(s: Situation, refusal: Refusal, patch: Patch | None) -> Iterator[Fin
     yield Finding(rank, Kind.FAILURE, reason, str(refusal))
 
 
-_APPLIES: Mapping[str, tuple[Rank, str]] = {
-    "-kubeconfig-apply": (Rank.KUBECONFIG, "KubeconfigGenerationFailed"),
-    "-spot-role-check": (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed"),
-    "-spot-role-create": (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed"),
-}
-
-
 def _place(s: Situation, write: Write, patch: Patch | None) -> tuple[Rank, str]:
-    kind, suffix = write.target.kind, write.target.name.removeprefix(s.around.key.name)
+    kind, name = write.target.kind, write.target.name
     if kind == "Secret":
         return Rank.SECRET, "SecretReconciliationFailed"
     if kind == "WorkspaceTemplateApply":
-        return _APPLIES.get(suffix, (Rank.APPLY, "WorkspaceTemplateApplyFailed"))
+        if name == s.names.kubeconfig_apply:
+            return Rank.KUBECONFIG, "KubeconfigGenerationFailed"
+        is_main = name not in (s.names.spot_check, s.names.spot_create)
+        return (Rank.APPLY, "WorkspaceTemplateApplyFailed") if is_main else (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed")
     spec = patch.body.get("spec") if patch else None
     if isinstance(spec, dict) and "controlPlaneEndpoint" in spec:
         return Rank.ENDPOINT, "EndpointUpdateFailed"

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from attrs import frozen
+
 from captep_core._actions import ObjectRef
 
 __all__ = [
@@ -15,9 +17,11 @@ __all__ = [
     "PAUSED_ANNOTATION",
     "REGION_ANNOTATION",
     "SECRET_TYPE",
+    "Names",
     "apply_ref",
     "cluster_ref",
     "control_plane_ref",
+    "names_of",
     "secret_ref",
     "template_ref",
     "workspace_ref",
@@ -36,6 +40,45 @@ CONTROL_PLANE_API: Final = "controlplane.cluster.x-k8s.io/v1beta1"
 CLUSTER_API: Final = "cluster.x-k8s.io/v1beta1"
 _INFRASTRUCTURE: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
 _TERRAFORM: Final = "tf.upbound.io/v1beta1"
+
+
+@frozen
+class Names:
+    """What the objects around one control plane are called.
+
+    `main`, `vpc`, `kubeconfig_apply`, `spot_check` and `spot_create` are WorkspaceTemplateApplies, the others Secrets. `vpc` is the
+    infrastructure's: we only look at it.
+    """
+
+    main: str
+    vpc: str
+    kubeconfig_apply: str
+    spot_check: str
+    spot_create: str
+    connection: str
+    outputs: str
+    ca: str
+    kubeconfig: str
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the name that was given to the main apply is that of another one of ours."""
+        return self.main in (self.vpc, self.kubeconfig_apply, self.spot_check, self.spot_create)
+
+
+def names_of(control_plane: str, cluster: str, main_apply: str) -> Names:
+    """Name the objects around a control plane; `main_apply` is spec.workspaceTemplateApplyName, "" for the usual name."""
+    return Names(
+        main=main_apply or f"{control_plane}-eks-controlplane-apply",
+        vpc=f"{control_plane}-vpc",
+        kubeconfig_apply=f"{control_plane}-kubeconfig-apply",
+        spot_check=f"{control_plane}-spot-role-check",
+        spot_create=f"{control_plane}-spot-role-create",
+        connection=f"{control_plane}-eks-connection",
+        outputs=f"{cluster}-outputs-kubeconfig",
+        ca=f"{cluster}-ca",
+        kubeconfig=f"{cluster}-kubeconfig",
+    )
 
 
 def control_plane_ref(namespace: str, name: str) -> ObjectRef:

@@ -20,7 +20,7 @@ from captep_core._model import (
     WorkspaceTemplate,
     WorkspaceTemplateApply,
 )
-from captep_core._names import CLUSTER_GROUP, apply_ref, cluster_ref, secret_ref, template_ref, workspace_ref
+from captep_core._names import CLUSTER_GROUP, apply_ref, cluster_ref, names_of, secret_ref, template_ref, workspace_ref
 from captep_core._observation import ABSENT, Observed, Recollection, Unreadable
 from captep_core.ports import Read
 from captep_core.wire import observed
@@ -71,28 +71,28 @@ def observe(key: ObjectRef, read: Read, recollection: Recollection = Recollectio
     control_plane = observed(read(key), CAPTControlPlane)
     if not isinstance(control_plane, CAPTControlPlane):
         return ControlPlane(key, control_plane, recollection=recollection), Secrets(), EndpointMissing()
-    name, namespace, spec = key.name, key.namespace or "", control_plane.spec
-    owner = cluster_reference(control_plane)
-    cluster_name = owner.name if owner else name
-    main = _applied(read, namespace, spec.workspace_template_apply_name or f"{name}-eks-controlplane-apply")
-    kubeconfig = _applied(read, namespace, f"{name}-kubeconfig-apply")
-    template = spec.workspace_template_ref
+    namespace, spec = key.namespace or "", control_plane.spec
+    owner, template = cluster_reference(control_plane), spec.workspace_template_ref
+    cluster_name = owner.name if owner else key.name
+    names = names_of(key.name, cluster_name, spec.workspace_template_apply_name)
+    main = _applied(read, namespace, names.main)
+    kubeconfig = _applied(read, namespace, names.kubeconfig_apply)
     secrets = Secrets(
-        connection=_connection(read, main, Named(f"{name}-eks-connection", namespace)),
-        outputs=_outputs(read, kubeconfig, Named(f"{cluster_name}-outputs-kubeconfig", namespace)),
-        ca=observed(read(secret_ref(namespace, f"{cluster_name}-ca")), Secret),
-        kubeconfig=observed(read(secret_ref(namespace, f"{cluster_name}-kubeconfig")), Secret),
+        connection=_connection(read, main, Named(names.connection, namespace)),
+        outputs=_outputs(read, kubeconfig, Named(names.outputs, namespace)),
+        ca=observed(read(secret_ref(namespace, names.ca)), Secret),
+        kubeconfig=observed(read(secret_ref(namespace, names.kubeconfig)), Secret),
     )
     around = ControlPlane(
         key=key,
         object=control_plane,
         cluster=observed(read(cluster_ref(namespace, cluster_name)), Cluster),
         template=observed(read(template_ref(template.namespace or namespace, template.name)), WorkspaceTemplate),
-        vpc=observed(read(apply_ref(namespace, f"{name}-vpc")), WorkspaceTemplateApply),
+        vpc=observed(read(apply_ref(namespace, names.vpc)), WorkspaceTemplateApply),
         main=main,
         kubeconfig=kubeconfig,
-        spot_check=_applied(read, namespace, f"{name}-spot-role-check"),
-        spot_create=_applied(read, namespace, f"{name}-spot-role-create"),
+        spot_check=_applied(read, namespace, names.spot_check),
+        spot_create=_applied(read, namespace, names.spot_create),
         recollection=recollection,
     )
     return around, secrets, _published(main, secrets.connection)

@@ -7,7 +7,7 @@ from attrs import frozen
 from captep_core._actions import JSON
 from captep_core._endpoint import Endpoint
 from captep_core._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
-from captep_core._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION
+from captep_core._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION, Names, names_of
 from captep_core._observation import Observed, Unreadable
 from captep_core._observe import ControlPlane, Secrets, cluster_reference
 from captep_core._ownership import Stranger, is_foreign, owner_of
@@ -21,6 +21,7 @@ class Situation:
     """What was observed and what it means.
 
     `uid` and `namespace` are those of the control plane, `initialized` says whether it has been Ready before.
+    `main_is_foreign`: the main apply is somebody else's, or its name is that of another one of ours.
     `publishes`: whether endpoint and Secrets are to be kept up to date: the main Workspace is ours, and it is Ready or the control plane
     has been.
     """
@@ -33,7 +34,9 @@ class Situation:
     uid: str
     namespace: str
     cluster_name: str
+    names: Names
     initialized: bool
+    main_is_foreign: bool
     main_ready: bool
     publishes: bool
     certificate: Found
@@ -85,7 +88,11 @@ def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets:
     """Work out what an observation means."""
     main, reference = around.main, cluster_reference(control_plane)
     main_ready = is_ready(main)
-    stranger = isinstance(main.apply, WorkspaceTemplateApply) and is_foreign(main.apply.metadata, control_plane.metadata.uid)
+    cluster_name = reference.name if reference else around.key.name
+    names = names_of(around.key.name, cluster_name, control_plane.spec.workspace_template_apply_name)
+    main_is_foreign = names.is_ambiguous or (
+        isinstance(main.apply, WorkspaceTemplateApply) and is_foreign(main.apply.metadata, control_plane.metadata.uid)
+    )
     return Situation(
         around=around,
         control_plane=control_plane,
@@ -95,9 +102,11 @@ def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets:
         uid=control_plane.metadata.uid,
         namespace=around.key.namespace or "",
         initialized=control_plane.status.initialized,
-        cluster_name=reference.name if reference else around.key.name,
+        cluster_name=cluster_name,
+        names=names,
+        main_is_foreign=main_is_foreign,
         main_ready=main_ready,
-        publishes=(main_ready or control_plane.status.initialized) and not stranger,
+        publishes=(main_ready or control_plane.status.initialized) and not main_is_foreign,
         certificate=certificate(secrets, main),
         kubeconfig=kubeconfig(secrets, around.kubeconfig),
     )

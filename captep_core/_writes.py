@@ -63,7 +63,7 @@ def _control_plane(s: Situation, cluster: Cluster) -> Iterator[Step]:
         metadata["ownerReferences"] = references
         why.append(f"refer to Cluster {cluster.metadata.name} as the owner")
     if not cp.spec.workspace_template_apply_name:
-        spec["workspaceTemplateApplyName"] = f"{s.around.key.name}-eks-controlplane-apply"
+        spec["workspaceTemplateApplyName"] = s.names.main
         why.append("name the WorkspaceTemplateApply")
     if endpoint := _new_endpoint(s, cp.spec.control_plane_endpoint):
         spec["controlPlaneEndpoint"] = endpoint
@@ -88,11 +88,10 @@ def _cluster_endpoint(s: Situation, cluster: Cluster) -> Iterator[Step]:
 
 
 def _spot_role(s: Situation) -> Iterator[Step]:
-    name = s.around.key.name
     yield from _apply(
         s,
         s.around.spot_check.apply,
-        f"{name}-spot-role-check",
+        s.names.spot_check,
         _spot_spec(s, "spot-role-check"),
         "check for the role that spot instances need",
     )
@@ -100,7 +99,7 @@ def _spot_role(s: Situation) -> Iterator[Step]:
         yield from _apply(
             s,
             s.around.spot_create.apply,
-            f"{name}-spot-role-create",
+            s.names.spot_create,
             _spot_spec(s, "spot-role-create"),
             "create the role that spot instances need",
         )
@@ -111,12 +110,11 @@ def _spot_spec(s: Situation, template: str) -> WorkspaceTemplateApplySpec:
 
 
 def _main(s: Situation) -> Iterator[Step]:
-    if not isinstance(s.around.template, WorkspaceTemplate) or isinstance(s.around.vpc, Unreadable):
+    if s.names.is_ambiguous or not isinstance(s.around.template, WorkspaceTemplate) or isinstance(s.around.vpc, Unreadable):
         return
     apply = s.around.main.apply
-    name = s.control_plane.spec.workspace_template_apply_name or f"{s.around.key.name}-eks-controlplane-apply"
     wanted = _main_spec(s)
-    for step in _apply(s, apply, name, wanted, "apply the template of the control plane"):
+    for step in _apply(s, apply, s.names.main, wanted, "apply the template of the control plane"):
         yield (*step, *_version_is_not_passed_on(s, apply, wanted))
 
 
@@ -133,8 +131,8 @@ def _main_spec(s: Situation) -> WorkspaceTemplateApplySpec:
     return WorkspaceTemplateApplySpec(
         template_ref=Named(template.name, template.namespace or s.namespace),
         variables=variables,
-        write_connection_secret_to_ref=Named(f"{name}-eks-connection", s.namespace),
-        wait_for_workspaces=() if s.around.vpc is ABSENT else (Named(f"{name}-vpc", s.namespace),),
+        write_connection_secret_to_ref=Named(s.names.connection, s.namespace),
+        wait_for_workspaces=() if s.around.vpc is ABSENT else (Named(s.names.vpc, s.namespace),),
     )
 
 
@@ -165,14 +163,14 @@ def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
         write_connection_secret_to_ref=_outputs_place(s, apply),
         wait_for_workspaces=(Named(workspace),),
     )
-    yield from _apply(s, apply, f"{s.around.key.name}-kubeconfig-apply", wanted, "apply the template that makes the kubeconfig")
+    yield from _apply(s, apply, s.names.kubeconfig_apply, wanted, "apply the template that makes the kubeconfig")
 
 
 def _outputs_place(s: Situation, apply: Observed[WorkspaceTemplateApply]) -> Named | None:
     """Where the kubeconfig is to be written: beside the control plane, but an apply that is there keeps its place."""
     if isinstance(apply, WorkspaceTemplateApply):
         return apply.spec.write_connection_secret_to_ref
-    return Named(f"{s.cluster_name}-outputs-kubeconfig", s.namespace)
+    return Named(s.names.outputs, s.namespace)
 
 
 def _apply(
@@ -226,11 +224,11 @@ def _named(ref: Named) -> JSON:
 def _ca(s: Situation) -> Iterator[Step]:
     if isinstance(s.certificate, Source):
         data = {"tls.crt": s.certificate.value, "ca.crt": s.certificate.value}
-        yield from _secret(s, s.secrets.ca, f"{s.cluster_name}-ca", data, "copy the certificate authority")
+        yield from _secret(s, s.secrets.ca, s.names.ca, data, "copy the certificate authority")
 
 
 def _kubeconfig(s: Situation) -> Iterator[Step]:
-    held, name = s.secrets.kubeconfig, f"{s.cluster_name}-kubeconfig"
+    held, name = s.secrets.kubeconfig, s.names.kubeconfig
     if isinstance(s.kubeconfig, Source):
         if isinstance(held, Secret) and held.type != SECRET_TYPE and is_ours(held.metadata, s.uid):
             if not held.metadata.deletion_timestamp:

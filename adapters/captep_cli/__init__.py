@@ -1,6 +1,14 @@
 """The `captep` command."""
 
+from collections.abc import Sequence
 
-def main() -> int:
-    """Run the command."""
-    return 0
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv`, by default that of the process; return its exit status."""
+    try:
+        from captep_cli._main import main as run  # noqa: PLC0415 - Ctrl-C is told in one line from the first import on
+    except KeyboardInterrupt:
+        return 130
+    return run(argv)

@@ -1,7 +1,12 @@
 """An in-memory API server with the semantics of the real one, and the world around a control plane.
 
-`serve` is a pure total function from a world and a request to the next world and a response. The comments and tests name the rows
-of its specification (V2, U5, ...): `docs` of each test tell what the row says.
+`serve` is a pure total function from a world and a request to the next world and a response. Its rules have ids (V2, U5, ...): a
+comment names the rule that a line implements, and a test of that name says what it is. `captep_memory.faults` breaks requests,
+`captep_memory.http` serves a world to any client over HTTP. The reference is kube-apiserver 1.37.
+
+Not modelled, and answered with 501: server-side apply, strategic merge patches, CEL rules, conversion webhooks, strict field
+validation, writes of built-in kinds other than Secret, ConfigMap, Event and Lease.
+managedFields are not tracked: they stay as they were loaded.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down

@@ -29,8 +29,13 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 
 # What the Go type writes even when it is empty.
 _EVENT_ALWAYS: Mapping[str, Any] = {
-    **{"involvedObject": {}, "source": {}, "firstTimestamp": None, "lastTimestamp": None},
-    **{"eventTime": None, "reportingComponent": "", "reportingInstance": ""},
+    "involvedObject": {},
+    "source": {},
+    "firstTimestamp": None,
+    "lastTimestamp": None,
+    "eventTime": None,
+    "reportingComponent": "",
+    "reportingInstance": "",
 }
 
 

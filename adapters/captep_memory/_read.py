@@ -170,7 +170,7 @@ def _watch_events(world: World, request: Request, resource: Resource) -> Iterato
             if (selects is None or selects(obj)) and request.name in (None, obj["metadata"]["name"]):
                 yield {"type": "ADDED", "object": world.catalog.convert(obj, resource)}
         if request.send_initial_events and request.allow_bookmarks:
-            yield bookmark(world, resource, initial=True)
+            yield bookmark(resource, world.resource_version, initial=True)
     elif 0 < since < world.compacted:
         yield {"type": "ERROR", "object": expired(f"too old resource version: {since} ({world.compacted})").response.body}
     else:
@@ -184,9 +184,9 @@ def _check_initial_events(request: Request) -> None:
     raise invalid("ListOptions", "meta.k8s.io", "", [Cause("FieldValueForbidden", told, "resourceVersionMatch")])
 
 
-def bookmark(world: World, resource: Resource, *, initial: bool = False) -> Object:
+def bookmark(resource: Resource, version: int, *, initial: bool = False) -> Object:
     """Return a BOOKMARK event (row R6): nothing but where the stream stands."""
-    metadata: Object = {"resourceVersion": str(world.resource_version)}
+    metadata: Object = {"resourceVersion": str(version)}
     if initial:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     return {"type": "BOOKMARK", "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}}

@@ -131,9 +131,9 @@ class World:
             history = _History(change, history)
         return evolve(self, history=history, compacted=max(self.compacted, min(upto, self.resource_version)))
 
-    def next_uid(self, key: Key) -> str:
-        """Return the uid of an object that would be created now: no two creations share key and resourceVersion."""
-        return uid_of(key, str(self.resource_version + 1))
+    def next_uid(self, key: Key, *, dry_run: bool) -> str:
+        """Return the uid of an object that is created now: no two creations share key and resourceVersion, and a dry run is none."""
+        return uid_of(key, f"{self.resource_version + 1}{'?' if dry_run else ''}")
 
     def put(self, key: Key, obj: Object) -> tuple[Self, Object]:
         """Store an object under a new resourceVersion; return it as it was stored."""

@@ -89,7 +89,7 @@ def _fill_system_fields(world: World, request: Request, resource: Resource, give
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generate_name(world, request, resource, metadata["generateName"])
     key = Key(resource.group, resource.kind, request.namespace, text(metadata.get("name")))
-    metadata["uid"] = world.next_uid(key)
+    metadata["uid"] = world.next_uid(key, dry_run=request.dry_run)
     metadata["creationTimestamp"] = timestamp(world.now)
     if not resource.built_in:
         metadata["generation"] = 1
@@ -200,7 +200,8 @@ def _update_absent(world: World, request: Request, resource: Resource, given: Ob
 def _check_uid(resource: Resource, key: Key, given: str, stored: str) -> None:
     """Row U2."""
     if given and given != stored:
-        place = "/".join(part for part in ("/registry", resource.group, resource.plural, key.namespace, key.name) if part)
+        prefix = "" if resource.built_in else "/registry"
+        place = f"{prefix}/" + "/".join(part for part in (resource.group, resource.plural, key.namespace, key.name) if part)
         told = f"Precondition failed: UID in precondition: {given}, UID in object meta: {stored}"
         why = f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {told}"
         raise conflict(resource.plural, resource.group, key.name, why)
@@ -222,9 +223,20 @@ def patch(world: World, request: Request, resource: Resource, key: Key) -> tuple
     patched = _apply(request, resource, old)
     if patched is old and not world.admission:
         return world, Response(200, old)
-    given = decode(resource, patched, old)
+    given = _decode_patched(resource, patched, old)
     _check_identity(key, given["metadata"])
     return _replace(world, request, resource, key, old, given)
+
+
+def _decode_patched(resource: Resource, patched: Value, old: Object) -> Object:
+    """Decode what a patch made: what cannot be decoded is 422 here. Unlike the real server's, the message keeps the object to itself."""
+    try:
+        return decode(resource, patched, old)
+    except RefusedError as refused:
+        if refused.response.status != 400:
+            raise
+        cause = invalid_value("patch", "<patched object omitted>", text(refused.response.body.get("message")))
+        raise invalid("", "", "", [cause]) from refused
 
 
 def _apply(request: Request, resource: Resource, old: Object) -> Value:

@@ -41,7 +41,9 @@ def best(times: int, *functions: Callable[[], object]) -> list[float]:
 def importing(module: str) -> float:
     """Return the CPU time that a fresh interpreter takes to import `module`, in milliseconds."""
     code = f"import time; began = time.process_time(); import {module}; print((time.process_time() - began) * 1e3)"
-    return min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(ROUNDS))
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(ROUNDS)
+    )
 
 
 def main() -> None:
@@ -60,10 +62,24 @@ def main() -> None:
         lambda: decide(KEY, read, Recollection(), now=NOW),
     )
     size = sum(map(len, world.values()))
-    print(json.dumps({"figure": "json.loads of the objects of one ready control plane", "objects": len(world), "bytes": size, "us": round(loads, 1)}))
-    print(json.dumps({"figure": "quiet reconcile, from parsed observation", "us": round(quiet, 1), "of json.loads": round(quiet / loads, 2)}))
+    print(
+        json.dumps(
+            {"figure": "json.loads of the objects of one ready control plane", "objects": len(world), "bytes": size, "us": round(loads, 1)}
+        )
+    )
+    print(
+        json.dumps({"figure": "quiet reconcile, from parsed observation", "us": round(quiet, 1), "of json.loads": round(quiet / loads, 2)})
+    )
     print(json.dumps({"figure": "quiet pass, from raw JSON", "us": round(raw, 1), "of json.loads": round(raw / loads, 2)}))
-    print(json.dumps({"figure": "import captep_core", "ms": round(importing("captep_core"), 1), "import attrs, cattrs ms": round(importing("attrs, cattrs"), 1)}))
+    print(
+        json.dumps(
+            {
+                "figure": "import captep_core",
+                "ms": round(importing("captep_core"), 1),
+                "import attrs, cattrs ms": round(importing("attrs, cattrs"), 1),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, Record
+from captep_core.errors import GatewayError
+from captep_core.ports import Answer
 from captep_kubernetes import (
     RESOURCES,
     Change,
@@ -23,10 +27,6 @@ from captep_kubernetes import (
     identity_only,
     load_transport,
 )
-
-from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, Record
-from captep_core.errors import GatewayError
-from captep_core.ports import Answer
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import field, frozen
+
 from captep_kubernetes import KubernetesTransport
 from kubernetes import client
 

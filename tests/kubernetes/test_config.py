@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from captep_kubernetes import check_connection, load_transport
 
 from captep_core.errors import GatewayError
+from captep_kubernetes import check_connection, load_transport
 from tests.kubernetes.scripted import raw, refused_port, replying, serving, transport_to
 
 TOKEN = "hunter2hunter2"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field, frozen
-from captep_kubernetes import LeaseTimes
-from captep_kubernetes._election import Elector, micro_time
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from captep_core import JSON
+from captep_kubernetes import LeaseTimes
+from captep_kubernetes._election import Elector, micro_time
 
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 TIMES = LeaseTimes()

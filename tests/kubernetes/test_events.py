@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 from attrs import evolve
-from captep_kubernetes._events import EventBook, EventWrite
 
 from captep_core import ObjectRef, Preconditions, Record
+from captep_kubernetes._events import EventBook, EventWrite
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RECORD = Record(ObjectRef("v1", "Secret", "ns", "one"), "Normal", "Ready", "m", Preconditions("u"))

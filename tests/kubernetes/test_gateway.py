@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
-from captep_kubernetes._gateway import WATCHED
 
 from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
 from captep_core.ports import Answer, Gateway
+from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
+from captep_kubernetes._gateway import WATCHED
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+
+from captep_core import JSON, ObjectRef, Unreadable
 from captep_kubernetes import (
     RESOURCES,
     Change,
@@ -22,8 +24,6 @@ from captep_kubernetes import (
     identity_only,
     without_managed_fields,
 )
-
-from captep_core import JSON, ObjectRef, Unreadable
 from tests.kubernetes.scripted import Asked, Reply, Scripted, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 SECRETS = RESOURCES["v1", "Secret"]

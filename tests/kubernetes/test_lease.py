@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from captep_kubernetes import LeaderElector, LeaseTimes
 
+from captep_kubernetes import LeaderElector, LeaseTimes
 from tests.kubernetes.scripted import Asked, hang, raw, refused_port, replying, reset, serving, transport_to
 
 TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)

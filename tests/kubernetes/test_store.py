@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
-from captep_kubernetes._store import Change, Object, Store, is_newer
 from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from captep_core import JSON, ObjectRef
+from captep_kubernetes._store import Change, Object, Store, is_newer
 
 REFS = tuple(ObjectRef("v1", "Secret", "ns", name) for name in ("a", "b"))
 A, B = REFS

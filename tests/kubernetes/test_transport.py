@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 
 import pytest
-from captep_kubernetes import MERGE_PATCH, RawResponse, UnansweredError
 
 from captep_core import JSON
+from captep_kubernetes import MERGE_PATCH, RawResponse, UnansweredError
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -1,0 +1,47 @@
+"""Decisions and runs as the JSON that the contract lays down (contract/schema.json)."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from captep_cli._mask import Show
+from captep_core import Action, Conclusion, Decision, write_of
+
+__all__ = ["action_json", "decision_json", "seconds", "verdict_text"]
+
+
+def verdict_text(verdict: Conclusion) -> str:
+    """Return `reason: message`, or the reason alone."""
+    return f"{verdict.reason}: {verdict.message}" if verdict.message else verdict.reason
+
+
+def seconds(delay: timedelta | None) -> int | float | None:
+    """Return seconds as JSON has them: whole when they are whole, null for nothing to come back for."""
+    if delay is None:
+        return None
+    total = delay.total_seconds()
+    return int(total) if total.is_integer() else total
+
+
+def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
+    """Return what `plan` prints."""
+    return {
+        "verdict": verdict_text(decision.verdict),
+        "requeue_after": seconds(decision.requeue_after),
+        "actions": [action_json(action, show) for action in decision.actions],
+    }
+
+
+def action_json(action: Action, show: Show) -> dict[str, Any]:
+    """Return one action; `show` covers what must not be seen of its body."""
+    ref = action.target
+    locks = {"uid": action.preconditions.uid, "resourceVersion": action.preconditions.resource_version}
+    body: Mapping[str, Any] | None = action.body
+    return {
+        "verb": write_of(action).verb,
+        "target": {"apiVersion": ref.api_version, "kind": ref.kind, "namespace": ref.namespace, "name": ref.name},
+        "subresource": action.subresource,
+        "body": None if body is None else show(ref.kind, body),
+        "preconditions": {name: value for name, value in locks.items() if value is not None},
+        "reason": action.reason,
+    }

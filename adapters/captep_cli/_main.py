@@ -1,0 +1,133 @@
+"""From the command line to an exit status: what is computed is printed as a whole, or an error in one line."""
+
+import argparse
+import importlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from captep_cli._errors import InputError, one_line
+from captep_cli._options import parse
+from captep_core.errors import CaptepError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    try:
+        options = parse(argv)
+        text, status = _COMMANDS[options.command](options)
+        return _printed(text, status)
+    except (InputError, CaptepError) as exc:
+        print(f"captep: {one_line(str(exc))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("captep: interrupted", file=sys.stderr)
+        return 130
+
+
+def _plan(options: argparse.Namespace) -> tuple[str, int]:
+    from captep_cli._json import decision_json  # noqa: PLC0415 - --help needs none of it
+    from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._text import decision_text  # noqa: PLC0415
+    from captep_core import Recollection, control_plane_ref, decide  # noqa: PLC0415
+
+    show = as_it_is if options.show_secrets else masked
+    if options.live:
+        key, now = control_plane_ref(*options.name), datetime.now(UTC)
+        read = _later("_run").live_read(options.kubeconfig, options.context)
+    else:
+        from captep_cli._given import given  # noqa: PLC0415
+
+        source = _source(options)
+        world, now = given(source), source.now
+        key, read = world.key, world.gateway.read
+    decision = decide(key, read, Recollection(), now=now)
+    if options.output == "json":
+        return _json(decision_json(decision, show)), 0
+    return decision_text(key, decision, read, show), 0
+
+
+def _simulate(options: argparse.Namespace) -> tuple[str, int]:
+    from captep_cli._given import given  # noqa: PLC0415
+    from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
+    from captep_cli._text import simulation_text  # noqa: PLC0415
+
+    source = _source(options)
+    world = given(source)
+    simulation = simulate(world, source.now, options.passes)
+    status = 3 if simulation.settled_after is None else 0
+    if options.output == "json":
+        return _json(simulation_json(simulation, as_it_is if options.show_secrets else masked)), status
+    return simulation_text(world.key, simulation), status
+
+
+def _demo(options: argparse.Namespace) -> tuple[str, int]:
+    return "", _later("_demo").demo(options.control_planes, options.hours, options.seed, options.plot)
+
+
+def _run(options: argparse.Namespace) -> tuple[str, int]:
+    return "", _later("_run").run(options)
+
+
+_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
+
+
+def _later(module: str) -> Any:  # noqa: ANN401 - a module
+    """Import what only one command needs, and what may need an extra that is not installed."""
+    try:
+        return importlib.import_module(f"captep_cli.{module}")
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("kubernetes", "prometheus_client"):
+            raise
+        extra = "kubernetes" if exc.name == "kubernetes" else "metrics"
+        raise InputError(f"{exc.name} is not installed; to use this command: pip install 'captep[{extra}]'") from None
+
+
+def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, whose module is imported late
+    from captep_cli._given import Source  # noqa: PLC0415
+    from captep_memory import ObjectMatch  # noqa: PLC0415
+
+    return Source(
+        files=tuple(options.files),
+        control_plane=options.control_plane,
+        now=options.now or datetime.now(UTC),
+        unreadable={ObjectMatch(*what): reason for what, reason in options.unreadable},
+        refuse={(verb, ObjectMatch(*what)): status for verb, what, status in getattr(options, "refuse", ())},
+    )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _printed(text: str, status: int) -> int:
+    """Print `text` and return `status`; whoever does not read to the end is left alone.
+
+    Raises:
+        InputError: standard output cannot be written to.
+    """
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        # A lone surrogate comes out as JSON escapes it, whatever the locale.
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        _discard_output()
+    except OSError as exc:
+        _discard_output()
+        raise InputError(f"standard output: cannot be written: {exc.strerror}") from None
+    return status
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from flushing once more, and complaining, when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,136 @@
+"""What people read: what is the matter, what would be done and why, and what would change."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from captep_cli._errors import one_line
+from captep_cli._json import seconds, verdict_text
+from captep_cli._mask import Show
+from captep_core import Action, Create, Decision, Delete, ObjectRef, Patch, Record, write_of
+from captep_core.ports import Read
+
+if TYPE_CHECKING:
+    from captep_cli._simulate import Simulation
+    from captep_runtime import Pass
+
+__all__ = ["decision_text", "simulation_text"]
+
+_SIGNS: Final[Mapping[str, str]] = {"create": "+", "patch": "~", "delete": "-", "event": "!"}
+
+
+def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) -> str:
+    """Return a decision with each action's reason and, line by line, what it changes; `read` gives what is there now."""
+    lines = [
+        str(key),
+        f"  verdict     {verdict_text(decision.verdict)}",
+        f"  looks again {_again(seconds(decision.requeue_after))}",
+        f"  actions     {len(decision.actions) or 'none, everything is as it should be or has to wait'}",
+    ]
+    for action in decision.actions:
+        lines += ["", *_action(action, read, show)]
+    return _page(lines)
+
+
+def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
+    """Return a run: each pass with what it sent and what came back, then what is in the server."""
+    lines = [str(key), ""]
+    for number, done in enumerate(simulation.passes):
+        lines += _pass(number, done, is_settled=number == simulation.settled_after)
+    lines += ["", _conclusion(simulation), "", f"{len(simulation.objects)} objects are in the server:"]
+    width = max((len(obj["kind"]) for obj in simulation.objects), default=0)
+    for obj in simulation.objects:
+        namespace = obj["metadata"].get("namespace")
+        lines.append(f"  {obj['kind']:<{width}}  {namespace + '/' if namespace else ''}{obj['metadata']['name']}")
+    return _page(lines)
+
+
+def _conclusion(simulation: "Simulation") -> str:
+    if simulation.settled_after is None:
+        return "not settled: the last pass that may change something still did"
+    writes = sum(done.effective_writes for done in simulation.passes)
+    return f"settled after {_count(simulation.settled_after, 'pass', 'passes')}, with {_count(writes, 'effective write')}"
+
+
+def _pass(number: int, done: "Pass", *, is_settled: bool) -> Iterator[str]:
+    what = _count(done.effective_writes, "effective write") if done.effective_writes else "settled" if is_settled else "nothing changed"
+    yield f"pass {number + 1}: {what}, looks again {_again(seconds(done.requeue_after))}"
+    yield f"    {verdict_text(done.decision.verdict)}"
+    for action, answer in done.sent:
+        yield f"    {_SIGNS[write_of(action).verb]} {answer.status} {write_of(action)}: {action.reason}"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _again(delay: float | None) -> str:
+    return "when something changes" if delay is None else f"after {delay:g} s"
+
+
+def _action(action: Action, read: Read, show: Show) -> Iterator[str]:
+    yield f"{_SIGNS[write_of(action).verb]} {write_of(action)}"
+    yield f"    why: {action.reason}"
+    match action:
+        case Create():
+            yield from (f"    + {path}: {_value(value)}" for path, value in _leaves(show(action.target.kind, action.body)))
+        case Patch():
+            yield from _changes(action, read, show)
+        case Delete():
+            yield f"    only if its uid is {action.preconditions.uid}"
+        case Record():
+            yield f"    {action.type} {action.event}: {action.message}"
+
+
+def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
+    """Yield each field of a patch as it is (-) and as it becomes (+)."""
+    found = read(action.target)
+    before = show(action.target.kind, found) if isinstance(found, dict) else {}
+    for path, value in _leaves(show(action.target.kind, action.body)):
+        known, old = _at(before, path)
+        if known and old == value:
+            continue
+        if known:
+            yield f"    - {path}: {_value(old)}"
+        if value is not None:
+            yield f"    + {path}: {_value(value)}"
+
+
+def _leaves(value: Mapping[str, Any], parents: "Path | None" = None) -> Iterator[tuple["Path", Any]]:
+    """Yield what is not an object itself, with its path; an empty object is a leaf."""
+    for key, item in value.items():
+        path = Path((*(parents or ()), key))
+        if isinstance(item, dict) and item:
+            yield from _leaves(item, path)
+        else:
+            yield path, item
+
+
+class Path(tuple[str, ...]):
+    """The keys that lead to a field, shown with dots; a key that has dots itself is quoted."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return ".".join(json.dumps(key) if "." in key or "/" in key else key for key in self)
+
+
+def _at(obj: Any, path: Path) -> tuple[bool, Any]:  # noqa: ANN401 - JSON
+    for key in path:
+        if not isinstance(obj, dict) or key not in obj:
+            return False, None
+        obj = obj[key]
+    return True, obj
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - JSON
+    return value if isinstance(value, str) and value.startswith("<") and value.endswith(">") else json.dumps(value, ensure_ascii=False)
+
+
+def _page(lines: list[str]) -> str:
+    """Join lines, each made safe for a terminal: what is shown comes from files that anybody may have written."""
+    return "".join(f"{_indent(line)}{one_line(line)}\n" if line else "\n" for line in lines)
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip(" "))]

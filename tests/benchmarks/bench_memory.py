@@ -1,0 +1,82 @@
+"""How many requests a second the in-memory API server answers; prints one JSON line per measurement.
+
+python tests/benchmarks/bench_memory.py
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from captep_memory import Object, Request, World, load, serve
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+API, KIND = "controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"
+
+
+def objects(control_planes: int) -> Iterator[Object]:
+    """Yield 14 objects for each control plane: itself, nine other custom resources and four Secrets."""
+    for index in range(control_planes):
+        name = f"cp-{index}"
+        yield {"apiVersion": API, "kind": KIND, "metadata": {"name": name, "namespace": "fleet"}, "spec": {"version": "1.31"}}
+        for number in range(9):
+            metadata = {"name": f"{name}-{number}", "namespace": "fleet"}
+            apply = {"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": "WorkspaceTemplateApply", "metadata": metadata}
+            yield {**apply, "spec": {"variables": {"a": "b"}}}
+        for number in range(4):
+            yield {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": f"{name}-{number}", "namespace": "fleet"},
+                "data": {"k": "dg=="},
+            }
+
+
+def get(_: int) -> Request:
+    """Read the first control plane."""
+    return Request("get", API, KIND, "fleet", "cp-0")
+
+
+def no_op_patch(_: int) -> Request:
+    """Patch what is so already."""
+    return Request("patch", API, KIND, "fleet", "cp-0", body={"spec": {"version": "1.31"}})
+
+
+def status_patch(index: int) -> Request:
+    """Patch the status to something new."""
+    return Request("patch", API, KIND, "fleet", "cp-0", "status", {"status": {"ready": False, "round": index}})
+
+
+def mix(index: int) -> Request:
+    """A get, a no-op patch and an effective status patch in turn."""
+    return (get, no_op_patch, status_patch)[index % 3](index)
+
+
+def measure(make: Callable[[int], Request], world: World, count: int) -> float:
+    """Return requests per second, the best of three runs."""
+    requests = [make(index) for index in range(count)]
+    best = float("inf")
+    for _ in range(3):
+        at, start = world, time.perf_counter()
+        for request in requests:
+            at, response = serve(at, request)
+            assert response.status == 200
+        best = min(best, time.perf_counter() - start)
+    return count / best
+
+
+def main() -> None:
+    """Measure each kind of request over 14 and over 14,000 objects."""
+    for control_planes, count in ((1, 30_000), (1_000, 3_000)):
+        world = load(objects(control_planes), now=NOW)
+        for make in (get, no_op_patch, status_patch, mix):
+            figure = {
+                "benchmark": f"memory/{make.__name__}",
+                "objects": len(world),
+                "requests_per_second": round(measure(make, world, count)),
+            }
+            print(json.dumps(figure))  # noqa: T201  # its output is its purpose
+
+
+if __name__ == "__main__":
+    main()
