@@ -1,0 +1,49 @@
+"""The world around a control plane: its neighbours as pure controllers, its users' stories, and a simulation of both in virtual time."""
+
+from captep_memory.world import stories
+from captep_memory.world._applies import APPLY_FINALIZER, WorkspaceTemplateApplies
+from captep_memory.world._cluster_api import CLUSTER_FINALIZER, CAPTClusters, ClusterAPI
+from captep_memory.world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
+from captep_memory.world._neighbourhood import Neighbourhood, neighbours
+from captep_memory.world._pace import REAL_PACE, Output, Pace, outputs
+from captep_memory.world._server import Server, changed_ref
+from captep_memory.world._simulation import PASS_TIME, Happening, Repeating, Resident, Simulation, VirtualClock, alike
+from captep_memory.world._terraform import FAILURE_ANNOTATION, WORKSPACE_FINALIZER, Terraform
+from captep_memory.world.stories import Act, Condition, Story, Subject
+
+__all__ = [
+    "APPLY_FINALIZER",
+    "CLUSTER_FINALIZER",
+    "FAILURE_ANNOTATION",
+    "IDLE",
+    "PASS_TIME",
+    "REAL_PACE",
+    "WORKSPACE_FINALIZER",
+    "Act",
+    "CAPTClusters",
+    "Call",
+    "ClusterAPI",
+    "Condition",
+    "Happening",
+    "Memory",
+    "Neighbour",
+    "Neighbourhood",
+    "Objects",
+    "Output",
+    "Pace",
+    "Repeating",
+    "Resident",
+    "Server",
+    "Simulation",
+    "Story",
+    "Subject",
+    "Terraform",
+    "Turn",
+    "VirtualClock",
+    "WorkspaceTemplateApplies",
+    "alike",
+    "changed_ref",
+    "neighbours",
+    "outputs",
+    "stories",
+]
