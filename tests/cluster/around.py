@@ -1,0 +1,136 @@
+"""Whoever is around a control plane, at work on a real API server: the simulated neighbours in a thread, and users with their stories."""
+
+import queue
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Resource, load_transport
+from captep_memory import Request, Response
+from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
+
+from captep_core import ObjectRef
+from tests.cluster.apiserver import ApiServer, eventually
+
+__all__ = ["FAST", "Around", "caller", "play", "subject", "told_by"]
+
+FAST = Pace(
+    apply=(0.5, 0.6), small_apply=(0.3, 0.3), destroy=(0.3, 0.4), look=(0.1, 0.2), poll=(9000.0, 9000.0), retry=(0.2, 0.2), mirror=0.3, wait=0.3
+)
+"""Terraform in half a second, and no look of its own accord within a test."""
+_MERGE = "application/merge-patch+json"
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+_WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
+
+
+class caller:  # noqa: N801  # stands for a function
+    """Sends the requests of the simulated world to a real API server."""
+
+    def __init__(self, transport: KubernetesTransport) -> None:
+        self._transport = transport
+
+    def __call__(self, request: Request) -> Response:
+        """Send one request."""
+        resource = RESOURCES[request.api_version, request.kind]
+        path = resource.path(request.namespace, request.name, request.subresource)
+        body = request.body if isinstance(request.body, dict) else None
+        content_type = _MERGE if request.verb == "patch" else None
+        answer = self._transport.request(_METHODS[request.verb], path, body=body, content_type=content_type, timeout=20)
+        return Response(answer.status, _whole(resource, answer.body or {}))
+
+
+def _whole(resource: Resource, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
+    """Name the kind of a list's items, which the server leaves out for core kinds."""
+    items = body.get("items")
+    if not isinstance(items, list):
+        return dict(body)
+    return {**body, "items": [{**item, "apiVersion": resource.api_version, "kind": resource.kind} for item in items]}
+
+
+class Around:
+    """The neighbours of every control plane of a server, as administrator; a context manager."""
+
+    def __init__(self, server: ApiServer, pace: Pace = FAST) -> None:
+        self._transport = load_transport(server.kubeconfig())
+        self.call = caller(self._transport)
+        self.objects = Objects(self.call)
+        self._neighbourhood = Neighbourhood(self.call, neighbours(pace))
+        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._informers = [Informer(self._transport, each, on_change=self._changes.put) for each in _WATCHED]
+        self._thread = threading.Thread(target=self._live, name="neighbours")
+        self._problem: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        for informer in self._informers:
+            informer.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for informer in self._informers:
+            informer.stop()
+        self._changes.put(None)
+        self._thread.join(30)
+        self._transport.close()
+        if kind is None and self._problem is not None:
+            raise self._problem
+
+    def _live(self) -> None:
+        try:
+            while self._notice():
+                now = datetime.now(UTC)
+                while self._neighbourhood.run_one(now):
+                    now = datetime.now(UTC)
+        except Exception as problem:  # noqa: BLE001  # told by the thread that tests
+            self._problem = problem
+
+    def _notice(self) -> bool:
+        """Wait for a change or until somebody's turn is due; False at the end."""
+        due, now = self._neighbourhood.next_due(), datetime.now(UTC)
+        wait = 1.0 if due is None else min(1.0, max(0.0, (due - now).total_seconds()))
+        try:
+            change = self._changes.get(timeout=wait)
+            while change is not None:
+                self._neighbourhood.notice(change.ref, change.new or change.old or {}, now=datetime.now(UTC))
+                change = self._changes.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+
+def subject(server: ApiServer, namespace: str, name: str) -> Subject:
+    """Prepare a namespace for a control plane: the templates that it needs."""
+    for template in stories.templates(namespace):
+        path = RESOURCES[template["apiVersion"], "WorkspaceTemplate"].path(template["metadata"]["namespace"])
+        status, answer = server.call("POST", path, template)
+        assert status in (201, 409), answer
+    return Subject(namespace, name)
+
+
+def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0) -> None:
+    """Play a story on the server, without its pauses; fail when it does not go on `within` seconds."""
+    for act in story.acts:
+        eventually(lambda act=act: act.once(around.objects, subject), what=f"{story.title}: time to be {act.title}", within=within)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        for request in act.requests(subject):
+            response = around.call(request)
+            assert response.ok, (act.title, response)
+    eventually(lambda: story.ends(around.objects, subject), what=story.title, within=within)
+
+
+def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, ObjectRef | None, str, int]]:
+    """Return what `user` asked of the server from audit event number `since` on: verb, object, subresource, HTTP status."""
+    return [
+        (event["verb"], _ref(event.get("objectRef")), (event.get("objectRef") or {}).get("subresource", ""), event["responseStatus"]["code"])
+        for event in server.audit()[since:]
+        if event["user"]["username"] == user
+    ]
+
+
+def _ref(told: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
+    if not told:
+        return None
+    group = f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
+    kinds = {(each.api_version, each.plural): each.kind for each in RESOURCES.values()}
+    kind = kinds.get((group, told["resource"]), told["resource"])
+    return ObjectRef(group, kind, told.get("namespace"), told.get("name", ""))
