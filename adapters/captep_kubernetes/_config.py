@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 from attrs import evolve, field, frozen
+from kubernetes import client, config
 from kubernetes.config import ConfigException
 
 from captep_core.errors import GatewayError
 from captep_kubernetes._transport import KubernetesTransport, Transport, UnansweredError
-from kubernetes import client, config
 
 __all__ = ["check_connection", "load_transport"]
 

@@ -16,12 +16,12 @@ from typing import Any, Protocol, TypeAlias
 
 import urllib3
 from attrs import field, frozen
+from kubernetes import client
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
 from captep_core import JSON
 from captep_core.errors import CaptepError
-from kubernetes import client
 
 __all__ = ["FIELD_MANAGER", "MERGE_PATCH", "KubernetesTransport", "Query", "RawResponse", "Stream", "Transport", "UnansweredError"]
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from captep_core import ABSENT, JSON, ObjectRef, Observed, Recollection, control_plane_ref, decide, observe, reconcile
 from captep_memory import load
-from core import worlds
+from tests.core import worlds
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 KEY = control_plane_ref("fleet", "tokyo")

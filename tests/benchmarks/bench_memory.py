@@ -75,7 +75,7 @@ def main() -> None:
                 "objects": len(world),
                 "requests_per_second": round(measure(make, world, count)),
             }
-            print(json.dumps(figure))  # noqa: T201  # its output is its purpose
+            print(json.dumps(figure))  # its output is its purpose
 
 
 if __name__ == "__main__":

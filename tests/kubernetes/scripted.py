@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import field, frozen
+from kubernetes import client
 
 from captep_kubernetes import KubernetesTransport
-from kubernetes import client
 
 __all__ = ["Asked", "Reply", "Scripted", "events", "hang", "raw", "refused_port", "replying", "reset", "serving", "transport_to"]
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from captep_kubernetes import LeaderElector, LeaseTimes
 from tests.kubernetes.scripted import Asked, hang, raw, refused_port, replying, reset, serving, transport_to
@@ -95,13 +96,16 @@ def test_a_lease_that_was_given_back_is_taken_at_once() -> None:
         eventually(lambda: two.elector.is_alive)
         assert not two.elector.is_leading()
         one.elector.stop()
-        assert eventually(two.elector.is_leading) < 0.5
+        assert eventually(two.elector.is_leading) < 0.9
         two.elector.stop()
 
 
 @pytest.mark.parametrize("trouble", [hang, reset, raw(500, b""), raw(403, b"{}"), raw(429, b"")])
-def test_a_leader_that_is_cut_off_stops_before_another_starts(trouble: Callable[[Asked, BaseHTTPRequestHandler], None]) -> None:
+def test_a_leader_that_is_cut_off_stops_before_another_starts(
+    trouble: Callable[[Asked, BaseHTTPRequestHandler], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever it is answered, or nothing: it stops at the deadline and says so, the other one leads after the lease, and never both."""
+    monkeypatch.setattr("captep_kubernetes._lease._REQUEST_SECONDS", 3.0)
     with serving(leases := Leases()) as server:
         one = Candidate(server.url, "a")
         eventually(one.elector.is_leading)
@@ -115,7 +119,7 @@ def test_a_leader_that_is_cut_off_stops_before_another_starts(trouble: Callable[
 
         assert eventually(handed_over) > TIMES.renew_deadline / 2
         assert not any(both)
-        eventually(lambda: one.told == ["started", "stopped"])
+        assert eventually(lambda: one.told == ["started", "stopped"]) < 1
         leases.cut.clear()
         two.elector.stop()
         eventually(one.elector.is_leading)
@@ -142,3 +146,15 @@ def test_a_missing_permission_says_which(caplog: pytest.LogCaptureFixture) -> No
         eventually(lambda: caplog.messages)
         one.elector.stop()
     assert caplog.messages == ["lease ns/captep: Forbidden: HTTP 403: the ServiceAccount needs get, create and patch on leases"]
+
+
+def test_a_leader_wakes_for_its_deadline() -> None:
+    """It says that it no longer leads when that is so, not a retry period later."""
+    elector = LeaderElector(
+        transport_to(refused_port()), namespace="ns", name="captep", identity="a", clock=lambda: 100.0, random=lambda: 0.5
+    )
+    pauses = []
+    for left in (-1.0, 0.5, 9.0):
+        elector._elector = evolve(elector._elector, leading_until=100.0 + left)
+        pauses.append(elector._pause())
+    assert pauses == pytest.approx([2.2, 0.5, 2.2])

@@ -10,11 +10,11 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from kubernetes import client
 from kubernetes.dynamic import DynamicClient
 
 from captep_memory import Object, Request, Response, load, serve
 from captep_memory.http import Disturbance, Logged, Server
-from kubernetes import client
 from tests.memory.support import CRD, NOW, Free, secret, thing
 
 THINGS = "/apis/example.dev/v1/namespaces/fleet/things"
