@@ -164,8 +164,8 @@ def _entry(entry: Condition) -> JSON:
 
 
 def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Patch:
-    lists = "conditions" in status
-    preconditions = Preconditions(meta.uid or None, (meta.resource_version or None) if lists else None)
+    # Of a status the server compares the resourceVersion alone: a uid in its patch is passed over (kube-apiserver 1.37).
+    preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
     return Patch(target, {"status": status}, preconditions, f"report: {', '.join(sorted(status))}", "status")
 
 
@@ -177,11 +177,16 @@ def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, *
         control_plane_ready=reported.ready,
         failure_reason="" if reported.ready else old.failure_reason,
         failure_message="" if reported.ready else old.failure_message,
-        conditions=old.conditions if stays else _with(old.conditions, Condition("ControlPlaneInitialized", "True"), now=now),
+        conditions=old.conditions if stays else _with(_bare(old.conditions), Condition("ControlPlaneInitialized", "True"), now=now),
     )
     if new != old:
         body = merge_patch(_owned_of_cluster(old), _owned_of_cluster(new))
         yield (_status_patch(cluster_ref(s.namespace, cluster.metadata.name), cluster.metadata, body),)
+
+
+def _bare(entries: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """Forget why the Cluster was not initialized: a condition that is True has neither reason nor severity (Cluster API)."""
+    return tuple(Condition(each.type, each.status) if each.type == "ControlPlaneInitialized" else each for each in entries)
 
 
 def _is_true(entries: tuple[Condition, ...], kind: str) -> bool:

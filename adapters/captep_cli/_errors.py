@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "one_line", "suggestion"]
+__all__ = ["InputError", "one_line", "printable", "suggestion"]
 
 
 class InputError(Exception):
@@ -11,9 +11,13 @@ class InputError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Return `text` as one line that a terminal shows as it is: whitespace folded, other characters that do not print escaped."""
-    folded = " ".join(text.split())
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in folded)
+    """Return `text` as one line: whitespace folded, other characters that do not print escaped."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return `text` as a terminal shows it, with what does not print, a line break too, escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:

@@ -28,9 +28,13 @@ class _Parser(argparse.ArgumentParser):
         """End with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
+    def flags(self) -> frozenset[str]:
+        """Return the flags that there are."""
+        return frozenset(self._option_string_actions)
+
     def reject(self, unknown: Sequence[str]) -> NoReturn:
         """End with status 2 for what is no argument, with the flag that may have been meant."""
-        meant = suggestion(unknown[0].partition("=")[0], self._option_string_actions) if unknown[0].startswith("-") else ""
+        meant = suggestion(unknown[0].partition("=")[0], self.flags()) if unknown[0].startswith("-") else ""
         self.error(f"unknown argument {' '.join(unknown)}{meant}")
 
 
@@ -42,12 +46,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = {name: add(commands, name) for name, add in _COMMANDS.items()}
     if words and not words[0].startswith("-") and words[0] not in made:
         parser.error(f"no command {words[0]!r}, expected one of {', '.join(made)}{suggestion(words[0], made)}")
+    _reject_unknown_flags(made, words)
     options, unknown = parser.parse_known_args(words)
     if unknown:
         made[options.command].reject(unknown)
     if options.command == "plan":
         _check_plan(made["plan"], options)
     return options
+
+
+def _reject_unknown_flags(made: dict[str, _Parser], words: list[str]) -> None:
+    """A flag that is misspelt is told as such, before its value is taken for something else."""
+    if words and words[0] in made:
+        known = made[words[0]].flags()
+        unknown = [word for word in words[1:] if word.startswith("--") and word.partition("=")[0] not in known]
+        if unknown:
+            made[words[0]].reject(unknown)
 
 
 def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does not name this type

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from captep_cli._errors import one_line
+from captep_cli._errors import printable
 from captep_cli._json import seconds, verdict_text
 from captep_cli._mask import Show
 from captep_core import Action, Create, Decision, Delete, ObjectRef, Patch, Record, write_of
@@ -129,8 +129,4 @@ def _value(value: Any) -> str:  # noqa: ANN401 - JSON
 
 def _page(lines: list[str]) -> str:
     """Join lines, each made safe for a terminal: what is shown comes from files that anybody may have written."""
-    return "".join(f"{_indent(line)}{one_line(line)}\n" if line else "\n" for line in lines)
-
-
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" "))]
+    return "".join(f"{printable(line)}\n" for line in lines)

@@ -30,13 +30,14 @@ _TRUE: Final = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE",
 _FALSE: Final = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])
 _INTEGER: Final = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_QUOTED: Final = re.compile(r"""(['"])(?!\W{1,3}\1|<[a-z ]+>\1).*?\1""")
+_QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*"|['"].*""")
+_TOKEN: Final = re.compile(r"""'(?:\W{1,3}|<[a-z ]+>)'""")
 
 
 class _Loader(_SafeLoader):
     """PyYAML's safe loader with kubectl's scalars and without its own types."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - declared so in PyYAML's types
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
 
@@ -51,11 +52,16 @@ def documents(text: str, where: str) -> Iterator[object]:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "an unknown place"
-        raise InputError(f"{where}: broken YAML at {place}: {_QUOTED.sub('(...)', exc.problem or 'cannot be read')}") from None
+        raise InputError(f"{where}: broken YAML at {place}: {_unquoted(exc.problem or 'cannot be read')}") from None
     except yaml.reader.ReaderError as exc:
         before = text[: exc.position] if isinstance(exc.position, int) else ""
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise InputError(f"{where}: broken YAML at line {line}, column {column}: a character that YAML does not allow") from None
+
+
+def _unquoted(problem: str) -> str:
+    """Leave out what a problem quotes, unless it is punctuation."""
+    return _QUOTED.sub(lambda found: found[0] if _TOKEN.fullmatch(found[0]) else "(...)", problem)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
@@ -141,6 +147,7 @@ for _kind, _constructor in (
     ("map", _mapping),
     ("seq", _sequence),
     ("str", _text),
+    ("merge", _text),
     ("timestamp", _text),
     ("bool", _boolean),
     ("int", _number),

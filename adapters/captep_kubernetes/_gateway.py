@@ -174,6 +174,8 @@ class KubernetesGateway:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             **({"preconditions": {**preconditions}} if preconditions else {}),
+            # The query's dryRun does not count for a DELETE with a body: kube-apiserver 1.37 really deletes.
+            **({"dryRun": ["All"]} if self._dry_run is DryRun.SERVER else {}),
         }
         before = self._cached_identity(ref)
         answer = self._write("DELETE", path, options)

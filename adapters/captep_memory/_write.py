@@ -200,8 +200,7 @@ def _update_absent(world: World, request: Request, resource: Resource, given: Ob
 def _check_uid(resource: Resource, key: Key, given: str, stored: str) -> None:
     """Row U2."""
     if given and given != stored:
-        prefix = "" if resource.built_in else "/registry"
-        place = f"{prefix}/" + "/".join(part for part in (resource.group, resource.plural, key.namespace, key.name) if part)
+        place = "/".join(part for part in ("/registry", resource.group, resource.plural, key.namespace, key.name) if part)
         told = f"Precondition failed: UID in precondition: {given}, UID in object meta: {stored}"
         why = f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {told}"
         raise conflict(resource.plural, resource.group, key.name, why)

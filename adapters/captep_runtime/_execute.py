@@ -11,7 +11,7 @@ Rules of this module:
 
 from datetime import datetime, timedelta
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from captep_core import Action, Decision, ObjectRef, Recollection, Record, Refusal, write_of
 from captep_core.ports import Answer, Decide, Gateway
@@ -48,11 +48,12 @@ class Pass:
 
 @frozen
 class _Sending:
-    """How far the sending of a decision has come; a new value after each answer."""
+    """How far the sending of a decision has come; a new value after each answer. `before`: the attempts of earlier passes."""
 
+    before: Attempts
+    attempts: Attempts
     sent: tuple[tuple[Action, Answer], ...] = ()
     refused: tuple[Refusal, ...] = ()
-    attempts: Attempts = NO_ATTEMPTS
     stopped: bool = False
 
 
@@ -77,26 +78,30 @@ def run_pass(
         retry_interval: how long the same write is held back after it did not go through, whatever wakes the key in between.
     """
     decision = decide(key, gateway.read, recollection, now=now)
-    sending = _Sending(attempts=attempts.forgotten(now=now))
+    known = attempts.forgotten(now=now)
+    sending = _Sending(before=known, attempts=known)
     for action in decision.actions:
         if sending.stopped:
             break
         sending = _send(gateway, action, sending, now=now, retry_interval=retry_interval)
-    return _conclude(decision, recollection, attempts, sending, error_interval)
+    return _conclude(decision, recollection, sending, error_interval)
 
 
 def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime, retry_interval: timedelta) -> _Sending:
     if isinstance(action, Record):
-        return _Sending((*sending.sent, (action, gateway.send(action))), sending.refused, sending.attempts)
-    attempts = sending.attempts
-    if attempts.is_held_back(action, now=now):
-        return _Sending(sending.sent, sending.refused, attempts, stopped=True)
+        return evolve(sending, sent=(*sending.sent, (action, gateway.send(action))))
+    if sending.before.is_held_back(action, now=now):
+        return evolve(sending, stopped=True)
     answer = gateway.send(action)
-    refusal = _refusal(action, answer, in_vain=attempts.does_not_last(action, now=now))
+    refusal = _refusal(action, answer, in_vain=sending.before.does_not_last(action, now=now))
     wait = max(retry_interval, answer.retry_after or timedelta(0))
-    attempts = attempts.after(action, answer, refusal, now=now, wait=wait)
-    refused = sending.refused if refusal is None else (*sending.refused, refusal)
-    return _Sending((*sending.sent, (action, answer)), refused, attempts, stopped=refusal is not None)
+    return evolve(
+        sending,
+        attempts=sending.attempts.after(action, answer, refusal, now=now, wait=wait),
+        sent=(*sending.sent, (action, answer)),
+        refused=sending.refused if refusal is None else (*sending.refused, refusal),
+        stopped=refusal is not None,
+    )
 
 
 def _refusal(action: Action, answer: Answer, *, in_vain: bool) -> Refusal | None:
@@ -107,12 +112,12 @@ def _refusal(action: Action, answer: Answer, *, in_vain: bool) -> Refusal | None
     return Refusal(write, answer.status) if in_vain else None
 
 
-def _conclude(decision: Decision, before: Recollection, attempts: Attempts, sending: _Sending, error_interval: timedelta) -> Pass:
+def _conclude(decision: Decision, before: Recollection, sending: _Sending, error_interval: timedelta) -> Pass:
     tried = {write_of(action) for action, _ in sending.sent}
     refusals = (*(known for known in decision.standing if known.write not in tried), *sending.refused)
     stuck = {refusal.write for refusal in sending.refused}
     effective = [write_of(action) for action, answer in sending.sent if answer.changed and not isinstance(action, Record)]
-    news = set(refusals) != set(before.refusals) or not sending.attempts.suspects() <= attempts.suspects()
+    news = set(refusals) != set(before.refusals) or not sending.attempts.suspects() <= sending.before.suspects()
     retry_after = max((answer.retry_after for _, answer in sending.sent if answer.retry_after), default=None)
     return Pass(
         decision=decision,

@@ -100,7 +100,7 @@ class Loop:
     def keys(self) -> tuple[ObjectRef, ...]:
         """Return the keys that the loop keeps, sorted."""
         with self._changed:
-            return tuple(sorted(self._kept))
+            return tuple(sorted(self._kept, key=str))
 
     def recollection(self, key: ObjectRef) -> Recollection:
         """Return what the next pass over `key` will be given."""
@@ -119,7 +119,7 @@ class Loop:
             self._run(run, now, now.timestamp)
         with self._changed:
             due_at = self._queue.next_wakeup()
-        return None if due_at is None else now + timedelta(seconds=due_at - now.timestamp())
+        return None if due_at is None else _not_before(due_at, now)
 
     def start(self, workers: int = 1) -> None:
         """Run passes in `workers` threads until `stop`."""
@@ -142,7 +142,7 @@ class Loop:
         """Say what is wrong with the workers: one has died, or a pass has been under way for more than `longest_run`."""
         with self._changed:
             now = self._seconds()
-            stuck = sorted(run.key for run in self._runs.values() if now - run.started_at > longest_run.total_seconds())
+            stuck = sorted(str(run.key) for run in self._runs.values() if now - run.started_at > longest_run.total_seconds())
         dead = [thread.name for thread in self._threads if not thread.is_alive() and not self._stopping]
         return (*(f"{name} has ended" for name in dead), *(f"the pass over {key} does not end" for key in stuck))
 
@@ -263,3 +263,11 @@ class Loop:
             self._metrics.count("captep_writes_total", {**self._labels, "verb": write_of(action).verb, "code": str(answer.status)})
             if answer.changed and not isinstance(action, Record):
                 self._metrics.count("captep_effective_writes_total", self._labels)
+
+
+def _not_before(due_at: float, now: datetime) -> datetime:
+    """Return `due_at` as a time. A datetime has microseconds only: rounded down it would come just too early, for ever."""
+    at = now + timedelta(seconds=due_at - now.timestamp())
+    while at.timestamp() < due_at:
+        at += timedelta(microseconds=1)
+    return at

@@ -20,7 +20,7 @@ class ReadIndex:
     def readers(self, ref: ObjectRef) -> tuple[ObjectRef, ...]:
         """Return the keys that read `ref`, sorted."""
         with self._lock:
-            return tuple(sorted(self._readers.get(ref, ())))
+            return tuple(sorted(self._readers.get(ref, ()), key=str))
 
     def note(self, key: ObjectRef, ref: ObjectRef) -> None:
         """Note that `key` is about to read `ref`."""

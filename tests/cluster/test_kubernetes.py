@@ -345,6 +345,17 @@ def test_a_dry_run_is_checked_and_forgotten(kubeconfig: Path, namespace: str) ->
         assert made.read(create.target) is ABSENT
 
 
+def test_a_dry_run_deletes_nothing(kubeconfig: Path, namespace: str) -> None:
+    """A DELETE whose body does not say dryRun deletes, whatever its query says."""
+    create = control_plane(namespace)
+    with a_gateway(kubeconfig, namespace) as (made, _):
+        assert made.send(create) == Answer(201, changed=True)
+    with a_gateway(kubeconfig, namespace, DryRun.SERVER) as (made, _):
+        assert made.send(Delete(create.target, Preconditions(), "why")) == Answer(200, changed=False)
+    with a_gateway(kubeconfig, namespace) as (made, _):
+        assert made.read(create.target) is not ABSENT
+
+
 def test_only_identities_are_kept_of_what_is_watched_by_metadata(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
     """Two hundred Secrets of 3 KB: uid and resourceVersion of each."""
     for number in range(200):

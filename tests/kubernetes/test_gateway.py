@@ -303,6 +303,7 @@ def test_a_dry_run_changes_nothing(action: Action) -> None:
     with gateway(cluster, dry_run=DryRun.SERVER) as (made, _):
         assert made.send(action) == Answer(200, changed=False)
         assert [("dryRun", "All") in asked.query for asked in cluster.requests] == [True]
+        assert [asked.json.get("dryRun") for asked in cluster.requests] == [["All"] if isinstance(action, Delete) else None]
         assert made.read(ONE) == obj(ONE, 3)
 
 

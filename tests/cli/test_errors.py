@@ -1,0 +1,291 @@
+"""Exit statuses, standard output and standard error."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from captep_cli import main
+from tests.cli.command import NEW, Command, new
+
+SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
+
+
+def refused(captep: Command, *args: str) -> str:
+    """Run a command that ends with an error; return its one line."""
+    ended = captep(*args)
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.endswith("\n")
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith("captep: ")
+    return ended.err
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a: [1, 2\nb: }\n", "line 2, column 2: did not find expected ',' or ']'"),
+        (b'{"a": 1,\n "b": ]}', "line 2, column 7"),
+        (b"a: 1\n\xff\n", "not UTF-8 at line 2"),
+        (b"a: \x01\n", "line 1, column 4"),
+        (b"a: 1\nb: 2\na: 3\n", "line 3, column 1: the same key twice"),
+        (b'{"a": 1, "a": 2}', "the same key twice"),
+        (b"a: .inf\n", "line 1, column 4: expected a finite number"),
+        (b'{"a": 1e999}', "expected a finite number"),
+        (b'{"a": NaN}', "apiVersion"),
+        (b"a: !!binary aGVsbG8=\n", "line 1, column 4: a tag"),
+        (b"? [a]\n: 1\n", "a key that is not text"),
+        (b"a: &x [*x]\n", "recursive"),
+        (b"[" * 5000, "nested too deeply"),
+        (b"- 1\n", "not an object"),
+        (b"apiVersion: v1\nkind: List\nitems: 5\n", "items of a List: expected a list"),
+        (b"apiVersion: v1\nkind: Secret\nmetadata: {}\n", "without metadata.name"),
+        (b"kind: Secret\nmetadata: {name: s}\n", "without apiVersion"),
+        (b"apiVersion: v1\nmetadata: {name: s}\n", "without kind"),
+        (b"", "no CAPTControlPlane in the files"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["plan", "simulate"])
+def test_broken_content_is_told_with_its_place(captep: Command, verb: str, content: bytes, told: str) -> None:
+    """One line that names the file and the place."""
+    name = captep.file(content)
+    err = refused(captep, verb, "-f", name)
+    assert told in err
+    assert not content or Path(name).name in err
+
+
+def test_a_missing_file(captep: Command) -> None:
+    """The name, and what was expected."""
+    assert "no-such-file" in refused(captep, "plan", "-f", "no-such-file.yaml")
+    assert "cannot be read" in refused(captep, "plan", "-f", str(Path(NEW).parent))
+
+
+def test_the_same_object_twice(captep: Command) -> None:
+    """In two files or in one, in two versions or the same, as a List or not."""
+    assert "is there twice" in refused(captep, "plan", "-f", NEW, "-f", NEW)
+    other = {**new()[1], "apiVersion": "cluster.x-k8s.io/v1beta2"}
+    assert "Cluster clusters/osaka is there twice" in refused(captep, "plan", "-f", captep.file([*new(), other]))
+    listed = {"apiVersion": "v1", "kind": "List", "items": [new()[1]]}
+    assert "is there twice" in refused(captep, "plan", "-f", captep.file([*new(), listed]))
+
+
+def test_which_control_plane(captep: Command) -> None:
+    """None, not the one named (with the one that was meant), several and none named."""
+    assert "did you mean clusters/osaka?" in refused(captep, "plan", "-f", NEW, "--control-plane", "clusters/osake")
+    two = [*new(), {**new()[0], "metadata": {"name": "kobe", "namespace": "clusters"}}]
+    err = refused(captep, "simulate", "-f", captep.file(two))
+    assert "clusters/kobe, clusters/osaka" in err
+    assert captep("plan", "-f", captep.file(two), "--control-plane", "clusters/osaka").status == 0
+
+
+def test_a_malformed_control_plane_with_all_its_problems(captep: Command) -> None:
+    """One line, each problem with its path."""
+    world = new()
+    world[0]["spec"]["version"] = 1.32
+    world[0]["spec"]["workspaceTemplateRef"] = {"name": 5}
+    err = refused(captep, "plan", "-f", captep.file(world))
+    assert "spec.version: " in err
+    assert "spec.workspaceTemplateRef.name: " in err
+    world = new()
+    world[0]["metadata"]["deletionTimestamp"] = {}
+    assert "malformed CAPTControlPlane clusters/osaka" in refused(captep, "plan", "-f", captep.file(world))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"stringData: {token: canary\n",
+        b"stringData: {token: *canary}\n",
+        b"stringData: {token: !canary x}\n",
+        b'stringData: {token: "\\canary"}\n',
+        b"stringData:\n  token: canary: canary\n",
+        b"data: canary\n",
+        b"data: {a: canary!}\n",
+    ],
+)
+def test_errors_quote_nothing_of_a_secret(captep: Command, content: bytes) -> None:
+    """Whatever is broken within a Secret, its text is not in the error."""
+    assert "canary" not in refused(captep, "plan", "-f", captep.file(SECRET.encode() + content))
+
+
+@pytest.mark.parametrize("verb", ["plan", "simulate"])
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("-f", NEW, "--no-such-flag"),
+        ("-f", NEW, "more"),
+        ("-f",),
+        ("-f", NEW, "-o", "yaml"),
+        ("-f", NEW, "--show-secret"),
+        *(
+            ("-f", NEW, "--now", time)
+            for time in ("yesterday", "2026-01-01", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z")
+        ),
+        *(("-f", NEW, "--control-plane", name) for name in ("osaka", "a/b/c", "/osaka", "clusters/")),
+        *(
+            ("-f", NEW, "--unreadable", what)
+            for what in ("Secret/a/b", "Secret/a=Forbidden", "Secret/a/b=", "/a/b=Timeout", "Secret./a/b=X", "Secret/a/b=4 3")
+        ),
+    ],
+    ids=str,
+)
+def test_wrong_usage(captep: Command, verb: str, args: tuple[str, ...]) -> None:
+    """Status 2, and standard output stays empty."""
+    ended = captep(verb, *args)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(("--refuse", what) for what in ("Secret/a/b=403", "read:Secret/a/b=403", "create:Secret/a/b=200", "create:Secret/a/b=600", "create:Secret/b=403", "create:=403")),
+        *(("--passes", number) for number in ("-1", "many", "1.5", "")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_usage_of_simulate(captep: Command, args: tuple[str, ...]) -> None:
+    """References, statuses and numbers that are malformed."""
+    ended = captep("simulate", "-f", NEW, *args)
+    assert (ended.status, ended.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ((), "COMMAND"),
+        (("plna",), "did you mean plan?"),
+        (("plan", "-f", NEW, "--unreadble", "x"), "did you mean --unreadable?"),
+        (("plan", "-f", NEW, "--live"), "-f does not go with --live"),
+        (("plan", "-f", NEW, "--context", "c"), "--context does not go with -f"),
+        (("plan", "-f", NEW, "a/b"), "NS/NAME does not go with -f"),
+        (("plan", "--live"), "--live needs NS/NAME"),
+        (("simulate", "-f", NEW, "--refuse", "crate:Secret/a/b=403"), "did you mean create?"),
+        (("run", "--workers", "0"), "1 or more"),
+        (("run", "--metrics-bind-address", "8080"), "HOST:PORT"),
+        (("run", "--dry-run", "maybe"), "invalid choice"),
+        (("demo", "--hours", "0"), "above 0"),
+        (("demo", "--control-planes", "none"), "1 or more"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_told_with_what_was_meant(captep: Command, args: tuple[str, ...], told: str) -> None:
+    """Status 2 and a line that helps."""
+    ended = captep(*args)
+    assert (ended.status, ended.out) == (2, "")
+    assert told in ended.err
+
+
+@pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run"])
+def test_help_teaches_by_example(captep: Command, command: str) -> None:
+    """Status 0, and at least one line that can be typed."""
+    ended = captep(*filter(None, (command, "--help")))
+    assert (ended.status, ended.err) == (0, "")
+    assert f"  captep {command}" in ended.out
+
+
+def test_not_settled_is_status_3_with_all_its_output(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 passes, the further ones, and no settled_after."""
+    monkeypatch.setattr("captep_cli._simulate._is_changed", lambda *_: True)
+    ended = captep("simulate", "-f", NEW, "-o", "json", "--passes", "2")
+    printed = ended.json("simulate")
+    assert (ended.status, printed["settled"], printed["settled_after"], len(printed["passes"])) == (3, False, None, 22)
+    assert "not settled" in captep("simulate", "-f", NEW).out
+
+
+def test_ctrl_c_is_status_130(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("captep_cli._given.given", interrupt)
+    ended = captep("plan", "-f", NEW)
+    assert (ended.status, ended.out, ended.err) == (130, "", "captep: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "value"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2026-01-01", "2026-01-01"),
+        ("12:30", "12:30"),
+        ("yes", True),
+        ("off", False),
+        ("0o17", 15),
+        ("017", 15),
+        ("0x1F", 31),
+        ("1_000", 1000),
+        ("012345678909", 12345678909),
+        ("1e3", 1000.0),
+        ("1.5", 1.5),
+        ("~", None),
+        ("", None),
+        ("'yes'", "yes"),
+        ("<<", "<<"),
+        ("=", "="),
+    ],
+)
+def test_scalars_mean_what_they_mean_to_kubectl(captep: Command, yaml: str, value: object) -> None:
+    """Plain YAML scalars, by way of an annotation-like field of an unknown kind."""
+    thing = f"apiVersion: example.org/v1\nkind: Thing\nmetadata: {{name: it, namespace: clusters}}\nspec:\n  field: {yaml}\n  1: number\n"
+    objects = captep("simulate", "-f", NEW, "-f", captep.file(thing), "-o", "json").json("simulate")["objects"]
+    (spec,) = (obj["spec"] for obj in objects if obj["kind"] == "Thing")
+    assert spec == {"field": value, "1": "number"}
+
+
+def test_text_of_any_kind_is_printed(captep: Command) -> None:
+    """Names of any language as they are, a lone surrogate as JSON escapes it."""
+    world = new()
+    world[0]["metadata"]["annotations"] = {"a": "東京 \ud800"}
+    assert '"東京 \\ud800"' in captep("simulate", "-f", captep.file(world), "-o", "json").out
+
+
+def process(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[bytes]":
+    """Run the command as a process of its own."""
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "captep_cli", *args]
+    return subprocess.run(command, env=environment, check=False, timeout=60, **{"capture_output": True, **kwargs})  # type: ignore[call-overload,no-any-return] # passed on
+
+
+def test_standard_input_and_json_by_content() -> None:
+    """`-` is standard input; what is JSON is read as JSON whatever it is called; the locale does not matter."""
+    done = process("plan", "-f", "-", input=Path(NEW).read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"CAPTControlPlane clusters/osaka\n")
+
+
+def test_a_closed_pipe_ends_quietly() -> None:
+    """Whoever reads one line and goes leaves no traceback behind."""
+    code = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); p.stdout.close(); sys.exit(p.wait())"
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", code, sys.executable, "-m", "captep_cli", "simulate", "-f", NEW]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_an_output_that_cannot_be_written_is_an_error() -> None:
+    """A full disk is told in one line."""
+    with Path("/dev/full").open("wb") as full:
+        done = process("plan", "-f", NEW, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"captep: standard output: cannot be written")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core's installation is enough for JSON."""
+    monkeypatch.delitem(sys.modules, "captep_cli._yaml", raising=False)
+    monkeypatch.delattr("captep_cli._yaml", raising=False)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert captep("plan", "-f", captep.file(new())).status == 0
+    assert "pip install 'captep[cli]'" in refused(captep, "plan", "-f", NEW)
+
+
+def test_the_command_is_what_main_returns() -> None:
+    """`main` takes an argument list and returns the status, for whoever calls it from Python."""
+    assert main(["plan", "-f", "no-such-file"]) == 1

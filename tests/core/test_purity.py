@@ -1,0 +1,113 @@
+"""The core is pure, by force: what it loads, what it names, and what it exports."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import captep_core
+from captep_core import errors, ports, wire
+
+CORE = Path(captep_core.__file__).parent
+MODULES = sorted(CORE.glob("*.py"))
+ALLOWED = {"attr", "attrs", "cattr", "cattrs", "captep_core", "typing_extensions"}
+"""typing_extensions comes with cattrs."""
+
+IMPURE_MODULES = {
+    "asyncio",
+    "logging",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "socket",
+    "subprocess",
+    "sys",
+    "threading",
+    "time",
+    "urllib",
+    "uuid",
+}
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "breakpoint", "__import__", "hash", "id"}
+IMPURE_METHODS = {"now", "utcnow", "today", "fromtimestamp"}
+
+
+def loaded(code: str) -> set[str]:
+    """Return the top-level modules outside the standard library that `code` loads in an interpreter of its own."""
+    report = f"import sys; before = set(sys.modules); {code}; print(*sorted({{n.partition('.')[0] for n in set(sys.modules) - before}}))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=CORE.parent, timeout=60)
+    return set(done.stdout.split()) - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("code", ["import captep_core", "import captep_core.wire; captep_core.wire.problems({})"])
+def test_the_core_loads_nothing_but_attrs_and_cattrs(code: str) -> None:
+    """Neither by its import nor when cattrs is fetched for the first object."""
+    assert loaded(code) - ALLOWED == set()
+
+
+def test_the_core_loads_none_of_the_impure_standard_library() -> None:
+    """Nothing that opens sockets, starts threads or processes, or draws random numbers is loaded on account of the core itself."""
+    report = (
+        "import attrs, cattrs, datetime, sys; before = set(sys.modules); import captep_core, captep_core._converter; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=CORE.parent, timeout=60)
+    assert [name for name in done.stdout.split() if name.partition(".")[0] in IMPURE_MODULES] == []
+
+
+def trespasses(source: str) -> list[str]:
+    """Name what is impure in a piece of code."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [name.name for name in names if name.name.partition(".")[0] in IMPURE_MODULES]
+            case ast.ImportFrom(module=str(origin)) if origin.partition(".")[0] in IMPURE_MODULES:
+                found.append(origin)
+            case ast.Call(func=ast.Name(id=called)) if called in IMPURE_CALLS:
+                found.append(called)
+            case ast.Call(func=ast.Attribute(attr=called)) if called in IMPURE_METHODS:
+                found.append(called)
+            case ast.Global() | ast.Nonlocal():
+                found.append("global state")
+            case _:
+                pass
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_no_module_of_the_core_names_what_is_impure(module: Path) -> None:
+    """No clock, no I/O, no randomness, no identity of objects: not imported, not called."""
+    assert trespasses(module.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("import os.path", ["os.path"]),
+        ("from time import monotonic", ["time"]),
+        ("open('f')", ["open"]),
+        ("datetime.now(UTC)", ["now"]),
+        ("def f():\n global x\n x = 1", ["global state"]),
+        ("from datetime import datetime", []),
+    ],
+)
+def test_the_search_for_what_is_impure_finds_it(code: str, named: list[str]) -> None:
+    """It is not blind for any kind of trespass."""
+    assert trespasses(code) == named
+
+
+@pytest.mark.parametrize("module", [captep_core, errors, ports, wire], ids=lambda module: module.__name__)
+def test_what_is_exported_is_there_sorted_and_once(module: object) -> None:
+    """`__all__` is the public surface: every name exists, in the order that the linter keeps, and nothing public is missing from it."""
+    exported: list[str] = module.__all__  # type: ignore[attr-defined]  # every public module has one
+    assert len(exported) == len(set(exported))
+    assert [name for name in exported if not hasattr(module, name)] == []
+
+
+def test_nothing_public_of_the_core_is_left_out() -> None:
+    """A name that `__init__` imports is in its `__all__`."""
+    public = {name for name, value in vars(captep_core).items() if not name.startswith("_") and not isinstance(value, type(captep_core))}
+    assert public == set(captep_core.__all__)

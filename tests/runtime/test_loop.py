@@ -1,0 +1,422 @@
+"""The loop: who runs when, who wakes whom, and what a failing key does to the others."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from captep_core import JSON, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
+from captep_core.errors import GatewayError
+from captep_core.ports import Answer, Decide, Read
+from captep_runtime import InMemoryMetrics, Loop, Pass, Tuning
+from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, patch, wants
+
+EXACT = Tuning(spread=0)
+OTHER = ObjectRef("example.org/v1", "Toy", "fleet", "osaka")
+LABELS = {"controller": "captep"}
+
+
+class Told:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.passes: list[tuple[ObjectRef, str]] = []
+        self.failures: list[tuple[ObjectRef, str]] = []
+        self.alarms: list[tuple[ObjectRef, int]] = []
+
+    def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
+        """Remember who ran, and the verdict before."""
+        self.passes.append((key, verdict_before))
+
+    def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
+        """Remember what was told."""
+        self.failures.append((key, what))
+
+    def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
+        """Remember the alarm."""
+        self.alarms.append((key, passes))
+
+
+class Driven:
+    """A loop with a clock that the test moves, and a list of the passes with their times in seconds."""
+
+    def __init__(self, decide: Decide, server: Server | None = None, tuning: Tuning = EXACT) -> None:
+        self.clock, self.told, self.metrics = Clock(), Told(), InMemoryMetrics()
+        self.runs: list[tuple[float, str]] = []
+        self.server = server or Server()
+
+        def noted(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+            self.runs.append(((self.clock.time - NOW).total_seconds(), key.name))
+            return decide(key, read, recollection, now=self.clock.time)
+
+        self.loop = Loop(noted, self.server, self.clock, tuning=tuning, metrics=self.metrics, reporter=self.told)
+
+    def until(self, seconds: float) -> list[tuple[float, str]]:
+        """Let the time go on to `seconds` after the start, from wake-up to wake-up; return the passes so far."""
+        end = NOW + timedelta(seconds=seconds)
+        while True:
+            wakeup = self.loop.run_due(self.clock.time)
+            if wakeup is None or wakeup > end:
+                break
+            self.clock.time = wakeup
+        self.clock.time = end
+        return self.runs
+
+
+def reads(*refs: ObjectRef, after: float | None = None) -> Decide:
+    """Return a Decide that reads `refs` and wants nothing."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        for ref in refs:
+            read(ref)
+        return Decision((), None if after is None else timedelta(seconds=after), Said())
+
+    return decide
+
+
+def test_a_quiet_key_runs_at_its_interval() -> None:
+    """Nothing changes: one pass per interval and no other."""
+    driven = Driven(wants(after=30))
+    driven.loop.add(KEY)
+    assert driven.until(95) == [(0, "tokyo"), (30, "tokyo"), (60, "tokyo"), (90, "tokyo")]
+
+
+def test_the_interval_is_spread_but_never_shortened() -> None:
+    """With a spread, the second pass comes after the interval and less than a tenth later."""
+    driven = Driven(wants(after=30), tuning=Tuning(spread=0.1))
+    driven.loop.add(KEY)
+    driven.until(40)
+    assert 30 <= driven.runs[1][0] <= 33
+
+
+def test_a_key_without_interval_waits_for_an_event() -> None:
+    """Nothing to come back for: the loop has no wake-up, until the object that was read changes."""
+    driven = Driven(reads(KEY, child("a")))
+    driven.loop.add(KEY)
+    assert driven.loop.run_due(NOW) is None
+    driven.loop.notify(child("a"))
+    assert driven.until(100) == [(0, "tokyo"), (0, "tokyo")]
+
+
+def test_only_those_who_read_it_are_woken() -> None:
+    """A change wakes exactly the keys whose last pass read the object."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        read(child("common"))
+        read(child(key.name))
+        return Decision((), None, Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.loop.add(OTHER)
+    driven.until(1)
+    driven.runs.clear()
+    for ref in (child("osaka"), child("nobody"), child("common")):
+        driven.loop.notify(ref)
+        driven.until(1)
+        driven.runs.append((-1, ref.name))
+    assert driven.runs == [(1, "osaka"), (-1, "osaka"), (-1, "nobody"), (1, "osaka"), (1, "tokyo"), (-1, "common")]
+
+
+def test_what_is_no_longer_read_no_longer_wakes() -> None:
+    """The second pass reads something else; a change of the first object means nothing any more."""
+    targets = [child("a"), child("b"), child("b")]
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        read(targets.pop(0))
+        return Decision((), None, Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.until(0)
+    driven.loop.notify(child("a"))
+    driven.until(0)
+    driven.loop.notify(child("a"))
+    assert len(driven.until(0)) == 2
+    driven.loop.notify(child("b"))
+    assert len(driven.until(0)) == 3
+
+
+def test_a_change_during_the_pass_is_not_missed() -> None:
+    """An object changes right after it was read, before the pass has ended: the key runs again."""
+    driven: Driven
+
+    class Changing(Server):
+        def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            found = super().read(ref)
+            if len(driven.runs) == 1:
+                driven.loop.notify(ref)
+            return found
+
+    driven = Driven(reads(child("a")), Changing())
+    driven.loop.add(KEY)
+    assert driven.until(0) == [(0, "tokyo"), (0, "tokyo")]
+
+
+def test_own_writes_make_the_key_due_at_once() -> None:
+    """After a pass that changed something the next one does not wait for a watch event or the interval."""
+    remaining = [create("a"), create("b")]
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        return Decision((remaining.pop(0),) if remaining else (), timedelta(seconds=30), Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    assert driven.until(29) == [(0, "tokyo")] * 3
+
+
+def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
+    """The pass after a refusal comes at once; then the same write is tried every 10 s, whatever wakes the key in between."""
+    driven = Driven(wants(create("a"), after=30), Server(usual=Answer(403, changed=False)))
+    driven.loop.add(KEY)
+    driven.until(5)
+    driven.loop.add(KEY)
+    driven.until(40)
+    assert [at for at, _ in driven.runs] == [0, 0, 5, 15, 25, 35]
+    assert len(driven.server.sent) == 4
+
+
+def test_a_fight_costs_one_write_per_error_interval() -> None:
+    """A write that is accepted and reverted at once: three at the start, then one per 10 s, though the reverter wakes us each second."""
+    driven = Driven(wants(patch("a"), after=30))
+    driven.loop.add(KEY)
+    for second in range(120):
+        driven.until(second)
+        driven.loop.add(KEY)
+    assert len(driven.server.sent) <= 3 + 12
+    assert driven.loop.recollection(KEY).refusals[0].status == 200
+
+
+def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
+    """After Retry-After: 25 nothing wakes the key earlier, not even an event."""
+    answer = Answer(429, changed=False, retry_after=timedelta(seconds=25))
+    driven = Driven(wants(create("a"), after=5), Server(answer))
+    driven.loop.add(KEY)
+    driven.until(3)
+    driven.loop.add(KEY)
+    assert [at for at, _ in driven.until(26)][:2] == [0, 25]
+
+
+def test_a_key_that_never_rests_is_made_to() -> None:
+    """More than 20 passes in a row that change something: one warning, then a rest of 10 s that its own events do not end."""
+    number = 0
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        nonlocal number
+        number += 1
+        return Decision((create(str(number)),), timedelta(seconds=30), Said())
+
+    class Waking(Server):
+        def send(self, action: object) -> Answer:
+            driven.loop.add(KEY)
+            return Answer(201, changed=True)
+
+    driven = Driven(decide, Waking())
+    driven.loop.add(KEY)
+    driven.until(9)
+    assert (len(driven.runs), driven.told.alarms) == (21, [(KEY, 21)])
+    driven.until(10)
+    assert len(driven.runs) == 42
+
+
+def test_run_due_ends_although_the_key_does_not() -> None:
+    """`limit` bounds the passes of one call; the answer is then not after now."""
+    driven = Driven(wants(patch("a")), tuning=Tuning(spread=0, patience=10**9))
+    driven.loop.add(KEY)
+    driven.loop.add(OTHER)
+    assert driven.loop.run_due(NOW, limit=3) == NOW
+    assert len(driven.runs) == 3
+
+
+def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
+    """The same failure is told once; the retries back off; the other key runs as ever. The text of the exception is not told."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        if key == KEY:
+            raise LookupError("not-to-be-seen")
+        return Decision((), timedelta(seconds=30), Said())
+
+    driven = Driven(decide, tuning=Tuning(spread=0, backoff=Backoff(base=1, cap=8)))
+    driven.loop.add(KEY)
+    driven.loop.add(OTHER)
+    driven.until(31)
+    assert [at for at, name in driven.runs if name == "tokyo"] == [0, 1, 3, 7, 15, 23, 31]
+    assert [at for at, name in driven.runs if name == "osaka"] == [0, 30]
+    ((key, what),) = driven.told.failures
+    assert key == KEY
+    assert what.startswith("LookupError at test_loop.py:")
+    assert "not-to-be-seen" not in what
+    assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 7
+    assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "error"}) == 7
+
+
+def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
+    """A GatewayError says what to do; it counts as an error, and a success in between makes it news again."""
+    fails = [True, True, False, True]
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        if fails and fails.pop(0):
+            raise GatewayError("log in first")
+        return Decision((), timedelta(seconds=1), Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.until(20)
+    assert driven.told.failures == [(KEY, "GatewayError: log in first")] * 2
+    assert driven.metrics.value("controller_runtime_reconcile_errors_total", LABELS) == 3
+    assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 0
+
+
+def test_a_removed_key_is_forgotten() -> None:
+    """It runs no more, nothing wakes it, and its recollection is gone; added anew it starts from nothing."""
+    driven = Driven(wants(create("a")), Server(Answer(403, changed=False), usual=Answer(403, changed=False)))
+    driven.loop.add(KEY)
+    driven.until(0)
+    driven.loop.remove(KEY)
+    count = len(driven.runs)
+    driven.loop.notify(KEY)
+    assert (len(driven.until(100)), driven.loop.keys(), driven.loop.recollection(KEY)) == (count, (), Recollection())
+    driven.loop.add(KEY)
+    driven.loop.run_due(driven.clock.time, limit=1)
+    assert len(driven.runs) == count + 1
+
+
+def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
+    """The pass under way is finished; what it learned is dropped, and so is its interval."""
+    driven: Driven
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        read(child("a"))
+        driven.loop.remove(key)
+        return Decision((create("b"),), timedelta(seconds=5), Said("Gone"))
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.until(100)
+    driven.loop.notify(child("a"))
+    assert (len(driven.until(200)), driven.loop.recollection(KEY)) == (1, Recollection())
+
+
+def test_the_verdict_of_the_pass_before_is_handed_to_the_reporter() -> None:
+    """The first pass has none before it."""
+    driven = Driven(wants(reason="Ready", after=30))
+    driven.loop.add(KEY)
+    driven.until(30)
+    assert driven.told.passes == [(KEY, ""), (KEY, "Ready")]
+
+
+def test_what_is_measured() -> None:
+    """Results, writes, wake-ups and durations are counted under controller-runtime's names."""
+    driven = Driven(wants(create("a"), after=30), Server(Answer(201, changed=True), usual=Answer(403, changed=False)))
+    driven.loop.add(KEY)
+    driven.loop.run_due(NOW)
+    queue = {**LABELS, "name": "captep"}
+    value = driven.metrics.value
+    assert value("captep_effective_writes_total", LABELS) == 1
+    assert value("captep_writes_total", {**LABELS, "verb": "create", "code": "403"}) == 1
+    assert value("controller_runtime_reconcile_total", {**LABELS, "result": "requeue"}) == 2
+    assert value("controller_runtime_reconcile_total", {**LABELS, "result": "requeue_after"}) == 1
+    assert value("workqueue_adds_total", queue) == 1
+    assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (0, 0, 0)
+    driven.clock.time += timedelta(seconds=20)
+    driven.loop.measure()
+    assert (value("workqueue_depth", queue), value("controller_runtime_active_workers", LABELS)) == (1, 0)
+
+
+def threaded(decide: Decide, server: Server | None = None) -> Loop:
+    """Return a loop for threads, on the clock of the machine."""
+    clock = Clock()
+    return Loop(decide, server or Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp())
+
+
+def test_workers_share_the_keys_and_never_one_key() -> None:
+    """Three workers, three keys, each waiting for the others to be under way at once; one key is never run by two."""
+    barrier = threading.Barrier(3, timeout=20)
+    lock, running, overlaps = threading.Lock(), set[str](), list[str]()
+    everything = threading.Event()
+    passes = 0
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        nonlocal passes
+        with lock:
+            overlaps.extend([key.name] if key.name in running else [])
+            running.add(key.name)
+        loop.add(key)
+        barrier.wait()
+        with lock:
+            running.discard(key.name)
+            passes += 1
+            if passes >= 30:
+                everything.set()
+        return Decision((), None, Said())
+
+    loop = threaded(decide)
+    for name in ("a", "b", "c"):
+        loop.add(ObjectRef("example.org/v1", "Toy", "fleet", name))
+    loop.start(workers=3)
+    assert everything.wait(20)
+    barrier.abort()
+    assert loop.stop(timedelta(seconds=20))
+    assert overlaps == []
+
+
+def under_way(release: threading.Event) -> tuple[Callable[..., Decision], threading.Event, threading.Event]:
+    """Return a Decide that says when it has begun and ended, and ends when it is released."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        begun.set()
+        release.wait(20)
+        ended.set()
+        return Decision((), timedelta(0, 0.001), Said())
+
+    return decide, begun, ended
+
+
+def test_stopping_finishes_what_is_under_way() -> None:
+    """The running pass ends, no other begins, and `stop` says that all is done."""
+    release = threading.Event()
+    decide, begun, ended = under_way(release)
+    loop = threaded(decide)
+    loop.add(KEY)
+    loop.start(workers=2)
+    assert begun.wait(20)
+    assert not loop.stop(timedelta(0))
+    release.set()
+    assert loop.stop(timedelta(seconds=20))
+    assert ended.is_set()
+    assert loop.problems(longest_run=timedelta(0)) == ()
+
+
+def test_a_pass_that_does_not_end_is_a_problem() -> None:
+    """Health names the key; a loop whose workers work has no problem."""
+    release = threading.Event()
+    decide, begun, _ = under_way(release)
+    loop = threaded(decide)
+    loop.start()
+    assert loop.problems(longest_run=timedelta(0)) == ()
+    loop.add(KEY)
+    assert begun.wait(20)
+    assert loop.problems(longest_run=timedelta(seconds=-1)) == ("the pass over Toy fleet/tokyo does not end",)
+    release.set()
+    assert loop.stop(timedelta(seconds=20))
+
+
+@pytest.mark.parametrize("reason", ["Forbidden", "Timeout"])
+def test_the_gateway_is_passed_through(reason: str) -> None:
+    """What the gateway answers to a read reaches `decide` as it is."""
+    seen: list[object] = []
+
+    class Blind(Server):
+        def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            return Unreadable(reason)
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        seen.append(read(key))
+        return Decision((), None, Said())
+
+    driven = Driven(decide, Blind())
+    driven.loop.add(KEY)
+    driven.until(0)
+    assert seen == [Unreadable(reason)]

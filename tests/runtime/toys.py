@@ -1,0 +1,105 @@
+"""A server of a few lines, and a reconcile function that wants what it is told to: small enough to see what the runtime adds."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from attrs import frozen
+
+from captep_core import (
+    ABSENT,
+    JSON,
+    Action,
+    Create,
+    Decision,
+    Delete,
+    ObjectRef,
+    Observed,
+    Patch,
+    Preconditions,
+    Recollection,
+    Record,
+    write_of,
+)
+from captep_core.ports import Answer, Read
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = ObjectRef("example.org/v1", "Toy", "fleet", "tokyo")
+UID = Preconditions(uid="u1")
+OK = Answer(200, changed=True)
+NO_OP = Answer(200, changed=False)
+
+
+@frozen
+class Said:
+    """A verdict."""
+
+    reason: str = "Waiting"
+    message: str = ""
+
+
+def child(name: str) -> ObjectRef:
+    """Refer to an object that belongs to the toy."""
+    return ObjectRef("v1", "ConfigMap", "fleet", name)
+
+
+def create(name: str, body: Mapping[str, JSON] | None = None) -> Create:
+    """Create a child."""
+    return Create(child(name), body or {"data": {"name": name}}, f"want {name}")
+
+
+def patch(name: str, body: Mapping[str, JSON] | None = None, version: str | None = None) -> Patch:
+    """Patch a child."""
+    return Patch(child(name), body or {"data": {"name": name}}, Preconditions("u1", version), f"correct {name}")
+
+
+def delete(name: str) -> Delete:
+    """Delete a child."""
+    return Delete(child(name), UID, f"{name} is not wanted")
+
+
+def event(reason: str = "Waiting", kind: str = "Normal") -> Record:
+    """Record an Event about the toy."""
+    return Record(KEY, kind, reason, "so it is", UID)
+
+
+class Server:
+    """Answers each write with the next of its `answers`, then as `usual`; remembers what was sent."""
+
+    def __init__(self, *answers: Answer, usual: Answer = OK) -> None:
+        self.answers, self.usual = list(answers), usual
+        self.sent: list[Action] = []
+        self.objects: dict[ObjectRef, dict[str, JSON]] = {}
+
+    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Return what is stored."""
+        return self.objects.get(ref, ABSENT)
+
+    def send(self, action: Action) -> Answer:
+        """Answer without doing anything."""
+        self.sent.append(action)
+        return self.answers.pop(0) if self.answers else self.usual
+
+
+def wants(*actions: Action, reason: str = "Waiting", after: float | None = 5) -> Callable[..., Decision]:
+    """Return a Decide that always wants the same, as the core does: what is refused goes last, when nothing else is left."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+        wanted = {write_of(action): action for action in actions}
+        standing = tuple(refusal for refusal in recollection.refusals if refusal.write in wanted)
+        stuck = {refusal.write for refusal in standing}
+        free = tuple(action for action in actions if write_of(action) not in stuck)
+        retries = tuple(wanted[refusal.write] for refusal in standing)
+        return Decision(free or retries, None if after is None else timedelta(seconds=after), Said(reason), standing)
+
+    return decide
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self.time

@@ -1,0 +1,55 @@
+"""What README and `examples/` show is run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = {
+    "first_loop.py": [
+        "200 add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply",
+        "201 check for the role that spot instances need",
+        "201 apply the template of the control plane",
+        "200 report: conditions, phase, secretsReady",
+        "201 tell that the verdict is now Creating",
+        "at rest: Control plane is being created; look again after 0:00:05",
+    ],
+    "your_own.py": ["201 there is no copy", "at rest: Copied"],
+}
+
+
+def printed(*arguments: str) -> list[str]:
+    """Run Python in the root of the repository and return the lines that it prints."""
+    path = f"{ROOT}:{ROOT / 'adapters'}"
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": path}, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_an_example_prints_what_it_is_to_show(name: str) -> None:
+    """Each example of Python runs, and its output is written down here."""
+    assert printed(str(ROOT / "examples" / name)) == EXAMPLES[name]
+
+
+def test_the_example_of_the_readme_is_the_first_example() -> None:
+    """The code of README runs as it stands there, in at most fifteen lines, and shows the same."""
+    code = re.findall(r"```python\n(from .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(code) == 1
+    assert sum(bool(line.strip()) for line in code[0].splitlines()) <= 15
+    assert printed("-c", code[0]) == EXAMPLES["first_loop.py"]
+
+
+def test_every_test_that_the_readme_names_is_there() -> None:
+    """A guarantee without its test is none."""
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "README.md").read_text())
+    missing = [
+        f"{file}::{name}"
+        for file, name in named
+        if not (ROOT / file).is_file() or (name and f"def {name}(" not in (ROOT / file).read_text())
+    ]
+    assert named
+    assert missing == []
