@@ -51,7 +51,7 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
         return f"not installed in the cluster: {missing}: apply their CustomResourceDefinitions"
     if forbidden:
         where = next(f"the namespace {each.namespace}" if each.namespace else "the whole cluster" for each in waiting)
-        return f"{identity(transport)} may not list {forbidden} in {where}: grant get, list and watch, or give other --namespace"
+        return f"{identity(transport)} may not list {forbidden} in {where}: grant list and watch, or choose with --namespace"
     return None
 
 
