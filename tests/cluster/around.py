@@ -2,21 +2,28 @@
 
 import queue
 import threading
+import time
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Resource, load_transport
+from captep_core import ObjectRef
+from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Resource, UnansweredError, load_transport
 from captep_memory import Request, Response
 from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
-
-from captep_core import ObjectRef
 from tests.cluster.apiserver import ApiServer, eventually
 
-__all__ = ["FAST", "Around", "caller", "play", "subject", "told_by"]
+__all__ = ["FAST", "Around", "Caller", "play", "told_by"]
 
 FAST = Pace(
-    apply=(0.5, 0.6), small_apply=(0.3, 0.3), destroy=(0.3, 0.4), look=(0.1, 0.2), poll=(9000.0, 9000.0), retry=(0.2, 0.2), mirror=0.3, wait=0.3
+    apply=(0.5, 0.6),
+    small_apply=(0.3, 0.3),
+    destroy=(0.3, 0.4),
+    look=(0.1, 0.2),
+    poll=(9000.0, 9000.0),
+    retry=(0.2, 0.2),
+    mirror=0.3,
+    wait=0.3,
 )
 """Terraform in half a second, and no look of its own accord within a test."""
 _MERGE = "application/merge-patch+json"
@@ -24,7 +31,7 @@ _METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "pat
 _WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
 
 
-class caller:  # noqa: N801  # stands for a function
+class Caller:
     """Sends the requests of the simulated world to a real API server."""
 
     def __init__(self, transport: KubernetesTransport) -> None:
@@ -49,15 +56,23 @@ def _whole(resource: Resource, body: Any) -> dict[str, Any]:  # noqa: ANN401  # 
 
 
 class Around:
-    """The neighbours of every control plane of a server, as administrator; a context manager."""
+    """The neighbours of some control planes of a server, as administrator; a context manager.
+
+    At its end it fails when a kubeconfig or CA Secret was ever there with an empty value.
+    """
 
     def __init__(self, server: ApiServer, pace: Pace = FAST) -> None:
         self._transport = load_transport(server.kubeconfig())
-        self.call = caller(self._transport)
+        self.call = Caller(self._transport)
         self.objects = Objects(self.call)
         self._neighbourhood = Neighbourhood(self.call, neighbours(pace))
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
-        self._informers = [Informer(self._transport, each, on_change=self._changes.put) for each in _WATCHED]
+        self._subjects: set[Subject] = set()
+        self._hollow: set[str] = set()
+        self._informers = [
+            *(Informer(self._transport, each, on_change=self._changes.put) for each in _WATCHED),
+            Informer(self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh),
+        ]
         self._thread = threading.Thread(target=self._live, name="neighbours")
         self._problem: BaseException | None = None
 
@@ -75,15 +90,43 @@ class Around:
         self._transport.close()
         if kind is None and self._problem is not None:
             raise self._problem
+        assert kind is not None or not self._hollow, f"seen with an empty value: {sorted(self._hollow)}"
+
+    def subject(self, namespace: str, name: str) -> Subject:
+        """Look after a control plane that is to come, with the templates that it needs."""
+        for template in stories.templates(namespace):
+            response = self.call(
+                Request("create", template["apiVersion"], template["kind"], template["metadata"]["namespace"], body=template)
+            )
+            assert response.status in (201, 409), response
+        self._subjects.add(Subject(namespace, name))
+        return Subject(namespace, name)
+
+    def _weigh(self, change: Change) -> None:
+        data = (change.new or {}).get("data")
+        published = {f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")}
+        if change.new is not None and change.ref.name in published and not (isinstance(data, dict) and data and all(data.values())):
+            self._hollow.add(str(change.ref))
+
+    def _is_ours(self, ref: ObjectRef) -> bool:
+        return any(
+            ref.namespace == each.namespace or (ref.namespace is None and ref.name.startswith(f"{each.name}-")) for each in self._subjects
+        )
 
     def _live(self) -> None:
         try:
             while self._notice():
-                now = datetime.now(UTC)
-                while self._neighbourhood.run_one(now):
-                    now = datetime.now(UTC)
+                self._act()
         except Exception as problem:  # noqa: BLE001  # told by the thread that tests
             self._problem = problem
+
+    def _act(self) -> None:
+        try:
+            while self._neighbourhood.run_one(datetime.now(UTC)):
+                pass
+        except UnansweredError:
+            # The server is away; whose turn it is stays due.
+            time.sleep(0.2)
 
     def _notice(self) -> bool:
         """Wait for a change or until somebody's turn is due; False at the end."""
@@ -92,20 +135,12 @@ class Around:
         try:
             change = self._changes.get(timeout=wait)
             while change is not None:
-                self._neighbourhood.notice(change.ref, change.new or change.old or {}, now=datetime.now(UTC))
+                if self._is_ours(change.ref):
+                    self._neighbourhood.notice(change.ref, change.new or change.old or {}, now=datetime.now(UTC))
                 change = self._changes.get_nowait()
         except queue.Empty:
             return True
         return False
-
-
-def subject(server: ApiServer, namespace: str, name: str) -> Subject:
-    """Prepare a namespace for a control plane: the templates that it needs."""
-    for template in stories.templates(namespace):
-        path = RESOURCES[template["apiVersion"], "WorkspaceTemplate"].path(template["metadata"]["namespace"])
-        status, answer = server.call("POST", path, template)
-        assert status in (201, 409), answer
-    return Subject(namespace, name)
 
 
 def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0) -> None:
@@ -121,7 +156,12 @@ def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0
 def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, ObjectRef | None, str, int]]:
     """Return what `user` asked of the server from audit event number `since` on: verb, object, subresource, HTTP status."""
     return [
-        (event["verb"], _ref(event.get("objectRef")), (event.get("objectRef") or {}).get("subresource", ""), event["responseStatus"]["code"])
+        (
+            event["verb"],
+            _ref(event.get("objectRef")),
+            (event.get("objectRef") or {}).get("subresource", ""),
+            event["responseStatus"]["code"],
+        )
         for event in server.audit()[since:]
         if event["user"]["username"] == user
     ]
