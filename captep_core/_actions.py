@@ -32,7 +32,7 @@ __all__ = [
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 
-@frozen(cache_hash=True)
+@frozen(cache_hash=True, order=True)
 class ObjectRef:
     """One object of the API, by name. `namespace` is None for a cluster-scoped kind."""
 

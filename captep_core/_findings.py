@@ -8,6 +8,7 @@ Rules of this module:
 """
 
 from collections.abc import Callable, Iterator
+from typing import assert_never
 
 from captep_core._actions import ObjectRef, Patch, Refusal, Write
 from captep_core._endpoint import EndpointInvalid, EndpointMissing
@@ -52,6 +53,8 @@ def _owner(s: Situation) -> Iterator[Finding]:
             yield Finding(Rank.CLUSTER, Kind.FAILURE, "ControlPlaneUpdateFailed", message)
         case Cluster():
             pass
+        case _:
+            assert_never(s.owner)
 
 
 def _template(s: Situation) -> Iterator[Finding]:
@@ -170,6 +173,8 @@ def _sources(s: Situation) -> Iterator[Finding]:
             yield Finding(Rank.SOURCE, Kind.FAILURE, "SecretError", message)
         case Source() | NotThere():
             pass
+        case _:
+            assert_never(s.certificate)
     match s.kubeconfig:
         case Unreadable() as why:
             message = f"Failed to reconcile secrets: the outputs Secret cannot be read: {why}"
@@ -178,6 +183,8 @@ def _sources(s: Situation) -> Iterator[Finding]:
             yield Finding(Rank.SOURCE, Kind.FAILURE, "SecretError", f"Failed to get kubeconfig: {problem}")
         case Source() | NotThere():
             pass
+        case _:
+            assert_never(s.kubeconfig)
     missing = isinstance(s.certificate, NotThere) or isinstance(s.kubeconfig, NotThere)
     if missing or not (s.initialized or s.secrets_ready):
         yield Finding(Rank.NO_SECRETS, Kind.WAITING, "Creating", "Waiting for secrets")

@@ -8,7 +8,7 @@ Rules of this module:
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from attrs import field, frozen
 
@@ -104,13 +104,16 @@ def certificate(secrets: Secrets, main: AppliedTemplate) -> Found:
     held = _key(secrets.connection, "cluster_certificate_authority_data")
     if not isinstance(held, Source):
         return held
-    match parse_certificate(held.value):
+    found = parse_certificate(held.value)
+    match found:
         case Certificate(pem=pem):
             return Source(pem.encode())
         case CertificateMissing():
             return Damaged("cluster_certificate_authority_data not found in secret") if is_ready(main) else NotThere()
         case CertificateInvalid():
             return Damaged("cluster_certificate_authority_data is not a PEM certificate")
+        case _:
+            assert_never(found)
 
 
 def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Found:

@@ -112,10 +112,9 @@ def _conclude(
     """Judge, with the refusals that still matter, and choose what goes first: the world, the report, or another try."""
     known = s.around.recollection.refusals
     if known:
-        wanted = {write_of(step[0]): step[0] for step in steps}
-        for refusal in known:
-            if refusal.write in wanted:
-                action = wanted[refusal.write]
+        by_write = {refusal.write: refusal for refusal in known}
+        for action in (step[0] for step in steps):  # in the order of the writes: that of the tries changes from pass to pass
+            if refusal := by_write.get(write_of(action)):
                 findings.extend(refused(s, refusal, action if isinstance(action, Patch) else None))
     if departing and not findings:
         return _schedule(s, steps, [], departing, policy)

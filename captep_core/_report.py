@@ -62,7 +62,7 @@ def report(
         if Write("patch", s.around.key, "status") in refused:
             new = old
     if isinstance(s.owner, Cluster) and policy.publishes_to_cluster:
-        steps.extend(_cluster(s, s.owner, new, now=now))
+        steps.extend(_cluster(s, s.owner, new, verdict, now=now))
     return steps
 
 
@@ -169,14 +169,15 @@ def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Pat
     return Patch(target, {"status": status}, preconditions, f"report: {', '.join(sorted(status))}", "status")
 
 
-def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, *, now: datetime) -> Iterator[Step]:
-    """What Cluster API's own controller makes of the status that stands; with it Ready, failures that were left behind go."""
+def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, verdict: Reported, *, now: datetime) -> Iterator[Step]:
+    """What Cluster API's own controller makes of the status that stands; when all is Ready, failures that were left behind go."""
     old = cluster.status
     stays = not reported.initialized or _is_true(old.conditions, "ControlPlaneInitialized")
+    clears = reported.ready and isinstance(verdict, Ready | Surfaced)
     new = ClusterStatus(
         control_plane_ready=reported.ready,
-        failure_reason="" if reported.ready else old.failure_reason,
-        failure_message="" if reported.ready else old.failure_message,
+        failure_reason="" if clears else old.failure_reason,
+        failure_message="" if clears else old.failure_message,
         conditions=old.conditions if stays else _with(_bare(old.conditions), Condition("ControlPlaneInitialized", "True"), now=now),
     )
     if new != old:

@@ -12,7 +12,7 @@ Rules of this module:
 
 from collections.abc import Iterable
 from enum import Enum, IntEnum, auto
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from attrs import frozen
 
@@ -211,3 +211,5 @@ def _not_ready(finding: Finding) -> Creating | Failed | Unknown:
             return Failed(finding.reason, finding.message)
         case Kind.UNREADABLE:
             return Unknown(finding.reason, finding.message)
+        case _:
+            assert_never(finding.kind)

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Final
 
 from attrs import frozen
 
-__all__ = ["Count", "Ledger"]
+__all__ = ["SLICE", "Count", "Ledger"]
+
+SLICE: Final = timedelta(seconds=20)
+"""How long a slice of time is; three make a minute."""
 
 
 @frozen
@@ -44,21 +48,21 @@ class Count:
 class Ledger:
     """Counts by slices of time, from `start` on."""
 
-    def __init__(self, start: datetime, *, slice_length: timedelta = timedelta(seconds=20)) -> None:
-        self._start, self._length = start, slice_length
+    def __init__(self, start: datetime) -> None:
+        self._start = start
         self._slices: dict[int, Count] = {}
 
     def note(self, at: datetime, count: Count) -> None:
         """Count what was done at a time."""
-        number = (at - self._start) // self._length
+        number = (at - self._start) // SLICE
         self._slices[number] = self._slices.get(number, Count()) + count
 
     def repeat(self, at: datetime, count: Count, times: int, *, every: timedelta = timedelta(milliseconds=100)) -> None:
         """Count the same done so many times, first at `at`; the passes in it are marked as counted, not executed."""
         each = count + Count(counted=count.passes)
         while times > 0:
-            number = (at - self._start) // self._length
-            ends = self._start + (number + 1) * self._length
+            number = (at - self._start) // SLICE
+            ends = self._start + (number + 1) * SLICE
             here = min(times, -((at - ends) // every))
             self.note(at, each.times(here))
             at, times = at + here * every, times - here

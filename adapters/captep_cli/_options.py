@@ -59,7 +59,7 @@ def _reject_unknown_flags(made: dict[str, _Parser], words: list[str]) -> None:
     """A flag that is misspelt is told as such, before its value is taken for something else."""
     if words and words[0] in made:
         known = made[words[0]].flags()
-        unknown = [word for word in words[1:] if word.startswith("--") and word.partition("=")[0] not in known]
+        unknown = [word for word in words[1:] if word.startswith("--") and word != "--" and word.partition("=")[0] not in known]
         if unknown:
             made[words[0]].reject(unknown)
 

@@ -1,14 +1,13 @@
 """A client as the Go controller used one, which counts: get, create, full update, and merge patches that are sent even when empty."""
 
-import copy
-
-from captep_memory import Object, Request, Response
-from captep_memory.world import Server
+from typing import Any
 
 from captep_cli._ledger import Count
 from captep_core import JSON, ObjectRef
+from captep_memory import Object, Request, Response
+from captep_memory.world import Server
 
-__all__ = ["Client", "difference"]
+__all__ = ["Client", "copied", "difference"]
 
 
 class Client:
@@ -27,7 +26,7 @@ class Client:
         """Look an object up; it may be changed by the caller, as in Go."""
         self.count += Count(reads=1)
         response = self._server.call(Request("get", ref.api_version, ref.kind, ref.namespace, ref.name))
-        return copy.deepcopy(response.body) if response.ok else None
+        return copied(response.body) if response.ok else None
 
     def create(self, body: Object) -> Response:
         """Create an object."""
@@ -57,6 +56,17 @@ class Client:
         changed = self._server.world.resource_version != before
         self.count += Count(writes=1, changed=int(changed), refused=int(not response.ok))
         return response
+
+
+def copied(obj: Object) -> Object:
+    """Return a copy down to the last value, as a Go client decodes a fresh one from each answer."""
+    return {name: _copied(value) for name, value in obj.items()}
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return copied(value)
+    return list(map(_copied, value)) if isinstance(value, list) else value
 
 
 def difference(base: Object, obj: Object) -> dict[str, JSON]:

@@ -4,12 +4,11 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Final
 
-from captep_memory.world import PASS_TIME, Server
-
 from captep_cli._ledger import Count, Ledger
 from captep_cli._older._client import Client
 from captep_cli._older._reconcile import Intervals, reconcile
 from captep_core import ObjectRef
+from captep_memory.world import PASS_TIME, Server
 
 __all__ = ["BEFORE", "INTERVALS_ALONE", "OlderLoop"]
 
@@ -43,7 +42,7 @@ class OlderLoop:
 
     def run_due(self, now: datetime, *, limit: int) -> datetime | None:
         """Run at most `limit` passes that are due at `now`; return when the next one is."""
-        for key in sorted(self._due, key=lambda key: (self._due[key], key))[:limit]:
+        for key in sorted(self._due, key=lambda key: (self._due[key], str(key)))[:limit]:
             if self._due[key] <= now:
                 self._run(key, now)
         return min(self._due.values(), default=None)

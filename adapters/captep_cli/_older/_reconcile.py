@@ -10,17 +10,16 @@ Where a pass waits, it returns an error: controller-runtime then ignores the int
 own writes are such events.
 """
 
-import copy
 from datetime import datetime, timedelta
 
 from attrs import frozen
-from captep_memory import Object
-from captep_memory.world import stories
 
-from captep_cli._older._client import Client
+from captep_cli._older._client import Client, copied
 from captep_cli._older._secrets import Waiting, reconcile_secrets
 from captep_cli._older._status import WriteError, raised, set_condition, take_over, write_creating, write_failed, write_ready
 from captep_core import FINALIZER, ObjectRef
+from captep_memory import Object
+from captep_memory.world import stories
 
 __all__ = ["Intervals", "Outcome", "reconcile"]
 
@@ -134,7 +133,7 @@ def _apply(client: Client, control_plane: Object) -> Object:
     name = spec.get("workspaceTemplateApplyName") or f"{metadata['name']}-eks-controlplane-apply"
     if not spec.get("workspaceTemplateApplyName"):
         # The name is written through a copy: the object in hand keeps its old resourceVersion, and its next full update conflicts.
-        duplicate = copy.deepcopy(control_plane)
+        duplicate = copied(control_plane)
         duplicate["spec"]["workspaceTemplateApplyName"] = name
         _update(client, duplicate)
         spec["workspaceTemplateApplyName"] = name
@@ -148,7 +147,7 @@ def _apply(client: Client, control_plane: Object) -> Object:
     place = {"name": name, "namespace": metadata["namespace"], "ownerReferences": [_reference(control_plane)]}
     response = client.create({"apiVersion": ref.api_version, "kind": ref.kind, "metadata": place, "spec": wanted})
     raised(response.status, "failed to create WorkspaceTemplateApply")
-    return copy.deepcopy(response.body)
+    return copied(response.body)
 
 
 def _apply_spec(client: Client, control_plane: Object) -> Object:
@@ -191,8 +190,8 @@ def _report(client: Client, control_plane: Object, cluster: Object, apply: Objec
 
 def publish_on_cluster(client: Client, control_plane: Object, cluster: Object) -> None:
     """Copy the endpoint of the control plane to its Cluster."""
-    base = copy.deepcopy(cluster)
-    cluster["spec"]["controlPlaneEndpoint"] = copy.deepcopy(control_plane["spec"]["controlPlaneEndpoint"])
+    base = copied(cluster)
+    cluster["spec"]["controlPlaneEndpoint"] = copied(control_plane["spec"]["controlPlaneEndpoint"])
     response = client.patch(base, cluster)
     raised(response.status, "the endpoint of the Cluster")
     take_over(cluster, response.body)

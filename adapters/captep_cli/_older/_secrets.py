@@ -1,13 +1,11 @@
 """The Secrets of the older loop, and its second writer of the endpoint."""
 
 import base64
-import copy
 
-from captep_memory import Object
-
-from captep_cli._older._client import Client
+from captep_cli._older._client import Client, copied
 from captep_cli._older._status import raised, take_over
 from captep_core import APIEndpoint, ObjectRef, parse_endpoint
+from captep_memory import Object
 
 __all__ = ["Waiting", "reconcile_secrets"]
 
@@ -82,7 +80,7 @@ def _write(client: Client, control_plane: Object, suffix: str, data: dict[str, s
 
 def _publish(client: Client, control_plane: Object, cluster: Object, endpoint: APIEndpoint) -> None:
     for obj, what in ((control_plane, "the control plane"), (cluster, "the Cluster")):
-        base = copy.deepcopy(obj)
+        base = copied(obj)
         obj["spec"]["controlPlaneEndpoint"] = {"host": endpoint.host, "port": endpoint.port}
         response = client.patch(base, obj)
         raised(response.status, f"failed to patch the endpoint of {what}")

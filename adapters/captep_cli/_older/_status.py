@@ -1,11 +1,9 @@
 """The three statuses that the older loop writes, each as a full update of the control plane's status and a patch of its Cluster's."""
 
-import copy
 from datetime import UTC, datetime
 
+from captep_cli._older._client import Client, copied
 from captep_memory import Object, timestamp
-
-from captep_cli._older._client import Client
 
 __all__ = ["WriteError", "raised", "set_condition", "take_over", "write_creating", "write_failed", "write_ready"]
 
@@ -71,7 +69,7 @@ def _write(client: Client, control_plane: Object, cluster: Object | None, on_clu
     raised(response.status, "the status")
     take_over(control_plane, response.body)
     if cluster is not None:
-        base = copy.deepcopy(cluster)
+        base = copied(cluster)
         cluster.setdefault("status", {}).update(on_cluster)
         response = client.patch(base, cluster, "status")
         raised(response.status, "the status of the Cluster")
@@ -81,4 +79,4 @@ def _write(client: Client, control_plane: Object, cluster: Object | None, on_clu
 def take_over(obj: Object, answered: Object) -> None:
     """What the server answered replaces what was sent, as a Go client decodes it into the same object."""
     obj.clear()
-    obj.update(copy.deepcopy(answered))
+    obj.update(copied(answered))

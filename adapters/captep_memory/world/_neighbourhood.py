@@ -75,9 +75,9 @@ class Neighbourhood:
         self._due = {post: at + span if at <= now + HOT else at for post, at in self._due.items()}
         self._rested = {post: at + span if at > now else at for post, at in self._rested.items()}
 
-    def _place(self, post: _Post) -> tuple[datetime, bool, _Post]:
+    def _place(self, post: _Post) -> tuple[datetime, bool, int, str]:
         """When it comes to turn: a worker ends what it is at before it turns to another key."""
-        return self._due_at(post), not self._holds(post), post
+        return self._due_at(post), not self._holds(post), post[0], str(post[1])
 
     def _holds(self, post: _Post) -> bool:
         return post[0] in self._occupied and self._occupied[post[0]][0] == post

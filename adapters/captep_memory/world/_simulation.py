@@ -166,7 +166,7 @@ class Simulation:
             return
         if not self._acts:
             self.is_over = True
-            self.happenings.append(Happening(now, self._story.title))
+            self.happenings.append(Happening(now, self._story.ending))
             return
         act = self._acts.pop(0)
         for request in act.requests(self._subject):

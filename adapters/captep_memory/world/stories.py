@@ -111,12 +111,12 @@ class Act:
 
 @frozen
 class Story:
-    """Acts in order, and the condition by which the story has come out, at most `within` after the last act."""
+    """Acts in order, and the condition by which the story has come out, which `ending` names."""
 
     title: str
     acts: tuple[Act, ...]
     ends: Condition
-    within: timedelta = timedelta(minutes=30)
+    ending: str
 
 
 _MAIN_MODULE = """\
@@ -213,15 +213,15 @@ def _usable_and_synced(objects: Objects, subject: Subject) -> bool:
     return is_usable(objects, subject) and is_synced(objects, subject)
 
 
-creation_to_ready = Story("from creation to Ready", (_CREATED,), is_usable)
-repair = Story("a deleted kubeconfig Secret is made again", (_CREATED, _SECRET_DELETED), has_kubeconfig)
-failure_and_recovery = Story("Terraform fails and recovers", (_CREATED, _FAILS, _RECOVERS), _usable_and_synced)
-deletion_of_all = Story("deletion", (_CREATED, _DELETED), is_gone)
+creation_to_ready = Story("from creation to Ready", (_CREATED,), is_usable, "Ready")
+repair = Story("a deleted kubeconfig Secret is made again", (_CREATED, _SECRET_DELETED), has_kubeconfig, "mended")
+failure_and_recovery = Story("Terraform fails and recovers", (_CREATED, _FAILS, _RECOVERS), _usable_and_synced, "Ready again")
+deletion_of_all = Story("deletion", (_CREATED, _DELETED), is_gone, "gone")
 
 
 def rotation(length: timedelta = timedelta(hours=1)) -> Story:
     """Return the story of a control plane that is left alone while its token changes; at its end a tag is edited."""
-    return Story("tokens rotate", (_CREATED, Act("a tag edited", _retag, once=is_usable, after=length)), is_usable)
+    return Story("tokens rotate", (_CREATED, Act("a tag edited", _retag, once=is_usable, after=length)), is_usable, "still Ready")
 
 
 def life(length: timedelta = timedelta(hours=1)) -> Story:
@@ -237,4 +237,5 @@ def life(length: timedelta = timedelta(hours=1)) -> Story:
             evolve(_DELETED, after=2 * part),
         ),
         is_gone,
+        "gone",
     )

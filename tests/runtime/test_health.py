@@ -1,0 +1,106 @@
+"""Bind addresses, probes over HTTP, and metrics as Prometheus reads them."""
+
+import subprocess
+import sys
+from datetime import timedelta
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from captep_runtime import Address, InMemoryMetrics, Loop, PrometheusMetrics, Server, metrics_page, parse_bind_address, probe_page
+from captep_runtime._metrics import CATALOG
+from tests.runtime.toys import KEY, NOW, Clock, wants
+from tests.runtime.toys import Server as Toys
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        (":8080", Address("", 8080)),
+        ("127.0.0.1:0", Address("127.0.0.1", 0)),
+        ("localhost:8081", Address("localhost", 8081)),
+        ("[::1]:8080", Address("::1", 8080)),
+        ("0", None),
+    ],
+)
+def test_bind_addresses(text: str, address: Address | None) -> None:
+    """As controller-runtime takes them; 0 is off."""
+    assert parse_bind_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", ":٣", "a:b:1"])
+def test_what_is_no_bind_address(text: str) -> None:
+    """The message quotes what was found."""
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_bind_address(text)
+
+
+def fetched(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
+    """Return status and body of a page."""
+    try:
+        with urlopen(Request(f"http://127.0.0.1:{server.port}{path}", method=method), timeout=10) as answer:
+            return answer.status, answer.read()
+    except HTTPError as exc:
+        with exc:
+            return exc.code, exc.read()
+
+
+def test_probes_and_metrics_are_served() -> None:
+    """200 and ok, 503 and what is wrong, 404 for the rest; a query does not matter."""
+    problems: list[str] = []
+    metrics = PrometheusMetrics()
+    pages = {"/readyz": probe_page(lambda: tuple(problems)), "/metrics": metrics_page(metrics.exposition)}
+    server = Server(Address("127.0.0.1", 0), pages)
+    try:
+        assert fetched(server, "/readyz?verbose") == (200, b"ok")
+        assert fetched(server, "/readyz", "HEAD") == (200, b"")
+        problems += ["not synced", "no lease"]
+        assert fetched(server, "/readyz") == (503, b"not synced\nno lease\n")
+        assert fetched(server, "/else") == (404, b"not found\n")
+        status, body = fetched(server, "/metrics")
+        assert (status, b"# TYPE controller_runtime_reconcile_total counter" in body) == (200, True)
+    finally:
+        server.close()
+
+
+def test_a_loop_is_measured_under_controller_runtimes_names() -> None:
+    """Names, labels and values as a dashboard made for controller-runtime asks for them; no *_created series."""
+    metrics = PrometheusMetrics()
+    loop = Loop(wants(after=30), Toys(), Clock(), name="captcontrolplane", metrics=metrics)
+    loop.add(KEY)
+    loop.run_due(NOW)
+    loop.measure()
+    told = metrics.exposition().decode().splitlines()
+    for line in (
+        'controller_runtime_reconcile_total{controller="captcontrolplane",result="requeue_after"} 1.0',
+        'controller_runtime_reconcile_time_seconds_bucket{controller="captcontrolplane",le="0.005"} 1.0',
+        'workqueue_depth{controller="captcontrolplane",name="captcontrolplane"} 0.0',
+        'workqueue_adds_total{controller="captcontrolplane",name="captcontrolplane"} 1.0',
+    ):
+        assert line in told
+    assert not any("_created" in line for line in told)
+
+
+def test_the_catalog_names_every_series() -> None:
+    """A label or a name that the catalog does not have is a mistake of the caller."""
+    metrics = InMemoryMetrics()
+    with pytest.raises(ValueError, match="controller, result"):
+        metrics.count("controller_runtime_reconcile_total", {"controller": "x"})
+    with pytest.raises(KeyError):
+        metrics.set("unheard_of", {}, 1)
+    metrics.set("leader_election_master_status", {"name": "captep"}, 1)
+    assert metrics.value("leader_election_master_status", {"name": "captep"}) == 1
+    assert all((metric.kind == "histogram") == bool(metric.buckets) for metric in CATALOG.values())
+
+
+def test_the_runtime_does_not_import_prometheus() -> None:
+    """It is an extra: imported when its metrics are asked for, not before."""
+    program = "import sys, captep_runtime; sys.exit('prometheus_client' in sys.modules)"
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=60).returncode == 0
+
+
+def test_a_loop_without_workers_has_no_problem() -> None:
+    """Nothing was started, nothing has died."""
+    assert Loop(wants(), Toys(), Clock()).problems(longest_run=timedelta(seconds=1)) == ()
