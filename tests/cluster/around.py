@@ -102,6 +102,11 @@ class Around:
         self._subjects.add(Subject(namespace, name))
         return Subject(namespace, name)
 
+    def merge(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        """Merge-patch an object, as its user."""
+        response = self.call(Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body))
+        assert response.ok, response
+
     def _weigh(self, change: Change) -> None:
         data = (change.new or {}).get("data")
         published = {f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")}
@@ -163,7 +168,7 @@ def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, 
             event["responseStatus"]["code"],
         )
         for event in server.audit()[since:]
-        if event["user"]["username"] == user
+        if event["user"].get("username") == user
     ]
 
 

@@ -3,13 +3,15 @@
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from captep_kubernetes import RESOURCES
-from captep_memory.world import Act, Story, Subject, stories
+from captep_memory.world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
 from tests.cluster.in_memory import writes_in_memory
@@ -22,16 +24,9 @@ QUIET_SECONDS = 36.0
 SECRETS = RESOURCES["v1", "Secret"]
 WRITES = ("create", "patch", "update", "delete")
 CREATION = stories.creation_to_ready
-REPAIR = Story("repair", stories.repair.acts[1:], stories.repair.ends)
-DELETION = Story("deletion", stories.deletion_of_all.acts[1:], stories.deletion_of_all.ends)
-
-
-def without_pauses(story: Story, *, skip: int = 1) -> Story:
-    """A story without the waits, and without its first acts."""
-    return Story(story.title, tuple(Act(act.title, act.requests, act.once) for act in story.acts[skip:]), story.ends)
-
-
-FAILURE = without_pauses(stories.failure_and_recovery)
+REPAIR = evolve(stories.repair, acts=stories.repair.acts[1:])
+DELETION = evolve(stories.deletion_of_all, acts=stories.deletion_of_all.acts[1:])
+FAILURE = evolve(stories.failure_and_recovery, acts=tuple(evolve(act, after=timedelta(0)) for act in stories.failure_and_recovery.acts[1:]))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +51,8 @@ def life(apiserver: ApiServer, around: Around, controller: Path, tmp_path_factor
         record("quiet", lambda: time.sleep(QUIET_SECONDS))
         record("rotation", lambda: rotate(apiserver, tokyo, "bmV3"))
         record("repair", lambda: play(around, REPAIR, tokyo))
-        record("wrong type", lambda: mistype(apiserver, tokyo))
+        record("wrong type", lambda: mistype(apiserver, tokyo, process))
+        record("tag", lambda: around.merge(tokyo.control_plane, {"spec": {"additionalTags": {"Stage": "production"}}}))
         record("failure", lambda: play(around, FAILURE, tokyo))
         record("failure again", lambda: play(around, FAILURE, tokyo))
         record("deletion", lambda: play(around, DELETION, tokyo))
@@ -91,13 +87,15 @@ def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | Non
     eventually(lambda: secret_of(server, subject) == {"value": value}, what="the new token is copied")
 
 
-def mistype(server: ApiServer, subject: Subject) -> None:
-    """Put a kubeconfig Secret of a wrong type in the place of ours, and wait until it is right."""
+def mistype(server: ApiServer, subject: Subject, process: Captep) -> None:
+    """Put a kubeconfig Secret of a wrong type in the place of ours, behind the back of `process`, and wait until it is right."""
     path = SECRETS.path(subject.namespace, f"{subject.name}-kubeconfig")
     kept = server.call("GET", path)[1]
     metadata = {name: kept["metadata"][name] for name in ("name", "labels", "ownerReferences")}
+    process.process.send_signal(signal.SIGSTOP)
     assert server.call("DELETE", path)[0] == 200
-    server.call("POST", SECRETS.path(subject.namespace), {"metadata": metadata, "type": "Opaque", "data": kept["data"]})
+    server.create(SECRETS.path(subject.namespace), {"metadata": metadata, "type": "Opaque", "data": kept["data"]})
+    process.process.send_signal(signal.SIGCONT)
 
     def is_right() -> bool:
         status, secret = server.call("GET", path)
@@ -107,9 +105,11 @@ def mistype(server: ApiServer, subject: Subject) -> None:
 
 
 def writes(asked: list[Any]) -> list[str]:
-    """The writes without Events and the Lease, as text; each must have been accepted."""
-    counted = [(verb, ref, sub, status) for verb, ref, sub, status in asked if verb in WRITES and ref.kind not in ("Event", "Lease")]
-    assert all(status < 300 or (verb, status) == ("delete", 404) for verb, _, _, status in counted), counted
+    """The writes without Events and the Lease, as text; nothing but a conflict with a neighbour of the same moment may be refused."""
+    told = [(verb, ref, sub, status) for verb, ref, sub, status in asked if verb in WRITES and ref.kind not in ("Event", "Lease")]
+    assert all(status < 300 or status == 409 for _, _, _, status in told), told
+    counted = [each for each in told if each[3] != 409]
+    assert len(told) - len(counted) <= 1, told
     return [f"{verb} {ref}{'/' + sub if sub else ''}" for verb, ref, sub, _ in counted]
 
 
@@ -127,6 +127,11 @@ def test_a_mended_secret_is_one_write(life: dict[str, Any]) -> None:
     assert writes(life["repair"]["asked"]) == ["create Secret life/tokyo-kubeconfig"]
     assert life["rotation"]["seconds"] < 1
     assert life["repair"]["seconds"] < 1
+
+
+def test_an_edited_tag_is_one_write(life: dict[str, Any]) -> None:
+    """What the user edits goes to the apply in one write."""
+    assert writes(life["tag"]["asked"]) == ["patch WorkspaceTemplateApply life/tokyo-eks-controlplane-apply"]
 
 
 def test_deletion_takes_four_writes(life: dict[str, Any]) -> None:
@@ -191,7 +196,7 @@ def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
 def test_the_permissions_are_those_that_are_used(life: dict[str, Any]) -> None:
     """What a whole life asks for is what the manifests grant: nothing was refused, and no rule is spare."""
     asked = [each for part in life.values() if isinstance(part, dict) for each in part["asked"]]
-    assert not [each for each in asked if each[3] == 403 and each[1] is not None and each[1].kind != "namespaces"]
+    assert {ref.kind for _, ref, _, status in asked if status == 403 and ref is not None} <= {"namespaces"}
     plurals = {each.kind: each.plural for each in RESOURCES.values()}
     used = {
         (group(ref.api_version), plurals.get(ref.kind, ref.kind) + (f"/{sub}" if sub else ""), verb)
@@ -215,8 +220,7 @@ def test_one_namespace_is_enough_permission(apiserver: ApiServer, around: Around
         process.wait_until_it_works()
         play(around, CREATION, osaka)
     asked = told_by(apiserver, "tenant", since=since)
-    assert not [each for each in asked if each[3] in (401, 403)]
-    assert ("get", 200) in {(verb, status) for verb, ref, _, status in asked if ref is not None and ref.kind == "namespaces"}
+    assert {ref.kind for _, ref, _, status in asked if status == 403 and ref is not None} <= {"namespaces"}
 
 
 def test_its_pages(apiserver: ApiServer, controller: Path, namespace: str, tmp_path: Path) -> None:
@@ -279,9 +283,10 @@ def test_a_dry_run_changes_nothing(
     with Captep(controller, tmp_path, "--namespace", namespace, "--dry-run", mode) as process:
         process.wait_until_it_works()
         eventually(lambda: process.says("would create WorkspaceTemplateApply"), what="it tells what it would do")
-    sent = [event for event in apiserver.audit()[since:] if event["user"]["username"] == "controller" and event["verb"] in WRITES]
+    sent = [event for event in apiserver.audit()[since:] if event["user"].get("username") == "controller" and event["verb"] in WRITES]
     assert all("dryRun=All" in event["requestURI"] for event in sent)
-    assert bool(sent) is (mode == "server")
+    # Whether the namespace is there is asked by an Event that the server forgets.
+    assert any(event["objectRef"]["resource"] != "events" for event in sent) is (mode == "server")
     assert (
         apiserver.call("GET", RESOURCES["infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplateApply"].path(namespace))[1]["items"]
         == []
@@ -310,13 +315,11 @@ def test_every_obstacle_is_one_line(apiserver: ApiServer, controller: Path, name
     """What keeps it from starting is told in one line that names what is wrong, with exit status 1 and an empty standard output."""
     off = ("--metrics-bind-address", "0", "--health-probe-bind-address", "0")
     nobody, nowhere, expired, anonymous = (tmp_path / name for name in ("nobody", "nowhere", "expired", "anonymous"))
-    text = controller.read_text()
+    text, admin = controller.read_text(), str(apiserver.kubeconfig())
     token = next(line for line in text.splitlines() if "token:" in line)
     nowhere.write_text(text.replace(apiserver.url, "https://127.0.0.1:1"))
     expired.write_text(text.replace(token, "    token: expired"))
     anonymous.write_text(text.replace(token, "    token: ''"))
-    stranger = apiserver.kubeconfig("captep")
-    apiserver.grant("captep", [])
     cases = {
         "no such file": ("run", "--kubeconfig", str(nobody)),
         "no context 'other'": ("run", "--kubeconfig", str(controller), "--context", "other"),
@@ -324,13 +327,21 @@ def test_every_obstacle_is_one_line(apiserver: ApiServer, controller: Path, name
         "refuses the credentials (401)": ("run", "--kubeconfig", str(expired), *off),
         "request without credentials": ("run", "--kubeconfig", str(anonymous), *off),
         "no namespace nope": ("run", "--kubeconfig", str(controller), *off, "--namespace", namespace, "--namespace", "nope"),
-        "no namespace nowhere": ("run", "--kubeconfig", str(controller), *off, "--leader-elect", "--leader-election-namespace", "nowhere"),
+        "no namespace nowhere": ("run", "--kubeconfig", admin, *off, "--leader-elect", "--leader-election-namespace", "nowhere"),
+        "the Lease default/captep": (
+            "run",
+            "--kubeconfig",
+            str(controller),
+            *off,
+            "--leader-elect",
+            "--leader-election-namespace",
+            "default",
+        ),
         "cannot listen on": ("run", "--kubeconfig", str(controller), "--metrics-bind-address", f"127.0.0.1:{apiserver.port}"),
-        f"no CAPTControlPlane {namespace}/nope": ("plan", "--live", "--kubeconfig", str(apiserver.kubeconfig()), f"{namespace}/nope"),
-        "no namespace nope;": ("plan", "--live", "--kubeconfig", str(apiserver.kubeconfig()), "nope/nope"),
+        f"no CAPTControlPlane {namespace}/nope": ("plan", "--live", "--kubeconfig", admin, f"{namespace}/nope"),
+        "no namespace nope;": ("plan", "--live", "--kubeconfig", admin, "nope/nope"),
         "may not get captcontrolplanes": ("plan", "--live", "--kubeconfig", str(controller), f"{namespace}/nope"),
     }
-    del stranger
     for expected, words in cases.items():
         ended = captep(*words)
         assert ended.returncode == 1, (expected, ended)
@@ -340,7 +351,7 @@ def test_every_obstacle_is_one_line(apiserver: ApiServer, controller: Path, name
         assert expected in lines[0], (expected, ended)
 
 
-def test_a_forbidden_list_and_a_missing_kind_are_told(apiserver: ApiServer, tmp_path: Path) -> None:
+def test_a_forbidden_list_is_told(apiserver: ApiServer, tmp_path: Path) -> None:
     """Who may not list is told what, and as whom."""
     ended = captep(
         "run", "--kubeconfig", str(apiserver.kubeconfig("standby")), "--metrics-bind-address", "0", "--health-probe-bind-address", "0"
