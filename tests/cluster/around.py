@@ -38,12 +38,14 @@ class Caller:
         self._transport = transport
 
     def __call__(self, request: Request) -> Response:
-        """Send one request."""
+        """Send one request; a server that is not at work yet has not answered."""
         resource = RESOURCES[request.api_version, request.kind]
         path = resource.path(request.namespace, request.name, request.subresource)
         body = request.body if isinstance(request.body, dict) else None
         content_type = _MERGE if request.verb == "patch" else None
         answer = self._transport.request(_METHODS[request.verb], path, body=body, content_type=content_type, timeout=20)
+        if answer.status in (401, 403, 429) or answer.status >= 500:
+            raise UnansweredError(f"HTTP {answer.status}", may_have_landed=False)
         return Response(answer.status, _whole(resource, answer.body or {}))
 
 
