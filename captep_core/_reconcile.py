@@ -8,7 +8,7 @@ Rules of this module:
 4. The result is when or why not, never both: an expected state gives an interval, and errors are the executor's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from captep_core._actions import Action, Decision, ObjectRef, Patch, Refusal, Write, write_of
@@ -148,9 +148,17 @@ def _schedule(s: Situation, steps: list[Step], reports: list[Step], verdict: Ver
     chosen = (
         [step for step in steps if write_of(step[0]) not in stuck]
         or [step for step in reports if write_of(step[0]) not in stuck]
-        or [wanted[refusal.write] for refusal in standing]
+        or [wanted[write] for write in _one_of_each_object(standing)]
     )
     return Decision(_actions(chosen), policy.failing if standing else interval(verdict, policy), verdict, standing)
+
+
+def _one_of_each_object(standing: Sequence[Refusal]) -> Iterable[Write]:
+    """Of each object the write that waits longest: when it goes through, it makes the version that another one is bound to an old one."""
+    longest: dict[ObjectRef, Write] = {}
+    for refusal in standing:
+        longest.setdefault(refusal.write.target, refusal.write)
+    return longest.values()
 
 
 def _actions(steps: list[Step]) -> tuple[Action, ...]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from captep_core import ObjectRef, Policy, Refusal, Surfaced, Write, control_plane_ref
+from captep_core import FINALIZER, ObjectRef, Policy, Refusal, Surfaced, Write, control_plane_ref, write_of
 from captep_core._names import apply_ref, cluster_ref, secret_ref
 from captep_core._verdict import Kind
 from tests.core.driving import KEY, look, run, writes_of
@@ -149,6 +149,17 @@ def test_refused_writes_take_turns() -> None:
     for known in (done.last.standing, done.last.standing[::-1]):
         decision = look(done.objects, refusals=known)
         assert (decision.standing, writes_of(decision.actions)) == (known, [str(each.write) for each in known])
+
+
+def test_of_each_object_one_refused_write_is_tried_again() -> None:
+    """Section 8.7: the one that waits longest; had it gone through, the other one would be bound to a version that is no more."""
+    objects = changed(new(), "CAPTControlPlane", "tokyo", {"metadata": {"finalizers": [FINALIZER]}})
+    both = [Refusal(Write("patch", KEY, "status"), 409), Refusal(Write("patch", KEY), 504)]
+    others = [Refusal(Write("create", CHECK), 403), Refusal(Write("create", MAIN), 403)]
+    for known in (both, both[::-1]):
+        decision = look(objects, refusals=[others[1], *known, others[0]])
+        assert [write_of(action) for action in decision.actions] == [others[1].write, known[0].write, others[0].write]
+        assert decision.standing == (others[1], *known, others[0])
 
 
 def test_refusals_that_take_turns_are_reported_once() -> None:
