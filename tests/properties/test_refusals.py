@@ -55,7 +55,7 @@ def _is_healthy(scene: Scene) -> bool:
 _CASES = _WORLDS.filter(_is_healthy).flatmap(_cases)
 
 
-@examples(300)
+@examples(130)
 @given(_CASES)
 def test_p16_a_refused_write_is_reported_once_and_retried_every_ten_seconds(case: Case) -> None:
     """While it lasts: rest but for the retry, at most one report; after it: the world that there would have been without it."""
@@ -116,11 +116,12 @@ def _retried(case: Case, run: Drive) -> World:
         tried |= {write_of(step.action) for step in again.all_steps if not isinstance(step.action, Record)}
         recollection, attempts, world = again.last.recollection, again.last.attempts, again.end
         assert again.last.requeue_after == _RETRY
+        assert again.last.decision.requeue_after == _RETRY
     assert case.write in tried
     return world
 
 
-@examples(200)
+@examples(130)
 @given(_CASES.filter(lambda case: case.write.target != KEY and not _is_leaving(case.scene.world)))
 def test_p16_the_other_writes_go_on(case: Case) -> None:
     """A write that is refused holds nobody else's back: all objects but its own and the report come out as without the fault."""
