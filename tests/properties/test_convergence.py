@@ -77,7 +77,7 @@ def test_p1_every_verdict_is_among_the_worlds() -> None:
     """The domain is wide enough for each reason to be the one that wins in some pass."""
     seen = set[str]()
 
-    @examples(500)
+    @examples(800)
     @given(_ANY)
     def look_at(scene: Scene) -> None:
         seen.update(each.decision.verdict.reason for each in drive(scene).passes)
