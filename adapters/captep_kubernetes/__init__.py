@@ -6,7 +6,9 @@ from captep_kubernetes._gateway import WATCHED, DryRun, KubernetesGateway, Watch
 from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
 from captep_kubernetes._lease import LeaderElector
 from captep_kubernetes._pacing import Pacing
+from captep_kubernetes._relevance import Fields, is_relevant, keeping
 from captep_kubernetes._resources import RESOURCES, Resource, reference, resource_of
+from captep_kubernetes._responses import reason_of
 from captep_kubernetes._store import Change, Object
 from captep_kubernetes._transport import (
     FIELD_MANAGER,
@@ -26,6 +28,7 @@ __all__ = [
     "WATCHED",
     "Change",
     "DryRun",
+    "Fields",
     "Informer",
     "KubernetesGateway",
     "KubernetesTransport",
@@ -43,7 +46,10 @@ __all__ = [
     "Watched",
     "check_connection",
     "identity_only",
+    "is_relevant",
+    "keeping",
     "load_transport",
+    "reason_of",
     "reference",
     "resource_of",
     "without_managed_fields",

@@ -42,10 +42,11 @@ class DryRun(Enum):
 
 @frozen
 class Watched:
-    """A kind to watch, and how."""
+    """A kind to watch, and how. `project` takes from an object what need not be in memory; see `Informer`."""
 
     resource: Resource
     representation: Representation = Representation.WHOLE
+    project: Callable[[Object], Object] = without_managed_fields
 
 
 WATCHED: tuple[Watched, ...] = (
@@ -65,6 +66,8 @@ class KubernetesGateway:
         on_change: called once for each new state of an object, own writes included; see `Informer`.
         dry_run: whether writes are sent, and whether they count.
         now: the time, for Events.
+        shares_objects: let `read` return the cached objects themselves, the same one as long as it does not change, and not a copy
+            each time: for a `decide` that changes nothing of what it reads.
     """
 
     def __init__(
@@ -76,8 +79,10 @@ class KubernetesGateway:
         on_change: Callable[[Change], None] = lambda _change: None,
         dry_run: DryRun = DryRun.NONE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        shares_objects: bool = False,
     ) -> None:
         self._transport, self._on_change, self._dry_run, self._now = transport, on_change, dry_run, now
+        self._given: Callable[[Object], Object] = _itself if shares_objects else copied
         self._kinds = {(one.resource.api_version, one.resource.kind): one for one in watched}
         self._informers: dict[tuple[str, str, str | None], Informer] = {}
         everywhere: list[str | None] = [None]
@@ -115,6 +120,11 @@ class KubernetesGateway:
         """Return the names of all cached objects of a kind."""
         return tuple(ref for key, informer in self._informers.items() if key[:2] == (api_version, kind) for ref in informer.refs())
 
+    def exists(self, ref: ObjectRef) -> bool:
+        """Whether a cache knows that the object exists."""
+        informer = self._informer_of(ref)
+        return informer is not None and informer.identity(ref) is not None
+
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up; see `captep_core.ports.Gateway`. Only the payload of a Secret that changed costs a request."""
         informer = self._informer_of(ref)
@@ -125,8 +135,8 @@ class KubernetesGateway:
             return unknown if informer.problem is None else informer.problem
         if self._is_by_metadata(ref):
             return self._payload(ref, informer)
-        found = informer.get(ref)
-        return ABSENT if found is None else found
+        found = informer.peek(ref)
+        return ABSENT if found is None else self._given(found)
 
     def send(self, action: Action) -> Answer:
         """Send one action; see `captep_core.ports.Gateway`."""
@@ -224,7 +234,7 @@ class KubernetesGateway:
         with self._lock:
             kept = self._payloads.get(ref)
         if kept is not None and kept[0] == identity:
-            return copied(kept[1])
+            return self._given(kept[1])
         return self._fetch(ref, identity[0], informer)
 
     def _fetch(self, ref: ObjectRef, uid: str, informer: Informer) -> Observed[dict[str, JSON]]:
@@ -238,14 +248,16 @@ class KubernetesGateway:
             return ABSENT
         if answer.status != 200 or answer.body is None:
             return Unreadable(reason_of(answer), f"{path}: HTTP {answer.status}")
-        self._keep(ref, answer.body)
+        kept = self._keep(ref, answer.body)
         informer.observe_write(answer.body)
-        return copied(without_managed_fields(dict(answer.body)))
+        return self._given(kept)
 
-    def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> None:
+    def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Object:
+        kept = without_managed_fields(dict(obj))
         if self._is_by_metadata(ref):
             with self._lock:
-                self._payloads[ref] = (_identity(obj), without_managed_fields(dict(obj)))
+                self._payloads[ref] = (_identity(obj), kept)
+        return kept
 
     def _changed(self, change: Change) -> None:
         if change.new is None:
@@ -254,7 +266,7 @@ class KubernetesGateway:
         self._on_change(change)
 
     def _informer(self, watched: Watched, namespace: str | None) -> Informer:
-        project = identity_only if watched.representation is Representation.METADATA else without_managed_fields
+        project = identity_only if watched.representation is Representation.METADATA else watched.project
         return Informer(
             self._transport,
             watched.resource,
@@ -274,6 +286,10 @@ class KubernetesGateway:
     def _resource(self, ref: ObjectRef) -> Resource:
         watched = self._kinds.get((ref.api_version, ref.kind))
         return watched.resource if watched else RESOURCES[ref.api_version, ref.kind]
+
+
+def _itself(obj: Object) -> Object:
+    return obj
 
 
 def _answer(answer: RawResponse, *, changed: bool) -> Answer:

@@ -146,9 +146,14 @@ class Informer:
 
     def get(self, ref: ObjectRef) -> Object | None:
         """Return a copy of what is cached of `ref`, None when it is not known to exist."""
+        found = self.peek(ref)
+        return None if found is None else copied(found)
+
+    def peek(self, ref: ObjectRef) -> Object | None:
+        """Return what is cached of `ref` itself, not to be changed; the same object until another version becomes known."""
         with self._lock:
             known = self._store.get(ref)
-        return None if known is None else copied(known.obj)
+        return None if known is None else known.obj
 
     def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
         """Return uid and resourceVersion of `ref`, None when it is not known to exist."""

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.apiserver import ApiServer
+from tests.cluster.around import Around
 from tests.cluster.crds import definitions
+from tests.cluster.manifests import bind
 
-USERS = ("captep", "other")
+USERS = ("captep", "other", "controller", "standby", "tenant")
 _numbers = itertools.count(1)
 
 
@@ -52,3 +54,17 @@ def namespace(apiserver: ApiServer) -> str:
     name = f"test-{next(_numbers)}"
     apiserver.create("/api/v1/namespaces", {"metadata": {"name": name}})
     return name
+
+
+@pytest.fixture(scope="session")
+def controller(apiserver: ApiServer) -> Path:
+    """The kubeconfig of a user with exactly the permissions of examples/manifests/base."""
+    bind(apiserver, "base", "controller")
+    return apiserver.kubeconfig("controller")
+
+
+@pytest.fixture(scope="module")
+def around(apiserver: ApiServer) -> Iterator[Around]:
+    """The neighbours, at work."""
+    with Around(apiserver) as neighbours:
+        yield neighbours

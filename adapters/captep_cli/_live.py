@@ -1,0 +1,79 @@
+"""Look at a cluster without watching it: one GET for each object that is asked for, and nothing else."""
+
+from typing import Final
+
+from captep_cli._errors import InputError
+from captep_cli._preflight import identity
+from captep_cli._watched import is_control_plane
+from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable, wire
+from captep_core.errors import GatewayError
+from captep_core.ports import Read
+from captep_kubernetes import RawResponse, Transport, UnansweredError, check_connection, reason_of, resource_of
+
+__all__ = ["live_reader"]
+
+_SECONDS: Final = 10.0
+
+
+def live_reader(transport: Transport) -> Read:
+    """Return a `read` over GETs that asks for each object once.
+
+    Raises, when it is called for a control plane:
+        InputError: there is none of this name, or it is malformed.
+        GatewayError: it cannot be read; one line that says what to do.
+    """
+    check_connection(transport)
+    seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
+
+    def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        if ref not in seen:
+            answer = _get(transport, ref)
+            seen[ref] = _control_plane(transport, ref, answer) if is_control_plane(ref) else _observed(ref, answer)
+        return seen[ref]
+
+    return read
+
+
+def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
+    try:
+        return transport.request("GET", resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS)
+    except UnansweredError as error:
+        return Unreadable("Unavailable", str(error))
+    except ValueError as error:
+        # A reference without a namespace, as an object may hold it.
+        return Unreadable("Invalid", str(error))
+
+
+def _observed(ref: ObjectRef, answer: RawResponse | Unreadable) -> Observed[dict[str, JSON]]:
+    if isinstance(answer, Unreadable):
+        return answer
+    if answer.status == 200 and answer.body is not None:
+        return dict(answer.body)
+    if answer.status == 404 and answer.body is not None:
+        return ABSENT
+    hint = ": is its CustomResourceDefinition installed?" if answer.status == 404 else ""
+    return Unreadable(reason_of(answer), f"{ref}: HTTP {answer.status}{hint}")
+
+
+def _control_plane(transport: Transport, ref: ObjectRef, answer: RawResponse | Unreadable) -> dict[str, JSON]:
+    """Return the control plane itself: without it there is nothing to plan."""
+    found = _observed(ref, answer)
+    if isinstance(found, Unreadable) and found.reason == "Forbidden":
+        raise GatewayError(f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it")
+    if isinstance(found, Unreadable):
+        raise GatewayError(f"{ref} cannot be read: {found}")
+    if not isinstance(found, dict):
+        raise InputError(_missing(transport, ref))
+    if problems := wire.problems(found):
+        raise InputError(f"malformed {ref}: {'; '.join(problems)}")
+    return found
+
+
+def _missing(transport: Transport, ref: ObjectRef) -> str:
+    try:
+        namespace = transport.request("GET", f"/api/v1/namespaces/{ref.namespace}", timeout=_SECONDS)
+    except UnansweredError:
+        return f"no {ref} in the cluster"
+    if namespace.status == 404:
+        return f"no {ref} in the cluster: there is no namespace {ref.namespace}; is this the right --context?"
+    return f"no {ref} in the cluster: kubectl get captcontrolplanes -n {ref.namespace} lists what there is"

@@ -1,0 +1,183 @@
+"""Whoever is around a control plane, at work on a real API server: the simulated neighbours in a thread, and users with their stories."""
+
+import queue
+import threading
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from captep_core import ObjectRef
+from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Resource, UnansweredError, load_transport
+from captep_memory import Request, Response
+from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
+from tests.cluster.apiserver import ApiServer, eventually
+
+__all__ = ["FAST", "Around", "Caller", "play", "told_by"]
+
+FAST = Pace(
+    apply=(0.5, 0.6),
+    small_apply=(0.3, 0.3),
+    destroy=(0.3, 0.4),
+    look=(0.1, 0.2),
+    poll=(9000.0, 9000.0),
+    retry=(0.2, 0.2),
+    mirror=0.3,
+    wait=0.3,
+)
+"""Terraform in half a second, and no look of its own accord within a test."""
+_MERGE = "application/merge-patch+json"
+_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+_WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
+
+
+class Caller:
+    """Sends the requests of the simulated world to a real API server."""
+
+    def __init__(self, transport: KubernetesTransport) -> None:
+        self._transport = transport
+
+    def __call__(self, request: Request) -> Response:
+        """Send one request; a server that is not at work yet has not answered."""
+        resource = RESOURCES[request.api_version, request.kind]
+        path = resource.path(request.namespace, request.name, request.subresource)
+        body = request.body if isinstance(request.body, dict) else None
+        content_type = _MERGE if request.verb == "patch" else None
+        answer = self._transport.request(_METHODS[request.verb], path, body=body, content_type=content_type, timeout=20)
+        if answer.status in (401, 403, 429) or answer.status >= 500:
+            raise UnansweredError(f"HTTP {answer.status}", may_have_landed=False)
+        return Response(answer.status, _whole(resource, answer.body or {}))
+
+
+def _whole(resource: Resource, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
+    """Name the kind of a list's items, which the server leaves out for core kinds."""
+    items = body.get("items")
+    if not isinstance(items, list):
+        return dict(body)
+    return {**body, "items": [{**item, "apiVersion": resource.api_version, "kind": resource.kind} for item in items]}
+
+
+class Around:
+    """The neighbours of some control planes of a server, as administrator; a context manager.
+
+    At its end it fails when a kubeconfig or CA Secret was ever there with an empty value.
+    """
+
+    def __init__(self, server: ApiServer, pace: Pace = FAST) -> None:
+        self._transport = load_transport(server.kubeconfig())
+        self.call = Caller(self._transport)
+        self.objects = Objects(self.call)
+        self._neighbourhood = Neighbourhood(self.call, neighbours(pace))
+        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._subjects: set[Subject] = set()
+        self._hollow: set[str] = set()
+        self._informers = [
+            *(Informer(self._transport, each, on_change=self._changes.put) for each in _WATCHED),
+            Informer(self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh),
+        ]
+        self._thread = threading.Thread(target=self._live, name="neighbours")
+        self._problem: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        for informer in self._informers:
+            informer.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for informer in self._informers:
+            informer.stop()
+        self._changes.put(None)
+        self._thread.join(30)
+        self._transport.close()
+        if kind is None and self._problem is not None:
+            raise self._problem
+        assert kind is not None or not self._hollow, f"seen with an empty value: {sorted(self._hollow)}"
+
+    def subject(self, namespace: str, name: str) -> Subject:
+        """Look after a control plane that is to come, with the templates that it needs."""
+        for template in stories.templates(namespace):
+            response = self.call(
+                Request("create", template["apiVersion"], template["kind"], template["metadata"]["namespace"], body=template)
+            )
+            assert response.status in (201, 409), response
+        self._subjects.add(Subject(namespace, name))
+        return Subject(namespace, name)
+
+    def merge(self, ref: ObjectRef, body: dict[str, Any]) -> None:
+        """Merge-patch an object, as its user."""
+        response = self.call(Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body))
+        assert response.ok, response
+
+    def _weigh(self, change: Change) -> None:
+        data = (change.new or {}).get("data")
+        published = {f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")}
+        if change.new is not None and change.ref.name in published and not (isinstance(data, dict) and data and all(data.values())):
+            self._hollow.add(str(change.ref))
+
+    def _is_ours(self, ref: ObjectRef) -> bool:
+        return any(
+            ref.namespace == each.namespace or (ref.namespace is None and ref.name.startswith(f"{each.name}-")) for each in self._subjects
+        )
+
+    def _live(self) -> None:
+        try:
+            while self._notice():
+                self._act()
+        except Exception as problem:  # noqa: BLE001  # told by the thread that tests
+            self._problem = problem
+
+    def _act(self) -> None:
+        try:
+            while self._neighbourhood.run_one(datetime.now(UTC)):
+                pass
+        except UnansweredError:
+            # The server is away; whose turn it is stays due.
+            time.sleep(0.2)
+
+    def _notice(self) -> bool:
+        """Wait for a change or until somebody's turn is due; False at the end."""
+        due, now = self._neighbourhood.next_due(), datetime.now(UTC)
+        wait = 1.0 if due is None else min(1.0, max(0.0, (due - now).total_seconds()))
+        try:
+            change = self._changes.get(timeout=wait)
+            while change is not None:
+                if self._is_ours(change.ref):
+                    self._neighbourhood.notice(change.ref, change.new or change.old or {}, now=datetime.now(UTC))
+                change = self._changes.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+
+def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0) -> None:
+    """Play a story on the server, without its pauses; fail when it does not go on `within` seconds."""
+    for act in story.acts:
+        eventually(lambda act=act: act.once(around.objects, subject), what=f"{story.title}: time to be {act.title}", within=within)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        for request in act.requests(subject):
+            response = around.call(request)
+            assert response.ok, (act.title, response)
+    eventually(lambda: story.ends(around.objects, subject), what=story.title, within=within)
+
+
+def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, ObjectRef | None, str, int]]:
+    """Return what `user` asked of the server from audit event number `since` on: verb, object, subresource, HTTP status."""
+    return [
+        (
+            event["verb"],
+            _ref(event.get("objectRef")),
+            (event.get("objectRef") or {}).get("subresource", ""),
+            event["responseStatus"]["code"],
+        )
+        for event in server.audit()[since:]
+        if event["user"].get("username") == user
+    ]
+
+
+def _ref(told: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
+    if not told:
+        return None
+    group = f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
+    kinds = {(each.api_version, each.plural): each.kind for each in RESOURCES.values()}
+    kind = kinds.get((group, told["resource"]), told["resource"])
+    return ObjectRef(group, kind, told.get("namespace"), told.get("name", ""))
