@@ -104,13 +104,13 @@ def _metadata(world: World, ref: ObjectRef) -> dict[str, Any]:
 
 def framed(step: Step) -> None:
     """P9: a write changes its object and nothing else, of it the fields that we own, and nothing that another controls."""
+    target = step.action.target
+    before, after = stored(step.before, target), stored(step.after, target)
+    if target.kind in ("WorkspaceTemplateApply", "Secret") and before is not None and stored(step.before, KEY) is not None:
+        assert _controllers(before) <= {_metadata(step.before, KEY)["uid"]}, f"{step.action} touches what another controls"
     if not step.is_effective:
         return
-    target = step.action.target
     assert _others(step.before, target) == _others(step.after, target)
-    before, after = stored(step.before, target), stored(step.after, target)
-    if target.kind in ("WorkspaceTemplateApply", "Secret") and before is not None:
-        assert _controllers(before) <= {_metadata(step.before, KEY)["uid"]}, f"{step.action} touches what another controls"
     if isinstance(step.action, Patch) and before is not None and after is not None:
         foreign = {path for path in _differences(before, after) if not _is_owned(target.kind, path)}
         assert not foreign, f"{step.action} changes {foreign}"

@@ -174,6 +174,7 @@ CONTROL_PLANE_METADATA: Final[tuple[Patch, ...]] = (
     _owners(owner("Deployment", "somebody", api_version="apps/v1")),
     {"metadata": {"finalizers": ["example.com/first", FINALIZER, "example.com/last"], "labels": {"team": "platform"}}},
     {"metadata": {"finalizers": ["example.com/first"]}},
+    {"metadata": {"finalizers": ["example.com/first"], "deletionTimestamp": SINCE}},
     {"metadata": {"annotations": {"cluster.x-k8s.io/paused": "false"}}},
 )
 ENDPOINTS: Final[tuple[Patch, ...]] = (

@@ -29,14 +29,14 @@ def _comes_to_rest(scene: Scene) -> Drive:
     return run
 
 
-@examples(400)
+@examples(250)
 @given(reachable_worlds())
 def test_p1_from_every_reachable_world_the_loop_comes_to_rest(scene: Scene) -> None:
     """At most six passes act; the next one finds nothing to do, and every write on the way is safe."""
     every_write_is_safe(_comes_to_rest(scene).all_steps)
 
 
-@examples(600)
+@examples(350)
 @given(st.one_of(arbitrary_worlds(), live_worlds()))
 def test_p1a_from_every_arbitrary_world_the_loop_comes_to_rest(scene: Scene) -> None:
     """Self-stabilisation: also from worlds that no history leads to."""
@@ -77,7 +77,7 @@ def test_p1_every_verdict_is_among_the_worlds() -> None:
     """The domain is wide enough for each reason to be the one that wins in some pass."""
     seen = set[str]()
 
-    @examples(700)
+    @examples(800)
     @given(_ANY)
     def look_at(scene: Scene) -> None:
         seen.update(each.decision.verdict.reason for each in drive(scene).passes)
@@ -124,7 +124,7 @@ def _is_refused(step: Step) -> bool:
     return step.answer.status == 422 and obj is not None and bool(obj.get("immutable"))
 
 
-@examples(500)
+@examples(250)
 @given(_ANY)
 def test_p2a_no_write_is_without_effect(scene: Scene) -> None:
     """Every write that is sent changes something, unless the server refuses it."""
@@ -138,7 +138,7 @@ def test_p2a_some_writes_are_refused_by_the_server_itself() -> None:
     reaches(_ANY, lambda scene: any(_is_refused(step) for step in drive(scene).all_steps), within=5000)
 
 
-@examples(500)
+@examples(250)
 @given(_ANY)
 def test_p3_the_number_of_writes_is_the_least_that_makes_the_difference(scene: Scene) -> None:
     """As many effective writes as it takes to get from the first world to the last one, counted from the two alone.
@@ -198,7 +198,7 @@ def test_p3_every_kind_of_write_is_counted(kind: type) -> None:
     reaches(_ANY, lambda scene: _has_several(drive(scene).effective, kind))
 
 
-@examples(300)
+@examples(180)
 @given(_ANY)
 def test_p4a_no_world_comes_back(scene: Scene) -> None:
     """On the way to rest no world occurs twice, whatever uids and times there are in it."""
@@ -207,7 +207,7 @@ def test_p4a_no_world_comes_back(scene: Scene) -> None:
     assert all(one != other for index, one in enumerate(seen) for other in seen[:index])
 
 
-@examples(300)
+@examples(180)
 @given(_ANY)
 def test_p19a_nothing_is_created_or_deleted_twice(scene: Scene) -> None:
     """Of each object at most one creation and one deletion: the loop sees its own writes."""
@@ -218,4 +218,4 @@ def test_p19a_nothing_is_created_or_deleted_twice(scene: Scene) -> None:
 def test_p2a_a_refusal_is_remembered_until_it_is_over() -> None:
     """An immutable Secret that differs is refused, reported and stands as a refusal at rest."""
     scene = reaches(_ANY, lambda scene: bool(drive(scene).last.recollection.refusals), within=5000)
-    assert all(each.status == 422 for each in drive(scene).last.recollection.refusals)
+    assert {each.status for each in drive(scene).last.recollection.refusals} == {422}

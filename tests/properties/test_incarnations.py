@@ -60,7 +60,7 @@ def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
     return server.steps
 
 
-@examples(400)
+@examples(220)
 @given(_ANY, _MEANWHILE)
 def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(scene: Scene, meanwhile: Sequence[Move]) -> None:
     """Every write of a decision that comes too late hits the object that was looked at, or nothing; what others own stays."""
@@ -93,7 +93,7 @@ def test_p8_late_writes_take_effect_too() -> None:
     reaches(st.tuples(_ANY, _MEANWHILE), lambda case: any(step.is_effective for step in _late(*case)))
 
 
-@examples(300)
+@examples(180)
 @given(_ANY, st.booleans())
 def test_p11_a_deletion_ends_when_the_workspace_goes(scene: Scene, is_faulty: bool) -> None:
     """The user deletes the control plane, Terraform destroys: our finalizer is gone after a bounded number of passes.

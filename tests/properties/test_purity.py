@@ -161,7 +161,7 @@ def test_p5a_the_schemas_and_garbage_reach_more_than_one_verdict(reason: str) ->
 _NEIGHBOURS = [ref_of(obj) for obj in moments.ready() if obj["kind"] != "CAPTControlPlane"]
 
 
-@examples(300)
+@examples(200)
 @given(_ANY, st.sampled_from(_NEIGHBOURS), JSON_GARBAGE.filter(lambda value: not isinstance(value, dict)))
 def test_p5a_a_malformed_neighbour_is_an_unreadable_one(scene: Scene, ref: ObjectRef, garbage: JSON) -> None:
     """The same actions, interval and kind of verdict, whether an object cannot be read or is not what it should be."""

@@ -39,7 +39,7 @@ def _reports(run: Drive) -> list[Step]:
     return [step for step in run.effective if step.action.subresource == "status"]
 
 
-@examples(300)
+@examples(200)
 @given(_ANY)
 def test_p14_the_transition_time_moves_with_the_status_and_with_nothing_else(scene: Scene) -> None:
     """For each report and each condition of ours; the clock moves between passes, so that a wrong stamp would show."""
@@ -71,7 +71,7 @@ def test_p14_reports_with_and_without_a_transition_occur(moves: bool) -> None:
     reaches(_ANY, has_such)
 
 
-@examples(300)
+@examples(200)
 @given(_ANY)
 def test_p14_ready_is_what_the_world_was_before_the_report(scene: Scene) -> None:
     """Who reports the verdict Ready has an endpoint published and Secrets that agree with their sources, already."""
@@ -152,7 +152,7 @@ _INTERVALS: dict[type, set[int | None]] = {
 }
 
 
-@examples(300)
+@examples(200)
 @given(_ANY)
 def test_p15_the_interval_is_one_of_four_and_goes_with_the_verdict(scene: Scene) -> None:
     """5, 10 or 30 s or never; 10 s while a write is known not to go through."""
