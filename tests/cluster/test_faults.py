@@ -102,7 +102,11 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
             assert first.says("the lease")
             eventually(lambda: is_usable(around, otaru) and secret_of(apiserver, otaru, "ca"), what="usable", within=INTERVAL)
             told = [each for each in apiserver.audit()[since:] if each["verb"] in WRITES and "dryRun" not in each["requestURI"]]
-            by = [each["user"]["username"] for each in told if each["objectRef"]["resource"] != "leases" and each["user"]["username"] != "admin"]
+            by = [
+                each["user"]["username"]
+                for each in told
+                if each["objectRef"]["resource"] != "leases" and each["user"]["username"] != "admin"
+            ]
             assert by == sorted(by)
             assert set(by) == {"controller", "standby"}
 
