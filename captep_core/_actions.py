@@ -3,7 +3,8 @@
 Rules of this module:
 
 1. An action is one request. Adapters translate it and hold no `if` about the domain.
-2. `Delete` and `Patch` carry the uid they were computed from; a patch that replaces a list carries the resourceVersion as well.
+2. `Delete` and `Patch` carry the uid they were computed from; a patch that replaces a list, or the status, carries the resourceVersion as
+   well (of a status patch the API server does not compare the uid).
 3. Bodies are JSON and stay out of every repr: they may hold the content of a Secret. `reason` never does.
 """
 

@@ -94,7 +94,7 @@ def _decoded_url(text: str) -> str:
 def _host_and_port(authority: str) -> tuple[str, str]:
     if authority.startswith("["):
         host, _, rest = authority[1:].partition("]")
-        return (host, rest[1:]) if not rest or (rest[0] == ":" and ":" in host) else ("", "")
+        return (host, rest[1:]) if ":" in host and rest[:1] in ("", ":") else ("", "")
     if authority.count(":") > 1:
         return authority, ""
     host, _, port = authority.partition(":")

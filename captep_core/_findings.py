@@ -105,7 +105,7 @@ def _controller(meta: Meta) -> str:
 
 def _workspace(s: Situation) -> Iterator[Finding]:
     main = s.around.main
-    if isinstance(main.apply, Unreadable):
+    if s.main_is_foreign or isinstance(main.apply, Unreadable):
         return
     name = main.apply.status.workspace_name if isinstance(main.apply, WorkspaceTemplateApply) else ""
     if isinstance(main.workspace, Unreadable):
@@ -134,7 +134,8 @@ def _spot_role(s: Situation) -> Iterator[Finding]:
 
 def spot_role_is_missing(s: Situation) -> bool:
     """Whether the check has found that the account has no role for spot instances."""
-    return is_ready(s.around.spot_check) and outputs(s.around.spot_check).get("role_exists") is not True
+    shown = outputs(s.around.spot_check)
+    return bool(shown) and is_ready(s.around.spot_check) and shown.get("role_exists") is not True
 
 
 def _spot_step(s: Situation, step: AppliedTemplate, name: str) -> Iterator[Finding]:
@@ -148,15 +149,17 @@ def _spot_step(s: Situation, step: AppliedTemplate, name: str) -> Iterator[Findi
     elif is_lost(step):
         yield _spot(f'workspaces.tf.upbound.io "{workspace}" not found')
     elif problem := failure(step):
-        yield _spot(problem, Rank.ASIDE, Holds.NEVER)
+        yield _spot(problem)
 
 
-def _spot(problem: str, rank: Rank = Rank.SPOT_ROLE, holds: Holds = Holds.UNTIL_READY) -> Finding:
+def _spot(problem: str) -> Finding:
     message = f"Failed to reconcile Spot Service-Linked Role: {problem}"
-    return Finding(rank, Kind.FAILURE, "SpotServiceLinkedRoleFailed", message, holds)
+    return Finding(Rank.SPOT_ROLE, Kind.FAILURE, "SpotServiceLinkedRoleFailed", message)
 
 
 def _endpoint(s: Situation) -> Iterator[Finding]:
+    if s.main_is_foreign:
+        return
     if isinstance(s.endpoint, EndpointInvalid):
         message = f"Failed to get endpoint from workspace: {s.endpoint.problem}"
         yield Finding(Rank.ENDPOINT, Kind.FAILURE, "EndpointUpdateFailed", message, Holds.ALWAYS)
@@ -186,8 +189,13 @@ def _sources(s: Situation) -> Iterator[Finding]:
         case _:
             assert_never(s.kubeconfig)
     missing = isinstance(s.certificate, NotThere) or isinstance(s.kubeconfig, NotThere)
-    if missing or not (s.initialized or s.secrets_ready):
+    if missing or not (s.secrets_ready or (s.initialized and not _one_is_leaving(s))):
         yield Finding(Rank.NO_SECRETS, Kind.WAITING, "Creating", "Waiting for secrets")
+
+
+def _one_is_leaving(s: Situation) -> bool:
+    """Whether one of our Secrets is being deleted, and has to be gone before it can be created anew."""
+    return any(isinstance(secret, Secret) and secret.metadata.deletion_timestamp for secret in (s.secrets.ca, s.secrets.kubeconfig))
 
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Finding]:
@@ -208,11 +216,11 @@ def _our_secrets(s: Situation) -> Iterator[Finding]:
 
 
 def refused(s: Situation, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:
-    """Report a refused write that is still wanted; a conflict and a refused status are not reported, only retried.
+    """Report a refused write that is still wanted; a conflict is not, it is only retried.
 
     `patch`: what is wanted of the control plane or the Cluster now, to tell its endpoint from its other fields.
     """
-    if refusal.is_conflict or refusal.write.subresource:
+    if refusal.is_conflict:
         return
     rank, reason = _place(s, refusal.write, patch)
     yield Finding(rank, Kind.FAILURE, reason, str(refusal))

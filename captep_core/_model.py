@@ -132,7 +132,7 @@ class CAPTControlPlaneSpec:
 class WorkspaceTemplateState:
     """status.workspaceTemplateStatus, the fields that the Go controller writes."""
 
-    ready: bool = False
+    ready: bool | None = None
     last_applied_revision: str = ""
     last_failure_message: str = ""
 
@@ -148,10 +148,10 @@ class WorkspaceState:
 
 @frozen
 class CAPTControlPlaneStatus:
-    """What was last reported. `secrets_ready` is None when the server does not keep (or never got) the field."""
+    """What was last reported. A boolean is None when it is not there: never written, or (`secrets_ready`) not kept by the server."""
 
-    ready: bool = False
-    initialized: bool = False
+    ready: bool | None = None
+    initialized: bool | None = None
     secrets_ready: bool | None = None
     phase: str = ""
     failure_reason: str = ""

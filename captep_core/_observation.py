@@ -48,7 +48,8 @@ Observed: TypeAlias = T | Absent | Unreadable
 class Recollection:
     """What the executor remembers from earlier passes over one control plane; empty after a restart, and nothing breaks.
 
-    `refusals`: writes that did not go through, oldest try first. `verdict`: the reason of the last pass's verdict, "" when there was none.
+    `refusals`: writes that did not go through, oldest try first. `verdict`: the reason of the verdict
+    that was told last, "" when there was none.
     """
 
     refusals: tuple[Refusal, ...] = ()

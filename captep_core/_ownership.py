@@ -79,7 +79,8 @@ def owner_references(control_plane: CAPTControlPlane, cluster: Cluster) -> list[
         return [*(dict(ref.wire) for ref in references), wanted]
     if reference.uid == cluster.metadata.uid:
         return None
-    return [{**ref.wire, "uid": cluster.metadata.uid} if ref is reference else dict(ref.wire) for ref in references]
+    others = [ref for ref in references if ref.uid != cluster.metadata.uid]
+    return [{**ref.wire, "uid": cluster.metadata.uid} if ref is reference else dict(ref.wire) for ref in others]
 
 
 def adopted(meta: Meta | None, control_plane: CAPTControlPlane) -> list[JSON] | None:

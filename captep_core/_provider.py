@@ -50,10 +50,7 @@ def conditions(applied: AppliedTemplate) -> tuple[Condition, ...]:
 
 def is_ready(applied: AppliedTemplate) -> bool:
     """Whether the Workspace is there and Ready."""
-    if not isinstance(applied.workspace, Workspace):
-        return False
-    ready = condition(conditions(applied), "Ready")
-    return ready is not None and ready.status == "True"
+    return isinstance(applied.workspace, Workspace) and _was_ready(applied)
 
 
 def is_lost(applied: AppliedTemplate) -> bool:
@@ -99,7 +96,7 @@ class Source:
 Found: TypeAlias = Source | NotThere | Damaged | Unreadable
 
 
-def certificate(secrets: Secrets, main: AppliedTemplate) -> Found:
+def certificate(secrets: Secrets) -> Found:
     """The certificate authority, as PEM, from the connection Secret of the main Workspace."""
     held = _key(secrets.connection, "cluster_certificate_authority_data")
     if not isinstance(held, Source):
@@ -109,7 +106,8 @@ def certificate(secrets: Secrets, main: AppliedTemplate) -> Found:
         case Certificate(pem=pem):
             return Source(pem.encode())
         case CertificateMissing():
-            return Damaged("cluster_certificate_authority_data not found in secret") if is_ready(main) else NotThere()
+            has_data = isinstance(secrets.connection, Secret) and secrets.connection.data
+            return Damaged("cluster_certificate_authority_data not found in secret" if has_data else "secret or secret data is nil")
         case CertificateInvalid():
             return Damaged("cluster_certificate_authority_data is not a PEM certificate")
         case _:
@@ -120,8 +118,14 @@ def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Found:
     """The kubeconfig from the outputs Secret of the kubeconfig Workspace."""
     held = _key(secrets.outputs, "kubeconfig")
     if isinstance(held, Source) and not held.value.strip():
-        return Damaged("kubeconfig not found in secret") if is_ready(applied) else NotThere()
+        return Damaged("kubeconfig not found in secret") if _was_ready(applied) else NotThere()
     return held
+
+
+def _was_ready(applied: AppliedTemplate) -> bool:
+    """Whether a Workspace is Ready, or was when its apply looked last."""
+    ready = condition(conditions(applied), "Ready")
+    return ready is not None and ready.status == "True"
 
 
 def _key(secret: Observed[Secret], key: str) -> Source | NotThere | Unreadable:

@@ -85,7 +85,7 @@ def _status(s: Situation, verdict: Reported, *, now: datetime, secrets_ready: bo
     wanted = Condition("Ready", "True" if ready else "False", verdict.reason, message)
     return CAPTControlPlaneStatus(
         ready=ready,
-        initialized=old.initialized or ready,
+        initialized=bool(old.initialized) or ready,
         secrets_ready=secrets_ready,
         phase=phase,
         workspace_template_status=WorkspaceTemplateState(
@@ -109,13 +109,13 @@ def _revision(s: Situation) -> str:
 
 def _mirror(s: Situation, old: WorkspaceState) -> WorkspaceState:
     workspace = s.around.main.workspace
-    if not isinstance(workspace, Workspace):
+    if s.main_is_foreign or not isinstance(workspace, Workspace):
         return old
     ready, at_provider = condition(workspace.status.conditions, "Ready"), workspace.status.at_provider
     return WorkspaceState(
         ready=ready.status == "True" if ready else old.ready,
         state=ready.reason if ready else old.state,
-        at_provider=without_nulls(dict(at_provider.wire)) if at_provider else old.at_provider,
+        at_provider=dict(at_provider.wire) if at_provider else old.at_provider,
     )
 
 
@@ -130,10 +130,27 @@ def _with(entries: tuple[Condition, ...], wanted: Condition, *, now: datetime) -
 
 
 def _difference(old: CAPTControlPlaneStatus, new: CAPTControlPlaneStatus) -> dict[str, JSON]:
-    kept = evolve(new, secrets_ready=None) if old.secrets_ready is None else new
-    if kept == old and same_json(new.workspace_status.at_provider, old.workspace_status.at_provider):
+    if _as_kept(old, new) == old and same_json(new.workspace_status.at_provider, old.workspace_status.at_provider):
         return {}
     return merge_patch(_owned(old), _owned(new))
+
+
+def _as_kept(old: CAPTControlPlaneStatus, new: CAPTControlPlaneStatus) -> CAPTControlPlaneStatus:
+    """Leave out of `new` what is no reason to write: a false that is not there, and `secretsReady` where it is not kept."""
+    if None not in (old.ready, old.initialized, old.secrets_ready, old.workspace_template_status.ready):
+        return new
+    template = new.workspace_template_status
+    return evolve(
+        new,
+        ready=new.ready or _absent_or_false(old.ready),
+        initialized=new.initialized or _absent_or_false(old.initialized),
+        secrets_ready=None if old.secrets_ready is None else new.secrets_ready,
+        workspace_template_status=evolve(template, ready=template.ready or _absent_or_false(old.workspace_template_status.ready)),
+    )
+
+
+def _absent_or_false(old: bool | None) -> bool | None:  # noqa: FBT001 - a value, not a choice
+    return None if old is None else False
 
 
 def _owned(status: CAPTControlPlaneStatus) -> dict[str, JSON]:
@@ -164,7 +181,7 @@ def _entry(entry: Condition) -> JSON:
 
 
 def _status_patch(target: ObjectRef, meta: Meta, status: dict[str, JSON]) -> Patch:
-    # Of a status the server compares the resourceVersion alone: a uid in its patch is passed over (kube-apiserver 1.37).
+    # The server takes the metadata of a status write from what is stored: of the uid it says nothing, of the resourceVersion it does.
     preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
     return Patch(target, {"status": status}, preconditions, f"report: {', '.join(sorted(status))}", "status")
 
@@ -173,9 +190,9 @@ def _cluster(s: Situation, cluster: Cluster, reported: CAPTControlPlaneStatus, v
     """What Cluster API's own controller makes of the status that stands; when all is Ready, failures that were left behind go."""
     old = cluster.status
     stays = not reported.initialized or _is_true(old.conditions, "ControlPlaneInitialized")
-    clears = reported.ready and isinstance(verdict, Ready | Surfaced)
+    clears = bool(reported.ready) and isinstance(verdict, Ready | Surfaced)
     new = ClusterStatus(
-        control_plane_ready=reported.ready,
+        control_plane_ready=bool(reported.ready),
         failure_reason="" if clears else old.failure_reason,
         failure_message="" if clears else old.failure_message,
         conditions=old.conditions if stays else _with(_bare(old.conditions), Condition("ControlPlaneInitialized", "True"), now=now),

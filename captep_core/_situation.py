@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from captep_core._actions import JSON
-from captep_core._endpoint import Endpoint
+from captep_core._endpoint import Endpoint, parse_endpoint
 from captep_core._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
 from captep_core._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION, Names, names_of
 from captep_core._observation import Observed, Unreadable
-from captep_core._observe import ControlPlane, Secrets, cluster_reference
+from captep_core._observe import AppliedTemplate, ControlPlane, Secrets, cluster_reference
 from captep_core._ownership import Stranger, is_foreign, owner_of
-from captep_core._provider import Found, Source, certificate, is_ready, kubeconfig, outputs
+from captep_core._provider import Found, NotThere, Source, certificate, is_ready, kubeconfig, outputs
 
 __all__ = ["Situation", "situation_of"]
 
@@ -57,11 +57,12 @@ class Situation:
 
     @property
     def raw_endpoint(self) -> str:
-        """The endpoint as the provider wrote it: the kubeconfig template wants it with its scheme."""
-        connection = self.secrets.connection
+        """The endpoint as the provider wrote it (the kubeconfig template wants it with its scheme), from the Secret where that agrees."""
+        connection, output = self.secrets.connection, outputs(self.around.main).get("cluster_endpoint")
         written = connection.data.get("cluster_endpoint", b"").decode(errors="replace") if isinstance(connection, Secret) else ""
-        output = outputs(self.around.main).get("cluster_endpoint")
-        return written or (output if isinstance(output, str) else "")
+        if written == output or not isinstance(output, str):
+            return written
+        return written if parse_endpoint(written) == self.endpoint else output
 
     @property
     def raw_certificate(self) -> str:
@@ -84,29 +85,32 @@ def _agrees(secret: Observed[Secret], source: Found, *keys: str) -> bool:
     return isinstance(secret, Secret) and isinstance(source, Source) and all(secret.data.get(key) == source.value for key in keys)
 
 
+def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:
+    return isinstance(applied.apply, WorkspaceTemplateApply) and is_foreign(applied.apply.metadata, uid)
+
+
 def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets: Secrets, endpoint: Endpoint) -> Situation:
     """Work out what an observation means."""
     main, reference = around.main, cluster_reference(control_plane)
     main_ready = is_ready(main)
     cluster_name = reference.name if reference else around.key.name
     names = names_of(around.key.name, cluster_name, control_plane.spec.workspace_template_apply_name)
-    main_is_foreign = names.is_ambiguous or (
-        isinstance(main.apply, WorkspaceTemplateApply) and is_foreign(main.apply.metadata, control_plane.metadata.uid)
-    )
+    uid = control_plane.metadata.uid
+    main_is_foreign = names.is_ambiguous or _is_foreign(main, uid)
     return Situation(
         around=around,
         control_plane=control_plane,
         secrets=secrets,
         endpoint=endpoint,
         owner=owner_of(around, control_plane),
-        uid=control_plane.metadata.uid,
+        uid=uid,
         namespace=around.key.namespace or "",
-        initialized=control_plane.status.initialized,
+        initialized=bool(control_plane.status.initialized),
         cluster_name=cluster_name,
         names=names,
         main_is_foreign=main_is_foreign,
         main_ready=main_ready,
-        publishes=(main_ready or control_plane.status.initialized) and not main_is_foreign,
-        certificate=certificate(secrets, main),
-        kubeconfig=kubeconfig(secrets, around.kubeconfig),
+        publishes=(main_ready or bool(control_plane.status.initialized)) and not main_is_foreign,
+        certificate=certificate(secrets),
+        kubeconfig=NotThere() if _is_foreign(around.kubeconfig, uid) else kubeconfig(secrets, around.kubeconfig),
     )

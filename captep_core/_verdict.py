@@ -54,7 +54,6 @@ class Rank(IntEnum):
     KUBECONFIG = auto()
     SECRET = auto()
     NO_SECRETS = auto()
-    ASIDE = auto()
 
 
 class Kind(Enum):
@@ -70,7 +69,6 @@ class Holds(Enum):
 
     ALWAYS = auto()
     UNTIL_READY = auto()
-    NEVER = auto()
 
 
 @frozen

@@ -15,6 +15,7 @@ __all__ = ["Given", "Source", "given", "sorted_objects"]
 
 _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
+_KINDS: Final = frozenset({_KIND, "Cluster", "Event", "Secret", "Workspace", "WorkspaceTemplate", "WorkspaceTemplateApply"})
 
 
 @frozen
@@ -44,6 +45,7 @@ def given(source: Source) -> Given:
         InputError: a file cannot be used, or there is no control plane to look at, or it is malformed.
     """
     manifests = read_manifests(source.files)
+    _check_kinds(source, manifests)
     chosen = _chosen(manifests, source.control_plane)
     problems = wire.problems(chosen.object)
     if problems:
@@ -78,10 +80,29 @@ def _chosen(manifests: list[Manifest], wanted: tuple[str, str] | None) -> Manife
             raise InputError(f"no {_KIND} {'/'.join(wanted)} in the files{there}{suggestion('/'.join(wanted), names)}")
         return found[wanted]
     if not found:
-        raise InputError(f"no {_KIND} in the files; expected one of {_GROUP}")
+        raise InputError(f"no {_KIND} in the files; expected one of {_GROUP}{_mistyped(manifests)}")
     if len(found) > 1:
         raise InputError(f"{len(found)} control planes in the files: {', '.join(names)}; choose one with --control-plane NS/NAME")
     return next(iter(found.values()))
+
+
+def _mistyped(manifests: list[Manifest]) -> str:
+    """Point to the object that may have been meant as a control plane."""
+    for manifest in manifests:
+        kind, group = _text(manifest.object, "kind"), group_of(manifest.object["apiVersion"])
+        if group == _GROUP and suggestion(kind, [_KIND]):
+            return f"; {manifest.where} has the kind {kind}{suggestion(kind, [_KIND])}"
+        if kind == _KIND:
+            return f"; {manifest.where} has the group {group or 'v1'}{suggestion(group, [_GROUP])}"
+    return ""
+
+
+def _check_kinds(source: Source, manifests: list[Manifest]) -> None:
+    """Tell a kind that nobody knows from one that was mistyped."""
+    known = _KINDS | {_text(manifest.object, "kind") for manifest in manifests}
+    for match in (*source.unreadable, *(match for _, match in source.refuse)):
+        if match.kind not in known and (meant := suggestion(match.kind, known)):
+            raise InputError(f"no kind {match.kind} in the files, and none that the loop reads{meant}")
 
 
 def _served(manifests: list[Manifest], chosen: Manifest, now: datetime) -> tuple[World, tuple[dict[str, Any], ...]]:

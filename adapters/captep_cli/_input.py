@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-from captep_cli._errors import InputError
+from captep_cli._errors import InputError, suggestion
 
 __all__ = ["Manifest", "read_manifests"]
 
@@ -63,7 +63,8 @@ def _read(file: str, name: str) -> str:
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as exc:
-        raise InputError(f"{name}: cannot be read: {exc.strerror or type(exc).__name__}; expected a file of YAML or JSON") from None
+        why = exc.strerror or type(exc).__name__
+        raise InputError(f"{name}: cannot be read: {why}; expected a file of YAML or JSON{_similar(Path(file))}") from None
     except ValueError:
         raise InputError(f"{name!r}: cannot be the name of a file") from None
     try:
@@ -71,6 +72,15 @@ def _read(file: str, name: str) -> str:
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
         raise InputError(f"{name}: not UTF-8 at line {line}, byte {exc.start + 1} of the file; expected YAML or JSON in UTF-8") from None
+
+
+def _similar(file: Path) -> str:
+    """Suggest a file beside the one that cannot be read."""
+    try:
+        beside = [path.name for path in file.parent.iterdir()]
+    except OSError:
+        return ""
+    return "" if file.name in beside else suggestion(file.name, beside)
 
 
 def _documents(text: str, name: str) -> list[object]:

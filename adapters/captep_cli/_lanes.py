@@ -15,7 +15,7 @@ from captep_memory import Change, MemoryGateway, World, load
 from captep_memory.world import Happening, Pace, Resident, Server, Simulation, Story, Subject, VirtualClock, neighbours, stories
 from captep_runtime import Logger, Loop
 
-__all__ = ["LANES", "Lane", "Result", "play"]
+__all__ = ["LANES", "START", "CaptepLoop", "Lane", "Result", "play"]
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _NAMESPACE = "fleet"

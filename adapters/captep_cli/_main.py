@@ -104,7 +104,7 @@ def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, who
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _printed(text: str, status: int) -> int:

@@ -97,7 +97,7 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         description=_DEMO,
         epilog="example:\n  captep demo --control-planes 20 --hours 2",
     )
-    parser.add_argument("--control-planes", type=_count_from(1), default=10, metavar="N", help="how many control planes (default 10)")
+    parser.add_argument("--control-planes", type=_count_from(1), default=1, metavar="N", help="how many control planes (default 1)")
     parser.add_argument("--hours", type=_hours, default=1.0, metavar="H", help="how many virtual hours (default 1)")
     parser.add_argument("--seed", type=_count_from(0), default=0, metavar="S", help="of what happens (default 0)")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the writes over time")

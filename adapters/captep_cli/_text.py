@@ -98,7 +98,7 @@ def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
 
 def _leaves(value: Mapping[str, Any], parents: "Path | None" = None) -> Iterator[tuple["Path", Any]]:
     """Yield what is not an object itself, with its path; an empty object is a leaf."""
-    for key, item in value.items():
+    for key, item in sorted(value.items()):
         path = Path((*(parents or ()), key))
         if isinstance(item, dict) and item:
             yield from _leaves(item, path)

@@ -5,11 +5,13 @@ Rules of this module:
 1. A write that is accepted and decided again, the same write with the same body, does not last. That is certain the second time when the
    server said that nothing changed, and taken for certain the third time within `WINDOW`.
 2. A write that did not go through is not sent again before its wait is over, unless its body has changed, or it was a conflict.
-3. Bodies are kept as fingerprints only. The resourceVersion of a precondition does not count: in a fight it is another one each time.
+3. Bodies are kept as fingerprints only. What is another one each time in a fight does not count: the resourceVersion of a precondition,
+   and times, such as the transition time of a condition that is set anew.
 """
 
 import hashlib
 import json
+import re
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,6 +25,7 @@ __all__ = ["NO_ATTEMPTS", "TOLERATED", "WINDOW", "Attempt", "Attempts"]
 WINDOW = timedelta(seconds=60)
 TOLERATED = 2
 _LIMIT = 64
+_TIME = re.compile(r'(?<=")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)(?=")')  # RFC 3339
 
 
 @frozen
@@ -99,4 +102,4 @@ def _recent(times: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
 
 def _fingerprint(action: Create | Patch | Delete) -> str:
     text = json.dumps(action.body, sort_keys=True, separators=(",", ":"), default=dict)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(_TIME.sub("", text).encode(), digest_size=16).hexdigest()

@@ -289,3 +289,34 @@ def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(captep: Comma
 def test_the_command_is_what_main_returns() -> None:
     """`main` takes an argument list and returns the status, for whoever calls it from Python."""
     assert main(["plan", "-f", "no-such-file"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "told"),
+    [
+        ("kind: CAPTControlplane", "kind: CAPTControlPlane", "has the kind CAPTControlplane, did you mean CAPTControlPlane?"),
+        (
+            "apiVersion: controlplanes.cluster.x-k8s.io/v1beta1",
+            "apiVersion: controlplane.cluster.x-k8s.io/v1beta1",
+            "did you mean controlplane.cluster.x-k8s.io?",
+        ),
+    ],
+)
+def test_a_mistyped_control_plane_is_pointed_to(captep: Command, wrong: str, right: str, told: str) -> None:
+    """The object that was meant, and what it should say."""
+    text = Path(NEW).read_text()
+    assert right in text
+    err = refused(captep, "plan", "-f", captep.file(text.replace(right, wrong, 1).encode()))
+    assert told in err
+
+
+def test_a_mistyped_file_is_pointed_to(captep: Command) -> None:
+    """A name that is nearly that of a file beside it."""
+    assert "did you mean new.yaml?" in refused(captep, "plan", "-f", str(Path(NEW).with_name("nwe.yaml")))
+
+
+@pytest.mark.parametrize("option", ["--unreadable=Secrt/fleet/tokyo-ca=Forbidden", "--refuse=patch:Secrt/fleet/tokyo-ca=403"])
+def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
+    """One that nobody has and that is nearly one that somebody has; a kind that is merely unknown may be named."""
+    assert "did you mean Secret?" in refused(captep, "simulate", "-f", NEW, option)
+    assert captep("simulate", "-f", NEW, option.replace("Secrt", "Gadget")).status == 0

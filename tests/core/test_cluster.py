@@ -123,3 +123,15 @@ def test_the_cluster_shows_the_status_that_stands() -> None:
     done = run(objects, refuse={("patch", KEY): 422})
     assert done.find("Cluster", "tokyo") == find(ready(), "Cluster", "tokyo")
     assert look(done.objects).verdict.reason == "WorkspaceStatusUpdateFailed"
+
+
+def test_a_status_that_stands_clears_no_failure_of_the_cluster() -> None:
+    """Must 29: with the verdict Failed and its report refused, the Ready that still stands removes nothing."""
+    objects = without(_cluster({"failureReason": "a"}), "Workspace", "tokyo-eks-controlplane")
+    assert _writes(objects, refuse={("patch", KEY): 422}) == []
+
+
+def test_a_surfaced_ready_clears_the_failures() -> None:
+    """Must 29: Ready with something to say is Ready."""
+    objects = without(_cluster({"failureReason": "a", "failureMessage": "b"}), "WorkspaceTemplate", "eks")
+    assert _writes(objects) == [{"status": {"failureReason": None, "failureMessage": None}}]

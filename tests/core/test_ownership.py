@@ -10,6 +10,7 @@ from tests.core.worlds import (
     Object,
     changed,
     cluster,
+    conditions,
     created,
     deleting,
     find,
@@ -19,6 +20,7 @@ from tests.core.worlds import (
     plus,
     provided,
     ready,
+    ready_status,
     without,
 )
 
@@ -247,9 +249,53 @@ def test_a_user_given_name_of_the_main_apply_is_kept() -> None:
     assert (gone.last.verdict.reason, gone.find(APPLY, "mine")) == ("Gone", foreign)
 
 
+def test_nothing_is_published_from_what_is_not_ours() -> None:
+    """Must 47, section 8.2: endpoint and CA of a foreign main apply are not copied; what was published stays."""
+    foreign = owned(find(ready(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
+    objects = plus(ready(), foreign)
+    objects = changed(
+        objects, "Workspace", "tokyo-eks-controlplane", {"status": {"atProvider": {"outputs": {"cluster_endpoint": "https://X"}}}}
+    )
+    objects = changed(objects, "Secret", "tokyo-eks-connection", {"data": {"cluster_certificate_authority_data": None}})
+    objects = changed(objects, "Secret", "tokyo-ca", {"data": {"tls.crt": "eA=="}})
+    done = run(objects)
+    assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
+    assert {each.subresource for each in done.writes} == {"status"}
+    for kind, name in (("Cluster", "tokyo"), ("Secret", "tokyo-ca"), (APPLY, "tokyo-kubeconfig-apply")):
+        assert done.find(kind, name) == find(objects, kind, name)
+
+
 @pytest.mark.parametrize("suffix", ["vpc", "kubeconfig-apply", "spot-role-check", "spot-role-create"])
 def test_the_name_of_another_apply_of_ours_is_no_name_for_the_main_one(suffix: str) -> None:
     """Section 8.11: two purposes for one object would be written for ever; it is told instead."""
     done = run(changed(provided(), "CAPTControlPlane", "tokyo", {"spec": {"workspaceTemplateApplyName": f"tokyo-{suffix}"}}))
     assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
     assert done.acted <= 6
+
+
+def test_a_foreign_main_apply_neither_withdraws_ready_nor_is_mirrored() -> None:
+    """Must 47 and 8.3: a foreign main apply is surfaced and withdraws nothing; another's Workspace is not ours to mirror."""
+    main = "tokyo-eks-controlplane"
+    objects = plus(ready(), owned(find(ready(), "WorkspaceTemplateApply", f"{main}-apply"), owner("X", "y", of="z")))
+    objects = changed(objects, "Workspace", main, {"status": {"conditions": conditions(ready=False), "atProvider": {"theirs": "x"}}})
+    done = run(objects)
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (done.last.verdict.reason, status["ready"]) == ("WorkspaceTemplateApplyFailed", True)
+    assert status["workspaceStatus"] == ready_status()["workspaceStatus"]
+
+
+def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
+    """Must 22 and 47, 8.2: a foreign kubeconfig apply holds back what depends on it: the Secret that is made of its output."""
+    objects = plus(ready(), owned(find(ready(), "WorkspaceTemplateApply", "tokyo-kubeconfig-apply"), owner("X", "y", of="z")))
+    objects = changed(objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": "dGhlaXJz"}})
+    assert writes_of(run(objects).writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+
+
+def test_two_references_to_one_cluster_do_not_become_twins() -> None:
+    """Must 41: a stale controlling reference beside a right one."""
+    api = "cluster.x-k8s.io/v1beta1"
+    stale = owner("Cluster", "tokyo", api_version=api, of="stale")
+    two = owned(find(ready(), "CAPTControlPlane", "tokyo"), stale, owner("Cluster", "tokyo", api_version=api, controller=False))
+    assert run(plus(ready(), two)).find("CAPTControlPlane", "tokyo")["metadata"]["ownerReferences"] == [
+        owner("Cluster", "tokyo", api_version=api)
+    ]

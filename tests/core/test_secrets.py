@@ -129,7 +129,7 @@ def test_a_ca_secret_keeps_the_type_it_has() -> None:
     [
         ("tokyo-eks-connection", None, "Creating", "Waiting for secrets", Policy().initializing),
         ("tokyo-outputs-kubeconfig", None, "Creating", "Waiting for secrets", Policy().initializing),
-        ("tokyo-eks-connection", {}, "SecretError", NOT_IN_SECRET, Policy().failing),
+        ("tokyo-eks-connection", {"other": "x"}, "SecretError", NOT_IN_SECRET, Policy().failing),
         ("tokyo-eks-connection", {"cluster_certificate_authority_data": " "}, "SecretError", NOT_IN_SECRET, Policy().failing),
         (
             "tokyo-eks-connection",
@@ -242,6 +242,15 @@ def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
     ]
 
 
+def test_before_it_was_ready_a_secret_on_its_way_out_is_waited_for() -> None:
+    """Must 17: sources alone are not enough: both Secrets are there and agree before it is Ready."""
+    fresh = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
+    objects = deleting(changed(fresh, "Secret", "tokyo-kubeconfig", _data({"value": "old"})), "Secret", "tokyo-kubeconfig")
+    decision = run(objects).last
+    assert (decision.verdict.reason, decision.verdict.message) == ("Creating", "Waiting for secrets")
+    assert decision.requeue_after == Policy().initializing
+
+
 def test_a_malformed_secret_is_an_unreadable_one() -> None:
     """The command's contract: a malformed object is observed as unreadable, and its content stays out of the message."""
     decision = look(ready(), unreadable={ref(find(ready(), "Secret", "tokyo-ca")): "Malformed"})
@@ -261,3 +270,18 @@ def test_no_content_of_a_secret_is_told_anywhere() -> None:
             assert canary not in told
     assert "canary" not in repr(Secret(Meta("a"), data={"a": b"canary"}))
     assert "canary" not in repr(Damaged("not a certificate"))
+
+
+def test_a_secret_that_has_to_go_first_is_waited_for() -> None:
+    """8.4: a terminating Secret with old content cannot be mended: secretsReady is false, Ready says so, 5 s."""
+    leaving = changed(deleting(ready(), "Secret", "tokyo-kubeconfig"), "Secret", "tokyo-kubeconfig", {"data": {"value": base64_of("old")}})
+    done = run(leaving)
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["ready"], status["secretsReady"], done.last.requeue_after) == (True, False, Policy().initializing)
+    assert done.last.verdict.message == "Waiting for secrets"
+
+
+def test_an_empty_connection_secret_is_told_in_upstreams_words() -> None:
+    """Row 16h."""
+    told = look(plus(ready(), secret("tokyo-eks-connection", {}))).verdict.message
+    assert told == "Failed to get certificate authority data: secret or secret data is nil"

@@ -51,7 +51,7 @@ def test_the_check_is_made_first() -> None:
     }
 
 
-@pytest.mark.parametrize("outputs", [{"role_exists": False}, {"role_exists": "true"}, {"role_exists": 1}, {}])
+@pytest.mark.parametrize("outputs", [{"role_exists": False}, {"role_exists": "true"}, {"role_exists": 1}, {"other": True}])
 def test_a_role_that_is_missing_is_made(outputs: dict[str, Any]) -> None:
     """Row 9d: anything but the JSON value true is a missing role."""
     done = run(_checked(waiting(), outputs))
@@ -130,3 +130,14 @@ def test_a_check_of_another_spec_is_made_right() -> None:
     """Section 8.8: variables and references of the check are ours as well."""
     done = run(changed(ready(), APPLY, CHECK, {"spec": {"variables": {"a": "b"}, "templateRef": {"name": "x"}}}))
     assert [each.body for each in done.writes] == [{"spec": {"templateRef": {"name": "spot-role-check"}, "variables": None}}]
+
+
+def test_a_failing_check_before_ready_is_the_verdict() -> None:
+    """Must 48: whatever happens to the spot role, while not yet Ready it is SpotServiceLinkedRoleFailed; failures show as Synced=False (Must 35)."""
+    objects = plus(waiting(), workspace(CHECK, {}, entries=conditions(ready=False, synced="denied")))
+    assert str(look(objects).verdict.message) == "Failed to reconcile Spot Service-Linked Role: denied"
+
+
+def test_no_role_is_made_before_the_check_shows_what_it_found() -> None:
+    """Row 9d: a check whose Workspace shows no outputs has found nothing, and the role is global to the account."""
+    assert look(plus(waiting(), workspace(CHECK, entries=[]))).actions == ()

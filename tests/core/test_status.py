@@ -64,8 +64,11 @@ def test_a_new_control_plane_costs_two_passes_and_four_writes() -> None:
         [],
     ]
     assert done.find("CAPTControlPlane", "tokyo")["status"] == {
-        "phase": "Creating",
+        "ready": False,
+        "initialized": False,
         "secretsReady": False,
+        "phase": "Creating",
+        "workspaceTemplateStatus": {"ready": False},
         "conditions": [condition("Ready", False, "Creating", "Control plane is being created", since=AT)],
     }
 
@@ -378,7 +381,7 @@ def test_the_first_finding_is_the_verdict_in_whatever_order() -> None:
 def test_what_a_finding_makes_of_the_verdict(kind: Kind, holds: Holds, initialized: bool) -> None:
     """Section 8.3: the whole table of kind, hold and initialized."""
     withdrawn = {Kind.WAITING: Creating("m", "R"), Kind.FAILURE: Failed("R", "m"), Kind.UNREADABLE: Unknown("R", "m")}
-    holding = holds is Holds.ALWAYS or (holds is Holds.UNTIL_READY and not initialized)
+    holding = holds is Holds.ALWAYS or not initialized
     surfaced = Unknown("R", "m") if kind is Kind.UNREADABLE else Surfaced(kind, "R", "m")
     verdict = judge([Finding(Rank.TEMPLATE, kind, "R", "m", holds)], initialized=initialized)
     assert verdict == (withdrawn[kind] if holding else surfaced)

@@ -192,10 +192,10 @@ def test_a_conflict_is_not_held_back() -> None:
 
 
 def test_a_clock_that_goes_back_holds_nothing_back() -> None:
-    """After a jump back of an hour, a refused write is tried, not kept for an hour."""
+    """After a jump back, a refused write is tried, not kept until the old time comes again."""
     server = Server(usual=Answer(403, changed=False))
     first = once(wants(create("a")), server, retry_interval=10)
-    assert len(once(wants(create("a")), server, first, at=-3600, retry_interval=10).sent) == 1
+    assert len(once(wants(create("a")), server, first, at=-30, retry_interval=10).sent) == 1
 
 
 def test_bodies_are_not_kept() -> None:

@@ -5,9 +5,10 @@ from captep_memory.world._applies import APPLY_FINALIZER, WorkspaceTemplateAppli
 from captep_memory.world._cluster_api import CLUSTER_FINALIZER, CAPTClusters, ClusterAPI
 from captep_memory.world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
 from captep_memory.world._neighbourhood import Neighbourhood, neighbours
-from captep_memory.world._pace import REAL_PACE, Output, Pace, outputs
+from captep_memory.world._pace import QUICK_PACE, REAL_PACE, Output, Pace, outputs
+from captep_memory.world._player import Happening, Player
 from captep_memory.world._server import Server, changed_ref
-from captep_memory.world._simulation import PASS_TIME, Happening, Repeating, Resident, Simulation, VirtualClock, alike
+from captep_memory.world._simulation import PASS_TIME, Repeating, Resident, Simulation, VirtualClock, alike
 from captep_memory.world._terraform import FAILURE_ANNOTATION, WORKSPACE_FINALIZER, Terraform
 from captep_memory.world.stories import Act, Condition, Story, Subject
 
@@ -17,6 +18,7 @@ __all__ = [
     "FAILURE_ANNOTATION",
     "IDLE",
     "PASS_TIME",
+    "QUICK_PACE",
     "REAL_PACE",
     "WORKSPACE_FINALIZER",
     "Act",
@@ -31,6 +33,7 @@ __all__ = [
     "Objects",
     "Output",
     "Pace",
+    "Player",
     "Repeating",
     "Resident",
     "Server",

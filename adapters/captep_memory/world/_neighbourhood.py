@@ -20,10 +20,9 @@ HOT = timedelta(seconds=1)
 """Turns that are due within this time belong to the present, later ones to the future."""
 
 
-def neighbours(pace: Pace = REAL_PACE, *, infrastructure_ready: bool = True) -> tuple[Neighbour, ...]:
+def neighbours(pace: Pace = REAL_PACE) -> tuple[Neighbour, ...]:
     """Return everyone beside a control plane: the WorkspaceTemplateApply controller, Terraform, Cluster API, the CAPTCluster controller."""
-    around: tuple[Neighbour, ...] = (WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI())
-    return (*around, CAPTClusters()) if infrastructure_ready else around
+    return WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI(), CAPTClusters()
 
 
 class Neighbourhood:
@@ -50,7 +49,7 @@ class Neighbourhood:
                 self._due[number, key] = min(earliest, self._due.get((number, key), earliest))
 
     def next_due(self) -> datetime | None:
-        """Return when the next turn is due, None when nobody waits for the time."""
+        """Return when the next turn is due, in the past when it had to wait for a worker; None when nobody waits for the time."""
         return min(map(self._due_at, self._due), default=None)
 
     def run_one(self, now: datetime) -> bool:
@@ -63,7 +62,8 @@ class Neighbourhood:
 
     def state(self, *, now: datetime) -> Hashable:
         """Return what will be done next: what is soon due in how long, all else when, and what is remembered."""
-        due = ((post, at - now if at <= now + HOT else at) for post, at in self._due.items())
+        times = ((post, self._due_at(post)) for post in self._due)
+        due = ((post, at - now if at <= now + HOT else at) for post, at in times)
         return frozenset(due), frozenset(self._memory.items())
 
     def next_cold_due(self, *, now: datetime) -> datetime | None:

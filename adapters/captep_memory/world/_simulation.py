@@ -18,12 +18,13 @@ from attrs import frozen
 from captep_core import ObjectRef
 from captep_memory._json import Object, identical, without
 from captep_memory._world import World
-from captep_memory.world._neighbour import Neighbour, Objects, ref_of
+from captep_memory.world._neighbour import Neighbour, ref_of
 from captep_memory.world._neighbourhood import HOT, Neighbourhood
+from captep_memory.world._player import Happening, Player
 from captep_memory.world._server import Server, changed_ref
 from captep_memory.world.stories import Story, Subject
 
-__all__ = ["PASS_TIME", "Happening", "Repeating", "Resident", "Simulation", "VirtualClock", "alike"]
+__all__ = ["PASS_TIME", "Repeating", "Resident", "Simulation", "VirtualClock", "alike"]
 
 PASS_TIME = timedelta(milliseconds=100)
 
@@ -74,14 +75,6 @@ class Repeating(Protocol):
 
 
 @frozen
-class Happening:
-    """An act of the story, or its end, and when it came to pass."""
-
-    at: datetime
-    title: str
-
-
-@frozen
 class _Snapshot:
     at: datetime
     world: World
@@ -90,7 +83,7 @@ class _Snapshot:
 
 
 class Simulation:
-    """Plays one story over a server. `happenings` is what has come to pass, `is_over` whether the story has come out."""
+    """Plays one story over a server."""
 
     def __init__(self, server: Server, clock: VirtualClock, around: Iterable[Neighbour], story: Story, subject: Subject) -> None:
         """Prepare a story; the loop is added by `live_with`, since it needs the server and the clock.
@@ -103,19 +96,24 @@ class Simulation:
             subject: whom the story is about.
         """
         self.server, self.clock = server, clock
-        self.happenings: list[Happening] = []
-        self.is_over = False
-        self._objects = Objects(server.call)
         self._neighbourhood = Neighbourhood(server.call, around)
-        self._story, self._subject = story, subject
-        self._acts = list(story.acts)
-        self._acted_at = clock.now()
+        self._player = Player(server.call, story, subject, now=clock.now())
         self._looked_at_version = -1
         self._resident: Resident | None = None
         self._free_at = clock.now()
         self._snapshot: _Snapshot | None = None
         for obj in server.world.objects():
             self._neighbourhood.notice(ref_of(obj), obj, now=clock.now())
+
+    @property
+    def happenings(self) -> tuple[Happening, ...]:
+        """What has come to pass."""
+        return tuple(self._player.happenings)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the story has come out."""
+        return self._player.is_over
 
     def live_with(self, resident: Resident) -> None:
         """Let a control loop live in the world."""
@@ -142,7 +140,7 @@ class Simulation:
 
     def _user_due(self) -> datetime | None:
         """When the user looks next: at the end of a wait, and after that whenever something has changed."""
-        waits_until = self._acted_at + self._acts[0].after if self._acts else self._acted_at
+        waits_until = self._player.waits_until()
         if waits_until > self.clock.now():
             return waits_until
         return self.clock.now() if self._looked_at_version != self.server.world.resource_version else None
@@ -159,22 +157,9 @@ class Simulation:
             self._let_off(until)
 
     def _look(self) -> None:
-        now = self.clock.now()
         self._looked_at_version = self.server.world.resource_version
-        once = self._acts[0].once if self._acts else self._story.ends
-        if not once(self._objects, self._subject):
-            return
-        if not self._acts:
-            self.is_over = True
-            self.happenings.append(Happening(now, self._story.ending))
-            return
-        act = self._acts.pop(0)
-        for request in act.requests(self._subject):
-            response = self.server.call(request)
-            if not response.ok:
-                raise ValueError(f"the story {self._story.title!r} does not go on: {act.title} is answered with {response.status}")
-        self._acted_at, self._looked_at_version = now, -1
-        self.happenings.append(Happening(now, act.title))
+        if self._player.look(self.clock.now()):
+            self._looked_at_version = -1
 
     def _tell(self) -> None:
         for change in self.server.take_changes():
@@ -195,16 +180,14 @@ class Simulation:
         self._snapshot = _Snapshot(now, self.server.world, self._neighbourhood.state(now=now), self._resident.state())
         if before is None or before.at + PASS_TIME != now or not _is_same(before, self._snapshot):
             return
-        quiet_until = min(filter(None, (until, self._neighbourhood.next_cold_due(now=now), self._next_wait())))
+        waits_until = self._player.waits_until()
+        others = (self._neighbourhood.next_cold_due(now=now), waits_until if waits_until > now else None)
+        quiet_until = min(until, *(due for due in others if due is not None))
         times = int((quiet_until - now) / PASS_TIME) - 1
         # Nobody hot may be due after the moment at which somebody cold is.
         if times > HOT / PASS_TIME:
             self._resident.repeat(times)
             self._pass_over(times * PASS_TIME)
-
-    def _next_wait(self) -> datetime | None:
-        waits_until = self._acted_at + self._acts[0].after if self._acts else self._acted_at
-        return waits_until if waits_until > self.clock.now() else None
 
     def _pass_over(self, span: timedelta) -> None:
         now = self.clock.now()

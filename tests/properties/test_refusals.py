@@ -1,0 +1,165 @@
+"""A write that is refused: reported once, the others go on, tried again every 10 s, and forgotten when it goes through (P16)."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from attrs import evolve, frozen
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from captep_core import Action, Record, Unknown, Write, write_of
+from captep_memory import World
+from tests.properties.driving import BOUND, KEY, Drive, Scene, Step, drive, normalised, stored, with_clock
+from tests.properties.moves import reachable_worlds
+from tests.properties.oracles import every_write_is_safe
+from tests.properties.profile import examples, reaches
+from tests.properties.strategies import arbitrary_worlds, live_worlds
+
+_STATUSES = (403, 409, 422, 429, 500, 503, 504)
+_RETRY = timedelta(seconds=10)
+
+
+@frozen(repr=False)
+class Case:
+    """A world, what becomes of it, and one of the writes on the way that is refused."""
+
+    scene: Scene
+    healthy: Drive
+    write: Write
+    status: int
+
+    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - what Hypothesis prints with
+        printer.text(f"{self.write} answered with {self.status} in {self.scene!r}")
+
+    def refuses(self, action: Action) -> int | None:
+        """The answer to an action while the fault lasts."""
+        return self.status if write_of(action) == self.write else None
+
+
+def _cases(scene: Scene) -> st.SearchStrategy[Case]:
+    healthy = drive(scene)
+    writes = list(dict.fromkeys(write_of(step.action) for step in healthy.effective))
+    return st.builds(Case, st.just(scene), st.just(healthy), st.sampled_from(writes), st.sampled_from(_STATUSES))
+
+
+_WORLDS = st.one_of(live_worlds(), live_worlds(), reachable_worlds(), arbitrary_worlds())
+
+
+def _is_healthy(scene: Scene) -> bool:
+    """Whether there is something to refuse, and nothing that the server refuses by itself."""
+    run = drive(scene)
+    return bool(run.effective) and not run.last.recollection.refusals
+
+
+_CASES = _WORLDS.filter(_is_healthy).flatmap(_cases)
+
+
+@examples(300)
+@given(_CASES)
+def test_p16_a_refused_write_is_reported_once_and_retried_every_ten_seconds(case: Case) -> None:
+    """While it lasts: rest but for the retry, at most one report; after it: the world that there would have been without it."""
+    event(f"{case.write.verb} {case.write.target.kind}/{case.write.subresource}")
+    run = drive(case.scene, faults=case.refuses)
+    assert run.is_settled
+    assert run.acting <= BOUND + 2
+    assert len([step for step in run.effective if _is_report(step)]) <= 1
+    every_write_is_safe(run.all_steps)
+    world = _retried(case, run)
+    healed = drive(
+        with_clock(Scene(world, case.scene.blind), world.now + _RETRY),
+        recollection=run.last.recollection,
+        attempts=run.last.attempts,
+    )
+    assert healed.is_settled
+    assert healed.acting <= BOUND
+    assert _end(healed, case) == _end(case.healthy, case)
+    assert case.write not in {refusal.write for refusal in healed.last.recollection.refusals}
+
+
+def _end(run: Drive, case: Case) -> list[Any]:
+    """The world at the end, without what may stay of a report.
+
+    During a deletion, and while something cannot be read, what was reported of a refusal stays; what others left on the Cluster goes
+    once Ready stands, which a refused report lets stand longer; a `secretsReady` that was not there is no reason to write, and comes with
+    the next report, if there is one.
+    """
+    kept = ((stored(case.scene.world, KEY) or {}).get("status") or {}).get("secretsReady") is not None
+    end, is_kept = normalised(run.end), _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown)
+    for obj in end:
+        if obj["kind"] in ("CAPTControlPlane", "Cluster") and is_kept:
+            obj.pop("status", None)
+        elif obj["kind"] == "CAPTControlPlane" and not kept:
+            obj["status"].pop("secretsReady", None)
+        elif obj["kind"] == "Cluster" and case.write == Write("patch", KEY, "status") and "status" in obj:
+            obj["status"] = {key: value for key, value in obj["status"].items() if not key.startswith("failure")}
+    return end
+
+
+def _is_report(step: Step) -> bool:
+    return step.action.target == KEY and step.action.subresource == "status"
+
+
+def _retried(case: Case, run: Drive) -> World:
+    """Two more passes, 10 s apart: the write is tried in the first of them in which it is its turn, and nothing changes."""
+    recollection, attempts, world, tried = run.last.recollection, run.last.attempts, run.end, set[Write]()
+    for _ in range(max(2, len(recollection.refusals))):
+        assert run.last.requeue_after == _RETRY
+        again = drive(
+            with_clock(Scene(world, case.scene.blind), world.now + _RETRY),
+            faults=case.refuses,
+            recollection=recollection,
+            attempts=attempts,
+            limit=1,
+        )
+        assert not again.effective
+        tried |= {write_of(step.action) for step in again.all_steps if not isinstance(step.action, Record)}
+        recollection, attempts, world = again.last.recollection, again.last.attempts, again.end
+        assert again.last.requeue_after == _RETRY
+    assert case.write in tried
+    return world
+
+
+@examples(200)
+@given(_CASES.filter(lambda case: case.write.target != KEY and not _is_leaving(case.scene.world)))
+def test_p16_the_other_writes_go_on(case: Case) -> None:
+    """A write that is refused holds nobody else's back: all objects but its own and the report come out as without the fault."""
+    run = drive(case.scene, faults=case.refuses)
+    assert _rest_of(run.end, case) == _rest_of(case.healthy.end, case)
+
+
+def _is_leaving(world: World) -> bool:
+    control_plane = stored(world, KEY)
+    return control_plane is None or "deletionTimestamp" in control_plane["metadata"]
+
+
+def _rest_of(world: World, case: Case) -> list[dict[str, Any]]:
+    """The objects beside the refused one; of control plane and Cluster what is no report."""
+    objects = normalised(world, beside=case.write.target.name)
+    return [{key: value for key, value in obj.items() if key != "status"} for obj in objects]
+
+
+@pytest.mark.parametrize("status", _STATUSES)
+def test_p16_each_status_meets_a_report(status: int) -> None:
+    """Every answer is given to writes beside the status, and all but the conflict is reported."""
+
+    def is_reported(case: Case) -> bool:
+        run = drive(case.scene, faults=case.refuses)
+        control_plane = stored(run.end, KEY) or {}
+        entries = control_plane.get("status", {}).get("conditions", [])
+        return str(case.write) in str(entries) and str(status) in str(entries)
+
+    cases = _CASES.map(lambda case: evolve(case, status=status)).filter(lambda case: case.write.subresource is None)
+    if status == 409:
+        assert not is_reported(reaches(cases, lambda case: not is_reported(case)))
+    else:
+        reaches(cases, is_reported)
+
+
+@pytest.mark.parametrize("verb", ["create", "patch", "delete"])
+@pytest.mark.parametrize("kind", ["CAPTControlPlane", "Cluster", "Secret", "WorkspaceTemplateApply"])
+def test_p16_each_write_is_refused(verb: str, kind: str) -> None:
+    """Every verb on every kind that the loop writes is among the refused ones."""
+    if (verb, kind) in {("create", "CAPTControlPlane"), ("delete", "CAPTControlPlane"), ("create", "Cluster"), ("delete", "Cluster")}:
+        return
+    reaches(_CASES, lambda case: (case.write.verb, case.write.target.kind) == (verb, kind))
