@@ -9,6 +9,7 @@ Rules of this module:
 3. While another one leads, or might, nothing is written.
 """
 
+import gc
 import logging
 import threading
 import time
@@ -22,11 +23,12 @@ from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide
 from captep_kubernetes import Change, DryRun, Informer, KubernetesGateway, Transport, is_relevant
-from captep_runtime import Logger, Loop, Metrics
+from captep_runtime import Logger, Loop, Metrics, Tuning
 
 __all__ = ["NAME", "Controller"]
 
 NAME = "captcontrolplane"
+_TICK_SECONDS = 0.5
 _LONGEST_PASS = timedelta(minutes=5)
 
 
@@ -90,9 +92,9 @@ class Controller:
             metrics=metrics,
             reporter=Logger(logger, NAME),
             seconds=time.monotonic,
+            tuning=Tuning(tick=_TICK_SECONDS),
         )
         self._keeping = threading.Lock()
-        self._workers = 0
 
     @property
     def informers(self) -> tuple[Informer, ...]:
@@ -110,7 +112,9 @@ class Controller:
 
     def work(self, workers: int) -> None:
         """Start to reconcile; once, and not before `has_synced`."""
-        self._workers = workers
+        # What is in the caches stays: the garbage collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         self._loop.start(workers)
 
     def rest(self, grace: timedelta) -> bool:

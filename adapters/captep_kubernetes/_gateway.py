@@ -23,7 +23,7 @@ from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, Representation, copied, identity_only, without_managed_fields
 from captep_kubernetes._resources import RESOURCES, Resource
 from captep_kubernetes._responses import field_causes, reason_of, retry_after_of
-from captep_kubernetes._store import Change, Object
+from captep_kubernetes._store import Change, Object, compacted
 from captep_kubernetes._transport import MERGE_PATCH, Query, RawResponse, Transport, UnansweredError
 
 __all__ = ["WATCHED", "DryRun", "KubernetesGateway", "Watched"]
@@ -253,7 +253,7 @@ class KubernetesGateway:
         return self._given(kept)
 
     def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Object:
-        kept = without_managed_fields(dict(obj))
+        kept = {name: compacted(value) for name, value in without_managed_fields(dict(obj)).items()}
         if self._is_by_metadata(ref):
             with self._lock:
                 self._payloads[ref] = (_identity(obj), kept)

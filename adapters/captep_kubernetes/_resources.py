@@ -1,5 +1,6 @@
 """Kinds and their place in the API: what discovery would tell, without asking."""
 
+import sys
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -71,4 +72,4 @@ def reference(resource: Resource, obj: Mapping[str, JSON]) -> ObjectRef | None:
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str):
         return None
     namespace = metadata.get("namespace")
-    return ObjectRef(resource.api_version, resource.kind, namespace if isinstance(namespace, str) else None, name)
+    return ObjectRef(resource.api_version, resource.kind, sys.intern(namespace) if isinstance(namespace, str) else None, sys.intern(name))

@@ -11,6 +11,7 @@ Rules of this module:
 An etcd that was restored from a backup without `--bump-revision` goes back in time; as for every controller, restart after that.
 """
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
@@ -19,7 +20,7 @@ from attrs import frozen
 
 from captep_core import JSON, ObjectRef
 
-__all__ = ["Change", "Known", "Object", "Store", "is_newer"]
+__all__ = ["Change", "Known", "Object", "Store", "compacted", "is_newer"]
 
 Object: TypeAlias = dict[str, JSON]
 _TOMBSTONES = 4096
@@ -56,6 +57,15 @@ def is_newer(one: str, other: str) -> bool:
     return int(one) > int(other)
 
 
+def compacted(value: JSON) -> JSON:
+    """Return an equal value that shares its texts with all others that have them: a parsed object comes with a copy of every name."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, dict):
+        return {sys.intern(name): compacted(inner) for name, inner in value.items()}
+    return [compacted(inner) for inner in value] if isinstance(value, list) else value
+
+
 class Store:
     """The objects of one kind, by name.
 
@@ -89,6 +99,7 @@ class Store:
             return None
         self._gone.pop(ref, None)
         kept = self._project(dict(obj))
+        kept = {sys.intern(name): compacted(value) for name, value in kept.items()}
         self._known[ref] = Known(uid, resource_version, kept)
         return Change(ref, known.obj if known else None, kept)
 

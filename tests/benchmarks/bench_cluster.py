@@ -1,0 +1,307 @@
+"""What `captep run` costs with many control planes on a real kube-apiserver; `KUBEBUILDER_ASSETS` names the folder with the binaries.
+
+    PYTHONPATH=.:adapters python -m tests.benchmarks.bench_cluster [CONTROL_PLANES]
+
+Prints one JSON object per figure. The neighbours here do only what is needed, as fast as they can: what is measured is the controller, in
+whatever CPU they and the API server leave to it.
+"""
+
+import base64
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, Informer, load_transport
+from tests.cluster.apiserver import ApiServer, eventually
+from tests.cluster.crds import definitions
+from tests.cluster.manifests import bind
+from tests.cluster.process import Captep
+
+_FLEET = "fleet"
+_READY = {"type": "Ready", "status": "True", "reason": "Available", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+_SYNCED = {"type": "Synced", "status": "True", "reason": "ReconcileSuccess", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+_INFRASTRUCTURE = "infrastructure.cluster.x-k8s.io/v1beta1"
+_APPLIES = RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplateApply"]
+_WORKSPACES = RESOURCES["tf.upbound.io/v1beta1", "Workspace"]
+_SECRETS = RESOURCES["v1", "Secret"]
+_CONTROL_PLANES = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
+_QUIET_SECONDS = 66.0
+_ROTATIONS = 300
+_CLIENT_LOADED = "import captep_kubernetes, captep_runtime, captep_core, time; import kubernetes.dynamic; print(flush=True); time.sleep(60)"
+
+
+def show(figure: str, **values: object) -> None:
+    """Print a figure."""
+    print(json.dumps({"figure": figure, **values}), flush=True)
+
+
+class Users:
+    """Requests of users and neighbours, many at once."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.transport = load_transport(server.kubeconfig(), connection_pool_maxsize=32)
+        self.pool = ThreadPoolExecutor(8)
+
+    def create(self, path: str, body: dict[str, Any]) -> None:
+        """Create an object, which may be there already."""
+        answer = self.transport.request("POST", path, body=body, timeout=30)
+        assert answer.status in (201, 409), (path, answer.status, answer.body)
+
+    def merge(self, path: str, body: dict[str, Any]) -> None:
+        """Merge-patch an object."""
+        answer = self.transport.request("PATCH", path, body=body, content_type=MERGE_PATCH, timeout=30)
+        assert answer.status == 200, (path, answer.status, answer.body)
+
+    def all(self, tasks: Iterable[Callable[[], None]]) -> None:
+        """Do all tasks."""
+        for done in [self.pool.submit(task) for task in tasks]:
+            done.result()
+
+
+class Neighbours:
+    """Make each apply Ready at once, with a Workspace and what it puts out; a context manager."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._seen: set[str] = set()
+        self._informer = Informer(users.transport, _APPLIES, on_change=self._changed)
+        self._problems: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        self._informer.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._informer.stop()
+        assert kind is not None or not self._problems, self._problems[:3]
+
+    def _changed(self, change: Change) -> None:
+        name = change.ref.name
+        if change.new is not None and name not in self._seen:
+            self._seen.add(name)
+            self._users.pool.submit(self._apply, name, change.new)
+
+    def _apply(self, name: str, apply: dict[str, Any]) -> None:
+        try:
+            self._make(name, apply["spec"].get("writeConnectionSecretToRef"))
+        except BaseException as problem:  # noqa: BLE001  # told at the end
+            self._problems.append(problem)
+
+    def _make(self, name: str, to: dict[str, str] | None) -> None:
+        workspace = name.removesuffix("-apply")
+        cluster = name.partition("-")[0]
+        outputs = {"cluster_endpoint": f"https://{cluster}.example", "role_exists": True}
+        if to:
+            data = {
+                "kubeconfig": "kubeconfig " * 200,
+                "cluster_endpoint": f"https://{cluster}.example",
+                "cluster_certificate_authority_data": _CA,
+            }
+            encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+            self._users.create(_SECRETS.path(_FLEET), {"metadata": {"name": to["name"]}, "data": encoded})
+        spec: dict[str, Any] = {"forProvider": {"source": "Inline", "module": "# a module\n" * 50}}
+        if to:
+            spec["writeConnectionSecretToRef"] = to
+        body = {"apiVersion": _WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": workspace}, "spec": spec}
+        self._users.create(_WORKSPACES.path(), body)
+        self._users.merge(
+            _WORKSPACES.path(None, workspace, "status"), {"status": {"conditions": [_SYNCED, _READY], "atProvider": {"outputs": outputs}}}
+        )
+        status = {"applied": True, "workspaceName": workspace, "lastAppliedTime": "2026-01-01T00:00:00Z", "conditions": [_SYNCED, _READY]}
+        self._users.merge(_APPLIES.path(_FLEET, name, "status"), {"status": status})
+
+
+_CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n" + b"A" * 1400 + b"\n-----END CERTIFICATE-----\n").decode()
+
+
+def give(users: Users, count: int) -> None:
+    """Create the fleet as its users do."""
+    users.create("/api/v1/namespaces", {"metadata": {"name": _FLEET}})
+    template = {
+        "apiVersion": _INFRASTRUCTURE,
+        "kind": "WorkspaceTemplate",
+        "spec": {"template": {"spec": {"forProvider": {"source": "Inline", "module": ""}}}},
+    }
+    users.create(RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplate"].path(_FLEET), {**template, "metadata": {"name": "eks"}})
+    users.all(_giver(users, f"c{number}") for number in range(count))
+
+
+def _giver(users: Users, name: str) -> Callable[[], None]:
+    ref = {"apiVersion": _CONTROL_PLANES.api_version, "kind": "CAPTControlPlane", "name": name, "namespace": _FLEET}
+    cluster = {"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster", "metadata": {"name": name}, "spec": {"controlPlaneRef": ref}}
+    spec = {"version": "1.33", "workspaceTemplateRef": {"name": "eks"}, "controlPlaneConfig": {"region": "ap-northeast-1"}}
+    control_plane = {"apiVersion": _CONTROL_PLANES.api_version, "kind": "CAPTControlPlane", "metadata": {"name": name}, "spec": spec}
+
+    def task() -> None:
+        users.create(RESOURCES["cluster.x-k8s.io/v1beta1", "Cluster"].path(_FLEET), cluster)
+        users.create(_CONTROL_PLANES.path(_FLEET), control_plane)
+
+    return task
+
+
+def usable(users: Users) -> int:
+    """Count the control planes that are Ready with their Secrets."""
+    items = users.transport.request("GET", _CONTROL_PLANES.path(_FLEET), timeout=60).body or {}
+    found = items.get("items")
+    assert isinstance(found, list)
+    return sum(bool(each.get("status", {}).get("ready") and each["status"].get("secretsReady")) for each in found if isinstance(each, dict))  # type: ignore[union-attr]  # JSON
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_after(seconds: float) -> bool:
+    """Wait, so that looking does not cost what is looked for."""
+    time.sleep(seconds)
+    return True
+
+
+def spent(pid: int, seconds: float) -> float:
+    """CPU time that a process takes within some seconds."""
+    before = cpu_seconds(pid)
+    return is_after(seconds) * (cpu_seconds(pid) - before)
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def idle_rss_mib() -> float:
+    """Resident memory of an interpreter that has loaded the client and does nothing."""
+    with subprocess.Popen([sys.executable, "-c", _CLIENT_LOADED], stdout=subprocess.PIPE) as idle:
+        assert idle.stdout is not None
+        idle.stdout.readline()
+        resident = rss_mib(idle.pid)
+        idle.kill()
+    return resident
+
+
+def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
+    """What the controller asked of objects."""
+    return [event for event in server.audit()[since:] if event["user"].get("username") == "controller" and "objectRef" in event]
+
+
+def creation(server: ApiServer, users: Users, process: Captep, count: int) -> None:
+    """From nothing to a usable fleet."""
+    since, began = len(server.audit()), time.monotonic()
+    with Neighbours(users):
+        eventually(process.works, what="works", within=60)
+        eventually(lambda: is_after(1.0) and usable(users) == count, what="the whole fleet is usable", within=900)
+    seconds = time.monotonic() - began
+    time.sleep(5)
+    told = asked(server, since)
+    kinds = Counter((each["verb"], each["responseStatus"]["code"] < 300) for each in told if each["objectRef"]["resource"] != "events")
+    writes = sum(number for (verb, good), number in kinds.items() if verb in ("create", "patch", "delete") and good)
+    refused = sum(number for (verb, good), number in kinds.items() if verb in ("create", "patch", "delete") and not good)
+    gets = sum(number for (verb, _), number in kinds.items() if verb == "get")
+    show(
+        "creation",
+        control_planes=count,
+        seconds=round(seconds, 1),
+        writes_each=writes / count,
+        refused=refused,
+        gets_each=gets / count,
+        target_seconds=60,
+    )
+
+
+def quiet(server: ApiServer, process: Captep, count: int) -> None:
+    """At rest."""
+    pid = process.process.pid
+    since, before = len(server.audit()), cpu_seconds(pid)
+    time.sleep(_QUIET_SECONDS)
+    share = (cpu_seconds(pid) - before) / _QUIET_SECONDS
+    verbs = Counter(each["verb"] for each in asked(server, since))
+    resident, idle = rss_mib(pid), idle_rss_mib()
+    show("requests at rest", control_planes=count, seconds=_QUIET_SECONDS, by_verb=dict(verbs), target="watch only")
+    show("CPU at rest", control_planes=count, percent_of_a_core=round(100 * share, 2), target=1)
+    show("memory", control_planes=count, mib=round(resident, 1), idle_client_mib=round(idle, 1), above=round(resident - idle, 1), target=60)
+
+
+def rotation(server: ApiServer, users: Users, count: int) -> None:
+    """From a change of a Secret to the write that follows from it, by the audit log."""
+    since = len(server.audit())
+    names = [f"c{number * 7 % count}" for number in range(min(_ROTATIONS, count))]
+    for number, name in enumerate(names):
+        value = base64.b64encode(f"token {number}".encode()).decode()
+        users.merge(_SECRETS.path(_FLEET, f"{name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}})
+        time.sleep(0.02)
+    time.sleep(2)
+    at: dict[tuple[str, str], float] = {}
+    for event in server.audit()[since:]:
+        if event["verb"] == "patch" and event["objectRef"]["resource"] == "secrets":
+            moment = "stageTimestamp" if event["user"]["username"] == "admin" else "requestReceivedTimestamp"
+            at[event["user"]["username"], event["objectRef"]["name"].removesuffix("-outputs-kubeconfig").removesuffix("-kubeconfig")] = (
+                _seconds(event[moment])
+            )
+    waits = sorted(1000 * (at["controller", name] - at["admin", name]) for name in names)
+    show(
+        "Secret change to its write",
+        control_planes=count,
+        samples=len(waits),
+        p50_ms=round(statistics.median(waits), 1),
+        p99_ms=round(waits[int(len(waits) * 0.99)], 1),
+        target=100,
+    )
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def start_up(kubeconfig: Path, folder: Path, count: int) -> None:
+    """From the start of the process to full caches and workers."""
+    began = time.monotonic()
+    with Captep(kubeconfig, folder) as process:
+        eventually(process.works, what="works", within=60)
+        seconds = time.monotonic() - began
+        pid = process.process.pid
+        eventually(lambda: spent(pid, 1.0) < 0.05, what="rests", within=60)
+        show(
+            "start-up to synced",
+            control_planes=count,
+            seconds=round(seconds, 2),
+            rested_after=round(time.monotonic() - began - 1, 1),
+            target=3,
+        )
+        status, ended = process.end()
+        show("SIGTERM to the end", status=status, seconds=round(ended, 2))
+
+
+def main(count: int) -> None:
+    """Measure everything once."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = ApiServer(Path(os.environ["KUBEBUILDER_ASSETS"]), Path(folder) / "server", users=["controller"])
+        server.start()
+        try:
+            server.install(definitions())
+            bind(server, "base", "controller")
+            users, kubeconfig = Users(server), server.kubeconfig("controller")
+            give(users, count)
+            with Captep(kubeconfig, Path(folder)) as process:
+                creation(server, users, process, count)
+                quiet(server, process, count)
+                rotation(server, users, count)
+            start_up(kubeconfig, Path(folder), count)
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
