@@ -13,7 +13,7 @@ EXAMPLES = {
         "200 add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply",
         "201 check for the role that spot instances need",
         "201 apply the template of the control plane",
-        "200 report: conditions, phase, secretsReady",
+        "200 report: conditions, initialized, phase, ready, secretsReady, workspaceTemplateStatus",
         "201 tell that the verdict is now Creating",
         "at rest: Control plane is being created; look again after 0:00:05",
     ],
