@@ -26,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InputError, CaptepError) as exc:
         print(f"captep: {one_line(str(exc))}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        _discard_output()
+        return 0
     except KeyboardInterrupt:
         print("captep: interrupted", file=sys.stderr)
         return 130
@@ -79,15 +82,18 @@ def _run(options: argparse.Namespace) -> tuple[str, int]:
 _COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
 
 
+# PyYAML and urllib3 come with the client as well.
+_EXTRAS = {"kubernetes": "kubernetes", "urllib3": "kubernetes", "yaml": "kubernetes", "prometheus_client": "metrics"}
+
+
 def _later(module: str) -> Any:  # noqa: ANN401 - a module
     """Import what only one command needs, and what may need an extra that is not installed."""
     try:
         return importlib.import_module(f"captep_cli.{module}")
     except ModuleNotFoundError as exc:
-        if exc.name not in ("kubernetes", "prometheus_client"):
+        if exc.name not in _EXTRAS:
             raise
-        extra = "kubernetes" if exc.name == "kubernetes" else "metrics"
-        raise InputError(f"{exc.name} is not installed; to use this command: pip install 'captep[{extra}]'") from None
+        raise InputError(f"{exc.name} is not installed; to use this command: pip install 'captep[{_EXTRAS[exc.name]}]'") from None
 
 
 def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, whose module is imported late

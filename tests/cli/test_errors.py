@@ -258,11 +258,12 @@ def test_standard_input_and_json_by_content() -> None:
     assert done.stdout.startswith(b"CAPTControlPlane clusters/osaka\n")
 
 
-def test_a_closed_pipe_ends_quietly() -> None:
+@pytest.mark.parametrize("arguments", [["simulate", "-f", NEW], ["demo", "--hours", "0.1"]], ids=lambda arguments: arguments[0])
+def test_a_closed_pipe_ends_quietly(arguments: list[str]) -> None:
     """Whoever reads one line and goes leaves no traceback behind."""
     code = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); p.stdout.close(); sys.exit(p.wait())"
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", code, sys.executable, "-m", "captep_cli", "simulate", "-f", NEW]
+    command = [sys.executable, "-c", code, sys.executable, "-m", "captep_cli", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
 
@@ -320,3 +321,16 @@ def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
     """One that nobody has and that is nearly one that somebody has; a kind that is merely unknown may be named."""
     assert "did you mean Secret?" in refused(captep, "simulate", "-f", NEW, option)
     assert captep("simulate", "-f", NEW, option.replace("Secrt", "Gadget")).status == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--dry-run", "client"], ["plan", "--live", "fleet/tokyo"]], ids=lambda arguments: arguments[0]
+)
+@pytest.mark.parametrize("missing", ["kubernetes", "yaml", "urllib3"])
+def test_what_needs_a_cluster_says_what_to_install(arguments: list[str], missing: str) -> None:
+    """The core's installation has no client."""
+    code = f"import sys; sys.modules[{missing!r}] = None; from captep_cli import main; sys.exit(main({arguments!r}))"
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False, timeout=60, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"captep: {missing} is not installed; to use this command: pip install 'captep[kubernetes]'\n"
