@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from captep_core import ABSENT, Absent, Action, Create, Decision, Delete, ObjectRef, Patch, Preconditions, Recollection, Unreadable
 from captep_core.ports import Decide, Read
@@ -40,11 +40,11 @@ __all__ = ["MUSEUM", "Piece"]
 
 @frozen
 class Piece:
-    """One mistake: the function that makes it, or the whole kit, and which property has to find it at which level."""
+    """One mistake: the function that makes it, or the whole kit, and the property that has to find it."""
 
     name: str
     kit: Kit
-    killed_by: frozenset[str] = field(converter=frozenset)
+    killed_by: str
 
 
 def altered(change: Callable[[Action], Action]) -> Decide:
@@ -61,14 +61,15 @@ def reporting(more: Callable[[Any, datetime], dict[str, Any]]) -> Decide:
     """Return the toy with more in its status."""
 
     def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
-        done, thing = keep(key, read, recollection, now=now), read(key)
+        done = keep(key, read, recollection, now=now)
+        thing: Any = read(key)
         if (
             not isinstance(thing, dict)
             or "deletionTimestamp" in thing["metadata"]
             or any(each.subresource is None for each in done.actions)
-        ):  # type: ignore[operator]  # every object has metadata
+        ):
             return done
-        status: dict[str, Any] = {"ready": True, "observedGeneration": thing["metadata"]["generation"], **more(thing, now)}  # type: ignore[index,call-overload]
+        status: dict[str, Any] = {"ready": True, "observedGeneration": thing["metadata"]["generation"], **more(thing, now)}
         actions = (Patch(KEY, {"status": status}, lock(thing), "report", "status"),) if thing.get("status") != status else ()
         return evolve(done, actions=actions)
 
@@ -101,19 +102,20 @@ def steps(
     leave: Callable[[Any], list[Action]],
 ) -> Decision | None:
     """Keep or leave a Thing by the two functions; None when it is not there."""
-    thing, beside, latch = read(key), read(CHILD), read(LATCH)
+    thing: Any = read(key)
+    beside, latch = read(CHILD), read(LATCH)
     if not isinstance(thing, dict):
         return None
-    if "deletionTimestamp" in thing["metadata"]:  # type: ignore[operator]  # every object has metadata
-        held = thing["metadata"].get("finalizers", [])  # type: ignore[union-attr,call-arg]
-        return concluded(leave(thing) if FINALIZER in held else [], recollection, "Leaving")  # type: ignore[operator]
+    if "deletionTimestamp" in thing["metadata"]:
+        held = thing["metadata"].get("finalizers", [])
+        return concluded(leave(thing) if FINALIZER in held else [], recollection, "Leaving")
     return concluded(make(thing, beside, latch) or report(thing, beside, latch), recollection, "Kept")
 
 
 def held(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
     """Add the finalizer where it is missing."""
     present = thing["metadata"].get("finalizers", [])
-    body = {"metadata": {"finalizers": [*present, FINALIZER]}}
+    body: dict[str, Any] = {"metadata": {"finalizers": [*present, FINALIZER]}}
     return [] if FINALIZER in present else [Patch(KEY, body, lock(thing), "add the finalizer")]
 
 
@@ -144,7 +146,7 @@ def finalizer_last(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa
 def first_finalizer(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
     """M13: our finalizer is the first one, or it is not there."""
     present = thing["metadata"].get("finalizers", [])
-    body = {"metadata": {"finalizers": [FINALIZER, *(each for each in present if each != FINALIZER)]}}
+    body: dict[str, Any] = {"metadata": {"finalizers": [FINALIZER, *(each for each in present if each != FINALIZER)]}}
     missing = [] if present[:1] == [FINALIZER] else [Patch(KEY, body, lock(thing), "add the finalizer")]
     return missing + child(thing, CHILD, beside) + child(thing, LATCH, latch)
 
@@ -177,8 +179,8 @@ def let_go_first(key: ObjectRef, read: Read, recollection: Recollection, *, now:
 
 def finalizer_while_leaving(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
     """M7: add the finalizer whenever it is missing, also when it is too late."""
-    thing = read(key)
-    if isinstance(thing, dict) and (missing := held(thing)) and "deletionTimestamp" in thing["metadata"]:  # type: ignore[operator]
+    thing: Any = read(key)
+    if isinstance(thing, dict) and (missing := held(thing)) and "deletionTimestamp" in thing["metadata"]:
         return concluded(missing, recollection, "Kept")
     return keep(key, read, recollection, now=now)
 
@@ -209,8 +211,9 @@ def _renamed(action: Create, number: int) -> Create:
 
 def by_number(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
     """Take a resourceVersion for a number and do something else for each second one."""
-    done, thing = keep(key, read, recollection, now=now), read(key)
-    odd = isinstance(thing, dict) and str(thing["metadata"]["resourceVersion"])[-1:] in "13579"  # type: ignore[index,call-overload]
+    done = keep(key, read, recollection, now=now)
+    thing: Any = read(key)
+    odd = isinstance(thing, dict) and str(thing["metadata"]["resourceVersion"])[-1:] in "13579"
     return evolve(done, requeue_after=timedelta(seconds=60)) if odd else done
 
 
@@ -234,22 +237,23 @@ def talkative(key: ObjectRef, read: Read, recollection: Recollection, *, now: da
 
 def changing(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
     """Work on what was read as if it were its own."""
-    thing = read(key)
+    thing: Any = read(key)
     if isinstance(thing, dict):
-        thing.setdefault("spec", {})["seen"] = True  # type: ignore[index,call-overload]
+        thing.setdefault("spec", {})["seen"] = True
     return keep(key, read, recollection, now=now)
 
 
 def trusting(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
     """Take for granted what an object may lack."""
-    thing = read(key)
-    wanted = thing["spec"]["colour"] if isinstance(thing, dict) else ""  # type: ignore[index,call-overload]
+    thing: Any = read(key)
+    wanted = thing["spec"]["colour"] if isinstance(thing, dict) else ""
     return evolve(keep(key, read, recollection, now=now), verdict=Verdict("Kept", str(wanted)))
 
 
 def shared(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
     """M8: two Things keep the same ConfigMap, each in its own colour."""
-    thing, found = read(key), read(CHILD)
+    thing: Any = read(key)
+    found = read(CHILD)
     if not isinstance(thing, dict) or isinstance(found, Unreadable):
         return Decision((), SOON, Verdict("Gone"))
     wanted = colour(thing, "spec")
@@ -288,26 +292,26 @@ def pruning() -> Kit:
 
 
 MUSEUM = (
-    Piece("M1 own resourceVersion in status", toy(reporting(lambda thing, _: {"seen": thing["metadata"]["resourceVersion"]})), {"P2"}),
-    Piece("M2 time of the pass in status", toy(reporting(lambda _, now: {"at": str(now)})), {"P2"}),
-    Piece("M3 delete by name", toy(altered(by_name)), {"P8"}),
-    Piece("M4 only a full pass is recognised", toy(making(full_pass_only)), {"P1"}),
-    Piece("M5 finalizer last", toy(making(finalizer_last)), {"P13"}),
-    Piece("M6 let go before cleaning up", toy(let_go_first, always={"latch before finalizer": released_at_the_end}), {"P13"}),
-    Piece("M7 finalizer while terminating", toy(finalizer_while_leaving), {"P2a"}),
-    Piece("M8 two primaries, one child", two_things(), {"P4a"}),
-    Piece("M10 edge-triggered", toy(edge_triggered), {"P1"}),
-    Piece("M12 a pruned field", pruning(), {"P2a"}),
-    Piece("M13 order of a list", toy(making(first_finalizer)), {"P5"}),
-    Piece("M14 clobbers labels", toy(altered(clobbering)), {"P9"}),
-    Piece("M15 unreadable is absent", toy(making(unreadable_is_absent)), {"F24"}),
-    Piece("M20 status with the writes", toy(making(status_at_once)), {"P3"}),
-    Piece("M21 status without resourceVersion", toy(altered(unlocked_status)), {"P14"}),
-    Piece("M24 content in a message", toy(talkative, canaries=("green",)), {"P17"}),
-    Piece("M25 refused, tried under another name", toy(another_name), {"P16"}),
-    Piece("resourceVersion as a number", toy(by_number), {"P-sym"}),
-    Piece("starts over after any refusal", toy(start_over), {"P18"}),
-    Piece("looks again at once", toy(busy), {"P15"}),
-    Piece("changes what it reads", toy(changing), {"P5"}),
-    Piece("raises for what is missing", toy(trusting), {"P5a"}),
+    Piece("M1 own resourceVersion in status", toy(reporting(lambda thing, _: {"seen": thing["metadata"]["resourceVersion"]})), "P2"),
+    Piece("M2 time of the pass in status", toy(reporting(lambda _, now: {"at": str(now)})), "P2"),
+    Piece("M3 delete by name", toy(altered(by_name)), "P8"),
+    Piece("M4 only a full pass is recognised", toy(making(full_pass_only)), "P1"),
+    Piece("M5 finalizer last", toy(making(finalizer_last)), "P13"),
+    Piece("M6 let go before cleaning up", toy(let_go_first, always={"latch before finalizer": released_at_the_end}), "P13"),
+    Piece("M7 finalizer while terminating", toy(finalizer_while_leaving), "P2a"),
+    Piece("M8 two primaries, one child", two_things(), "P4a"),
+    Piece("M10 edge-triggered", toy(edge_triggered), "P1"),
+    Piece("M12 a pruned field", pruning(), "P2a"),
+    Piece("M13 order of a list", toy(making(first_finalizer)), "P5"),
+    Piece("M14 clobbers labels", toy(altered(clobbering)), "P9"),
+    Piece("M15 unreadable is absent", toy(making(unreadable_is_absent)), "F24"),
+    Piece("M20 status with the writes", toy(making(status_at_once)), "P3"),
+    Piece("M21 status without resourceVersion", toy(altered(unlocked_status)), "P14"),
+    Piece("M24 content in a message", toy(talkative, canaries=("green",)), "P17"),
+    Piece("M25 refused, tried under another name", toy(another_name), "P16"),
+    Piece("resourceVersion as a number", toy(by_number), "P-sym"),
+    Piece("starts over after any refusal", toy(start_over), "P18"),
+    Piece("looks again at once", toy(busy), "P15"),
+    Piece("changes what it reads", toy(changing), "P5"),
+    Piece("raises for what is missing", toy(trusting), "P5a"),
 )
