@@ -80,8 +80,19 @@ def _shown(key: Key, before: Object | None, after: Object | None) -> str:
     if before["metadata"]["uid"] != after["metadata"]["uid"]:
         return f"{named} is another one of that name"
     marked = "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
-    fields = [".".join(path) for path in changed_paths(before, after)] + ["metadata.deletionTimestamp"] * marked
+    fields = sorted({".".join(_cut(path, before, after)) for path in changed_paths(before, after)})
+    fields += ["metadata.deletionTimestamp"] * marked
     return f"{named}: {', '.join(fields) or 'metadata.resourceVersion'}"
+
+
+def _cut(path: Path, before: Any, after: Any) -> Path:  # noqa: ANN401 - JSON, taken apart
+    """A path as far as both objects have it, and one name more."""
+    for place, name in enumerate(path):
+        one, other = _members(before) or {}, _members(after) or {}
+        if name not in one or name not in other:
+            return path[: place + 1]
+        before, after = one[name], other[name]
+    return path
 
 
 def lower_bound(before: World, after: World) -> int:

@@ -202,12 +202,13 @@ def _never(_: int, __: Action) -> Fault:
 
 
 def drive(kit: Kit, world: World, recollections: Mapping[ObjectRef, Recollection] | None = None, strike: Strike = _never) -> Run:
-    """Run the loop from a world to rest. Without faults the writes are counted as well (P3)."""
-    driver = _Driver(kit, world, recollections or {}, strike)
+    """Run the loop from a world to rest. Without faults, past ones included, the writes are counted as well (P3)."""
+    known = recollections or {}
+    driver = _Driver(kit, world, known, strike)
     try:
         finding = driver.run()
     except RaisedError as error:
         finding = error.finding
-    if finding is None and strike is _never:
+    if finding is None and strike is _never and not any(each.refusals for each in known.values()):
         finding = driver.surplus()
     return Run(driver.world, tuple(driver.steps), tuple(driver.sent), finding, driver.verdicts)
