@@ -17,6 +17,12 @@ EXAMPLES = {
         "201 tell that the verdict is now Creating",
         "at rest: Control plane is being created; look again after 0:00:05",
     ],
+    "prove_your_own.py": [
+        "exhausted 10 views from 2 worlds",
+        "exhausted 2 worlds, 2 writes",
+        "exhausted 28 runs from 2 worlds, 12 faults at each write",
+        "exhausted 2,270 states, 5,929 edges, 82 worlds driven to rest; faults<=1 events<=2 lag<=1",
+    ],
     "your_own.py": ["201 there is no copy", "at rest: Copied"],
 }
 

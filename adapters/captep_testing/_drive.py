@@ -147,7 +147,7 @@ class _Driver:
         passes = [self._pass(key) for key in self.kit.keys]
         if self.world.resource_version != before.resource_version or any(done is None or done.progressed for done in passes):
             return False  # what changed wakes it at once
-        if all(done is not None and not done.changed and not done.recollection.refusals for done in passes):
+        if all(done is not None and _rests(done) for done in passes):
             return True
         self._wait(passes)
         return False
@@ -195,6 +195,11 @@ class _Driver:
 
     def _said(self) -> str:
         return ", ".join(f"{key} is {verdict.reason}" for key, verdict in self.verdicts.items())
+
+
+def _rests(done: Pass) -> bool:
+    """Whether a pass changed nothing, and held nothing back."""
+    return not done.changed and not done.recollection.refusals and len(done.sent) == len(done.decision.actions)
 
 
 def _never(_: int, __: Action) -> Fault:

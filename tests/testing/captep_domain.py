@@ -17,12 +17,12 @@ CA = ObjectRef("v1", "Secret", "fleet", "tokyo-ca")
 KUBECONFIG = ObjectRef("v1", "Secret", "fleet", "tokyo-kubeconfig")
 WORKSPACE = ObjectRef(worlds.TERRAFORM_API, "Workspace", None, "tokyo-eks-controlplane")
 
-_PROVIDED = {
+_PROVIDED: dict[str, dict[str, Any] | None] = {
     "tokyo-eks-controlplane-apply": {"cluster_endpoint": worlds.ENDPOINT},
     "tokyo-spot-role-check": {"role_exists": True},
     "tokyo-kubeconfig-apply": None,
 }
-_SECRETS = {
+_SECRETS: dict[str, dict[str, str]] = {
     "tokyo-eks-controlplane-apply": {"cluster_endpoint": worlds.ENDPOINT, "cluster_certificate_authority_data": worlds.CA_OF_EKS},
     "tokyo-kubeconfig-apply": {"kubeconfig": worlds.KUBECONFIG},
 }
