@@ -64,7 +64,9 @@ def changed_keys(before: World, after: World) -> list[Key]:
     for place in {*before.shelves, *after.shelves}:
         one, other = before.shelves.get(place, {}), after.shelves.get(place, {})
         if one is not other:
-            keys |= {Key(*place, name) for name in {*one, *other} if one.get(name) is not other.get(name)}
+            keys |= {
+                Key(*place, name) for name in {*one, *other} if one.get(name) is not other.get(name) and one.get(name) != other.get(name)
+            }
     return sorted(keys, key=lambda key: (key.kind, key.namespace or "", key.name))
 
 
