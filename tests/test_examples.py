@@ -21,7 +21,7 @@ EXAMPLES = {
         "exhausted 10 views from 2 worlds",
         "exhausted 2 worlds, 2 writes",
         "exhausted 28 runs from 2 worlds, 12 faults at each write",
-        "exhausted 2,270 states, 5,929 edges, 82 worlds driven to rest; faults<=1 events<=2 lag<=1",
+        "exhausted 1,210 states, 3,383 edges, 72 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
     "your_own.py": ["201 there is no copy", "at rest: Copied"],
 }

@@ -3,7 +3,8 @@
 Rules of this module:
 
 1. A pass observes, then sends its writes one by one; between any two of them anything else may happen. Events are not modelled.
-2. A view is as old as `lag` changes of others, for each kind by itself; one's own writes are always seen, as `Gateway` promises.
+2. A view is at most `lag` changes of others old, for each kind by itself. As `Gateway` promises, one's own writes are always seen, and
+   what was seen once is not seen older later on.
 3. Each fault, and each move of somebody else, costs one of its budget. The garbage collector may act at any time and costs nothing.
 4. What the executor remembers of attempts is left out: between two passes so much time goes by that no write is held back.
 """
@@ -107,14 +108,14 @@ class System:
         yield from self._arrivals(state)
 
     def _observes(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        for told, view in _views(state.world, actor.older):
+        for told, view, older in _views(state.world, actor.older):
             label = f"{actor.label}observe{told}"
             try:
                 decision, finding = self._decide(actor, view)
             except RaisedError as error:
                 yield Transition(label, "raise", state, None, error.finding)
                 continue
-            following = _began(actor, decision, view, state.world, fresh=not told)
+            following = _began(evolve(actor, older=older), decision, view, state.world, fresh=not told)
             if following != actor or finding:
                 yield Transition(label, "stale view" if told else "observe", _replaced(state, place, following), None, finding)
 
@@ -225,22 +226,29 @@ def _disturbed(state: State, before: World, lag: int, but: int | None = None) ->
     return evolve(state, actors=actors)
 
 
-def _views(world: World, older: tuple[World, ...]) -> Iterator[tuple[str, World]]:
-    """The views that are possible: for each kind in each namespace, the shelf as it is or as it was."""
-    yield "", world
+def _views(world: World, older: tuple[World, ...]) -> Iterator[tuple[str, World, tuple[World, ...]]]:
+    """The views that are possible, each with what may be seen after it: for each kind, the shelf as it is or as it was."""
     places = sorted({place for view in older for place in _differing(world, view)}, key=str)
-    choices = [(world, *older)] * len(places)
-    for chosen in product(*choices):
-        shelves = {place: view.shelves.get(place, {}) for place, view in zip(places, chosen, strict=True)}
-        behind = [(place, _place(view, (world, *older))) for place, view in zip(places, chosen, strict=True) if view is not world]
-        if behind:
-            told = ", ".join(f"{kind} {namespace or ''} {count} behind" for (_, kind, namespace), count in behind)
-            kept = {place: shelf for place, shelf in {**world.shelves, **shelves}.items() if shelf}
-            yield f" with {told}", evolve(world, shelves=kept)
+    for behind in product(range(len(older) + 1), repeat=len(places)):
+        counts = {place: count for place, count in zip(places, behind, strict=True) if count}
+        view = _combined(world, {place: older[count - 1] for place, count in counts.items()})
+        told = ", ".join(f"{kind} {namespace or ''} {count} behind" for (_, kind, namespace), count in counts.items())
+        left = [_combined(view, {place: known for place in places if counts.get(place, 0) > age}) for age, known in enumerate(older)]
+        yield (f" with {told}" if told else ""), view, tuple(_distinct(world, left))
 
 
-def _place(view: World, views: tuple[World, ...]) -> int:
-    return next(place for place, each in enumerate(views) if each is view)
+def _combined(world: World, shelves: dict[Shelf, World]) -> World:
+    """Return a world with some of its shelves as they are in others."""
+    taken = {place: other.shelves.get(place, {}) for place, other in shelves.items()}
+    return evolve(world, shelves={place: shelf for place, shelf in {**world.shelves, **taken}.items() if shelf}) if taken else world
+
+
+def _distinct(world: World, older: list[World]) -> Iterator[World]:
+    """Leave out what is no older than what came before it."""
+    for view in older:
+        if any(_differing(world, view)):
+            yield view
+        world = view
 
 
 def _differing(world: World, view: World) -> Iterator[Shelf]:

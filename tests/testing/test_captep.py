@@ -51,6 +51,17 @@ def test_one_fault_and_one_event_do_no_harm(moment: str) -> None:
     )
 
 
+def test_stale_views_do_no_harm() -> None:
+    """P19: one change of others that is not seen yet, for each kind by itself, from all moments; with a fault as well from a ready one."""
+    assert explore(captep(), faults=0, events=1, lag=1).require().states >= 700
+    assert explore(captep("ready"), faults=1, events=1, lag=1).require().states >= 600
+
+
+def test_two_instances_do_no_harm() -> None:
+    """P22: a second instance whose lease is gone and which does not know it yet, while somebody else acts once."""
+    assert explore(captep("ready"), faults=0, events=1, instances=2).require().states >= 1000
+
+
 def test_a_retry_does_not_run_into_its_own_conflict() -> None:
     """P2a: what `explore` once found from a new control plane, with one fault and one event: two refused writes of one object."""
     way = ["observe", "patch CAPTControlPlane fleet/tokyo (lost request)", "observe", "user wants another version"]
