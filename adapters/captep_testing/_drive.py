@@ -27,6 +27,7 @@ from captep_testing._report import Finding, Step
 __all__ = ["Run", "Sent", "Strike", "drive"]
 
 _LOOKS = 3
+_NEIGHBOURLY = 100
 
 Strike: TypeAlias = Callable[[int, Action], Fault]
 """Which fault strikes a write, given how many writes were sent before it."""
@@ -131,8 +132,13 @@ class _Driver:
     def _settle(self) -> None:
         """Let the garbage collector and the neighbours do all they have to do."""
         before = self.world
-        while (settled := self.kit.neighbours(collect_all(self.world))).resource_version != self.world.resource_version:
+        for _ in range(_NEIGHBOURLY):
+            settled = self.kit.neighbours(collect_all(self.world))
+            if settled.resource_version == self.world.resource_version:
+                break
             self.world = settled
+        else:
+            raise ValueError(f"the neighbours do not come to rest: they still act after {_NEIGHBOURLY} rounds")
         if self.world.resource_version != before.resource_version:
             self._close_segment(before)
             self.steps.append(Step("others", None, tuple(shown(before, self.world))))
@@ -207,7 +213,11 @@ def _never(_: int, __: Action) -> Fault:
 
 
 def drive(kit: Kit, world: World, recollections: Mapping[ObjectRef, Recollection] | None = None, strike: Strike = _never) -> Run:
-    """Run the loop from a world to rest. Without faults, past ones included, the writes are counted as well (P3)."""
+    """Run the loop from a world to rest. Without faults, past ones included, the writes are counted as well (P3).
+
+    Raises:
+        ValueError: `Kit.neighbours` never comes to rest.
+    """
     known = recollections or {}
     driver = _Driver(kit, world, known, strike)
     try:

@@ -197,6 +197,13 @@ def test_a_run_ends_where_the_bound_says() -> None:
     assert drive(toy(), toy_worlds()[0]).finding is None
 
 
+def test_neighbours_that_never_rest_are_a_mistake_of_the_kit() -> None:
+    """It ends, and says so."""
+    restless = evolve(toy(), neighbours=lambda world: moves.touch(KEY)(world) or world)
+    with pytest.raises(ValueError, match="the neighbours do not come to rest"):
+        drive(restless, made())
+
+
 def test_views_are_those_of_the_way_to_rest() -> None:
     """A new Thing is looked at until nothing changes, and a few times more."""
     views = [view for view in views_of(evolve(toy(), worlds=toy_worlds()[:1])) if view.key == KEY]

@@ -4,7 +4,7 @@
 collector takes away what a late create leaves behind; the finalizer is there because of `LATCH`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -189,16 +189,3 @@ def toy(decide: Decide = keep, **changes: Any) -> Kit:  # noqa: ANN401 - fields 
         **changes,
     }
     return Kit(decide, (KEY,), toy_worlds(), matches, **settings)
-
-
-Alter = Callable[[Action], list[Action]]
-
-
-def altered(change: Alter) -> Decide:
-    """Return the toy with every action changed."""
-
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
-        done = keep(key, read, recollection, now=now)
-        return Decision(tuple(new for action in done.actions for new in change(action)), done.requeue_after, done.verdict, done.standing)
-
-    return decide
