@@ -34,21 +34,29 @@ def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datet
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": copy.name, "namespace": copy.namespace},
-            "data": source["data"],
+            "data": source.get("data", {}),
         }
         return Decision((Create(copy, body, "there is no copy"),), timedelta(seconds=5), Verdict("Copying"))
-    patch = merge_patch({"data": found["data"]}, {"data": source["data"]})
+    patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
     if not patch:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
     uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has metadata with a uid
     return Decision((Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),), timedelta(seconds=5), Verdict("Copying"))
 
 
-now, key, known = datetime(2026, 1, 1, tzinfo=UTC), ObjectRef("v1", "ConfigMap", "source", "config"), Recollection()
-objects = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config", "namespace": "source"}, "data": {"colour": "green"}}]
-gateway = MemoryGateway(load(objects, now=now))
-while (done := run_pass(decide, gateway, key, known, now=now)).changed:
-    for action, answer in done.sent:
-        print(answer.status, action.reason)
-    known = done.recollection
-print(f"at rest: {done.decision.verdict.reason}")
+def main() -> None:
+    """Run the loop of one ConfigMap until it comes to rest."""
+    now, key, known = datetime(2026, 1, 1, tzinfo=UTC), ObjectRef("v1", "ConfigMap", "source", "config"), Recollection()
+    objects = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config", "namespace": "source"}, "data": {"colour": "green"}}
+    ]
+    gateway = MemoryGateway(load(objects, now=now))
+    while (done := run_pass(decide, gateway, key, known, now=now)).changed:
+        for action, answer in done.sent:
+            print(answer.status, action.reason)
+        known = done.recollection
+    print(f"at rest: {done.decision.verdict.reason}")
+
+
+if __name__ == "__main__":
+    main()

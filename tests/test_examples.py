@@ -17,6 +17,12 @@ EXAMPLES = {
         "201 tell that the verdict is now Creating",
         "at rest: Control plane is being created; look again after 0:00:05",
     ],
+    "prove_your_own.py": [
+        "exhausted 10 views from 2 worlds",
+        "exhausted 2 worlds, 2 writes",
+        "exhausted 28 runs from 2 worlds, 12 faults at each write",
+        "exhausted 1,210 states, 3,383 edges, 72 worlds driven to rest; faults<=1 events<=2 lag<=1",
+    ],
     "your_own.py": ["201 there is no copy", "at rest: Copied"],
 }
 

@@ -1,0 +1,155 @@
+"""The project's own core as a domain of the kit: one control plane, its Cluster, its applies and Secrets, and those who act on them."""
+
+from typing import Any
+
+from captep_core import FINALIZER, ObjectRef, control_plane_ref, decide
+from captep_memory import Key, World, group_of, load
+from captep_testing import Kit, Move, moves
+from tests.core import worlds
+from tests.core.driving import NOW
+
+__all__ = ["KEY", "captep", "captep_worlds", "matches", "neighbours"]
+
+KEY = control_plane_ref("fleet", "tokyo")
+CLUSTER = ObjectRef(worlds.CLUSTER_API, "Cluster", "fleet", "tokyo")
+MAIN = ObjectRef(worlds.INFRASTRUCTURE_API, "WorkspaceTemplateApply", "fleet", "tokyo-eks-controlplane-apply")
+CA = ObjectRef("v1", "Secret", "fleet", "tokyo-ca")
+KUBECONFIG = ObjectRef("v1", "Secret", "fleet", "tokyo-kubeconfig")
+WORKSPACE = ObjectRef(worlds.TERRAFORM_API, "Workspace", None, "tokyo-eks-controlplane")
+
+_PROVIDED: dict[str, dict[str, Any] | None] = {
+    "tokyo-eks-controlplane-apply": {"cluster_endpoint": worlds.ENDPOINT},
+    "tokyo-spot-role-check": {"role_exists": True},
+    "tokyo-kubeconfig-apply": None,
+}
+_SECRETS: dict[str, dict[str, str]] = {
+    "tokyo-eks-controlplane-apply": {"cluster_endpoint": worlds.ENDPOINT, "cluster_certificate_authority_data": worlds.CA_OF_EKS},
+    "tokyo-kubeconfig-apply": {"kubeconfig": worlds.KUBECONFIG},
+}
+
+
+def _key(obj: Any) -> Key:  # noqa: ANN401 - JSON
+    return Key(group_of(obj["apiVersion"]), obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+
+
+def at(world: World, ref: ObjectRef) -> Any:  # noqa: ANN401 - JSON
+    """Return a stored object, None when there is none."""
+    return world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
+
+
+def neighbours(world: World) -> World:
+    """Let Terraform and Crossplane do their work: apply what is not applied, destroy what no apply asks for any more."""
+    applies = dict(world.shelf("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply", "fleet"))
+    for name, apply in applies.items():
+        if not apply.get("status", {}).get("applied"):
+            world = _applied(world, name, apply)
+    for name in list(world.shelf("tf.upbound.io", "Workspace", None)):
+        if not {f"{name}-apply", name} & set(applies):
+            world = world.remove(_key(at(world, _workspace(name))), at(world, _workspace(name)))[0]
+    return world
+
+
+def _workspace(name: str) -> ObjectRef:
+    return ObjectRef(worlds.TERRAFORM_API, "Workspace", None, name)
+
+
+def _applied(world: World, name: str, apply: Any) -> World:  # noqa: ANN401 - JSON
+    workspace, to = name.removesuffix("-apply"), apply["spec"].get("writeConnectionSecretToRef")
+    made = [worlds.workspace(workspace, _PROVIDED[name], to=to)]
+    made += [worlds.secret(to["name"], _SECRETS[name], namespace=to["namespace"])] if to else []
+    for obj in made:
+        if world.get(_key(obj)) is None:
+            world = world.put(_key(obj), obj)[0]
+    status = {"applied": True, "workspaceName": workspace, "lastAppliedTime": worlds.SINCE, "conditions": worlds.conditions()}
+    return world.put(_key(apply), {**apply, "status": status})[0]
+
+
+def matches(world: World) -> bool:
+    """Whether a deleted control plane is let go with all it owned, and one that is there is Ready and published."""
+    cp, cluster = at(world, KEY), at(world, CLUSTER)
+    if cp is None or "deletionTimestamp" in cp["metadata"]:
+        return (cp is None or FINALIZER not in cp["metadata"].get("finalizers", [])) and (cp is not None or at(world, MAIN) is None)
+    endpoint, status = {"host": worlds.HOST, "port": 443}, cp.get("status", {})
+    secrets = [at(world, CA), at(world, KUBECONFIG)]
+    copied = [
+        {"tls.crt": worlds.base64_of(worlds.CA), "ca.crt": worlds.base64_of(worlds.CA)},
+        {"value": worlds.base64_of(worlds.KUBECONFIG)},
+    ]
+    return (
+        cp["spec"].get("controlPlaneEndpoint") == cluster["spec"].get("controlPlaneEndpoint") == endpoint
+        and all(each is not None and copy.items() <= each["data"].items() for each, copy in zip(secrets, copied, strict=True))
+        and status.get("ready") is status.get("secretsReady") is cluster.get("status", {}).get("controlPlaneReady") is True
+    )
+
+
+def finalizer_before_applies(before: World, after: World) -> bool:
+    """No apply is made for a control plane that is to be there and has no finalizer yet."""
+    cp, made = at(before, KEY), at(before, MAIN) is None and at(after, MAIN) is not None
+    return not made or cp is None or "deletionTimestamp" in cp["metadata"] or FINALIZER in cp["metadata"].get("finalizers", [])
+
+
+def leaves_workspaces_alone(before: World, after: World) -> bool:
+    """Workspaces are Terraform's: the loop neither makes nor changes nor deletes one."""
+    return dict(before.shelf("tf.upbound.io", "Workspace", None)) == dict(after.shelf("tf.upbound.io", "Workspace", None))
+
+
+def captep_worlds() -> dict[str, World]:
+    """A control plane in five moments of its life."""
+    moments = {
+        "new": worlds.new(),
+        "created": worlds.created(),
+        "provided": worlds.provided(),
+        "ready": worlds.ready(),
+        "leaving": worlds.deleting(worlds.ready(), "CAPTControlPlane", "tokyo"),
+    }
+    return {name: load(objects, now=NOW) for name, objects in moments.items()}
+
+
+MOVES: dict[str, Move] = {
+    "neighbours do their work": neighbours,
+    "user deletes the control plane": moves.delete(KEY),
+    "user wants another version": moves.edit(KEY, {"spec": {"version": "1.34"}}),
+    "somebody deletes the CA": moves.delete(CA),
+    "somebody else has the kubeconfig": moves.recreate(KUBECONFIG, change=lambda obj: {**obj, "data": {"value": "b3RoZXI="}}),
+    "somebody labels the Cluster": moves.edit(CLUSTER, {"metadata": {"labels": {"team": "a"}}}),
+    "Workspace loses its endpoint": moves.edit(WORKSPACE, {"status": {"atProvider": {"outputs": None}}}, subresource="status"),
+}
+OWNED = {
+    "CAPTControlPlane": (
+        ("metadata", "finalizers", FINALIZER),
+        ("metadata", "ownerReferences"),
+        ("spec", "workspaceTemplateApplyName"),
+        ("spec", "controlPlaneEndpoint"),
+        ("status",),
+    ),
+    "Cluster": (
+        ("spec", "controlPlaneEndpoint"),
+        ("status", "controlPlaneReady"),
+        ("status", "conditions", "ControlPlaneInitialized"),
+        ("status", "failureReason"),
+        ("status", "failureMessage"),
+    ),
+    "WorkspaceTemplateApply": (("metadata", "ownerReferences"), ("spec",)),
+    "Secret": (
+        ("metadata", "ownerReferences"),
+        ("metadata", "labels", worlds.CLUSTER_LABEL),
+        *(("data", name) for name in ("tls.crt", "ca.crt", "value")),
+    ),
+}
+
+
+def captep(*names: str) -> Kit:
+    """Return the kit of captep's core, from the named moments, all of them if none is named."""
+    moments = captep_worlds()
+    return Kit(
+        decide,
+        (KEY,),
+        tuple(moments[name] for name in names or moments),
+        matches,
+        owned=OWNED,
+        moves=MOVES,
+        neighbours=neighbours,
+        always={"finalizer before applies": finalizer_before_applies, "Workspaces left alone": leaves_workspaces_alone},
+        sometimes={"control plane gone": lambda world: at(world, KEY) is None},
+        canaries=(worlds.KUBECONFIG, "canary-token", "c2VjcmV0LWNhbmFyeS1jYS1ib2R5AAA="),
+    )
