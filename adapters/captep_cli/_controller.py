@@ -28,7 +28,7 @@ from captep_runtime import Logger, Loop, Metrics, Tuning
 __all__ = ["NAME", "Controller"]
 
 NAME = "captcontrolplane"
-_TICK_SECONDS = 0.5
+_TICK_SECONDS = 1.0
 _LONGEST_PASS = timedelta(minutes=5)
 
 

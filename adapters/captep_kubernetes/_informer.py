@@ -218,7 +218,7 @@ class Informer:
         with self._lock:
             if self._stopping.is_set():
                 return
-            changes = self._store.replace(objects, version)
+            changes = self._store.replace(objects, version, are_shrunk=True)
         for change in changes:
             self._announce(change)
         self._version, self._tries["WATCH"] = version, 0
@@ -297,9 +297,10 @@ class Informer:
             _log.info("%s: current again", self.resource)
 
     def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Object]]:
+        """Yield what is kept of each item; the rest of a page need not wait in memory for the last one."""
         for item in items:
             if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
-                yield ref, self._named(item)
+                yield ref, self._store.shrunk(self._named(item))
 
     def _named(self, obj: Mapping[str, JSON]) -> Object:
         """Items of a core list come without apiVersion and kind, metadata comes as PartialObjectMetadata."""

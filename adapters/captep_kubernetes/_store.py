@@ -89,8 +89,12 @@ class Store:
         """Return the names of all objects that are known to exist."""
         return tuple(self._known)
 
-    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
-        """Learn that `obj` exists; None when nothing new was learned."""
+    def shrunk(self, obj: Mapping[str, JSON]) -> Object:
+        """Return of an object what is kept."""
+        return {sys.intern(name): compacted(value) for name, value in self._project(dict(obj)).items()}
+
+    def put(self, ref: ObjectRef, obj: Mapping[str, JSON], *, is_shrunk: bool = False) -> Change | None:
+        """Learn that `obj` exists; None when nothing new was learned. `is_shrunk`: it is what `shrunk` returned."""
         uid, resource_version = _identity(obj)
         known, gone = self._known.get(ref), self._gone.get(ref)
         if known is not None and not is_newer(resource_version, known.resource_version):
@@ -98,8 +102,7 @@ class Store:
         if gone is not None and (uid == gone.uid or (gone.resource_version and not is_newer(resource_version, gone.resource_version))):
             return None
         self._gone.pop(ref, None)
-        kept = self._project(dict(obj))
-        kept = {sys.intern(name): compacted(value) for name, value in kept.items()}
+        kept = dict(obj) if is_shrunk else self.shrunk(obj)
         self._known[ref] = Known(uid, resource_version, kept)
         return Change(ref, known.obj if known else None, kept)
 
@@ -114,10 +117,12 @@ class Store:
         del self._known[ref]
         return Change(ref, known.obj, None)
 
-    def replace(self, objects: Iterable[tuple[ObjectRef, Mapping[str, JSON]]], resource_version: str) -> list[Change]:
-        """Learn that at `resource_version` exactly `objects` existed."""
+    def replace(
+        self, objects: Iterable[tuple[ObjectRef, Mapping[str, JSON]]], resource_version: str, *, are_shrunk: bool = False
+    ) -> list[Change]:
+        """Learn that at `resource_version` exactly `objects` existed. `are_shrunk`: see `put`."""
         listed = dict(objects)
-        changes = [self.put(ref, obj) for ref, obj in listed.items()]
+        changes = [self.put(ref, obj, is_shrunk=are_shrunk) for ref, obj in listed.items()]
         for ref, known in [*self._known.items()]:
             if ref not in listed and not is_newer(known.resource_version, resource_version):
                 changes.append(self.remove(ref, uid=known.uid, resource_version=resource_version))

@@ -199,11 +199,11 @@ def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
 
 def creation(server: ApiServer, users: Users, process: Captep, count: int) -> None:
     """From nothing to a usable fleet."""
-    since, began = len(server.audit()), time.monotonic()
+    since, began, pid = len(server.audit()), time.monotonic(), process.process.pid
     with Neighbours(users):
         eventually(process.works, what="works", within=60)
         eventually(lambda: is_after(1.0) and usable(users) == count, what="the whole fleet is usable", within=900)
-    seconds = time.monotonic() - began
+    seconds, cpu = time.monotonic() - began, cpu_seconds(pid)
     time.sleep(5)
     told = asked(server, since)
     kinds = Counter((each["verb"], each["responseStatus"]["code"] < 300) for each in told if each["objectRef"]["resource"] != "events")
@@ -214,6 +214,8 @@ def creation(server: ApiServer, users: Users, process: Captep, count: int) -> No
         "creation",
         control_planes=count,
         seconds=round(seconds, 1),
+        cpu_seconds=round(cpu, 1),
+        load=os.getloadavg()[0],
         writes_each=writes / count,
         refused=refused,
         gets_each=gets / count,
@@ -270,16 +272,19 @@ def start_up(kubeconfig: Path, folder: Path, count: int) -> None:
     began = time.monotonic()
     with Captep(kubeconfig, folder) as process:
         eventually(process.works, what="works", within=60)
-        seconds = time.monotonic() - began
-        pid = process.process.pid
+        seconds, pid = time.monotonic() - began, process.process.pid
+        cpu = cpu_seconds(pid)
         eventually(lambda: spent(pid, 1.0) < 0.05, what="rests", within=60)
         show(
             "start-up to synced",
             control_planes=count,
             seconds=round(seconds, 2),
+            cpu_seconds=round(cpu, 2),
             rested_after=round(time.monotonic() - began - 1, 1),
             target=3,
         )
+        resident, idle = rss_mib(pid), idle_rss_mib()
+        show("memory after a restart", control_planes=count, mib=round(resident, 1), above=round(resident - idle, 1), target=60)
         status, ended = process.end()
         show("SIGTERM to the end", status=status, seconds=round(ended, 2))
 
