@@ -64,6 +64,7 @@ _converter.register_structure_hook(str, _strict(str, "a string"))
 _converter.register_structure_hook(bool, _strict(bool, "a boolean"))
 _converter.register_structure_hook(int, _integer)
 _converter.register_structure_hook(bytes, _bytes)
+_TEXT = {str}
 _JSON_HINTS = (JSON, get_type_hints(WorkspaceState)["at_provider"])
 _converter.register_structure_hook_func(lambda hint: hint in _JSON_HINTS, lambda value, _: value)
 
@@ -98,9 +99,11 @@ def _mapping_of(hint: Any, converter: Converter) -> Callable[[Any, Any], Mapping
     def items(value: Any, _: Any) -> Mapping[str, Any]:  # noqa: ANN401
         if type(value) is not dict:
             raise _WrongValueError(f"expected an object, found {_called(value)}")
+        if element in _JSON_HINTS or (element is str and {*map(type, value.values())} <= _TEXT):
+            return value
         made, errors = {}, []
         for key, item in value.items():
-            if item is None and element not in _JSON_HINTS:
+            if item is None:
                 continue
             try:
                 made[key] = each(item, element)
