@@ -218,6 +218,11 @@ class KubernetesGateway:
         if answer.status >= 300 or answer.body is None or self._dry_run is not DryRun.NONE:
             return _answer(answer, changed=False)
         informer = self._informer_of(ref)
+        if _is_over(answer.body):
+            # A patch that takes the last finalizer off is answered with the object as it was, at its old version: it is gone.
+            if informer is not None:
+                informer.observe_delete(ref, _identity(answer.body)[0])
+            return _answer(answer, changed=True)
         if informer is not None and _is_the_object(ref, answer):
             self._keep(ref, answer.body)
             informer.observe_write(answer.body)
@@ -317,6 +322,12 @@ def _identity(obj: Mapping[str, JSON]) -> tuple[str, str]:
 
 def _is_the_object(ref: ObjectRef, answer: RawResponse) -> bool:
     return answer.status < 300 and (answer.body or {}).get("kind") == ref.kind
+
+
+def _is_over(obj: Mapping[str, JSON]) -> bool:
+    """Whether an object that a write was answered with went with it: it was being deleted, and nothing holds it any more."""
+    metadata = obj.get("metadata")
+    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp")) and not _is_kept(obj)
 
 
 def _is_kept(obj: Mapping[str, JSON]) -> bool:

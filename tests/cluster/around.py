@@ -89,6 +89,7 @@ class Around:
             informer.stop()
         self._changes.put(None)
         self._thread.join(30)
+        self._tidy()
         self._transport.close()
         if kind is None and self._problem is not None:
             raise self._problem
@@ -103,6 +104,14 @@ class Around:
             assert response.status in (201, 409), response
         self._subjects.add(Subject(namespace, name))
         return Subject(namespace, name)
+
+    def _tidy(self) -> None:
+        """Take the Workspaces away: they have no namespace, so other tests would see them."""
+        for workspace in self.objects.list("tf.upbound.io/v1beta1", "Workspace"):
+            ref = ObjectRef(workspace["apiVersion"], workspace["kind"], None, workspace["metadata"]["name"])
+            if self._is_ours(ref):
+                self.call(Request("patch", ref.api_version, ref.kind, None, ref.name, body={"metadata": {"finalizers": None}}))
+                self.call(Request("delete", ref.api_version, ref.kind, None, ref.name))
 
     def merge(self, ref: ObjectRef, body: dict[str, Any]) -> None:
         """Merge-patch an object, as its user."""

@@ -81,7 +81,7 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
 ) -> None:
     """The cut-off leader ends with status 1; the standby takes over; no write of the one comes after the first of the other."""
     bind(apiserver, "base", "standby", lease_namespace=namespace)
-    apiserver.grant("controller", [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]}])
+    bind(apiserver, "base", "controller", lease_namespace=namespace)
     otaru, elect = (
         around.subject(namespace, "otaru"),
         ("--namespace", namespace, "--leader-elect", "--leader-election-namespace", namespace),

@@ -35,6 +35,7 @@ def life(apiserver: ApiServer, around: Around, controller: Path, tmp_path_factor
     apiserver.create("/api/v1/namespaces", {"metadata": {"name": "life"}})
     tokyo = around.subject("life", "tokyo")
     recorded: dict[str, Any] = {}
+    born = len(apiserver.audit())
     with Captep(controller, tmp_path_factory.mktemp("life"), "--leader-elect", "--namespace", "life", "--namespace", "default") as process:
         process.wait_until_it_works()
 
@@ -46,7 +47,7 @@ def life(apiserver: ApiServer, around: Around, controller: Path, tmp_path_factor
             settle(apiserver, "controller")
             recorded[title] = {"asked": told_by(apiserver, "controller", since=since), "seconds": seconds}
 
-        recorded["start"] = {"asked": told_by(apiserver, "controller")}
+        recorded["start"] = {"asked": told_by(apiserver, "controller", since=born)}
         record("creation", lambda: play(around, CREATION, tokyo))
         record("quiet", lambda: time.sleep(QUIET_SECONDS))
         record("rotation", lambda: rotate(apiserver, tokyo, "bmV3"))
@@ -354,9 +355,9 @@ def test_every_obstacle_is_one_line(apiserver: ApiServer, controller: Path, name
 def test_a_forbidden_list_is_told(apiserver: ApiServer, tmp_path: Path) -> None:
     """Who may not list is told what, and as whom."""
     ended = captep(
-        "run", "--kubeconfig", str(apiserver.kubeconfig("standby")), "--metrics-bind-address", "0", "--health-probe-bind-address", "0"
+        "run", "--kubeconfig", str(apiserver.kubeconfig("nobody")), "--metrics-bind-address", "0", "--health-probe-bind-address", "0"
     )
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith("captep: the user standby may not list captcontrolplanes.controlplane.cluster.x-k8s.io, clusters")
+    assert ended.stderr.startswith("captep: the user nobody may not list captcontrolplanes.controlplane.cluster.x-k8s.io, clusters")
     assert ended.stderr.count("\n") == 1
