@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check format test-cluster bench clean
+.PHONY: help demo test check test-cluster bench format clean
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
 
@@ -30,6 +30,11 @@ check: $(READY)  ## format, lint, types, layers, tests with coverage of the core
 
 test-cluster: $(READY)  ## the tests against a real kube-apiserver and etcd (KUBEBUILDER_ASSETS, else built with Go, once)
 	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster
+
+bench: $(READY)  ## the figures of tests/benchmarks/README.md, as JSON lines (a fleet on a real kube-apiserver too, with KUBEBUILDER_ASSETS)
+	@$(BIN)/python -m tests.benchmarks.bench_core
+	@$(BIN)/python -m tests.benchmarks.bench_memory
+	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster; fi
 
 format: $(READY)
 	@$(BIN)/ruff format .

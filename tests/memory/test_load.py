@@ -115,9 +115,9 @@ def test_the_definitions_of_the_real_system_load() -> None:
     """Every CRD of the folder that CAPTEP_UPSTREAM names yields a kind that can be created and read."""
     folder = os.environ.get("CAPTEP_UPSTREAM")
     if not folder:
-        pytest.skip("CAPTEP_UPSTREAM does not name a folder with the CRDs of the real system")
+        pytest.skip("CAPTEP_UPSTREAM does not name a folder whose crds/ holds the definitions of the real system")
     yaml = pytest.importorskip("yaml")
-    paths = sorted(path for path in Path(folder).glob("*.yaml") if "v1.8.5" not in path.name)
+    paths = sorted(path for path in Path(folder, "crds").glob("*.yaml") if "v1.8.5" not in path.name)
     definitions = [yaml.safe_load(path.read_text()) for path in paths]
     world = load(definitions, now=NOW)
     assert len(world.catalog.custom) == len(definitions)
