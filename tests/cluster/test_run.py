@@ -152,7 +152,9 @@ def test_the_writes_are_those_of_the_same_life_in_memory(life: dict[str, Any]) -
     real = {title: writes(life[title]["asked"]) for title in parts}
     assert real["repair"] == memory["repair"]
     assert real["deletion"] == memory["deletion"]
-    assert set(real["creation"]) == set(memory["creation"])
+    assert set(real["creation"]) <= set(memory["creation"])
+    # Cluster API's own controller reports the same on the Cluster, and may come first.
+    assert set(memory["creation"]) - set(real["creation"]) <= {"patch Cluster life/tokyo/status"}
     assert len(real["creation"]) <= len(memory["creation"])
 
 
