@@ -143,7 +143,7 @@ def test_a_restart_of_the_server_in_the_middle(
         time.sleep(3)
         assert cpu_seconds(process) - before < 0.3
         apiserver.start_apiserver()
-        eventually(lambda: is_usable(around, hakone), what="usable after the restart", within=INTERVAL)
+        eventually(lambda: is_usable(around, hakone), what="usable after the restart", within=INTERVAL + 15)
         assert process.process.poll() is None
         assert_at_rest(apiserver, "controller")
 
@@ -205,7 +205,7 @@ def test_a_permission_is_revoked_and_given_back(apiserver: ApiServer, around: Ar
         refused = [each for each in told_by(apiserver, "tenant", since=since) if each[3] == 403]
         assert 1 <= len(refused) < 25, refused
         allow()
-        eventually(lambda: secret_of(apiserver, nagano) and is_usable(around, matsumoto), what="all is well", within=INTERVAL)
+        eventually(lambda: secret_of(apiserver, nagano) and is_usable(around, matsumoto), what="all is well", within=INTERVAL + 10)
         assert process.process.poll() is None
         assert_at_rest(apiserver, "tenant")
 
