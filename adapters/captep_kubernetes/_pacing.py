@@ -15,7 +15,7 @@ class Pacing:
     """
 
     base: float = field(default=1.0, validator=validators.gt(0))
-    cap: float = field(default=5.0, validator=validators.gt(0))
+    cap: float = field(default=10.0, validator=validators.gt(0))
     jitter: float = field(default=0.2, validator=validators.ge(0))
     good_after: float = field(default=10.0, validator=validators.ge(0))
 
