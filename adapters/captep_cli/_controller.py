@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from captep_cli._quiet import Quiet
 from captep_cli._rehearsal import Rehearsal
 from captep_cli._watched import WATCHED, is_control_plane
 from captep_core import JSON, Action, ObjectRef, Observed, decide
@@ -78,12 +77,9 @@ class Controller:
         metrics: Metrics,
         may_write: Callable[[], bool],
     ) -> None:
-        self._gateway = KubernetesGateway(
-            transport, watched=WATCHED, namespaces=namespaces, on_change=self._changed, dry_run=dry_run, shares_objects=True
-        )
-        self._quiet = Quiet(decide)
+        self._gateway = KubernetesGateway(transport, watched=WATCHED, namespaces=namespaces, on_change=self._changed, dry_run=dry_run)
         logger = logging.getLogger("captep.controller")
-        deciding: Decide = self._quiet if dry_run is DryRun.NONE else Rehearsal(self._quiet, self._gateway, dry_run, logger)
+        deciding: Decide = decide if dry_run is DryRun.NONE else Rehearsal(decide, self._gateway, dry_run, logger)
         self._loop = Loop(
             deciding,
             _Fence(self._gateway, may_write),
@@ -93,6 +89,7 @@ class Controller:
             reporter=Logger(logger, NAME),
             seconds=time.monotonic,
             tuning=Tuning(tick=_TICK_SECONDS),
+            version=self._gateway.version,
         )
         self._keeping = threading.Lock()
 
@@ -148,4 +145,3 @@ class Controller:
                 self._loop.add(key)
             else:
                 self._loop.remove(key)
-                self._quiet.forget(key)

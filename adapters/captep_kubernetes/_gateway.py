@@ -5,11 +5,13 @@ Rules of this module:
 1. One action is one request; nothing here knows what a control plane is.
 2. An answer is returned as its status. A 422 that complains of `metadata.uid` alone is what a merge patch says instead of 409, and becomes
    409. No answer is 503 when nothing can have landed, else 504.
-3. The payload of a kind that is watched by its metadata (Secrets) is fetched when it is asked for and kept until the object changes, so
-   that no Secret that nobody asked for is ever in memory.
+3. The payload of a kind that is watched by its metadata (Secrets) is fetched when it is asked for, so that no Secret that nobody asked for
+   is ever in memory; those fetched last are kept until they change.
 """
 
+import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -20,16 +22,17 @@ from attrs import frozen
 from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Observed, Patch, Preconditions, Record, Unreadable
 from captep_core.ports import Answer
 from captep_kubernetes._events import EventBook
-from captep_kubernetes._informer import Informer, Representation, copied, identity_only, without_managed_fields
+from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
 from captep_kubernetes._resources import RESOURCES, Resource
 from captep_kubernetes._responses import field_causes, reason_of, retry_after_of
-from captep_kubernetes._store import Change, Object, compacted
+from captep_kubernetes._store import Change, Object
 from captep_kubernetes._transport import MERGE_PATCH, Query, RawResponse, Transport, UnansweredError
 
 __all__ = ["WATCHED", "DryRun", "KubernetesGateway", "Watched"]
 
 _READ_SECONDS = 10.0
 _WRITE_SECONDS = 10.0
+_PAYLOADS = 4096
 
 
 class DryRun(Enum):
@@ -66,8 +69,6 @@ class KubernetesGateway:
         on_change: called once for each new state of an object, own writes included; see `Informer`.
         dry_run: whether writes are sent, and whether they count.
         now: the time, for Events.
-        shares_objects: let `read` return the cached objects themselves, the same one as long as it does not change, and not a copy
-            each time: for a `decide` that changes nothing of what it reads.
     """
 
     def __init__(
@@ -79,10 +80,8 @@ class KubernetesGateway:
         on_change: Callable[[Change], None] = lambda _change: None,
         dry_run: DryRun = DryRun.NONE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        shares_objects: bool = False,
     ) -> None:
         self._transport, self._on_change, self._dry_run, self._now = transport, on_change, dry_run, now
-        self._given: Callable[[Object], Object] = _itself if shares_objects else copied
         self._kinds = {(one.resource.api_version, one.resource.kind): one for one in watched}
         self._informers: dict[tuple[str, str, str | None], Informer] = {}
         everywhere: list[str | None] = [None]
@@ -90,7 +89,7 @@ class KubernetesGateway:
         for key, one in self._kinds.items():
             for namespace in scopes if one.resource.namespaced else everywhere:
                 self._informers[*key, namespace] = self._informer(one, namespace)
-        self._payloads: dict[ObjectRef, tuple[tuple[str, str], Object]] = {}
+        self._payloads: OrderedDict[ObjectRef, tuple[tuple[str, str], bytes]] = OrderedDict()
         self._events, self._lock = EventBook(), threading.Lock()
 
     @property
@@ -135,8 +134,13 @@ class KubernetesGateway:
             return unknown if informer.problem is None else informer.problem
         if self._is_by_metadata(ref):
             return self._payload(ref, informer)
-        found = informer.peek(ref)
-        return ABSENT if found is None else self._given(found)
+        found = informer.get(ref)
+        return ABSENT if found is None else found
+
+    def version(self, ref: ObjectRef) -> str | None:
+        """Return the resourceVersion that is cached of an object, None when it is not known to exist."""
+        informer = self._informer_of(ref)
+        return None if informer is None else informer.version(ref)
 
     def send(self, action: Action) -> Answer:
         """Send one action; see `captep_core.ports.Gateway`."""
@@ -239,7 +243,8 @@ class KubernetesGateway:
         with self._lock:
             kept = self._payloads.get(ref)
         if kept is not None and kept[0] == identity:
-            return self._given(kept[1])
+            payload: Object = json.loads(kept[1])
+            return payload
         return self._fetch(ref, identity[0], informer)
 
     def _fetch(self, ref: ObjectRef, uid: str, informer: Informer) -> Observed[dict[str, JSON]]:
@@ -253,19 +258,22 @@ class KubernetesGateway:
             return ABSENT
         if answer.status != 200 or answer.body is None:
             return Unreadable(reason_of(answer), f"{path}: HTTP {answer.status}")
-        kept = self._keep(ref, answer.body)
+        self._keep(ref, answer.body)
         informer.observe_write(answer.body)
-        return self._given(kept)
+        return without_managed_fields(dict(answer.body))
 
-    def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Object:
-        kept = {name: compacted(value) for name, value in without_managed_fields(dict(obj)).items()}
-        if self._is_by_metadata(ref):
-            with self._lock:
-                self._payloads[ref] = (_identity(obj), kept)
-        return kept
+    def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> None:
+        if not self._is_by_metadata(ref):
+            return
+        text = json.dumps(without_managed_fields(dict(obj))).encode()
+        with self._lock:
+            self._payloads[ref] = (_identity(obj), text)
+            self._payloads.move_to_end(ref)
+            if len(self._payloads) > _PAYLOADS:
+                self._payloads.popitem(last=False)
 
     def _changed(self, change: Change) -> None:
-        if change.new is None:
+        if change.after is None:
             with self._lock:
                 self._payloads.pop(change.ref, None)
         self._on_change(change)
@@ -291,10 +299,6 @@ class KubernetesGateway:
     def _resource(self, ref: ObjectRef) -> Resource:
         watched = self._kinds.get((ref.api_version, ref.kind))
         return watched.resource if watched else RESOURCES[ref.api_version, ref.kind]
-
-
-def _itself(obj: Object) -> Object:
-    return obj
 
 
 def _answer(answer: RawResponse, *, changed: bool) -> Answer:

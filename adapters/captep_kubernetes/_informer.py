@@ -28,10 +28,10 @@ from captep_core import JSON, ObjectRef, Unreadable
 from captep_kubernetes._pacing import Pacing
 from captep_kubernetes._resources import Resource, reference
 from captep_kubernetes._responses import reason_of, retry_after_of
-from captep_kubernetes._store import Change, Object, Store
+from captep_kubernetes._store import Change, Known, Object, Store
 from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, UnansweredError
 
-__all__ = ["Informer", "Representation", "copied", "identity_only", "without_managed_fields"]
+__all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
 _PAGE = 500
@@ -58,11 +58,9 @@ def without_managed_fields(obj: Object) -> Object:
     return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
-def identity_only(obj: Object) -> Object:
-    """Keep uid and resourceVersion alone: enough to know that an object changed."""
-    metadata = obj.get("metadata")
-    known = metadata if isinstance(metadata, dict) else {}
-    return {"metadata": {key: known[key] for key in ("uid", "resourceVersion") if key in known}}
+def identity_only(_obj: Object) -> Object:
+    """Keep nothing: uid and resourceVersion are known of each object, and enough to know that it changed."""
+    return {}
 
 
 class Informer:
@@ -145,20 +143,18 @@ class Informer:
         return self._synced.wait(timeout)
 
     def get(self, ref: ObjectRef) -> Object | None:
-        """Return a copy of what is cached of `ref`, None when it is not known to exist."""
-        found = self.peek(ref)
-        return None if found is None else copied(found)
-
-    def peek(self, ref: ObjectRef) -> Object | None:
-        """Return what is cached of `ref` itself, not to be changed; the same object until another version becomes known."""
-        with self._lock:
-            known = self._store.get(ref)
+        """Return what is kept of `ref`, a new object each time; None when it is not known to exist."""
+        known = self._find(ref)
         return None if known is None else known.obj
+
+    def version(self, ref: ObjectRef) -> str | None:
+        """Return the resourceVersion of `ref`, None when it is not known to exist."""
+        known = self._find(ref)
+        return None if known is None else known.resource_version
 
     def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
         """Return uid and resourceVersion of `ref`, None when it is not known to exist."""
-        with self._lock:
-            known = self._store.get(ref)
+        known = self._find(ref)
         return None if known is None else (known.uid, known.resource_version)
 
     def refs(self) -> tuple[ObjectRef, ...]:
@@ -197,7 +193,7 @@ class Informer:
             self._wait(delay)
 
     def _list(self) -> Unreadable | None:
-        objects: list[tuple[ObjectRef, Object]] = []
+        objects: list[tuple[ObjectRef, Known]] = []
         page: list[tuple[str, str | int]] = []
         while True:
             query = [*self._selectors, ("limit", _PAGE), *page]
@@ -214,11 +210,11 @@ class Informer:
         self._take(objects, str(version or "0"))
         return None
 
-    def _take(self, objects: list[tuple[ObjectRef, Object]], version: str) -> None:
+    def _take(self, objects: list[tuple[ObjectRef, Known]], version: str) -> None:
         with self._lock:
             if self._stopping.is_set():
                 return
-            changes = self._store.replace(objects, version, are_shrunk=True)
+            changes = self._store.replace(objects, version)
         for change in changes:
             self._announce(change)
         self._version, self._tries["WATCH"] = version, 0
@@ -271,6 +267,10 @@ class Informer:
         hint = ": is its CustomResourceDefinition installed?" if answer.status == 404 else ""
         return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}{hint}")
 
+    def _find(self, ref: ObjectRef) -> Known | None:
+        with self._lock:
+            return self._store.get(ref)
+
     def _learn(self, learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None], obj: Mapping[str, JSON]) -> None:
         ref = reference(self.resource, obj)
         if ref is None:
@@ -296,11 +296,13 @@ class Informer:
         elif problem is None and before is not None:
             _log.info("%s: current again", self.resource)
 
-    def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Object]]:
+    def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Known]]:
         """Yield what is kept of each item; the rest of a page need not wait in memory for the last one."""
         for item in items:
             if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
-                yield ref, self._store.shrunk(self._named(item))
+                with self._lock:
+                    known = self._store.known(self._named(item))
+                yield ref, known
 
     def _named(self, obj: Mapping[str, JSON]) -> Object:
         """Items of a core list come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
@@ -324,14 +326,3 @@ def _event(line: bytes) -> tuple[str, Object] | None:
 def _metadata(obj: Mapping[str, JSON], key: str) -> str:
     metadata = obj.get("metadata")
     return str(metadata.get(key) or "") if isinstance(metadata, dict) else ""
-
-
-def copied(value: Object) -> Object:
-    """Return a copy that shares nothing that can be changed."""
-    return {key: _copied_value(item) for key, item in value.items()}
-
-
-def _copied_value(value: JSON) -> JSON:
-    if isinstance(value, dict):
-        return copied(value)
-    return [_copied_value(item) for item in value] if isinstance(value, list) else value

@@ -27,12 +27,12 @@ def keeping(fields: Fields) -> Callable[[Object], Object]:
 def is_relevant(change: Change) -> bool:
     """Whether more changed than the bookkeeping of the server: resourceVersion, generation and managedFields say nothing by themselves.
 
-    Of an object of which only uid and resourceVersion are kept, every new version is relevant.
+    Of an object of which nothing but its identity is kept, every new version is relevant.
     """
-    old, new = change.old, change.new
-    if old is None or new is None or old.keys() == {"metadata"}:
-        return old is not new
-    return _essence(old) != _essence(new)
+    if change.before is None or change.after is None:
+        return change.before is not change.after
+    old = change.before.obj
+    return not old or _essence(old) != _essence(change.after.obj)
 
 
 def _part(obj: Object, fields: Fields) -> Object:

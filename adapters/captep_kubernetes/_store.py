@@ -11,18 +11,16 @@ Rules of this module:
 An etcd that was restored from a backup without `--bump-revision` goes back in time; as for every controller, restart after that.
 """
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from captep_core import JSON, ObjectRef
+from captep_kubernetes._packing import Object, Packed, Packer
 
-__all__ = ["Change", "Known", "Object", "Store", "compacted", "is_newer"]
+__all__ = ["Change", "Known", "Object", "Store", "is_newer"]
 
-Object: TypeAlias = dict[str, JSON]
 _TOMBSTONES = 4096
 
 
@@ -32,16 +30,31 @@ class Known:
 
     uid: str
     resource_version: str
-    obj: Object
+    packed: Packed = field(repr=False)
+
+    @property
+    def obj(self) -> Object:
+        """What is kept of the object, a new one each time."""
+        return self.packed.unpacked()
 
 
 @frozen
 class Change:
-    """What became known of one object; `old` or `new` is None when it did not, or does not, exist."""
+    """What became known of one object: what was known `before` and is `after`, None when it did not, or does not, exist."""
 
     ref: ObjectRef
-    old: Object | None
-    new: Object | None
+    before: Known | None
+    after: Known | None
+
+    @property
+    def old(self) -> Object | None:
+        """The object as it was, a new one each time."""
+        return None if self.before is None else self.before.obj
+
+    @property
+    def new(self) -> Object | None:
+        """The object as it is, a new one each time."""
+        return None if self.after is None else self.after.obj
 
 
 @frozen
@@ -57,15 +70,6 @@ def is_newer(one: str, other: str) -> bool:
     return int(one) > int(other)
 
 
-def compacted(value: JSON) -> JSON:
-    """Return an equal value that shares its texts with all others that have them: a parsed object comes with a copy of every name."""
-    if isinstance(value, str):
-        return sys.intern(value)
-    if isinstance(value, dict):
-        return {sys.intern(name): compacted(inner) for name, inner in value.items()}
-    return [compacted(inner) for inner in value] if isinstance(value, list) else value
-
-
 class Store:
     """The objects of one kind, by name.
 
@@ -74,7 +78,7 @@ class Store:
     """
 
     def __init__(self, project: Callable[[Object], Object]) -> None:
-        self._project = project
+        self._project, self._packer = project, Packer()
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
 
@@ -89,22 +93,14 @@ class Store:
         """Return the names of all objects that are known to exist."""
         return tuple(self._known)
 
-    def shrunk(self, obj: Mapping[str, JSON]) -> Object:
-        """Return of an object what is kept."""
-        return {sys.intern(name): compacted(value) for name, value in self._project(dict(obj)).items()}
-
-    def put(self, ref: ObjectRef, obj: Mapping[str, JSON], *, is_shrunk: bool = False) -> Change | None:
-        """Learn that `obj` exists; None when nothing new was learned. `is_shrunk`: it is what `shrunk` returned."""
+    def known(self, obj: Mapping[str, JSON]) -> Known:
+        """Return what is to be kept of an object, without learning it."""
         uid, resource_version = _identity(obj)
-        known, gone = self._known.get(ref), self._gone.get(ref)
-        if known is not None and not is_newer(resource_version, known.resource_version):
-            return None
-        if gone is not None and (uid == gone.uid or (gone.resource_version and not is_newer(resource_version, gone.resource_version))):
-            return None
-        self._gone.pop(ref, None)
-        kept = dict(obj) if is_shrunk else self.shrunk(obj)
-        self._known[ref] = Known(uid, resource_version, kept)
-        return Change(ref, known.obj if known else None, kept)
+        return Known(uid, resource_version, self._packer.pack(self._project(dict(obj))))
+
+    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+        """Learn that `obj` exists; None when nothing new was learned."""
+        return self._put(ref, self.known(obj)) if self._is_news(ref, *_identity(obj)) else None
 
     def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> Change | None:
         """Learn that the incarnation `uid` of `ref` is gone, as of `resource_version` when known; None when nothing new was learned."""
@@ -115,18 +111,29 @@ class Store:
         if known is None:
             return None
         del self._known[ref]
-        return Change(ref, known.obj, None)
+        return Change(ref, known, None)
 
-    def replace(
-        self, objects: Iterable[tuple[ObjectRef, Mapping[str, JSON]]], resource_version: str, *, are_shrunk: bool = False
-    ) -> list[Change]:
-        """Learn that at `resource_version` exactly `objects` existed. `are_shrunk`: see `put`."""
+    def replace(self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str) -> list[Change]:
+        """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
-        changes = [self.put(ref, obj, is_shrunk=are_shrunk) for ref, obj in listed.items()]
+        changes = [self._put(ref, new) for ref, new in listed.items() if self._is_news(ref, new.uid, new.resource_version)]
         for ref, known in [*self._known.items()]:
             if ref not in listed and not is_newer(known.resource_version, resource_version):
-                changes.append(self.remove(ref, uid=known.uid, resource_version=resource_version))
-        return [change for change in changes if change is not None]
+                gone = self.remove(ref, uid=known.uid, resource_version=resource_version)
+                changes += [] if gone is None else [gone]
+        return changes
+
+    def _is_news(self, ref: ObjectRef, uid: str, resource_version: str) -> bool:
+        known, gone = self._known.get(ref), self._gone.get(ref)
+        if known is not None and not is_newer(resource_version, known.resource_version):
+            return False
+        return gone is None or (uid != gone.uid and (not gone.resource_version or is_newer(resource_version, gone.resource_version)))
+
+    def _put(self, ref: ObjectRef, new: Known) -> Change:
+        known = self._known.get(ref)
+        self._gone.pop(ref, None)
+        self._known[ref] = new
+        return Change(ref, known, new)
 
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
         before = self._gone.pop(ref, None)

@@ -9,8 +9,9 @@ from attrs import evolve, field, frozen
 from captep_core import Backoff, ObjectRef, Recollection, jittered
 from captep_runtime._attempts import NO_ATTEMPTS, Attempts
 from captep_runtime._execute import ERROR_INTERVAL, Pass
+from captep_runtime._reads import Seen
 
-__all__ = ["DEFAULT_TUNING", "NOTHING_KEPT", "Kept", "Next", "Tuning", "after_pass"]
+__all__ = ["DEFAULT_TUNING", "NOTHING_KEPT", "Kept", "Next", "Tuning", "after_pass", "on_tick"]
 
 
 @frozen
@@ -37,7 +38,8 @@ DEFAULT_TUNING: Final = Tuning()
 class Kept:
     """What is kept of a key.
 
-    `verdict` and `failure`: what was told last. `rests_until`: no wake-up counts before, in the queue's seconds.
+    `verdict` and `failure`: what was told last. `rests_until`: no wake-up counts before, in the queue's seconds. `seen`: what the last pass
+    read, if the next one would decide the same on the same; then `interval` is the wait in seconds that followed, not lengthened to a tick.
     """
 
     recollection: Recollection = field(factory=Recollection)
@@ -46,6 +48,8 @@ class Kept:
     verdict: str = ""
     failure: str = field(default="", repr=False)
     rests_until: float = float("-inf")
+    seen: Seen | None = None
+    interval: float = 0.0
 
 
 NOTHING_KEPT: Final = Kept()
@@ -63,10 +67,14 @@ class Next:
     alarmed: bool = False
 
 
-def after_pass(kept: Kept, key: ObjectRef, done: Pass, tuning: Tuning, *, now: float) -> tuple[Kept, Next]:
-    """Return what to keep of `key` after a pass that ended at `now`, and when it is due again."""
-    busy_passes = kept.busy_passes + 1 if done.progressed else 0
-    following = _next(busy_passes, key, done, tuning, now=now)
+def after_pass(kept: Kept, key: ObjectRef, done: Pass, tuning: Tuning, *, now: float, seen: Seen | None = None) -> tuple[Kept, Next]:
+    """Return what to keep of `key` after a pass that ended at `now` and has `seen` so much, and when it is due again."""
+    # What is remembered is read by the next pass: where quiet passes are let off, that one need not wait for its turn.
+    is_other = seen is not None and done.recollection != kept.recollection
+    busy_passes = kept.busy_passes + 1 if done.progressed or is_other else 0
+    interval = None if done.requeue_after is None else jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.spread)
+    following = _next(busy_passes, interval, done, tuning, now=now)
+    is_quiet = not done.decision.actions and not is_other and not done.attempts.known and interval
     conclusion = done.decision.verdict
     return evolve(
         kept,
@@ -76,22 +84,20 @@ def after_pass(kept: Kept, key: ObjectRef, done: Pass, tuning: Tuning, *, now: f
         verdict=f"{conclusion.reason}: {conclusion.message}" if conclusion.message else conclusion.reason,
         failure="",
         rests_until=now + (following.delay or 0) if following.rests else float("-inf"),
+        seen=seen if is_quiet else None,
+        interval=interval or 0.0,
     ), following
 
 
-def _next(busy_passes: int, key: ObjectRef, done: Pass, tuning: Tuning, *, now: float) -> Next:
-    wait = (
-        None
-        if done.requeue_after is None
-        else _on_tick(jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.spread), tuning.tick, now=now)
-    )
+def _next(busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float) -> Next:
+    wait = None if interval is None else on_tick(interval, tuning.tick, now=now)
     if done.retry_after is not None:
         return Next(wait, rests=True)
     if busy_passes > tuning.patience:
         return Next(tuning.error_interval.total_seconds(), rests=True, alarmed=True)
-    return Next(0.0) if done.progressed else Next(wait)
+    return Next(0.0) if busy_passes else Next(wait)
 
 
-def _on_tick(wait: float, tick: float, *, now: float) -> float:
+def on_tick(wait: float, tick: float, *, now: float) -> float:
     """Lengthen a wait up to the next multiple of `tick`."""
     return wait if tick <= 0 else math.ceil((now + wait) / tick) * tick - now

@@ -1,4 +1,4 @@
-"""The parts of `captep run` that need no cluster: quiet decisions, dry runs, reading live, the wake-ups of the controller."""
+"""The parts of `captep run` that need no cluster: dry runs, reading live, counted requests."""
 
 import logging
 from collections.abc import Mapping
@@ -10,14 +10,11 @@ import pytest
 from captep_cli._counting import CountingTransport
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
-from captep_cli._quiet import Quiet
 from captep_cli._rehearsal import Rehearsal
-from captep_core import ABSENT, Create, Decision, ObjectRef, Observed, Recollection, Unreadable, control_plane_ref, decide
+from captep_core import ABSENT, Create, Decision, ObjectRef, Observed, Recollection, Unreadable, control_plane_ref
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
 from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
-from captep_memory import MemoryGateway, load
-from captep_memory.world import stories
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -32,85 +29,18 @@ class Verdict:
     reason, message = "Fine", ""
 
 
-class Counted:
-    """A `decide` that reads A and B, does nothing while A is there, and counts how often it thinks."""
-
-    def __init__(self) -> None:
-        self.times = 0
-
-    def __call__(self, key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
-        self.times += 1
-        found, _ = read(A), read(B)
-        return Decision(() if isinstance(found, dict) else (CREATE,), timedelta(seconds=30), Verdict())
+def wanting(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    """Do nothing while A is there, else create it."""
+    return Decision(() if isinstance(read(A), dict) else (CREATE,), timedelta(seconds=30), Verdict())
 
 
-def reading(world: Mapping[ObjectRef, dict[str, Any]], seen: list[ObjectRef]) -> Read:
-    """A `read` of a world that returns the same object each time."""
+def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
+    """A `read` of a world."""
 
     def read(ref: ObjectRef) -> Observed[dict[str, Any]]:
-        seen.append(ref)
         return world.get(ref, ABSENT)
 
     return read
-
-
-def test_nothing_changed_is_not_thought_about_again() -> None:
-    """The same objects give the same decision without thinking, and everything is looked at all the same, so that its changes wake."""
-    counted, seen = Counted(), list[ObjectRef]()
-    quiet, world = Quiet(counted), {A: {"x": 1}}
-    first = quiet(KEY, reading(world, seen), Recollection(), now=NOW)
-    seen.clear()
-    assert quiet(KEY, reading(world, seen), Recollection(), now=NOW + timedelta(hours=1)) is first
-    assert (counted.times, seen) == (1, [A, B])
-
-
-@pytest.mark.parametrize("change", ["replaced", "appeared", "gone", "recollection", "other key", "forgotten"])
-def test_whatever_changed_is_thought_about(change: str) -> None:
-    """Another object, even an equal one, one that came or went, another recollection, another key."""
-    counted, quiet = Counted(), None
-    quiet, world, key, recollection = Quiet(counted), {A: {"x": 1}}, KEY, Recollection()
-    quiet(key, reading(world, []), recollection, now=NOW)
-    match change:
-        case "replaced":
-            world[A] = {"x": 1}
-        case "appeared":
-            world[B] = {}
-        case "gone":
-            del world[A]
-        case "recollection":
-            recollection = Recollection(verdict="Other")
-        case "other key":
-            key = control_plane_ref("fleet", "osaka")
-        case _:
-            quiet.forget(key)
-    quiet(key, reading(world, []), recollection, now=NOW)
-    assert counted.times == 2
-
-
-def test_a_decision_to_act_is_never_repeated_unthought() -> None:
-    """Actions may depend on the time: each pass that acts is decided anew."""
-    counted = Counted()
-    quiet = Quiet(counted)
-    for _ in range(3):
-        assert quiet(KEY, reading({}, []), Recollection(), now=NOW).actions == (CREATE,)
-    assert counted.times == 3
-
-
-def test_quiet_decides_as_decide_does() -> None:
-    """Over a real story's first passes the decisions are those of `decide`, pass by pass."""
-    objects = [request.body for act in stories.creation_to_ready.acts for request in act.requests(_subject())]
-    gateway, quiet = MemoryGateway(load([*stories.templates("fleet"), *objects], now=NOW)), Quiet(decide)  # type: ignore[list-item]  # JSON
-    for _ in range(6):
-        expected = decide(KEY, gateway.read, Recollection(), now=NOW)
-        assert quiet(KEY, gateway.read, Recollection(), now=NOW) == expected
-        for action in expected.actions:
-            gateway.send(action)
-
-
-def _subject() -> Any:  # noqa: ANN401  # imported late
-    from captep_memory.world import Subject  # noqa: PLC0415
-
-    return Subject("fleet", "tokyo")
 
 
 class Scripted:
@@ -196,7 +126,7 @@ def test_requests_are_counted_as_client_go_does() -> None:
 def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> None:
     """No action is left for the executor; what is wanted is told when it begins to be wanted, and again after it was not."""
     gateway, world = KubernetesGateway(Scripted({})), dict[ObjectRef, dict[str, Any]]()
-    rehearsal = Rehearsal(Counted(), gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
+    rehearsal = Rehearsal(wanting, gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
     caplog.set_level(logging.INFO, "rehearsed")
     told = []
     for change in ("", "", "there", "gone"):
@@ -204,7 +134,7 @@ def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> N
             world[A] = {}
         if change == "gone":
             world.clear()
-        assert rehearsal(KEY, reading(world, []), Recollection(), now=NOW).actions == ()
+        assert rehearsal(KEY, reading(world), Recollection(), now=NOW).actions == ()
         told.append(len(caplog.messages))
     assert told == [1, 1, 1, 2]
     assert caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"

@@ -24,6 +24,7 @@ from captep_kubernetes import (
     identity_only,
     without_managed_fields,
 )
+from tests.kubernetes.changes import change
 from tests.kubernetes.scripted import Asked, Reply, Scripted, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 SECRETS = RESOURCES["v1", "Secret"]
@@ -103,11 +104,11 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
         assert informer.has_synced
         assert (informer.get(ref("a")), informer.get(ref("b")), informer.get(ref("c"))) == (named(a5), None, named(c6))
         assert changes == [
-            Change(ref("a"), None, named(a1)),
-            Change(ref("b"), None, named(b2)),
-            Change(ref("a"), named(a1), named(a5)),
-            Change(ref("c"), None, named(c6)),
-            Change(ref("b"), named(b2), None),
+            change(ref("a"), None, named(a1)),
+            change(ref("b"), None, named(b2)),
+            change(ref("a"), named(a1), named(a5)),
+            change(ref("c"), None, named(c6)),
+            change(ref("b"), named(b2), None),
         ]
         assert server.verbs() == ["LIST", "WATCH"]
 
@@ -246,7 +247,7 @@ def test_an_own_delete_is_in_the_cache_at_once() -> None:
         assert informer.identity(ref("a")) == ("uid-a", "1")
         informer.observe_delete(ref("a"), "uid-a")
         assert (informer.get(ref("a")), informer.identity(ref("a"))) == (None, None)
-        assert changes[1:] == [Change(ref("a"), named(secret("a", 1)), None)]
+        assert changes[1:] == [change(ref("a"), named(secret("a", 1)), None)]
 
 
 def test_what_is_handed_out_is_a_copy() -> None:
@@ -269,7 +270,7 @@ def test_metadata_alone_can_be_asked_for() -> None:
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
             "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
         ]
-        assert informer.get(ref("a")) == {"metadata": {"uid": "uid-a", "resourceVersion": "1"}}
+        assert (informer.get(ref("a")), informer.identity(ref("a")), informer.version(ref("a"))) == ({}, ("uid-a", "1"), "1")
 
 
 def test_managed_fields_are_not_kept() -> None:

@@ -7,7 +7,8 @@ from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from captep_core import JSON, ObjectRef
-from captep_kubernetes._store import Change, Object, Store, is_newer
+from captep_kubernetes._store import Change, Known, Object, Store, is_newer
+from tests.kubernetes.changes import change
 
 REFS = tuple(ObjectRef("v1", "Secret", "ns", name) for name in ("a", "b"))
 A, B = REFS
@@ -21,6 +22,11 @@ def obj(ref: ObjectRef, uid: str, version: int) -> Object:
 def kept(value: Object) -> Object:
     """No projection."""
     return value
+
+
+def listed(store: Store, *objects: tuple[ObjectRef, Object]) -> list[tuple[ObjectRef, Known]]:
+    """Objects as a list brings them."""
+    return [(ref, store.known(value)) for ref, value in objects]
 
 
 History = list[tuple[ObjectRef, str, str]]
@@ -78,12 +84,14 @@ orders = histories().flatmap(
 @example(([(A, "u0", "ADDED"), (A, "u0", "DELETED"), (A, "u2", "ADDED"), (A, "u2", "DELETED")], [4, 2, 3, 1], 0))
 def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int]) -> None:
     """However events, answers and one LIST are mixed, all of them together leave what the server has at the end; and no name ever goes back."""
-    history, order, listed = case
+    history, order, at_version = case
     store = Store(kept)
     seen: dict[ObjectRef, int] = {}
     for step, version in enumerate(order):
         if step == len(order) // 2:
-            store.replace([(ref, obj(ref, uid, at)) for ref, (uid, at) in state(history, listed).items()], str(listed))
+            store.replace(
+                listed(store, *((ref, obj(ref, uid, at)) for ref, (uid, at) in state(history, at_version).items())), str(at_version)
+            )
         learn(store, history, version)
         for ref, (_, at) in cached(store).items():
             assert at >= seen.get(ref, 0)
@@ -111,7 +119,7 @@ def test_an_own_write_is_seen_at_once_and_stays() -> None:
     """The answer to a PATCH comes before the watch event of an older change: that one does not undo it, and its echo is no news."""
     store = Store(kept)
     store.put(A, obj(A, "u", 1))
-    assert store.put(A, obj(A, "u", 5)) == Change(A, obj(A, "u", 1), obj(A, "u", 5))
+    assert store.put(A, obj(A, "u", 5)) == change(A, obj(A, "u", 1), obj(A, "u", 5))
     assert store.put(A, obj(A, "u", 3)) is None
     assert store.put(A, obj(A, "u", 5)) is None
     assert cached(store) == {A: ("u", 5)}
@@ -121,11 +129,11 @@ def test_an_own_delete_stays_deleted() -> None:
     """The answer names only the uid: no event or list from before brings this incarnation back, the next one comes as usual."""
     store = Store(kept)
     store.put(A, obj(A, "old", 1))
-    assert store.remove(A, uid="old") == Change(A, obj(A, "old", 1), None)
+    assert store.remove(A, uid="old") == change(A, obj(A, "old", 1), None)
     assert store.put(A, obj(A, "old", 2)) is None
-    assert store.replace([(A, obj(A, "old", 2))], "2") == []
+    assert store.replace(listed(store, (A, obj(A, "old", 2))), "2") == []
     assert store.put(A, obj(A, "older", 1)) is None
-    assert store.put(A, obj(A, "new", 4)) == Change(A, None, obj(A, "new", 4))
+    assert store.put(A, obj(A, "new", 4)) == change(A, None, obj(A, "new", 4))
 
 
 def test_a_late_own_delete_does_not_hit_the_next_incarnation() -> None:
@@ -140,9 +148,9 @@ def test_a_list_from_before_an_own_create_does_not_delete_it() -> None:
     """LIST at version 4 says nothing about what was created at version 7."""
     store = Store(kept)
     store.put(A, obj(A, "u", 7))
-    assert store.replace([(B, obj(B, "v", 2))], "4") == [Change(B, None, obj(B, "v", 2))]
+    assert store.replace(listed(store, (B, obj(B, "v", 2))), "4") == [change(B, None, obj(B, "v", 2))]
     assert cached(store) == {A: ("u", 7), B: ("v", 2)}
-    assert store.replace([], "8") == [Change(A, obj(A, "u", 7), None), Change(B, obj(B, "v", 2), None)]
+    assert store.replace([], "8") == [change(A, obj(A, "u", 7), None), change(B, obj(B, "v", 2), None)]
 
 
 def test_only_the_projection_is_kept() -> None:
@@ -152,7 +160,10 @@ def test_only_the_projection_is_kept() -> None:
         return {"metadata": {"name": value["metadata"]["name"]}}  # type: ignore[index, call-overload]  # the test's own object
 
     store = Store(names_only)
-    assert store.put(A, {**obj(A, "u", 1), "data": {"value": "c2VjcmV0"}}) == Change(A, None, {"metadata": {"name": "a"}})
+    learned = store.put(A, {**obj(A, "u", 1), "data": {"value": "c2VjcmV0"}})
+    assert learned is not None
+    assert (learned.old, learned.new) == (None, {"metadata": {"name": "a"}})
+    assert cached(store) == {A: ("u", 1)}
 
 
 @pytest.mark.parametrize(
@@ -185,4 +196,4 @@ def test_an_object_without_metadata_is_no_surprise() -> None:
     """No server sends one; nothing breaks."""
     store = Store(kept)
     nothing: Mapping[str, JSON] = {"metadata": []}
-    assert store.put(A, nothing) == Change(A, None, {"metadata": []})
+    assert store.put(A, nothing) == change(A, None, {"metadata": []})

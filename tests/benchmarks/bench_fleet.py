@@ -1,0 +1,133 @@
+"""What `captep run` costs with very many control planes that are all ready, behind the in-memory API server over HTTP on loopback.
+
+    PYTHONPATH=.:adapters python -m tests.benchmarks.bench_fleet [CONTROL_PLANES]
+
+Prints one JSON object per figure. The server is a process of its own. The fleet is one control plane that the simulated neighbours made
+ready, copied under other names.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import yaml
+
+from captep_core import decide
+from captep_memory import MemoryGateway, Object, load
+from captep_memory.http import Server as HTTPServer
+from captep_memory.world import Server, Simulation, Subject, VirtualClock, neighbours, stories
+from captep_runtime import Loop
+from tests.benchmarks.bench_cluster import cpu_seconds, idle_rss_mib, rss_mib, show, spent
+from tests.cluster.apiserver import eventually
+from tests.cluster.around import FAST
+from tests.cluster.process import Captep
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_MODEL = "tokyo"
+_QUIET_SECONDS = 66.0
+_READS = 4
+"""Secrets of a control plane whose payload a new process reads once."""
+
+
+class _Gateway:
+    """The world of a simulation, as its loop sees it."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.read = lambda ref: MemoryGateway(server.world).read(ref)
+
+    def send(self, action: Any) -> Any:  # as the port has it
+        gateway = MemoryGateway(self._server.world)
+        answer = gateway.send(action)
+        self._server.world = gateway.world
+        return answer
+
+
+def ready() -> list[Object]:
+    """Return the objects of one control plane that has come to rest, without the templates."""
+    clock = VirtualClock(_NOW)
+    server = Server(load(stories.templates("fleet"), now=_NOW))
+    simulation = Simulation(server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", _MODEL))
+    simulation.live_with(Loop(decide, _Gateway(server), clock))
+    simulation.run(_NOW + timedelta(hours=1))
+    assert simulation.is_over
+    return [obj for obj in server.world.objects() if obj["kind"] not in ("WorkspaceTemplate", "Event")]
+
+
+def fleet(count: int) -> Iterator[Object]:
+    """Yield the objects of `count` control planes, each with names and uids of its own."""
+    yield from stories.templates("fleet")
+    text = json.dumps(ready())
+    uids = {obj["metadata"]["uid"] for obj in json.loads(text)}
+    for number in range(count):
+        copy = text.replace(_MODEL, f"c{number}")
+        for uid in uids:
+            copy = copy.replace(uid, str(uuid5(UUID(uid), str(number))))
+        yield from json.loads(copy)
+
+
+def serve(count: int) -> None:
+    """Serve the fleet until standard input ends."""
+    with HTTPServer(load(fleet(count), now=_NOW), kinds=[("tf.upbound.io", "Workspace")]) as server:
+        print(server.url, flush=True)
+        sys.stdin.read()
+        print(json.dumps([[each.verb, each.path.partition("?")[0]] for each in server.log]), flush=True)
+
+
+def kubeconfig(url: str, folder: Path) -> Path:
+    """Write a kubeconfig for a server without credentials."""
+    named = {"clusters": [{"name": "fleet", "cluster": {"server": url}}], "users": [{"name": "fleet", "user": {"token": "none"}}]}
+    context = {"contexts": [{"name": "fleet", "context": {"cluster": "fleet", "user": "fleet"}}], "current-context": "fleet"}
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **named, **context}))
+    return path
+
+
+def main(count: int) -> None:
+    """Measure everything once."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_fleet", "serve", str(count)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server,
+    ):
+        assert server.stdin is not None
+        assert server.stdout is not None
+        url, began = server.stdout.readline().strip(), time.monotonic()
+        with Captep(kubeconfig(url, Path(folder)), Path(folder)) as process:
+            pid = process.process.pid
+            eventually(process.works, what="works", within=300)
+            show("start-up to synced", control_planes=count, seconds=round(time.monotonic() - began, 1), cpu_seconds=cpu_seconds(pid))
+            eventually(lambda: spent(pid, 5.0) < 2.0, what="rests", within=900)
+            show("every control plane looked at once", seconds=round(time.monotonic() - began - 5, 1), cpu_seconds=cpu_seconds(pid))
+            at_once = rss_mib(pid)
+            time.sleep(40)
+            share = spent(pid, _QUIET_SECONDS) / _QUIET_SECONDS
+            show("CPU at rest", control_planes=count, percent_of_a_core=round(100 * share, 2), target=5)
+            resident, idle = rss_mib(pid), idle_rss_mib()
+            show(
+                "memory",
+                control_planes=count,
+                mib=round(resident, 1),
+                when_ready=round(at_once, 1),
+                idle_client_mib=round(idle, 1),
+                target=250,
+            )
+            assert not process.says("rror"), process.log()[-3:]
+        server.stdin.close()
+        asked = json.loads(server.stdout.readline())
+        others = [path for verb, path in asked if verb not in ("get", "list", "watch")]
+        show("writes", number=len(others), target=0)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["serve"]:
+        serve(int(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
