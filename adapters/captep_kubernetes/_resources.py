@@ -72,4 +72,4 @@ def reference(resource: Resource, obj: Mapping[str, JSON]) -> ObjectRef | None:
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str):
         return None
     namespace = metadata.get("namespace")
-    return ObjectRef(resource.api_version, resource.kind, sys.intern(namespace) if isinstance(namespace, str) else None, sys.intern(name))
+    return ObjectRef(resource.api_version, resource.kind, sys.intern(namespace) if isinstance(namespace, str) else None, name)

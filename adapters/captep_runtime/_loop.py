@@ -96,7 +96,7 @@ class Loop:
         with self._changed:
             self._kept.pop(key, None)
             self._queue.forget(key)
-            self._reads.keep_only(key, set())
+            self._reads.keep_only(key, ())
 
     def notify(self, ref: ObjectRef) -> None:
         """Say that `ref` has changed, appeared or gone: exactly the keys whose last pass read it are due now."""
@@ -243,14 +243,14 @@ class Loop:
             self._finish(run, done, noting, seconds())
 
     def _finish(self, run: _Run, done: Pass, noting: NotingGateway, now: float) -> None:
-        kept, following = after_pass(run.kept, run.key, done, self._tuning, now=now, seen=noting.seen)
+        kept, following = after_pass(run.kept, run.key, done, self._tuning, now=now, seen=noting.settle())
         self._count(run, "requeue" if following.delay == 0 else "success" if following.delay is None else "requeue_after", now)
         self._count_writes(done)
         self._reporter.passed(run.key, run.reconcile_id, run.kept.verdict, done)
         if following.alarmed:
             self._reporter.alarmed(run.key, run.reconcile_id, run.kept.busy_passes + 1)
         with self._changed:
-            self._keep(run, kept, noting.read_refs)
+            self._keep(run, kept)
             if following.rests:
                 # What was added while it ran must not end the rest either.
                 self._queue.forget(run.key)
@@ -270,20 +270,18 @@ class Loop:
         if what != run.kept.failure:
             self._reporter.failed(run.key, run.reconcile_id, what)
         with self._changed:
-            self._keep(run, evolve(run.kept, failure=what), None)
+            self._keep(run, evolve(run.kept, failure=what))
             self._queue.failed(run.key, now=now)
             del self._runs[run.key]
             self._changed.notify()
 
-    def _keep(self, run: _Run, kept: Kept, read_refs: set[ObjectRef] | None) -> None:
+    def _keep(self, run: _Run, kept: Kept) -> None:
         """Keep what a pass left, unless its key was removed meanwhile (and perhaps added anew, to start from nothing)."""
         current = self._kept.get(run.key)
         if current is run.kept:
             self._kept[run.key] = kept
         if current is None:
-            self._reads.keep_only(run.key, set())
-        elif read_refs is not None:
-            self._reads.keep_only(run.key, read_refs)
+            self._reads.keep_only(run.key, ())
 
     def _count(self, run: _Run, result: str, now: float) -> None:
         self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": result})

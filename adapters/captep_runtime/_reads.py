@@ -1,8 +1,7 @@
 """Which key looked at which object, in which version: an index, and the gateway that fills it."""
 
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from attrs import frozen
@@ -29,13 +28,16 @@ class Seen:
 
 
 class ReadIndex:
-    """The keys by the objects that they read. Safe to be used by several threads."""
+    """The keys by the objects that they read. Safe to be used by several threads.
+
+    It is lean, since it is kept for every key: of equal references it keeps one, and of most objects, which have one reader, the readers
+    are one frozenset for all objects of that reader.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Most objects have one reader: all those of one key share one frozenset, which is a third of the memory of the index.
         self._readers: dict[ObjectRef, frozenset[ObjectRef] | set[ObjectRef]] = {}
-        self._read: defaultdict[ObjectRef, set[ObjectRef]] = defaultdict(set)
+        self._read: dict[ObjectRef, tuple[ObjectRef, ...]] = {}
 
     def readers(self, ref: ObjectRef) -> tuple[ObjectRef, ...]:
         """Return the keys that read `ref`, sorted."""
@@ -45,32 +47,39 @@ class ReadIndex:
     def note(self, key: ObjectRef, ref: ObjectRef) -> None:
         """Note that `key` is about to read `ref`."""
         with self._lock:
-            if ref in self._read[key]:
-                return
-            self._read[key].add(ref)
             readers = self._readers.get(ref)
+            if readers is not None and key in readers:
+                return
             if readers is None:
                 self._readers[ref] = self._alone(key)
             elif isinstance(readers, set):
                 readers.add(key)
             else:
                 self._readers[ref] = {*readers, key}
+            self._read[key] = (*self._read.get(key, ()), ref)
 
-    def keep_only(self, key: ObjectRef, refs: set[ObjectRef]) -> None:
-        """Forget what `key` read in earlier passes but not in the last one, which read `refs`."""
+    def keep_only(self, key: ObjectRef, refs: Collection[ObjectRef]) -> tuple[ObjectRef, ...]:
+        """Forget what `key` read in earlier passes but not in the last one, which read `refs`; return those, as they are kept."""
         with self._lock:
-            for ref in self._read.pop(key, set()) - refs:
-                readers = self._readers[ref] - {key}
-                if readers:
-                    self._readers[ref] = set(readers)
-                else:
-                    del self._readers[ref]
-            if refs:
-                self._read[key] = set(refs)
+            known = {ref: ref for ref in self._read.pop(key, ())}
+            for ref in known:
+                if ref not in refs:
+                    self._drop(key, ref)
+            kept = tuple(known[ref] for ref in refs if ref in known)
+            if kept:
+                self._read[key] = kept
+            return kept
 
     def _alone(self, key: ObjectRef) -> frozenset[ObjectRef]:
-        shared = next((self._readers[ref] for ref in self._read[key] if ref in self._readers), None)
+        shared = next((self._readers[ref] for ref in self._read.get(key, ())), None)
         return shared if isinstance(shared, frozenset) else frozenset((key,))
+
+    def _drop(self, key: ObjectRef, ref: ObjectRef) -> None:
+        readers = self._readers[ref]
+        if len(readers) == 1:
+            del self._readers[ref]
+        elif isinstance(readers, set):
+            readers.discard(key)
 
 
 class NotingGateway:
@@ -81,20 +90,18 @@ class NotingGateway:
         self._versions: dict[ObjectRef, str | None] = {}
         self._is_uncertain = version is None
 
-    @property
-    def read_refs(self) -> set[ObjectRef]:
-        """What was read."""
-        return set(self._versions)
+    def settle(self) -> Seen | None:
+        """End the pass: nothing else is noted of the key than what it read.
 
-    @property
-    def seen(self) -> Seen | None:
-        """What was read, in its versions; None when that cannot be told: of what is unreadable, nobody knows whether it changes."""
-        return None if self._is_uncertain else Seen(tuple(self._versions), tuple(self._versions.values()))
+        Return that in its versions, None when they cannot be told: of what is unreadable, nobody knows whether it changes.
+        """
+        refs = self._index.keep_only(self._key, self._versions)
+        return None if self._is_uncertain else Seen(refs, tuple(self._versions.values()))
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Note `ref`, then look it up."""
-        self._index.note(self._key, ref)
         if ref not in self._versions:
+            self._index.note(self._key, ref)
             self._versions[ref] = None if self._version is None else self._version(ref)
         found = self._gateway.read(ref)
         self._is_uncertain |= isinstance(found, Unreadable)

@@ -1,0 +1,48 @@
+"""The index of reads, against a model that is slow and obvious."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from captep_core import ObjectRef
+from captep_runtime._reads import ReadIndex
+from tests.runtime.toys import KEY, child
+
+KEYS = tuple(ObjectRef(KEY.api_version, KEY.kind, "fleet", name) for name in ("osaka", "sakai", "tokyo"))
+NAMES = ("a", "b", "c")
+# One name: it is read. A set of names: a pass that read these ends.
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(KEYS), st.sampled_from(NAMES)),
+        st.tuples(st.sampled_from(KEYS), st.sets(st.sampled_from(NAMES))),
+    ),
+    max_size=30,
+)
+
+
+@given(STEPS)
+def test_readers_are_those_who_noted_and_kept(steps: list[tuple[ObjectRef, str | set[str]]]) -> None:
+    """After any sequence of notes and ends of passes, by any keys, the readers of each object are those of the model, and nothing is left over."""
+    index, model = ReadIndex(), {key: set[str]() for key in KEYS}
+    for key, names in steps:
+        if isinstance(names, str):
+            index.note(key, child(names))
+            model[key].add(names)
+        else:
+            kept = index.keep_only(key, [child(name) for name in sorted(names)])
+            model[key] &= names
+            assert kept == tuple(child(name) for name in sorted(model[key]))
+        for name in NAMES:
+            assert index.readers(child(name)) == tuple(key for key in KEYS if name in model[key])
+    assert set(index._readers) == {child(name) for names in model.values() for name in names}
+    assert set(index._read) == {key for key in KEYS if model[key]}
+
+
+def test_what_is_kept_for_every_key_is_kept_once() -> None:
+    """Equal references of later passes are let go, and all objects of one reader share one set of readers."""
+    index = ReadIndex()
+    first = [child(name) for name in NAMES]
+    for ref in first:
+        index.note(KEY, ref)
+    kept = index.keep_only(KEY, [child(name) for name in NAMES])
+    assert all(one is other for one, other in zip(kept, first, strict=True))
+    assert len({id(index._readers[ref]) for ref in first}) == 1
