@@ -1,7 +1,7 @@
 """What the controller watches, and which fields of it are kept: those that `captep_core` looks at, with lists that go back whole.
 
-Of Secrets all are watched, by their metadata, and nothing but their identity is kept: a selector by type or label would hide one that has the
-right name and a wrong type or no label, and it would be created again and again.
+Of Secrets all are watched, by their metadata, and nothing but their identity is kept: a selector by type or label would hide one that has
+the right name and a wrong type or no label, and it would be created again and again.
 """
 
 from captep_core import ObjectRef

@@ -22,7 +22,7 @@ from captep_core.errors import CaptepError
 from captep_core.ports import Clock, Decide, Gateway
 from captep_runtime._execute import Pass, run_pass
 from captep_runtime._log import SILENT, Reporter, described
-from captep_runtime._memory import DEFAULT_TUNING, NOTHING_KEPT, Kept, Tuning, after_pass, on_tick
+from captep_runtime._memory import DEFAULT_TUNING, NOTHING_KEPT, Kept, Tuning, after_pass, let_off, on_tick
 from captep_runtime._metrics import NO_METRICS, Metrics
 from captep_runtime._reads import NotingGateway, ReadIndex, Seen, Version
 
@@ -120,7 +120,7 @@ class Loop:
         At most `limit` passes are run, lest a `decide` that never rests keeps the caller for ever: then the answer is not after `now`.
         """
         for _ in range(limit):
-            run = self._begin(now.timestamp())
+            run = self._begin(now.timestamp(), now)
             if run is None:
                 break
             self._run(run, now, now.timestamp)
@@ -180,7 +180,7 @@ class Loop:
         """Wait for a key that is due; None once the loop stops."""
         with self._changed:
             while not self._stopping:
-                run = self._begin(self._seconds())
+                run = self._begin(self._seconds(), self._clock.now())
                 if run is not None:
                     # Somebody else looks at the clock now.
                     self._changed.notify()
@@ -199,23 +199,20 @@ class Loop:
         if self._alarm == due_at:
             self._alarm = float("inf")
 
-    def _begin(self, now: float) -> _Run | None:
+    def _begin(self, now: float, at: datetime) -> _Run | None:
         """Begin a pass over the key that has been due the longest, None when none is; keys that can be let off are."""
         with self._changed:
-            let_off = 0
-            while (due_at := self._queue.next_wakeup()) is not None and (key := self._queue.pop(now=now)) is not None:
+            run, times = None, 0
+            while run is None and (due_at := self._queue.next_wakeup()) is not None and (key := self._queue.pop(now=now)) is not None:
                 kept = self._kept.get(key, NOTHING_KEPT)
-                if not self._is_let_off(kept.seen):
-                    break
-                self._queue.done(key, now=now, requeue_after=on_tick(kept.interval, self._tuning.tick, now=now))
-                let_off += 1
-            else:
-                key = None
-            run = None if key is None else _Run(key, kept, str(uuid.uuid4()), now)
-            if run is not None:
-                self._runs[run.key] = run
-        if let_off:
-            self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": "requeue_after"}, let_off)
+                if self._is_let_off(kept.seen):
+                    self._kept[key] = let_off(kept, now=at)
+                    self._queue.done(key, now=now, requeue_after=on_tick(kept.interval, self._tuning.tick, now=now))
+                    times += 1
+                else:
+                    run = self._runs[key] = _Run(key, kept, str(uuid.uuid4()), now)
+        if times:
+            self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": "requeue_after"}, times)
         if run is not None and due_at is not None:
             self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, max(0.0, now - due_at))
         return run

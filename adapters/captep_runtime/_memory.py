@@ -1,7 +1,7 @@
 """What a loop keeps of a key between passes, and what follows from a pass for when the key is due; pure."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -11,7 +11,7 @@ from captep_runtime._attempts import NO_ATTEMPTS, Attempts
 from captep_runtime._execute import ERROR_INTERVAL, Pass
 from captep_runtime._reads import Seen
 
-__all__ = ["DEFAULT_TUNING", "NOTHING_KEPT", "Kept", "Next", "Tuning", "after_pass", "on_tick"]
+__all__ = ["DEFAULT_TUNING", "NOTHING_KEPT", "Kept", "Next", "Tuning", "after_pass", "let_off", "on_tick"]
 
 
 @frozen
@@ -74,7 +74,7 @@ def after_pass(kept: Kept, key: ObjectRef, done: Pass, tuning: Tuning, *, now: f
     busy_passes = kept.busy_passes + 1 if done.progressed or is_other else 0
     interval = None if done.requeue_after is None else jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.spread)
     following = _next(busy_passes, interval, done, tuning, now=now)
-    is_quiet = not done.decision.actions and not is_other and not done.attempts.known and interval
+    is_quiet = not done.decision.actions and not is_other and interval
     conclusion = done.decision.verdict
     return evolve(
         kept,
@@ -87,6 +87,11 @@ def after_pass(kept: Kept, key: ObjectRef, done: Pass, tuning: Tuning, *, now: f
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
     ), following
+
+
+def let_off(kept: Kept, *, now: datetime) -> Kept:
+    """Return what to keep of a key that is let off a pass: the same, without what is too old to say anything."""
+    return evolve(kept, attempts=kept.attempts.forgotten(now=now)) if kept.attempts.known else kept
 
 
 def _next(busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float) -> Next:
