@@ -60,6 +60,8 @@ def _control_plane(transport: Transport, ref: ObjectRef, answer: RawResponse | U
     found = _observed(ref, answer)
     if isinstance(found, Unreadable) and found.reason == "Forbidden":
         raise GatewayError(f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it")
+    if isinstance(found, Unreadable) and found.reason == "NotFound":
+        raise GatewayError(f"{resource_of(ref)} is not installed in the cluster: apply its CustomResourceDefinition")
     if isinstance(found, Unreadable):
         raise GatewayError(f"{ref} cannot be read: {found}")
     if not isinstance(found, dict):

@@ -109,7 +109,7 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     _add_cluster(parser)
     parser.add_argument("--namespace", action="append", default=[], metavar="NS", help="only this namespace (repeatable; default all)")
     parser.add_argument("--workers", type=_count_from(1), default=4, metavar="N", help="control planes at work at once (default 4)")
-    parser.add_argument("--leader-elect", action="store_true", help="act only while holding a Lease")
+    parser.add_argument("--leader-elect", action="store_true", help="act only while holding a Lease; a dry run needs none")
     parser.add_argument("--leader-election-id", default="captep", metavar="NAME", help="name of the Lease (default captep)")
     parser.add_argument("--leader-election-namespace", metavar="NS", help="namespace of the Lease (default: that of the pod)")
     parser.add_argument("--metrics-bind-address", type=_address, default=":8080", metavar="A", help="HOST:PORT; 0 for none (default :8080)")

@@ -10,32 +10,23 @@ from captep_kubernetes import RESOURCES, Informer, Query, Transport, UnansweredE
 __all__ = ["check_cluster", "check_lease", "fatal_problem", "identity"]
 
 _SECONDS: Final = 10.0
-_EVENTS: Final = RESOURCES["v1", "Event"]
 _LEASES: Final = RESOURCES["coordination.k8s.io/v1", "Lease"]
 
 
-def check_cluster(transport: Transport, namespaces: Iterable[str]) -> None:
+def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str, ...]:
     """See that the server answers, that it takes the credentials, and that the namespaces are there.
+
+    Return the namespaces that may not be got, which may be there or not: a list in one that is not is answered with nothing.
 
     Raises:
         GatewayError: one of these is not so.
     """
     check_connection(transport)
-    missing = [name for name in namespaces if not _namespace_exists(transport, name)]
+    statuses = {name: _status(transport, "GET", f"/api/v1/namespaces/{name}") for name in namespaces}
+    missing = [name for name, status in statuses.items() if status == 404]
     if missing:
         raise GatewayError(f"no namespace {' and no namespace '.join(missing)} in the cluster: create it, or correct --namespace")
-
-
-def _namespace_exists(transport: Transport, name: str) -> bool:
-    """Whether there is such a namespace: a list in one that is not is answered with nothing.
-
-    Who may not get it may create Events, and a create that the server does not carry out is answered in the same way.
-    """
-    status = _status(transport, "GET", f"/api/v1/namespaces/{name}")
-    if status == 403:
-        event: dict[str, JSON] = {"metadata": {"generateName": "captep-"}, "involvedObject": {"namespace": name}}
-        status = _status(transport, "POST", _EVENTS.path(name), [("dryRun", "All")], event)
-    return status != 404
+    return tuple(name for name, status in statuses.items() if status == 403)
 
 
 def check_lease(transport: Transport, namespace: str, name: str) -> None:

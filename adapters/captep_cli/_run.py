@@ -96,7 +96,8 @@ class _Process:
             Path(options.kubeconfig) if options.kubeconfig else None, options.context, connection_pool_maxsize=options.workers + watches + 4
         )
         self._transport: Transport = CountingTransport(transport, self._metrics)
-        self._elector = self._candidate() if options.leader_elect else None
+        # Who only looks keeps nobody from working.
+        self._elector = self._candidate() if options.leader_elect and options.dry_run == "none" else None
         self._controller = Controller(
             self._transport,
             namespaces=self._namespaces,
@@ -108,7 +109,8 @@ class _Process:
 
     def run(self) -> int:
         """Check, serve, watch, wait for the lease, work; the other way round at the end."""
-        check_cluster(self._transport, self._namespaces)
+        for name in check_cluster(self._transport, self._namespaces):
+            _log.warning("no permission to get the namespace %s: whether it is there cannot be seen", name)
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
         servers = _serve(self._pages())
