@@ -162,8 +162,14 @@ class ApiServer:
 
     def audit(self) -> list[dict[str, Any]]:
         """Return what was asked of the server so far, one audit event a request."""
-        complete, _, _ = (self._folder / "audit.log").read_text("utf-8").rpartition("\n")
-        return [json.loads(line) for line in complete.splitlines()]
+        return self.audit_from(0)[0]
+
+    def audit_from(self, position: int) -> tuple[list[dict[str, Any]], int]:
+        """Return what was asked since `position`, and the position to go on from; 0 is the beginning."""
+        with (self._folder / "audit.log").open("rb") as log:
+            log.seek(position)
+            complete, newline, _ = log.read().rpartition(b"\n")
+        return [json.loads(line) for line in complete.splitlines()], position + len(complete) + len(newline)
 
     def compact(self) -> None:
         """Make etcd forget all history, so that older resourceVersions are gone for a server without a cache of them."""

@@ -3,8 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +14,14 @@ from captep_memory.world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
 from tests.cluster.crds import definitions
-from tests.cluster.in_memory import writes_in_memory
-from tests.cluster.manifests import bind, granted
+from tests.cluster.manifests import bind
 from tests.cluster.process import Captep, captep
 
 pytestmark = pytest.mark.cluster
-QUIET_SECONDS = 36.0
-"""Longer than the longest interval, jitter included: each control plane is looked at once more."""
 SECRETS = RESOURCES["v1", "Secret"]
 WRITES = ("create", "patch", "update", "delete")
 CREATION = stories.creation_to_ready
-REPAIR = evolve(stories.repair, acts=stories.repair.acts[1:])
 DELETION = evolve(stories.deletion_of_all, acts=stories.deletion_of_all.acts[1:])
-FAILURE = evolve(stories.failure_and_recovery, acts=tuple(evolve(act, after=timedelta(0)) for act in stories.failure_and_recovery.acts[1:]))
-
-
-@pytest.fixture(scope="module")
-def life(apiserver: ApiServer, around: Around, controller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A whole life of one control plane, recorded once: what was asked in each part of it, from a controller that leads."""
-    apiserver.create("/api/v1/namespaces", {"metadata": {"name": "life"}})
-    tokyo = around.subject("life", "tokyo")
-    recorded: dict[str, Any] = {}
-    born = len(apiserver.audit())
-    with Captep(controller, tmp_path_factory.mktemp("life"), "--leader-elect", "--namespace", "life", "--namespace", "default") as process:
-        process.wait_until_it_works()
-
-        def record(title: str, do: Callable[[], object]) -> None:
-            since = len(apiserver.audit())
-            began = time.monotonic()
-            do()
-            seconds = time.monotonic() - began
-            settle(apiserver, "controller")
-            recorded[title] = {"asked": told_by(apiserver, "controller", since=since), "seconds": seconds}
-
-        recorded["start"] = {"asked": told_by(apiserver, "controller", since=born)}
-        record("creation", lambda: play(around, CREATION, tokyo))
-        record("quiet", lambda: time.sleep(QUIET_SECONDS))
-        record("rotation", lambda: rotate(apiserver, tokyo, "bmV3"))
-        record("repair", lambda: play(around, REPAIR, tokyo))
-        record("wrong type", lambda: mistype(apiserver, tokyo, process))
-        record("tag", lambda: around.merge(tokyo.control_plane, {"spec": {"additionalTags": {"Stage": "production"}}}))
-        record("failure", lambda: play(around, FAILURE, tokyo))
-        record("failure again", lambda: play(around, FAILURE, tokyo))
-        record("deletion", lambda: play(around, DELETION, tokyo))
-        recorded["end"] = process.end()
-        recorded["log"] = process.log()
-    return recorded
 
 
 def settle(server: ApiServer, user: str, quiet: float = 1.5) -> None:
@@ -88,132 +48,6 @@ def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | Non
     """Put a new token where Crossplane puts it, and wait until it is where users read it."""
     server.merge(SECRETS.path(namespace or subject.namespace, f"{subject.name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}})
     eventually(lambda: secret_of(server, subject) == {"value": value}, what="the new token is copied")
-
-
-def mistype(server: ApiServer, subject: Subject, process: Captep) -> None:
-    """Put a kubeconfig Secret of a wrong type in the place of ours, behind the back of `process`, and wait until it is right."""
-    path = SECRETS.path(subject.namespace, f"{subject.name}-kubeconfig")
-    kept = server.call("GET", path)[1]
-    metadata = {name: kept["metadata"][name] for name in ("name", "labels", "ownerReferences")}
-    process.process.send_signal(signal.SIGSTOP)
-    assert server.call("DELETE", path)[0] == 200
-    server.create(SECRETS.path(subject.namespace), {"metadata": metadata, "type": "Opaque", "data": kept["data"]})
-    process.process.send_signal(signal.SIGCONT)
-
-    def is_right() -> bool:
-        status, secret = server.call("GET", path)
-        return status == 200 and secret["type"] == kept["type"] and secret["data"] == kept["data"]
-
-    eventually(is_right, what="the Secret has the right type")
-
-
-def writes(asked: list[Any]) -> list[str]:
-    """The writes without Events and the Lease, as text; nothing but a conflict with a neighbour of the same moment may be refused."""
-    told = [(verb, ref, sub, status) for verb, ref, sub, status in asked if verb in WRITES and ref.kind not in ("Event", "Lease")]
-    assert all(status < 300 or status == 409 for _, _, _, status in told), told
-    counted = [each for each in told if each[3] != 409]
-    assert len(told) - len(counted) <= 1, told
-    return [f"{verb} {ref}{'/' + sub if sub else ''}" for verb, ref, sub, _ in counted]
-
-
-def test_creation_takes_at_most_thirteen_writes(life: dict[str, Any]) -> None:
-    """Thirteen writes make a control plane of nothing, none refused; the fresh token that Terraform's next look brings is one more."""
-    written = writes(life["creation"]["asked"])
-    rotated = written.count("patch Secret life/tokyo-kubeconfig")
-    assert rotated <= 1
-    assert len(written) - rotated <= 13, written
-
-
-def test_a_mended_secret_is_one_write(life: dict[str, Any]) -> None:
-    """A rotated token and a deleted Secret are each mended by one write, within a second."""
-    assert writes(life["rotation"]["asked"]) == ["patch Secret life/tokyo-kubeconfig"]
-    assert writes(life["repair"]["asked"]) == ["create Secret life/tokyo-kubeconfig"]
-    assert life["rotation"]["seconds"] < 1
-    assert life["repair"]["seconds"] < 1
-
-
-def test_an_edited_tag_is_one_write(life: dict[str, Any]) -> None:
-    """What the user edits goes to the apply in one write."""
-    assert writes(life["tag"]["asked"]) == ["patch WorkspaceTemplateApply life/tokyo-eks-controlplane-apply"]
-
-
-def test_deletion_takes_four_writes(life: dict[str, Any]) -> None:
-    """The Cluster's endpoint, both applies, the finalizer, in this order."""
-    assert writes(life["deletion"]["asked"]) == [
-        "patch Cluster life/tokyo",
-        "delete WorkspaceTemplateApply life/tokyo-eks-controlplane-apply",
-        "delete WorkspaceTemplateApply life/tokyo-kubeconfig-apply",
-        "patch CAPTControlPlane life/tokyo",
-    ]
-
-
-def test_the_writes_are_those_of_the_same_life_in_memory(life: dict[str, Any]) -> None:
-    """Each part of the life has as many writes as in memory; creation may have fewer, where two things were seen at one look."""
-    parts = {"creation": CREATION, "repair": REPAIR, "deletion": DELETION}
-    memory = {title: [write.replace("fleet/", "life/") for write in sent] for title, sent in writes_in_memory(parts, "tokyo").items()}
-    real = {title: writes(life[title]["asked"]) for title in parts}
-    assert real["repair"] == memory["repair"]
-    assert real["deletion"] == memory["deletion"]
-    assert set(real["creation"]) <= set(memory["creation"])
-    # Cluster API's own controller reports the same on the Cluster, and may come first.
-    assert set(memory["creation"]) - set(real["creation"]) <= {"patch Cluster life/tokyo/status"}
-    assert len(real["creation"]) <= len(memory["creation"])
-
-
-def test_at_rest_nothing_is_written_and_nothing_is_read(life: dict[str, Any]) -> None:
-    """For longer than the longest interval there is no request at all but those for the lease and watches that are renewed."""
-    others = [each for each in life["quiet"]["asked"] if each[1] is None or (each[1].kind != "Lease" and each[0] != "watch")]
-    assert others == []
-    leases = [(verb, status) for verb, ref, _, status in life["quiet"]["asked"] if ref is not None and ref.kind == "Lease"]
-    assert set(leases) == {("patch", 200)}
-    assert len(leases) <= QUIET_SECONDS / 2 + 2
-
-
-def test_failure_and_recovery_are_reported_and_nothing_else(life: dict[str, Any]) -> None:
-    """A failure of Terraform under a Ready control plane is surfaced, and taken back, by writes to the status alone."""
-    assert set(writes(life["failure"]["asked"])) <= {
-        "patch CAPTControlPlane life/tokyo/status",
-        "patch Cluster life/tokyo/status",
-        "patch Secret life/tokyo-kubeconfig",
-    }
-    assert "patch CAPTControlPlane life/tokyo/status" in writes(life["failure"]["asked"])
-
-
-def test_it_ends_in_time_and_gives_the_lease_back(life: dict[str, Any], apiserver: ApiServer) -> None:
-    """SIGTERM ends it with status 0 inside ten seconds, and nobody holds the lease after that."""
-    status, seconds = life["end"]
-    assert status == 0
-    assert seconds < 10
-    _, lease = apiserver.call("GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep"))
-    assert lease["spec"]["holderIdentity"] == ""
-
-
-def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
-    """Every line is JSON; what is told of a control plane has controller, namespace, name and reconcileID; no traceback, no token."""
-    assert not [line for line in life["log"] if "raw" in line]
-    told = [line for line in life["log"] if line["logger"] == "captep.controller"]
-    assert told
-    assert all((line["controller"], line["namespace"], line["name"]) == ("captcontrolplane", "life", "tokyo") for line in told)
-    assert all(line["reconcileID"] for line in told)
-    assert "bmV3" not in str(life["log"])
-
-
-def test_the_permissions_are_those_that_are_used(life: dict[str, Any]) -> None:
-    """What a whole life asks for is what the manifests grant: nothing was refused, and no rule is spare."""
-    asked = [each for part in life.values() if isinstance(part, dict) for each in part["asked"]]
-    assert {ref.kind for _, ref, _, status in asked if status == 403 and ref is not None} <= {"namespaces"}
-    plurals = {each.kind: each.plural for each in RESOURCES.values()}
-    used = {
-        (group(ref.api_version), plurals.get(ref.kind, ref.kind) + (f"/{sub}" if sub else ""), verb)
-        for verb, ref, sub, _ in asked
-        if ref is not None
-    }
-    assert used - {("", "namespaces", "get")} == set(granted("base"))
-
-
-def group(api_version: str) -> str:
-    """The API group of `group/version`."""
-    return api_version.rpartition("/")[0]
 
 
 def test_one_namespace_is_enough_permission(apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path) -> None:

@@ -1,0 +1,206 @@
+"""A whole life of one control plane under `captep run` on a real kube-apiserver, judged from the server's audit log.
+
+Users and neighbours send a request only while the controller rests, so each part of the life has as many writes as in memory, no more, no less.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captep_kubernetes import RESOURCES, load_transport
+from captep_memory import Request, Response
+from captep_memory.world import Subject, stories
+from tests.cluster.apiserver import ADMIN, ApiServer, eventually
+from tests.cluster.around import Caller, told_by
+from tests.cluster.manifests import granted
+from tests.cluster.process import Captep
+from tests.cluster.test_run import WRITES
+from tests.cluster.turns import PARTS, InMemory, Turns
+
+pytestmark = pytest.mark.cluster
+NAMESPACE, USER = "life", "controller"
+QUIET_SECONDS = 36.0
+"""Longer than the longest interval, jitter included: each control plane is looked at once more."""
+_REST_SECONDS = 0.4
+"""Many times what the controller takes from an event to the request that follows from it."""
+
+
+class OnServer:
+    """`Place` on a real server, with a process of `captep run` at work."""
+
+    def __init__(self, server: ApiServer, process: Captep) -> None:
+        self._server, self._process = server, process
+        self.call: Callable[[Request], Response] = Caller(load_transport(server.kubeconfig()))
+        self._position = server.audit_from(0)[1]
+
+    def rest(self, _now: datetime) -> None:
+        """Wait until the controller has asked nothing but for the lease for a while."""
+        heard_at = time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal heard_at
+            events, self._position = self._server.audit_from(self._position)
+            if any(event["user"].get("username") == USER and event.get("objectRef", {}).get("resource") != "leases" for event in events):
+                heard_at = time.monotonic()
+            return time.monotonic() - heard_at >= _REST_SECONDS
+
+        eventually(is_quiet, what="the controller rests", within=30)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Stop the process as a whole."""
+        self._process.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.process.send_signal(signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def life(apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What was asked in each part of a life, by a controller that leads."""
+    apiserver.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    for template in stories.templates(NAMESPACE):
+        metadata = template["metadata"]
+        apiserver.create(RESOURCES[template["apiVersion"], template["kind"]].path(metadata["namespace"]), template)
+    recorded: dict[str, Any] = {}
+    born = len(apiserver.audit())
+    words = ("--leader-elect", "--namespace", NAMESPACE, "--namespace", "default")
+    with Captep(controller, tmp_path_factory.mktemp("life"), *words) as process:
+        process.wait_until_it_works()
+        recorded["start"] = told_by(apiserver, USER, since=born)
+        turns = Turns(OnServer(apiserver, process), Subject(NAMESPACE, "tokyo"))
+        for title, part in PARTS.items():
+            since = len(apiserver.audit())
+            part(turns)
+            recorded[title] = told_by(apiserver, USER, since=since)
+            recorded[f"{title} took"] = seconds_after_the_last_other(apiserver, since)
+            if title == "creation":
+                since = len(apiserver.audit())
+                time.sleep(QUIET_SECONDS)
+                recorded["quiet"] = told_by(apiserver, USER, since=since)
+        recorded["end"] = process.end()
+        recorded["log"] = process.log()
+    return recorded
+
+
+def seconds_after_the_last_other(server: ApiServer, since: int) -> float:
+    """From the answer to the last write of somebody else to the answer to the last write of the controller, by the server's clock."""
+    at: dict[str, float] = {}
+    for event in server.audit()[since:]:
+        if event["verb"] in WRITES and event.get("objectRef", {}).get("resource") not in ("events", "leases"):
+            at[event["user"]["username"]] = datetime.fromisoformat(event["stageTimestamp"]).timestamp()
+    return at[USER] - at[ADMIN]
+
+
+def writes(asked: list[Any], *, conflicts: int = 0) -> list[str]:
+    """The writes without Events and the Lease, as text, of which at most so many met a conflict; nothing else is refused."""
+    told = [(verb, ref, sub, status) for verb, ref, sub, status in asked if verb in WRITES and ref.kind not in ("Event", "Lease")]
+    assert all(status < 300 or status == 409 for _, _, _, status in told), told
+    assert sum(status == 409 for _, _, _, status in told) <= conflicts, told
+    return [f"{verb} {ref}{'/' + sub if sub else ''}" for verb, ref, sub, status in told if status != 409]
+
+
+@pytest.fixture(scope="module")
+def in_memory() -> dict[str, list[str]]:
+    """The writes of each part of the same life in memory."""
+    place = InMemory(NAMESPACE)
+    turns, written = Turns(place, Subject(NAMESPACE, "tokyo")), dict[str, list[str]]()
+    for title, part in PARTS.items():
+        since = len(place.written)
+        part(turns)
+        written[title] = place.written[since:]
+    return written
+
+
+@pytest.mark.parametrize("title", PARTS)
+def test_the_writes_are_those_of_the_same_life_in_memory(life: dict[str, Any], in_memory: dict[str, list[str]], title: str) -> None:
+    """Each part has the same writes in the same order, none refused.
+
+    Where a Secret is replaced behind the controller's back its watch tells of the deletion first: the creation that follows from that may
+    meet the new one.
+    """
+    assert writes(life[title], conflicts=title == "wrong type") == in_memory[title]
+
+
+def test_creation_takes_at_most_thirteen_writes(life: dict[str, Any]) -> None:
+    """Thirteen writes make a control plane of nothing; the fresh token that Terraform's next look brings is one more."""
+    *made, fresh = writes(life["creation"])
+    assert fresh == "patch Secret life/tokyo-kubeconfig"
+    assert len(made) == 13
+    assert fresh not in made
+
+
+@pytest.mark.parametrize("title", ["rotation", "repair", "tag"])
+def test_what_differs_is_mended_by_one_write_within_a_second(life: dict[str, Any], title: str) -> None:
+    """A rotated token, a deleted Secret and an edited tag."""
+    assert len(writes(life[title])) == 1
+    assert 0 <= life[f"{title} took"] < 1
+
+
+def test_deletion_takes_four_writes(life: dict[str, Any]) -> None:
+    """The Cluster's endpoint, both applies, the finalizer, in this order; done within a second of the Workspace's end."""
+    assert writes(life["deletion"]) == [
+        "patch Cluster life/tokyo",
+        "delete WorkspaceTemplateApply life/tokyo-eks-controlplane-apply",
+        "delete WorkspaceTemplateApply life/tokyo-kubeconfig-apply",
+        "patch CAPTControlPlane life/tokyo",
+    ]
+
+
+@pytest.mark.parametrize("title", ["failure", "failure again"])
+def test_failure_and_recovery_are_reported_and_nothing_else(life: dict[str, Any], title: str) -> None:
+    """A failure of Terraform under a Ready control plane is surfaced, and taken back, by two writes to the status."""
+    assert writes(life[title]) == ["patch CAPTControlPlane life/tokyo/status"] * 2
+
+
+def test_at_rest_nothing_is_written_and_nothing_is_read(life: dict[str, Any]) -> None:
+    """For longer than the longest interval there is no request at all but those for the lease and watches that are renewed."""
+    others = [each for each in life["quiet"] if each[1] is None or (each[1].kind != "Lease" and each[0] != "watch")]
+    assert others == []
+    leases = [(verb, status) for verb, ref, _, status in life["quiet"] if ref is not None and ref.kind == "Lease"]
+    assert set(leases) == {("patch", 200)}
+    assert len(leases) <= QUIET_SECONDS / 2 + 2
+
+
+def test_it_ends_in_time_and_gives_the_lease_back(life: dict[str, Any], apiserver: ApiServer) -> None:
+    """SIGTERM ends it with status 0 inside ten seconds, and nobody holds the lease after that."""
+    status, seconds = life["end"]
+    assert status == 0
+    assert seconds < 10
+    _, lease = apiserver.call("GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep"))
+    assert lease["spec"]["holderIdentity"] == ""
+
+
+def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
+    """Every line is JSON; what is told of a control plane has controller, namespace, name and reconcileID; no traceback, no token."""
+    assert not [line for line in life["log"] if "raw" in line]
+    told = [line for line in life["log"] if line["logger"] == "captep.controller"]
+    assert told
+    assert all((line["controller"], line["namespace"], line["name"]) == ("captcontrolplane", "life", "tokyo") for line in told)
+    assert all(line["reconcileID"] for line in told)
+    assert "bmV3" not in str(life["log"])
+
+
+def test_the_permissions_are_those_that_are_used(life: dict[str, Any]) -> None:
+    """What a whole life asks for is what the manifests grant: nothing was refused, and no rule is spare."""
+    asked = [each for title in ("start", "quiet", *PARTS) for each in life[title]]
+    assert {ref.kind for _, ref, _, status in asked if status == 403 and ref is not None} <= {"namespaces"}
+    plurals = {each.kind: each.plural for each in RESOURCES.values()}
+    used = {
+        (group(ref.api_version), plurals.get(ref.kind, ref.kind) + (f"/{sub}" if sub else ""), verb)
+        for verb, ref, sub, _ in asked
+        if ref is not None
+    }
+    assert used - {("", "namespaces", "get")} == set(granted("base"))
+
+
+def group(api_version: str) -> str:
+    """The API group of `group/version`."""
+    return api_version.rpartition("/")[0]
