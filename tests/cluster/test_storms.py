@@ -169,6 +169,15 @@ def test_a_slow_server_and_watches_that_lag(
     applied = [asked.at for asked in wire.asked if asked.method == "POST" and "workspacetemplateapplies" in asked.path]
     reported = [asked.at for asked in wire.asked if asked.method == "PATCH" and asked.path.endswith("shiga/status")]
     assert min(reported) - applied[1] < 0.8
+    versions = [version for asked in wire.asked if "/captcontrolplanes/shiga" in asked.path and (version := bound_to(asked))]
+    assert len(versions) >= 5
+    assert versions == sorted(versions)
+
+
+def bound_to(asked: Asked) -> int | None:
+    """The version of its object that a write is bound to."""
+    version = json.loads(asked.content)["metadata"].get("resourceVersion") if asked.method == "PATCH" else None
+    return None if version is None else int(version)
 
 
 def test_answers_that_never_come(
@@ -227,7 +236,8 @@ def test_a_server_that_is_away(
         assert_at_rest(apiserver, "controller")
         assert asked_for(wire, "list", since=began) == {}
         assert_no_hurry(wire, "watch")
-        assert all(now <= before for now, before in zip(held_by(process), held, strict=True)), (held, held_by(process))
+        # Idle connections are kept: there may be one or two more of them than before.
+        assert all(now <= before + 2 for now, before in zip(held_by(process), held, strict=True)), (held, held_by(process))
 
 
 def held_by(process: Captep) -> tuple[int, int]:
