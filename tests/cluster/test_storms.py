@@ -9,7 +9,9 @@ Rules of this module:
 import itertools
 import json
 import os
+import queue
 import random
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from tests.cluster.test_faults import INTERVAL, PACE, SLACK, assert_at_rest, beg
 from tests.cluster.test_run import CREATION, SECRETS, secret_of, settle
 
 pytestmark = pytest.mark.cluster
+LAG = 1.5
 KINDS = 6
 """How many kinds are watched, each by one path where there is one namespace."""
 
@@ -151,14 +154,8 @@ def test_pages_that_expire(apiserver: ApiServer, around: Around, through: Path, 
 def test_a_slow_server_and_watches_that_lag(
     apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
 ) -> None:
-    """Answers come late and lines of watches later: own writes are seen without them, and what they tell of the past undoes nothing."""
-
-    def late(lines: Iterator[bytes]) -> Iterator[bytes]:
-        for line in lines:
-            wire.ended.wait(0.8)
-            yield line
-
-    wire.tamper = lambda _: Tamper(after=0.3, lines=late)
+    """Answers come late and the lines of watches later: own writes are seen without them, and what they tell of the past undoes nothing."""
+    wire.tamper = lambda _: Tamper(after=0.3, lines=lagging)
     shiga = around.subject(namespace, "shiga")
     with Captep(through, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
@@ -168,10 +165,25 @@ def test_a_slow_server_and_watches_that_lag(
     storm.assert_nothing_repeated()
     applied = [asked.at for asked in wire.asked if asked.method == "POST" and "workspacetemplateapplies" in asked.path]
     reported = [asked.at for asked in wire.asked if asked.method == "PATCH" and asked.path.endswith("shiga/status")]
-    assert min(reported) - applied[1] < 0.8
+    assert min(reported) - applied[1] < LAG / 2
     versions = [version for asked in wire.asked if "/captcontrolplanes/shiga" in asked.path and (version := bound_to(asked))]
     assert len(versions) >= 5
     assert versions == sorted(versions)
+
+
+def lagging(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Hold each line back for `LAG` seconds."""
+    held: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            held.put((time.monotonic() + LAG, line))
+        held.put((0.0, b""))
+
+    threading.Thread(target=read, daemon=True).start()
+    while (late := held.get())[1]:
+        time.sleep(max(0.0, late[0] - time.monotonic()))
+        yield late[1]
 
 
 def bound_to(asked: Asked) -> int | None:
