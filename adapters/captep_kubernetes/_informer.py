@@ -7,10 +7,10 @@ What was left to reuse was the loop below.
 
 Rules of this module:
 
-1. LIST in pages, consistent (no resourceVersion given); WATCH from there, with bookmarks, an end that the server sets and a longest
-   silence that we set.
-2. Each verb is paced on its own (`Pacing`): a good LIST clears the count of WATCH, a watch that lived long clears both. The server's
-   Retry-After is respected.
+1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired; WATCH from there, with bookmarks, an end
+   that the server sets and a longest silence that we set.
+2. Each verb is paced on its own (`Pacing`), from its last answer on, so that neither is sent more than once in `Pacing.base`: a good LIST
+   takes the count of WATCH back, a watch that lived long clears both. The server's Retry-After is respected.
 3. 410, as a status or as an event, means LIST again and nothing else does.
 4. Each state of an object is announced once, however it became known. What is announced is a reason to look, not data to work on.
 5. A trouble is logged when it begins and when it ends, never each time that it is met.
@@ -22,6 +22,7 @@ import random as random_module
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 
 from captep_core import JSON, ObjectRef, Unreadable
@@ -105,6 +106,7 @@ class Informer:
         self._thread: threading.Thread | None = None
         self._stream: Stream | None = None
         self._tries = {"LIST": 0, "WATCH": 0}
+        self._answered_at = {"LIST": float("-inf"), "WATCH": float("-inf")}
         self._not_before = 0.0
         self._version: str | None = None
         self._problem: Unreadable | None = None
@@ -188,16 +190,32 @@ class Informer:
     def _pause(self, verb: str) -> None:
         delay = self._pacing.delay(self._tries[verb], self._random)
         self._tries[verb] += 1
-        delay = max(delay, self._not_before - self._clock())
-        if delay > 0:
-            self._wait(delay)
+        wait = max(self._answered_at[verb] + delay, self._not_before) - self._clock()
+        if wait > 0:
+            self._wait(wait)
+
+    @contextmanager
+    def _answering(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._answered_at[verb] = self._clock()
 
     def _list(self) -> Unreadable | None:
+        with self._answering("LIST"):
+            return self._list_now()
+
+    def _list_now(self) -> Unreadable | None:
         objects: list[tuple[ObjectRef, Known]] = []
-        page: list[tuple[str, str | int]] = []
+        limit: Query = [("limit", _PAGE)]
+        page: Query = []
         while True:
-            query = [*self._selectors, ("limit", _PAGE), *page]
+            query = [*self._selectors, *limit, *page]
             answer = self._transport.request("GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS)
+            if answer.status == 410 and limit and page:
+                # The server forgets faster than the pages come: as client-go does, all at once and only once.
+                objects, limit, page = [], [], []
+                continue
             body = answer.body
             if answer.status != 200 or body is None:
                 return self._refused(answer)
@@ -217,26 +235,26 @@ class Informer:
             changes = self._store.replace(objects, version)
         for change in changes:
             self._announce(change)
-        self._version, self._tries["WATCH"] = version, 0
+        self._version, self._tries["WATCH"] = version, min(self._tries["WATCH"], 1)
         self._synced.set()
 
     def _watch(self, version: str) -> Unreadable | None:
         seconds = _WATCH_SECONDS - int(_WATCH_SPREAD * self._random())
         asked: Query = [("watch", 1), ("resourceVersion", version), ("allowWatchBookmarks", "true"), ("timeoutSeconds", seconds)]
-        stream = self._transport.stream(self._path, query=[*self._selectors, *asked], accept=self._accept(""), timeout=_SILENCE_SECONDS)
+        with self._answering("WATCH"):
+            stream = self._transport.stream(self._path, query=[*self._selectors, *asked], accept=self._accept(""), timeout=_SILENCE_SECONDS)
         if isinstance(stream, RawResponse):
             return self._refused(stream)
         with self._lock:
             self._stream = stream
             if self._stopping.is_set():
                 stream.close()
-        opened_at = self._clock()
         self._report(None)
         try:
             return self._follow(stream)
         finally:
             self._stream = None
-            if self._clock() - opened_at >= self._pacing.good_after:
+            if self._clock() - self._answered_at["WATCH"] >= self._pacing.good_after:
                 self._tries = {"LIST": 0, "WATCH": 0}
 
     def _follow(self, stream: Stream) -> Unreadable | None:

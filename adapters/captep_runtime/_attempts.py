@@ -49,10 +49,12 @@ class Attempts:
 
     known: tuple[Attempt, ...] = ()
 
-    def is_held_back(self, action: Create | Patch | Delete, *, now: datetime) -> bool:
-        """Whether `action` failed so recently that it must not be sent yet."""
+    def held_back_for(self, action: Create | Patch | Delete, *, now: datetime) -> timedelta:
+        """Return for how long `action` must not be sent yet, because it failed so recently; zero when it may be."""
         attempt = self._of(write_of(action), _fingerprint(action))
-        return attempt is not None and timedelta(0) <= now - attempt.tried_at < attempt.wait
+        if attempt is None or not timedelta(0) <= now - attempt.tried_at < attempt.wait:
+            return timedelta(0)
+        return attempt.tried_at + attempt.wait - now
 
     def does_not_last(self, action: Create | Patch | Delete, *, now: datetime) -> bool:
         """Whether `action`, if it is accepted now, has been accepted in vain before."""

@@ -6,7 +6,8 @@ Rules of this module:
 2. A 404 for a delete is success. 504 is an unknown outcome: the next pass observes before anything else is written.
 3. Of the refusals, those survive whose writes are still wanted (`Decision.standing`); one that was tried again goes to the end, so that
    several refused writes take turns.
-4. A verdict counts as told once its Events were sent: a pass that stopped before them keeps the verdict that was told last.
+4. A pass that stops at a write that is held back comes back when the hold is over, so that no wake-up in between puts the retry off.
+5. A verdict counts as told once its Events were sent: a pass that stopped before them keeps the verdict that was told last.
 """
 
 from datetime import datetime, timedelta
@@ -48,13 +49,17 @@ class Pass:
 
 @frozen
 class _Sending:
-    """How far the sending of a decision has come; a new value after each answer. `before`: the attempts of earlier passes."""
+    """How far the sending of a decision has come; a new value after each answer.
+
+    `before`: the attempts of earlier passes. `held_for`: how long the write is still held back at which the pass stopped; zero for none.
+    """
 
     before: Attempts
     attempts: Attempts
     sent: tuple[tuple[Action, Answer], ...] = ()
     refused: tuple[Refusal, ...] = ()
     stopped: bool = False
+    held_for: timedelta = timedelta(0)
 
 
 def run_pass(
@@ -90,8 +95,9 @@ def run_pass(
 def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime, retry_interval: timedelta) -> _Sending:
     if isinstance(action, Record):
         return evolve(sending, sent=(*sending.sent, (action, gateway.send(action))))
-    if sending.before.is_held_back(action, now=now):
-        return evolve(sending, stopped=True)
+    held_for = sending.before.held_back_for(action, now=now)
+    if held_for:
+        return evolve(sending, stopped=True, held_for=held_for)
     answer = gateway.send(action)
     refusal = _refusal(action, answer, in_vain=sending.before.does_not_last(action, now=now))
     wait = max(retry_interval, answer.retry_after or timedelta(0))
@@ -119,13 +125,14 @@ def _conclude(decision: Decision, before: Recollection, sending: _Sending, error
     effective = [write_of(action) for action, answer in sending.sent if answer.changed and not isinstance(action, Record)]
     news = set(refusals) != set(before.refusals) or not sending.attempts.suspects() <= sending.before.suspects()
     retry_after = max((answer.retry_after for _, answer in sending.sent if answer.retry_after), default=None)
+    wait = max(error_interval, retry_after or error_interval)
     return Pass(
         decision=decision,
         sent=sending.sent,
         recollection=Recollection(refusals, _told(decision, before, len(sending.sent))),
         attempts=sending.attempts,
         new_refusals=tuple(refusal for refusal in refusals if refusal not in before.refusals),
-        requeue_after=max(error_interval, retry_after or error_interval) if decision.standing or refusals else decision.requeue_after,
+        requeue_after=sending.held_for or wait if decision.standing or refusals else decision.requeue_after,
         effective_writes=len(effective),
         changed=bool(effective) or news,
         progressed=any(write not in stuck for write in effective) or news,

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Resource, UnansweredError, load_transport
+from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Pacing, Resource, UnansweredError, load_transport
 from captep_memory import Request, Response
 from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
 from tests.cluster.apiserver import ApiServer, eventually
@@ -26,6 +26,8 @@ FAST = Pace(
     wait=0.3,
 )
 """Terraform in half a second, and no look of its own accord within a test."""
+_SOON = Pacing(base=0.1, cap=0.2)
+"""The neighbours look again so soon that it is never they who are waited for."""
 _MERGE = "application/merge-patch+json"
 _METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
@@ -72,8 +74,8 @@ class Around:
         self._subjects: set[Subject] = set()
         self._hollow: set[str] = set()
         self._informers = [
-            *(Informer(self._transport, each, on_change=self._changes.put) for each in _WATCHED),
-            Informer(self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh),
+            *(Informer(self._transport, each, on_change=self._changes.put, pacing=_SOON) for each in _WATCHED),
+            Informer(self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, pacing=_SOON),
         ]
         self._thread = threading.Thread(target=self._live, name="neighbours")
         self._problem: BaseException | None = None

@@ -1,5 +1,7 @@
 """The informer: current when the server is there, quiet when it is not, and stopped when told."""
 
+import itertools
+import json
 import logging
 import threading
 import time
@@ -9,6 +11,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from captep_core import JSON, ObjectRef, Unreadable
 from captep_kubernetes import (
@@ -153,12 +157,23 @@ def test_an_expired_version_lists_again(expired: Reply) -> None:
         assert informer.refs() == (ref("a"),)
 
 
-def test_a_page_that_expired_starts_the_list_again() -> None:
-    """410 for a continue token: nothing of the first pages is taken."""
+def test_where_pages_expire_all_is_listed_at_once() -> None:
+    """410 for each continue token: one LIST without pages instead, at once, and nothing of the first pages is taken."""
     lists = [replying(200, page(4, secret("a", 1), rest="more")), replying(410, {}), replying(200, page(9, secret("b", 2)))]
-    with serving(script(LIST=lists, WATCH=[events()])) as server, running(server) as (informer, changes):
-        eventually(lambda: informer.has_synced)
-        assert [change.ref for change in changes] == [ref("b")]
+    slow = Pacing(base=60, cap=60)
+    with serving(script(LIST=lists, WATCH=[events()])) as server, running(server, pacing=slow) as (informer, changes):
+        assert informer.wait_synced(5)
+        eventually(lambda: len(server.asked) == 4)
+        assert [dict(asked.query).keys() for asked in server.asked[:3]] == [{"limit"}, {"limit", "continue"}, set()]
+        assert ([change.ref for change in changes], versions(server)) == ([ref("b")], ["9"])
+
+
+def test_a_server_whose_every_list_expires_is_given_time() -> None:
+    """410 where nothing was paged any more is paced like any other refusal, and the next LIST begins with pages again."""
+    some, gone = RawResponse(200, {}, page(4, rest="more")), RawResponse(410)
+    answers = iter([some, gone, gone, some, gone, some, gone, gone])
+    dead = Dead(4, LIST=lambda: next(answers))
+    assert dead.times("LIST") == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +366,23 @@ class Ended:
         """Nothing."""
 
 
+class Lived(Ended):
+    """A watch that lives for some seconds of a `Dead` server's time, and ends with an event or with nothing."""
+
+    def __init__(self, seconds: float, end: Object | None = None) -> None:
+        self._seconds, self._end = seconds, end
+
+    def of(self, dead: Dead) -> "Lived":
+        """Live in the time of `dead`."""
+        self._dead = dead
+        return self
+
+    def lines(self) -> Iterator[bytes]:
+        """The end, when it has come."""
+        self._dead.wait(self._seconds)
+        return iter(() if self._end is None else (json.dumps(self._end).encode(),))
+
+
 def refuse() -> RawResponse:
     """Nobody listens."""
     raise UnansweredError("refused", may_have_landed=False)
@@ -361,28 +393,61 @@ def listed() -> RawResponse:
     return RawResponse(200, {}, page(1))
 
 
-BACKOFF = [0.0, 1.0, 3.0, 7.0, 15.0, 25.0, 35.0, 45.0, 55.0]
+BACKOFF = [0.0, 1.0, *range(3, 60, 3)]
 
 
 @pytest.mark.parametrize("answer", [refuse, lambda: RawResponse(500), lambda: RawResponse(403), lambda: RawResponse(410)])
-def test_a_server_that_fails_every_list_is_asked_nine_times_a_minute(answer: Callable[[], RawResponse]) -> None:
-    """Refused, 500, 403, 410: at once, then after 1, 2, 4, 8 and then every 10 seconds."""
+def test_a_server_that_fails_every_list_is_asked_every_three_seconds(answer: Callable[[], RawResponse]) -> None:
+    """Refused, 500, 403, 410: at once, then after 1, 2 and then every 3 seconds."""
     assert Dead(60, LIST=answer).times("LIST") == BACKOFF
 
 
 @pytest.mark.parametrize("answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)])
-def test_a_server_that_fails_every_watch_is_asked_nine_times_a_minute(answer: Callable[[], RawResponse | Stream]) -> None:
+def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(answer: Callable[[], RawResponse | Stream]) -> None:
     """Refused, closed at once, 500, 403: the same, and no LIST beside the first."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
     assert [verb for verb, _ in dead.sent].count("LIST") == 1
 
 
-def test_a_server_that_expires_every_watch_is_asked_nine_times_a_minute() -> None:
+def test_a_server_that_expires_every_watch_is_asked_every_three_seconds() -> None:
     """LIST works, each WATCH is 410: both are paced together."""
     dead = Dead(60, LIST=listed, WATCH=lambda: RawResponse(410))
     assert dead.times("WATCH") == BACKOFF
     assert [at for verb, at in dead.sent if verb == "LIST"] == BACKOFF
+
+
+def test_a_pause_counts_from_the_last_answer() -> None:
+    """A watch that lived for four seconds is opened anew at once, and lists at once when it ended with 410."""
+    lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
+    dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
+    dead.informer._run()
+    assert dead.sent == [("LIST", 0.0), ("WATCH", 0.0), ("WATCH", 4.0), ("WATCH", 6.0), ("LIST", 10.0), ("WATCH", 10.0)]
+
+
+ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
+
+
+@given(st.lists(ANSWERS), st.lists(st.tuples(ANSWERS, st.floats(0, 20), st.sampled_from([None, GONE]))), st.floats(0, 0.999))
+def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
+    lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
+) -> None:
+    """Watches of any length, refusals and 410 in any order: two of the same verb are a second apart at least."""
+    told, lives = iter(lists), iter(watches)
+
+    def answer(status: int) -> RawResponse:
+        return listed() if status == 200 else RawResponse(status, {"retry-after": "1"}) if status else refuse()
+
+    def watch() -> RawResponse | Stream:
+        status, seconds, end = next(lives, (500, 0, None))
+        return Lived(seconds, end).of(dead) if status == 200 else answer(status)
+
+    dead = Dead(60, LIST=lambda: answer(next(told, 200)), WATCH=watch)
+    dead.informer._random = lambda: chance
+    dead.informer._run()
+    for verb in ("LIST", "WATCH"):
+        times = [at for sent, at in dead.sent if sent == verb]
+        assert all(later - earlier > 0.999 for earlier, later in itertools.pairwise(times)), dead.sent
 
 
 def test_retry_after_is_respected() -> None:
@@ -392,27 +457,17 @@ def test_retry_after_is_respected() -> None:
 
 
 def test_a_watch_that_lived_long_starts_the_count_again() -> None:
-    """Three watches of a minute each reconnect at once."""
-
-    class Minute(Ended):
-        def lines(self) -> Iterator[bytes]:
-            dead.now += 60
-            return iter(())
-
-    def watch() -> Minute:
-        if dead.now >= 180:
-            dead.informer.stop()
-        return Minute()
-
-    dead = Dead(200, LIST=listed, WATCH=watch)
-    assert dead.times("WATCH") == [0.0, 60.0, 120.0, 180.0]
+    """After three watches of a minute each, refusals are met as if they were the first."""
+    lives = iter([Lived(60), Lived(60), Lived(60)])
+    dead = Dead(190, LIST=listed, WATCH=lambda: next(lives, Lived(0)).of(dead))
+    assert dead.times("WATCH") == [0.0, 60.0, 120.0, 180.0, 181.0, 183.0, 186.0, 189.0]
 
 
 def test_jitter_stretches_and_never_shortens() -> None:
     """Delays lie in [d, 1.2 d)."""
     pacing = Pacing()
-    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 5, 1000)] == [0.0, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
-    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx([0.0, 1.1, 11.0])
+    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 1000)] == [0.0, 1.0, 2.0, 3.0, 3.0, 3.0]
+    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx([0.0, 1.1, 3.3])
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:

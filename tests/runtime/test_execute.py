@@ -174,11 +174,11 @@ def test_a_fight_that_ends_is_forgotten() -> None:
 
 
 def test_the_same_failed_write_is_held_back() -> None:
-    """Woken early, a pass does not repeat what has just been refused; after the interval it does, and another body goes at once."""
+    """Woken early, a pass does not repeat what has just been refused, and comes back when it may be; another body goes at once."""
     server = Server(usual=Answer(422, changed=False))
     first = once(wants(create("a")), server, retry_interval=10)
     early = once(wants(create("a")), server, first, at=3, retry_interval=10)
-    assert (early.sent, early.recollection, early.changed, early.requeue_after) == ((), first.recollection, False, TEN)
+    assert (early.sent, early.recollection, early.changed, early.requeue_after) == ((), first.recollection, False, timedelta(seconds=7))
     other = once(wants(create("a", {"data": {}})), server, early, at=3, retry_interval=10)
     assert len(other.sent) == 1
     assert len(once(wants(create("a")), server, early, at=10, retry_interval=10).sent) == 1

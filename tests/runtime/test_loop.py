@@ -173,8 +173,8 @@ def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
     driven.until(5)
     driven.loop.add(KEY)
     driven.until(40)
-    assert [at for at, _ in driven.runs] == [0, 0, 5, 15, 25, 35]
-    assert len(driven.server.sent) == 4
+    assert [at for at, _ in driven.runs] == [0, 0, 5, 10, 20, 30, 40]
+    assert len(driven.server.sent) == 5
 
 
 def test_a_fight_costs_one_write_per_error_interval() -> None:

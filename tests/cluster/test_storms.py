@@ -1,0 +1,283 @@
+"""A wire that delays, cuts, refuses and forgets between `captep run` and a real kube-apiserver.
+
+Rules of this module:
+
+1. That nothing is repeated is judged by what arrived: no two accepted writes are the same, and nothing is created twice.
+2. That nothing is asked in a hurry is judged by the wire's notes: of one path, a second between two lists and between two watches.
+"""
+
+import itertools
+import json
+import os
+import queue
+import random
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from captep_memory.world import Subject
+from tests.cluster.apiserver import ApiServer, eventually
+from tests.cluster.around import Around, play, told_by
+from tests.cluster.process import Captep
+from tests.cluster.tampering import GONE, PASS, Asked, Tamper, Tampering, answered
+from tests.cluster.test_faults import INTERVAL, PACE, SLACK, assert_at_rest, begin, cpu_seconds, is_usable, writes_of
+from tests.cluster.test_run import CREATION, SECRETS, secret_of, settle
+
+pytestmark = pytest.mark.cluster
+LAG = 1.5
+KINDS = 6
+"""How many kinds are watched, each by one path where there is one namespace."""
+
+
+@pytest.fixture
+def wire(apiserver: ApiServer) -> Iterator[Tampering]:
+    """A wire to the server."""
+    with Tampering(apiserver) as wire:
+        yield wire
+
+
+@pytest.fixture
+def through(apiserver: ApiServer, controller: Path, wire: Tampering) -> Path:
+    """The kubeconfig of `controller`, whose way to the server is the wire."""
+    return apiserver.kubeconfig("controller", server=wire.url)
+
+
+class Storm:
+    """A control plane in the making, and what was written for it."""
+
+    def __init__(self, apiserver: ApiServer, around: Around, wire: Tampering, subject: Subject) -> None:
+        self._apiserver, self._around, self._wire, self._subject = apiserver, around, wire, subject
+        self._since = len(apiserver.audit())
+        begin(around, subject)
+
+    def ends(self, within: float) -> None:
+        """Wait until the control plane is usable."""
+        eventually(lambda: is_usable(self._around, self._subject), what=f"{self._subject.name} is usable", within=within)
+
+    def assert_nothing_repeated(self) -> None:
+        """Five creations, each tried once; twenty writes at most, where a calm day takes thirteen; no accepted one twice in a row.
+
+        What is more than thirteen are reports of what passes: whoever sees less of the world at a time sees more of what it went through.
+        """
+        whole = f"{self._subject.namespace}/{self._subject.name}"
+        told = [each for each in told_by(self._apiserver, "controller", since=self._since) if whole in str(each[1])]
+        creations = [str(ref) for verb, ref, _, _ in told if verb == "create" and ref is not None and ref.kind != "Event"]
+        assert len(creations) == len(set(creations)) == 5, creations
+        written = [write for write in writes_of(self._apiserver, "controller", self._since) if whole in write]
+        assert len(written) <= 20, written
+        sent = defaultdict(list)
+        for asked in self._wire.accepted:
+            if asked.method != "GET" and "/events" not in asked.path:
+                sent[asked.method, asked.path].append(_lasting(asked.content))
+        for where, bodies in sent.items():
+            assert all(earlier != later for earlier, later in itertools.pairwise(bodies)), (where, bodies)
+
+
+def _lasting(content: bytes) -> str:
+    """A body without the version that it is bound to, so that the same write at a later version counts as the same."""
+    body = json.loads(content)
+    body.get("metadata", {}).pop("resourceVersion", None)
+    return json.dumps(body, sort_keys=True)
+
+
+def heal(wire: Tampering) -> None:
+    """Tamper with nothing any more, cut what is left of what was tampered with, and see every kind watched again."""
+    wire.tamper = lambda _: PASS
+    wire.cut()
+    since = time.monotonic()
+    eventually(lambda: len(asked_for(wire, "watch", since)) == KINDS, what="every kind is watched again", within=PACE + SLACK)
+
+
+def asked_for(wire: Tampering, verb: str, since: float = 0.0) -> dict[str, list[float]]:
+    """When each path was listed (first pages alone) or watched."""
+    times = defaultdict(list)
+    for asked in list(wire.asked):
+        if asked.verb == verb and asked.at > since and "continue" not in asked.query:
+            times[asked.path].append(asked.at)
+    return times
+
+
+def assert_no_hurry(wire: Tampering, *verbs: str, since: float = 0.0) -> None:
+    """Of one path, one second and more between two of a verb."""
+    for verb in verbs:
+        for path, times in asked_for(wire, verb, since).items():
+            assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(times)), (verb, path, times)
+
+
+def test_410_on_every_watch(apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path) -> None:
+    """Each watch expires, as a status and as an event in turns: lists alone make the control plane; then watches do, and nothing is listed."""
+    turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
+
+    def expire(asked: Asked) -> Tamper:
+        if asked.verb != "watch":
+            return PASS
+        return Tamper(lines=lambda _: iter([GONE])) if next(turns[asked.path]) % 2 else answered(410)
+
+    wire.tamper = expire
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        storm = Storm(apiserver, around, wire, around.subject(namespace, "gifu"))
+        storm.ends(within=60)
+        assert min(next(turn) for turn in turns.values()) > 1
+        heal(wire)
+        listed = len(wire.asked)
+        assert_at_rest(apiserver, "controller")
+        assert [asked for asked in wire.asked[listed:] if asked.verb == "list"] == []
+        storm.assert_nothing_repeated()
+        assert_no_hurry(wire, "list", "watch")
+
+
+def test_pages_that_expire(apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path) -> None:
+    """Every continue token is too old: each kind is listed as a whole, once, and all goes on as ever."""
+    mie = around.subject(namespace, "mie")
+    for name in ("one", "two", "three"):
+        apiserver.create(SECRETS.path(namespace), {"metadata": {"name": name}})
+
+    def expire(asked: Asked) -> Tamper:
+        return answered(410) if "continue" in asked.query else Tamper(query={"limit": "1"} if "limit" in asked.query else {})
+
+    wire.tamper = expire
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        storm = Storm(apiserver, around, wire, mie)
+        storm.ends(within=INTERVAL)
+        assert_at_rest(apiserver, "controller")
+    pages = [sorted(asked.query) for asked in wire.asked if asked.verb == "list" and asked.path == SECRETS.path(namespace)]
+    assert pages == [["limit"], ["continue", "limit"], []]
+    storm.assert_nothing_repeated()
+
+
+def test_a_slow_server_and_watches_that_lag(
+    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+) -> None:
+    """Answers come late and the lines of watches later: own writes are seen without them, and what they tell of the past undoes nothing."""
+    wire.tamper = lambda _: Tamper(after=0.3, lines=lagging)
+    shiga = around.subject(namespace, "shiga")
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        storm = Storm(apiserver, around, wire, shiga)
+        storm.ends(within=60)
+        assert_at_rest(apiserver, "controller")
+    storm.assert_nothing_repeated()
+    applied = [asked.at for asked in wire.asked if asked.method == "POST" and "workspacetemplateapplies" in asked.path]
+    reported = [asked.at for asked in wire.asked if asked.method == "PATCH" and asked.path.endswith("shiga/status")]
+    assert min(reported) - applied[1] < LAG / 2
+    versions = [version for asked in wire.asked if "/captcontrolplanes/shiga" in asked.path and (version := bound_to(asked))]
+    assert len(versions) >= 5
+    assert versions == sorted(versions)
+
+
+def lagging(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Hold each line back for `LAG` seconds."""
+    held: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            held.put((time.monotonic() + LAG, line))
+        held.put((0.0, b""))
+
+    threading.Thread(target=read, daemon=True).start()
+    while (late := held.get())[1]:
+        time.sleep(max(0.0, late[0] - time.monotonic()))
+        yield late[1]
+
+
+def bound_to(asked: Asked) -> int | None:
+    """The version of its object that a write is bound to."""
+    version = json.loads(asked.content)["metadata"].get("resourceVersion") if asked.method == "PATCH" else None
+    return None if version is None else int(version)
+
+
+def test_answers_that_never_come(
+    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+) -> None:
+    """A create and a patch land and are not answered in time: what they did is seen before anything is written again."""
+    lost: dict[str, Asked] = {}
+    applies = f"/namespaces/{namespace}/workspacetemplateapplies"
+
+    def swallow(asked: Asked) -> Tamper:
+        for what, is_it in {
+            "create": asked.method == "POST" and asked.path.endswith(applies) and b'"kyoto-kubeconfig-apply"' in asked.content,
+            "patch": asked.method == "PATCH" and asked.path.endswith("/captcontrolplanes/uji/status"),
+        }.items():
+            if is_it and what not in lost:
+                lost[what] = asked
+                return Tamper(after=15.0)
+        return PASS
+
+    wire.tamper = swallow
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        kyoto, uji = around.subject(namespace, "kyoto"), around.subject(namespace, "uji")
+        storms = [Storm(apiserver, around, wire, subject) for subject in (kyoto, uji)]
+        for storm in storms:
+            storm.ends(within=10 + SLACK)
+        assert_at_rest(apiserver, "controller")
+    assert lost.keys() == {"create", "patch"}
+    for storm in storms:
+        storm.assert_nothing_repeated()
+
+
+def test_a_server_that_is_away(
+    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+) -> None:
+    """503, 429, closed connections, no answer at all: a try a second at the most, hardly any CPU, nothing left behind; then all is mended."""
+    oita = around.subject(namespace, "oita")
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        play(around, CREATION, oita)
+        settle(apiserver, "controller")
+        held, spent, began = held_by(process), cpu_seconds(process), time.monotonic()
+        ways = (answered(503), answered(429, Retry_After="1"), Tamper(drop=True), Tamper(before=60))
+        wire.tamper = lambda _: ways[0]
+        wire.cut()
+        apiserver.call("DELETE", SECRETS.path(namespace, "oita-kubeconfig"))
+        for way in ways:
+            wire.tamper = lambda _, way=way: way  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            time.sleep(3.5)
+        assert cpu_seconds(process) - spent < 0.02 * (time.monotonic() - began)
+        tries = asked_for(wire, "watch", since=began)
+        assert len(tries) == KINDS
+        assert all(len(times) >= 4 for times in tries.values())
+        heal(wire)
+        eventually(lambda: secret_of(apiserver, oita), what="the deleted Secret is made again", within=SLACK)
+        assert_at_rest(apiserver, "controller")
+        assert asked_for(wire, "list", since=began) == {}
+        assert_no_hurry(wire, "watch")
+        # Idle connections are kept: there may be one or two more of them than before.
+        assert all(now <= before + 2 for now, before in zip(held_by(process), held, strict=True)), (held, held_by(process))
+
+
+def held_by(process: Captep) -> tuple[int, int]:
+    """How many threads and open files a process has."""
+    return len(os.listdir(f"/proc/{process.process.pid}/task")), len(os.listdir(f"/proc/{process.process.pid}/fd"))
+
+
+def test_watches_are_cut_at_any_moment(
+    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+) -> None:
+    """Each watch ends after some events, with half a line or between two: nothing is missed, and nothing is listed for it."""
+    chance = random.Random(410)
+
+    def cut(lines: Iterator[bytes]) -> Iterator[bytes]:
+        yield from itertools.islice(lines, chance.randrange(5))
+        if chance.random() < 0.5:
+            yield next(lines, b"")[:40]
+
+    with Captep(through, tmp_path, "--namespace", namespace) as process:
+        process.wait_until_it_works()
+        wire.tamper = lambda _: Tamper(lines=cut)
+        wire.cut()
+        since = time.monotonic()
+        storm = Storm(apiserver, around, wire, around.subject(namespace, "fukui"))
+        storm.ends(within=60)
+        heal(wire)
+        assert_at_rest(apiserver, "controller")
+    storm.assert_nothing_repeated()
+    assert sum(len(times) for times in asked_for(wire, "watch", since).values()) > 2 * KINDS
+    assert asked_for(wire, "list", since) == {}
+    assert_no_hurry(wire, "watch")
