@@ -61,7 +61,9 @@ def _control_plane(transport: Transport, ref: ObjectRef, answer: RawResponse | U
     if isinstance(found, Unreadable) and found.reason == "Forbidden":
         raise GatewayError(f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it")
     if isinstance(found, Unreadable) and found.reason == "NotFound":
-        raise GatewayError(f"{resource_of(ref)} is not installed in the cluster: apply its CustomResourceDefinition")
+        raise GatewayError(
+            f"not installed in the cluster: {resource_of(ref)}: apply its CustomResourceDefinition, or choose another --context"
+        )
     if isinstance(found, Unreadable):
         raise GatewayError(f"{ref} cannot be read: {found}")
     if not isinstance(found, dict):

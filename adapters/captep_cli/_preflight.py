@@ -52,7 +52,7 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
     if refused:
         return "the API server refuses the credentials (401): they are expired or wrong"
     if missing:
-        return f"not installed in the cluster: {missing}: apply their CustomResourceDefinitions"
+        return f"not installed in the cluster: {missing}: apply their CustomResourceDefinitions, or choose another --context"
     if forbidden:
         where = next(f"the namespace {each.namespace}" if each.namespace else "the whole cluster" for each in waiting)
         return f"{identity(transport)} may not list {forbidden} in {where}: grant list and watch, or choose with --namespace"

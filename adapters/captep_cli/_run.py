@@ -110,7 +110,7 @@ class _Process:
     def run(self) -> int:
         """Check, serve, watch, wait for the lease, work; the other way round at the end."""
         for name in check_cluster(self._transport, self._namespaces):
-            _log.warning("no permission to get the namespace %s: whether it is there cannot be seen", name)
+            _log.warning("whether there is a namespace %s cannot be seen: grant get on namespaces, in a Role there", name)
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
         servers = _serve(self._pages())

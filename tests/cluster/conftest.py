@@ -12,7 +12,7 @@ from tests.cluster.around import Around
 from tests.cluster.crds import definitions
 from tests.cluster.manifests import bind
 
-USERS = ("captep", "other", "controller", "standby", "tenant", "nobody")
+USERS = ("captep", "other", "controller", "standby", "tenant", "blind", "nobody")
 _numbers = itertools.count(1)
 
 

@@ -4,8 +4,8 @@ So what the loop sees, and in which order, is the same on every server, and what
 live in a time of their own, which goes on to whoever is due next.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -44,8 +44,8 @@ class Place(Protocol):
         """Return once the loop has seen everything and does nothing more; `now` is the time of the neighbours."""
         ...
 
-    def hold(self) -> AbstractContextManager[object]:
-        """Keep the loop from working for a while."""
+    def absence(self) -> AbstractContextManager[object]:
+        """Let there be no loop for a while, and one that knows nothing after it."""
         ...
 
 
@@ -73,9 +73,9 @@ class Turns:
             assert response.ok, (request, response)
         self._settle()
 
-    def do_at_once(self, *requests: Request) -> None:
-        """Send requests that must be granted, while the loop does not look."""
-        with self._place.hold():
+    def do_unseen(self, *requests: Request) -> None:
+        """Send requests that must be granted, while no loop is there."""
+        with self._place.absence():
             for request in requests:
                 response = self._place.call(request)
                 assert response.ok, (request, response)
@@ -140,14 +140,14 @@ def _rotate(turns: Turns) -> None:
 
 
 def _mistype(turns: Turns) -> None:
-    """Put a kubeconfig Secret of a wrong type in the place of ours, while nobody looks."""
+    """Put a kubeconfig Secret of a wrong type in the place of ours, while no loop is there."""
     secret = turns.subject.kubeconfig_secret
     kept = turns.objects.get(secret)
     assert kept is not None
     metadata = {name: kept["metadata"][name] for name in ("name", "labels", "ownerReferences")}
     body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": kept["data"]}
     delete = Request("delete", "v1", "Secret", secret.namespace, secret.name)
-    turns.do_at_once(delete, Request("create", "v1", "Secret", secret.namespace, body=body))
+    turns.do_unseen(delete, Request("create", "v1", "Secret", secret.namespace, body=body))
     mended = turns.objects.get(secret)
     assert mended is not None
     assert (mended["type"], mended["data"]) == (kept["type"], kept["data"])
@@ -197,21 +197,26 @@ class InMemory:
                 self._loop.notify(ref)
             self._loop.run_due(now)
 
-    def hold(self) -> AbstractContextManager[object]:
-        """Do nothing: the loop works in `rest` alone."""
-        return nullcontext()
+    @contextmanager
+    def absence(self) -> Iterator[None]:
+        """Take another loop, which begins at `rest`."""
+        keys = self._loop.keys()
+        yield
+        self._loop = Loop(decide, self, self._clock)
+        for key in keys:
+            self._loop.add(key)
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look an object up for the loop."""
         return MemoryGateway(self._server.world).read(ref)
 
     def send(self, action: Action) -> Answer:
-        """Send an action of the loop, and note it."""
+        """Send an action of the loop, and note it; an Event may be a new one or the count of an old one, so that is not told."""
         gateway = MemoryGateway(self._server.world)
         answer = gateway.send(action)
         self._server.world = gateway.world
-        if not isinstance(action, Record):
-            self.written.append(str(write_of(action)))
+        assert answer.status < 300, (action, answer)
+        self.written.append("Event" if isinstance(action, Record) else str(write_of(action)))
         return answer
 
     def _keep(self, key: ObjectRef) -> None:
