@@ -104,8 +104,12 @@ class Around:
                 Request("create", template["apiVersion"], template["kind"], template["metadata"]["namespace"], body=template)
             )
             assert response.status in (201, 409), response
-        self._subjects.add(Subject(namespace, name))
+        self.look_after(Subject(namespace, name))
         return Subject(namespace, name)
+
+    def look_after(self, *subjects: Subject) -> None:
+        """Look after control planes that are to come and bring their own templates."""
+        self._subjects.update(subjects)
 
     def _tidy(self) -> None:
         """Take the Workspaces away: they have no namespace, so other tests would see them."""
