@@ -114,6 +114,10 @@ class Tampering(ThreadingHTTPServer):
         for connection in tuple(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self.end_watches()
+
+    def end_watches(self) -> None:
+        """End every watch, as a server does when its time is over; everything else goes on."""
         for stream in tuple(self.streams):
             with suppress(OSError, ValueError, RuntimeError):
                 stream.shutdown()
@@ -137,7 +141,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         split = urlsplit(self.path)
-        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        content = self.rfile.read(length)
+        if len(content) < length:
+            self.close_connection = True
+            return
         asked = Asked(time.monotonic(), self.command, split.path, dict(parse_qsl(split.query, keep_blank_values=True)), content)
         self.server.asked.append(asked)
         tamper = self.server.tamper(asked)
