@@ -35,7 +35,7 @@ from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, 
 __all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
-_PAGE = 500
+_PAGE = 250  # half of client-go's: a page is in memory as bytes and parsed, one of each kind at once
 _LIST_SECONDS = 60.0
 _WATCH_SECONDS = 290
 _WATCH_SPREAD = 60

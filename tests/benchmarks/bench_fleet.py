@@ -32,8 +32,6 @@ from tests.cluster.process import Captep
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _MODEL = "tokyo"
 _QUIET_SECONDS = 66.0
-_READS = 4
-"""Secrets of a control plane whose payload a new process reads once."""
 
 
 class _Gateway:

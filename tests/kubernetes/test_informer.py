@@ -118,7 +118,7 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
 
 
 def test_what_is_asked_of_the_server() -> None:
-    """Pages of 500; a watch from the list's version, with bookmarks, an end, and the selector on both."""
+    """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
     replies = script(LIST=[replying(200, page(7, secret("a", 1), rest="more")), replying(200, page(7, secret("b", 2)))], WATCH=[events()])
     with serving(replies) as server, running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _):
@@ -126,8 +126,8 @@ def test_what_is_asked_of_the_server() -> None:
         assert set(informer.refs()) == {ref("a"), ref("b")}
         assert {asked.path for asked in server.asked} == {"/api/v1/namespaces/ns/secrets"}
         assert [asked.query for asked in server.asked] == [
-            (*selectors, ("limit", "500")),
-            (*selectors, ("limit", "500"), ("continue", "more")),
+            (*selectors, ("limit", "250")),
+            (*selectors, ("limit", "250"), ("continue", "more")),
             (*selectors, ("watch", "1"), ("resourceVersion", "7"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "260")),
         ]
 
