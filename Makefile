@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check test-cluster bench format clean
+.PHONY: help demo test check test-cluster mutants bench format clean
 help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
 
@@ -31,9 +31,14 @@ check: $(READY)  ## format, lint, types, layers, tests with coverage of the core
 test-cluster: $(READY)  ## the tests against a real kube-apiserver and etcd (KUBEBUILDER_ASSETS, else built with Go, once)
 	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster
 
+mutants: $(READY)  ## change the core in every way that mutmut knows, and list the changes that no test of the core notices (20 minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
+	@$(BIN)/mutmut run && $(BIN)/mutmut results
+
 bench: $(READY)  ## the figures of tests/benchmarks/README.md, as JSON lines (a fleet on a real kube-apiserver too, with KUBEBUILDER_ASSETS)
 	@$(BIN)/python -m tests.benchmarks.bench_core
 	@$(BIN)/python -m tests.benchmarks.bench_memory
+	@$(BIN)/python -m tests.benchmarks.bench_fleet
 	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster; fi
 
 format: $(READY)
@@ -41,4 +46,4 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist mutants

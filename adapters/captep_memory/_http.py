@@ -69,7 +69,7 @@ class Server:
     def __init__(self, world: World, *, kinds: Iterable[tuple[str, str]] = (), disturb: Disturb = lambda _: None) -> None:
         self._world = world
         self._changed = threading.Condition()
-        self._kinds = plurals_of(world.catalog, kinds)
+        self._kinds = plurals_of(world, kinds)
         self._log: list[Logged] = []
         self._closing = False
         self.disturb = disturb

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import heapq
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from captep_memory._kinds import Resource
 from captep_memory._request import Key, Request, Response
 from captep_memory._selectors import Selector, selector_of
 from captep_memory._status import Cause, bad_request, expired, failure, invalid, not_found
-from captep_memory._world import Change, World, sorted_objects
+from captep_memory._world import Change, World
 
 __all__ = ["bookmark", "get", "list_objects", "watch"]
 
@@ -49,7 +50,7 @@ def list_objects(world: World, request: Request, resource: Resource) -> tuple[Wo
     listed = [
         obj for obj in _snapshot(world, request, resource, version) if _storage_key(obj) >= start and (selects is None or selects(obj))
     ]
-    page = listed[: request.limit] if request.limit > 0 else listed
+    page = heapq.nsmallest(request.limit if request.limit > 0 else len(listed), listed, key=_storage_key)
     # Lists of custom resources always have the member, as Go's unstructured lists do.
     metadata: Object = {"resourceVersion": str(version)} | ({} if resource.built_in else {"continue": ""})
     if len(page) < len(listed):
@@ -122,7 +123,7 @@ def _storage_key(obj: Object) -> str:
 
 
 def _snapshot(world: World, request: Request, resource: Resource, version: int) -> list[Object]:
-    """Return the objects of a kind as they were at a resourceVersion, by undoing what has happened since."""
+    """Return the objects of a kind as they were at a resourceVersion, in no order, by undoing what has happened since."""
     shelves: dict[str | None, dict[str, Object]] = {
         place[2]: dict(shelf)
         for place, shelf in world.shelves.items()
@@ -134,7 +135,7 @@ def _snapshot(world: World, request: Request, resource: Resource, version: int) 
             shelf.pop(change.key.name, None)
             if change.previous is not None:
                 shelf[change.key.name] = change.previous
-    return sorted(sorted_objects(shelves.values()), key=_storage_key)
+    return [obj for shelf in shelves.values() for obj in shelf.values()]
 
 
 def _in_scope(request: Request, namespace: str | None) -> bool:
@@ -166,7 +167,7 @@ def _watch_events(world: World, request: Request, resource: Resource) -> Iterato
     selects = selector_of(request, resource)
     _check_initial_events(request)
     if request.send_initial_events or (since == 0 and request.send_initial_events is None):
-        for obj in _snapshot(world, request, resource, world.resource_version):
+        for obj in sorted(_snapshot(world, request, resource, world.resource_version), key=_storage_key):
             if (selects is None or selects(obj)) and request.name in (None, obj["metadata"]["name"]):
                 yield {"type": "ADDED", "object": world.catalog.convert(obj, resource)}
         if request.send_initial_events and request.allow_bookmarks:

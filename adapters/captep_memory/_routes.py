@@ -6,8 +6,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from attrs import frozen
 
 from captep_memory._json import JSON
-from captep_memory._kinds import Catalog, plural_of
+from captep_memory._kinds import plural_of
 from captep_memory._request import Request, Verb
+from captep_memory._world import World
 
 __all__ = ["BUILT_IN", "Route", "plurals_of", "request_of", "route_of"]
 
@@ -36,10 +37,11 @@ class Route:
         return self.api_version.rpartition("/")[0]
 
 
-def plurals_of(catalog: Catalog, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return the kind of each (group, plural): from definitions, stored objects, the built-in kinds and `kinds`, as (group, kind)."""
-    table = {(group, plural_of(kind)): kind for group, kind in (*BUILT_IN, *catalog.scopes, *kinds)}
-    for (group, kind), custom in catalog.custom.items():
+    stored = ((group, kind) for group, kind, _ in world.shelves)
+    table = {(group, plural_of(kind)): kind for group, kind in (*BUILT_IN, *stored, *kinds)}
+    for (group, kind), custom in world.catalog.custom.items():
         table |= {(group, version.plural): kind for version in custom.versions.values()}
     return table
 

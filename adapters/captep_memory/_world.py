@@ -5,7 +5,7 @@ Objects are never changed in place, neither by this package nor by its users; wo
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
@@ -174,11 +174,6 @@ def uid_of(key: Key, salt: str) -> str:
     identity = "\0".join((key.api_group, key.kind, key.namespace or "", key.name, salt))
     digits = hashlib.sha256(identity.encode(errors="surrogatepass")).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:32]}"
-
-
-def sorted_objects(shelves: Iterable[Mapping[str, Object]]) -> list[Object]:
-    """Return objects in the order of a list: by namespace, then name (row R2)."""
-    return sorted((obj for shelf in shelves for obj in shelf.values()), key=_place)
 
 
 def _place(obj: Object) -> tuple[str, str]:

@@ -73,7 +73,7 @@ def fleet(count: int) -> Iterator[Object]:
 
 def serve(count: int) -> None:
     """Serve the fleet until standard input ends."""
-    with HTTPServer(load(fleet(count), now=_NOW), kinds=[("tf.upbound.io", "Workspace")]) as server:
+    with HTTPServer(load(fleet(count), now=_NOW)) as server:
         print(server.url, flush=True)
         sys.stdin.read()
         print(json.dumps([[each.verb, each.path.partition("?")[0]] for each in server.log]), flush=True)

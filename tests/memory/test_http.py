@@ -89,6 +89,13 @@ def test_paths_that_nothing_serves_are_plain_text(server: Server) -> None:
         assert call(server, "GET", path) == (404, "404 page not found\n")
 
 
+def test_a_kind_of_which_there_is_an_object_needs_no_definition() -> None:
+    """Also where its scope is known without the object."""
+    workspace = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "one"}}
+    with Server(load([workspace], now=NOW)) as server:
+        assert call(server, "GET", "/apis/tf.upbound.io/v1beta1/workspaces/one")[0] == 200
+
+
 def test_the_server_tells_its_version_and_that_it_is_ready(server: Server) -> None:
     """As every API server does."""
     assert call(server, "GET", "/readyz") == (200, "ok")
