@@ -95,8 +95,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 @pytest.fixture
 def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
     """A terminal in a fresh copy of the repository, of somebody who has a kubeconfig and nothing of ours."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("needs kubectl on PATH")
+    path = f"{os.environ['KUBEBUILDER_ASSETS']}{os.pathsep}{os.environ['PATH']}"
+    if shutil.which("kubectl", path=path) is None:
+        pytest.skip("needs kubectl, in KUBEBUILDER_ASSETS or on PATH")
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )
@@ -106,7 +107,8 @@ def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
             shutil.copy(ROOT / name, tmp_path / "captep" / name)
     kubeconfig = shutil.copy(given.kubeconfig(), tmp_path / "kubeconfig")
     (tmp_path / "home").mkdir()
-    ours = {"HOME": str(tmp_path / "home"), "KUBECONFIG": str(kubeconfig), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    loopback = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    ours = {"HOME": str(tmp_path / "home"), "KUBECONFIG": str(kubeconfig), "PATH": path, **loopback}
     others = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     with Terminal(tmp_path / "captep", others | ours) as shell:
         yield shell
