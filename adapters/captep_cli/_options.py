@@ -13,6 +13,7 @@ __all__ = ["parse"]
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _VERBS: Final = ("create", "patch", "delete", "event")
 # Room for the clock of a simulation to go on.
 _YEARS: Final = range(1970, 9000)
@@ -107,11 +108,15 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
 def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(name, help="the controller, against a cluster", description=_RUN, epilog=_RUN_EXAMPLES)
     _add_cluster(parser)
-    parser.add_argument("--namespace", action="append", default=[], metavar="NS", help="only this namespace (repeatable; default all)")
+    parser.add_argument(
+        "--namespace", action="append", default=[], type=_namespace, metavar="NS", help="only this namespace (repeatable; default all)"
+    )
     parser.add_argument("--workers", type=_count_from(1), default=4, metavar="N", help="control planes at work at once (default 4)")
     parser.add_argument("--leader-elect", action="store_true", help="act only while holding a Lease; a dry run needs none")
-    parser.add_argument("--leader-election-id", default="captep", metavar="NAME", help="name of the Lease (default captep)")
-    parser.add_argument("--leader-election-namespace", metavar="NS", help="namespace of the Lease (default: that of the pod)")
+    parser.add_argument("--leader-election-id", default="captep", type=_lease, metavar="NAME", help="name of the Lease (default captep)")
+    parser.add_argument(
+        "--leader-election-namespace", type=_namespace, metavar="NS", help="namespace of the Lease (default: that of the pod)"
+    )
     parser.add_argument("--metrics-bind-address", type=_address, default=":8080", metavar="A", help="HOST:PORT; 0 for none (default :8080)")
     parser.add_argument(
         "--health-probe-bind-address", type=_address, default=":8081", metavar="A", help="HOST:PORT; 0 for none (default :8081)"
@@ -160,6 +165,18 @@ def _place(text: str) -> tuple[str, str]:
     if not (namespace and slash and name) or "/" in name:
         raise argparse.ArgumentTypeError(f"expected NS/NAME, not {text!r}")
     return namespace, name
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(_LABEL, text):
+        raise argparse.ArgumentTypeError(f"expected the name of a namespace (lower case letters, digits and -), not {text!r}")
+    return text
+
+
+def _lease(text: str) -> str:
+    if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text) or len(text) > 253:
+        raise argparse.ArgumentTypeError(f"expected a name for the Lease (lower case letters, digits, - and .), not {text!r}")
+    return text
 
 
 def _time(text: str) -> datetime:
