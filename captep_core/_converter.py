@@ -25,13 +25,16 @@ class _WrongValueError(ValueError):
     """What is wrong with one value, without the value."""
 
 
-def _strict(kind: type, called: str) -> Callable[[Any, Any], Any]:
-    def check(value: Any, _: Any) -> Any:  # noqa: ANN401 - whatever the wire holds
-        if type(value) is not kind:
-            raise _WrongValueError(f"expected {called}, found {_called(value)}")
+def _text(value: Any, _: Any) -> str:  # noqa: ANN401 - whatever the wire holds
+    if type(value) is str:
         return value
+    raise _WrongValueError(f"expected a string, found {_called(value)}")
 
-    return check
+
+def _boolean(value: Any, _: Any) -> bool:  # noqa: ANN401
+    if type(value) is bool:
+        return value
+    raise _WrongValueError(f"expected a boolean, found {_called(value)}")
 
 
 def _called(value: object) -> str:
@@ -60,8 +63,8 @@ def _camel(name: str) -> str:
 
 
 _converter = Converter(detailed_validation=True, prefer_attrib_converters=True)
-_converter.register_structure_hook(str, _strict(str, "a string"))
-_converter.register_structure_hook(bool, _strict(bool, "a boolean"))
+_converter.register_structure_hook(str, _text)
+_converter.register_structure_hook(bool, _boolean)
 _converter.register_structure_hook(int, _integer)
 _converter.register_structure_hook(bytes, _bytes)
 _TEXT = {str}
@@ -154,7 +157,7 @@ def _problems(exc: BaseException, path: str) -> list[str]:
 
 
 def _step(exc: BaseException) -> str:
-    for note in getattr(exc, "__notes__", ()):
+    for note in exc.__notes__:
         if isinstance(note, IterableValidationNote):
             return f"[{note.index}]" if isinstance(note.index, int) else f".{note.index}"
         if isinstance(note, AttributeValidationNote) and not isinstance(exc, KeyError):

@@ -10,7 +10,7 @@ Rules of this module:
 
 from collections.abc import Collection, Iterator
 
-from attrs import frozen
+from attrs import field, frozen
 
 from captep_core._actions import JSON, Delete, Preconditions, Record, Write, write_of
 from captep_core._endpoint import APIEndpoint, parse_endpoint
@@ -29,29 +29,28 @@ __all__ = ["Departure", "depart"]
 
 @frozen
 class Departure:
-    """How far the deletion is: what is to be written now, what stands in its way, and the verdict when nothing does."""
+    """How far the deletion is: what is to be written now, and the verdict, or else what stands in its way."""
 
     steps: list[Step]
-    findings: list[Finding]
-    verdict: Deleting | AwaitingWorkspaceDeletion
+    verdict: Deleting | AwaitingWorkspaceDeletion | None
+    findings: list[Finding] = field(factory=list)
 
 
 def depart(s: Situation, policy: Policy, refused: Collection[Write]) -> Departure:
     """Work out the next part of the deletion; a part begins when no write of the one before it is `refused`."""
-    under_way = Deleting(f"{s.around.key} is being deleted")
     if isinstance(s.owner, Unreadable):
         ref = cluster_ref(s.namespace, s.cluster_name)
-        return Departure([], [unreadable(Rank.CLUSTER, "ClusterUnreadable", "Failed to get owner cluster", ref, s.owner)], under_way)
+        return Departure([], None, [unreadable(Rank.CLUSTER, "ClusterUnreadable", "Failed to get owner cluster", ref, s.owner)])
     steps = [*_withdraw_endpoint(s, policy), *_delete_main(s)]
     if isinstance(workspace := _awaited(s), Workspace):
-        return Departure(steps, [], AwaitingWorkspaceDeletion(_waiting(workspace)))
+        return Departure(steps, AwaitingWorkspaceDeletion(_waiting(workspace)))
     if findings := list(_in_the_way(s)):
-        return Departure(steps, findings, under_way)
+        return Departure(steps, None, findings)
     if not _is_stuck(steps, refused):
         steps.extend(_delete_kubeconfig(s))
     if not _is_stuck(steps, refused):
         steps.append(_release(s, steps))
-    return Departure(steps, [], under_way)
+    return Departure(steps, Deleting(f"{s.around.key} is being deleted"))
 
 
 def _is_stuck(steps: list[Step], refused: Collection[Write]) -> bool:
@@ -64,9 +63,7 @@ def _withdraw_endpoint(s: Situation, policy: Policy) -> Iterator[Step]:
         return
     if _bare(cluster.spec.control_plane_endpoint) == _bare(published):
         target = cluster_ref(s.namespace, cluster.metadata.name)
-        yield (
-            patch(target, cluster.metadata, {"spec": {"controlPlaneEndpoint": None}}, "withdraw the endpoint that was ours", lists=False),
-        )
+        yield (patch(target, cluster.metadata, {"spec": {"controlPlaneEndpoint": None}}, "withdraw the endpoint that was ours"),)
 
 
 def _bare(endpoint: HostPort) -> HostPort:
@@ -107,8 +104,8 @@ def _in_the_way(s: Situation) -> Iterator[Finding]:
     if isinstance(main.apply, Unreadable):
         ref = apply_ref(s.namespace, s.names.main)
         yield unreadable(Rank.APPLY, "WorkspaceTemplateApplyUnreadable", doing, ref, main.apply)
-    elif isinstance(main.apply, WorkspaceTemplateApply) and isinstance(awaited := _awaited(s), Unreadable):
-        ref = workspace_ref(main.apply.status.workspace_name)
+    elif isinstance(awaited := _awaited(s), Unreadable):
+        ref = workspace_ref(main.workspace_name)
         yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, ref, awaited)
     if isinstance(kubeconfig := s.around.kubeconfig.apply, Unreadable):
         ref = apply_ref(s.namespace, s.names.kubeconfig_apply)

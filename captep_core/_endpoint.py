@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 _DEFAULT_PORT = 443
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
+_PORT = re.compile(r"0*([1-9][0-9]{0,4})")
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
@@ -65,10 +66,8 @@ Endpoint: TypeAlias = APIEndpoint | EndpointMissing | EndpointInvalid | Endpoint
 def parse_endpoint(text: str) -> APIEndpoint | EndpointMissing | EndpointInvalid:
     """Parse a URL, a host or `host:port`, in clear or as the base64 of a URL."""
     plain = text.strip()
-    if "://" not in plain:
-        plain = _decoded_url(plain) or plain
-    plain = _SCHEME.sub("", plain, count=1) if _SCHEME.match(plain) else plain
-    authority = re.split(r"[/?#]", plain, maxsplit=1)[0].rpartition("@")[2]
+    bare = _SCHEME.sub("", _decoded_url(plain) or plain)
+    authority = re.split(r"[/?#]", bare)[0].rpartition("@")[2]
     if not authority:
         return EndpointMissing()
     host, port = _host_and_port(authority)
@@ -76,10 +75,10 @@ def parse_endpoint(text: str) -> APIEndpoint | EndpointMissing | EndpointInvalid
         return EndpointInvalid("the host is neither a name nor an IP address")
     if not port:
         return APIEndpoint(host, _DEFAULT_PORT)
-    digits = port.lstrip("0")
-    if not (port.isascii() and port.isdigit() and 1 <= len(digits) <= 5 and int(digits) <= 65535):
+    number = _PORT.fullmatch(port)
+    if number is None or int(number[1]) > 65535:
         return EndpointInvalid("the port is not a number from 1 to 65535")
-    return APIEndpoint(host, int(digits))
+    return APIEndpoint(host, int(number[1]))
 
 
 def _decoded_url(text: str) -> str:

@@ -12,11 +12,11 @@ from typing import assert_never
 
 from captep_core._actions import ObjectRef, Patch, Refusal, Write
 from captep_core._endpoint import EndpointInvalid, EndpointMissing
-from captep_core._model import Cluster, Meta, Secret, WorkspaceTemplateApply
+from captep_core._model import Cluster, Secret, WorkspaceTemplateApply
 from captep_core._names import apply_ref, cluster_ref, secret_ref, template_ref, workspace_ref
 from captep_core._observation import Absent, Observed, Unreadable
 from captep_core._observe import AppliedTemplate
-from captep_core._ownership import Stranger, controller_of, is_foreign
+from captep_core._ownership import Stranger, foreign_controller
 from captep_core._provider import Damaged, NotThere, Source, failure, is_lost, is_ready, outputs
 from captep_core._situation import Situation
 from captep_core._verdict import Finding, Holds, Kind, Rank
@@ -94,26 +94,21 @@ def _out_of_reach(
     if isinstance(observed, Unreadable):
         ref = named(s.namespace, name)
         yield unreadable(rank, unread, f"Failed to get {ref.kind}", ref, observed)
-    elif not isinstance(observed, Absent) and is_foreign(observed.metadata, s.uid):
-        yield Finding(rank, Kind.FAILURE, foreign, f"{named(s.namespace, name)} is controlled by {_controller(observed.metadata)}")
-
-
-def _controller(meta: Meta) -> str:
-    other = controller_of(meta)
-    return f"{other.kind} {other.name} (uid {other.uid})" if other else "nobody"
+    elif not isinstance(observed, Absent) and (other := foreign_controller(observed.metadata, s.uid)):
+        message = f"{named(s.namespace, name)} is controlled by {other.kind} {other.name} (uid {other.uid})"
+        yield Finding(rank, Kind.FAILURE, foreign, message)
 
 
 def _workspace(s: Situation) -> Iterator[Finding]:
     main = s.around.main
     if s.main_is_foreign or isinstance(main.apply, Unreadable):
         return
-    name = main.apply.status.workspace_name if isinstance(main.apply, WorkspaceTemplateApply) else ""
     if isinstance(main.workspace, Unreadable):
-        doing = "Failed to update workspace status"
-        yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, workspace_ref(name), main.workspace)
+        doing, ref = "Failed to update workspace status", workspace_ref(main.workspace_name)
+        yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, ref, main.workspace)
         return
     if is_lost(main):
-        message = f'Failed to update workspace status: workspaces.tf.upbound.io "{name}" not found'
+        message = f'Failed to update workspace status: workspaces.tf.upbound.io "{main.workspace_name}" not found'
         yield Finding(Rank.WORKSPACE, Kind.FAILURE, "WorkspaceStatusUpdateFailed", message, Holds.ALWAYS)
     elif problem := failure(main):
         holds = Holds.UNTIL_READY if s.main_ready else Holds.ALWAYS
@@ -143,11 +138,11 @@ def _spot_step(s: Situation, step: AppliedTemplate, name: str) -> Iterator[Findi
     yield from _out_of_reach(s, step.apply, apply_ref, name, Rank.SPOT_ROLE, reason, reason)
     if not isinstance(step.apply, WorkspaceTemplateApply):
         return
-    workspace = step.apply.status.workspace_name
     if isinstance(step.workspace, Unreadable):
-        yield unreadable(Rank.SPOT_ROLE, reason, "Failed to reconcile Spot Service-Linked Role", workspace_ref(workspace), step.workspace)
+        doing, ref = "Failed to reconcile Spot Service-Linked Role", workspace_ref(step.workspace_name)
+        yield unreadable(Rank.SPOT_ROLE, reason, doing, ref, step.workspace)
     elif is_lost(step):
-        yield _spot(f'workspaces.tf.upbound.io "{workspace}" not found')
+        yield _spot(f'workspaces.tf.upbound.io "{step.workspace_name}" not found')
     elif problem := failure(step):
         yield _spot(problem)
 

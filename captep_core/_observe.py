@@ -35,6 +35,11 @@ class AppliedTemplate:
     apply: Observed[WorkspaceTemplateApply] = ABSENT
     workspace: Observed[Workspace] = ABSENT
 
+    @property
+    def workspace_name(self) -> str:
+        """The name of the Workspace, "" while the apply names none."""
+        return self.apply.status.workspace_name if isinstance(self.apply, WorkspaceTemplateApply) else ""
+
 
 @frozen
 class ControlPlane:
@@ -70,7 +75,7 @@ def observe(key: ObjectRef, read: Read, recollection: Recollection = Recollectio
     """Look up, by `read`, all that the control plane `key` depends on."""
     control_plane = observed(read(key), CAPTControlPlane)
     if not isinstance(control_plane, CAPTControlPlane):
-        return ControlPlane(key, control_plane, recollection=recollection), Secrets(), EndpointMissing()
+        return ControlPlane(key, control_plane), Secrets(), EndpointMissing()
     namespace, spec = key.namespace or "", control_plane.spec
     owner, template = cluster_reference(control_plane), spec.workspace_template_ref
     cluster_name = owner.name if owner else key.name

@@ -15,7 +15,7 @@ from captep_core._names import CLUSTER_API, CONTROL_PLANE_API, CONTROL_PLANE_KIN
 from captep_core._observation import ABSENT, Observed
 from captep_core._observe import ControlPlane, cluster_reference
 
-__all__ = ["Stranger", "adopted", "controller_of", "is_foreign", "is_ours", "owner_of", "owner_references"]
+__all__ = ["Stranger", "adopted", "controller_of", "foreign_controller", "is_foreign", "is_ours", "owner_of", "owner_references"]
 
 
 @frozen
@@ -39,10 +39,15 @@ def is_ours(meta: Meta, uid: str) -> bool:
     return controller is not None and controller.uid == uid
 
 
-def is_foreign(meta: Meta, uid: str) -> bool:
-    """Whether somebody else controls the object, an earlier control plane of the same name included."""
+def foreign_controller(meta: Meta, uid: str) -> OwnerReference | None:
+    """Find whoever else controls the object, an earlier control plane of the same name included."""
     controller = controller_of(meta)
-    return controller is not None and controller.uid != uid
+    return controller if controller and controller.uid != uid else None
+
+
+def is_foreign(meta: Meta, uid: str) -> bool:
+    """Whether somebody else controls the object."""
+    return foreign_controller(meta, uid) is not None
 
 
 def owner_of(around: ControlPlane, control_plane: CAPTControlPlane) -> Observed[Cluster] | Stranger:

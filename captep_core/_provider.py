@@ -55,8 +55,7 @@ def is_ready(applied: AppliedTemplate) -> bool:
 
 def is_lost(applied: AppliedTemplate) -> bool:
     """Whether the apply names a Workspace that is not there."""
-    apply = applied.apply
-    return isinstance(apply, WorkspaceTemplateApply) and bool(apply.status.workspace_name) and isinstance(applied.workspace, Absent)
+    return bool(applied.workspace_name) and isinstance(applied.workspace, Absent)
 
 
 def failure(applied: AppliedTemplate) -> str:

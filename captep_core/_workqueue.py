@@ -42,7 +42,7 @@ def jittered(delay: float, key: str, *, fraction: float = 0.1) -> float:
     The same key gets the same share in every process, so that many keys that started together spread out and a run can be repeated.
     """
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    return delay * (1 + fraction * int.from_bytes(digest, "big") / 2**32)
+    return delay * (1 + fraction * int.from_bytes(digest) / 2**32)
 
 
 class WorkQueue(Generic[K]):

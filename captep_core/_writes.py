@@ -49,7 +49,7 @@ def writes(s: Situation, policy: Policy) -> list[Step]:
     return steps
 
 
-def patch(target: ObjectRef, meta: Meta, body: Mapping[str, JSON], reason: str, *, lists: bool) -> Patch:
+def patch(target: ObjectRef, meta: Meta, body: Mapping[str, JSON], reason: str, *, lists: bool = False) -> Patch:
     """Build the patch of an object that was observed: by uid, and by resourceVersion where it replaces a list."""
     return Patch(target, body, Preconditions(meta.uid or None, (meta.resource_version or None) if lists else None), reason)
 
@@ -84,7 +84,7 @@ def _new_endpoint(s: Situation, published: HostPort) -> dict[str, JSON] | None:
 def _cluster_endpoint(s: Situation, cluster: Cluster) -> Iterator[Step]:
     if endpoint := _new_endpoint(s, cluster.spec.control_plane_endpoint):
         target = cluster_ref(s.namespace, cluster.metadata.name)
-        yield (patch(target, cluster.metadata, {"spec": {"controlPlaneEndpoint": endpoint}}, "publish the endpoint", lists=False),)
+        yield (patch(target, cluster.metadata, {"spec": {"controlPlaneEndpoint": endpoint}}, "publish the endpoint"),)
 
 
 def _spot_role(s: Situation) -> Iterator[Step]:
@@ -147,8 +147,7 @@ def _version_is_not_passed_on(
 
 
 def _kubeconfig_apply(s: Situation) -> Iterator[Step]:
-    apply, main = s.around.kubeconfig.apply, s.around.main.apply
-    workspace = main.status.workspace_name if isinstance(main, WorkspaceTemplateApply) else ""
+    apply, workspace = s.around.kubeconfig.apply, s.around.main.workspace_name
     authority, region = s.raw_certificate, s.region
     if not (isinstance(s.endpoint, APIEndpoint) and workspace and authority and region):
         return

@@ -64,15 +64,15 @@ def _identity(raw: object, kind: type) -> str:
 
 
 def instant(text: str) -> datetime | None:
-    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is no time of the years 1 to 9999."""
+    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is neither."""
     words = text.split()
     if len(words) >= 3:
         text = "".join((words[0], "T", words[1], words[2]))
     try:
         parsed = datetime.fromisoformat(text)
-        return parsed.astimezone(UTC) if parsed.tzinfo else None
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    return parsed if parsed.tzinfo else None
 
 
 def rfc3339(moment: datetime) -> str:

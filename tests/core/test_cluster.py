@@ -44,7 +44,7 @@ def test_failures_that_were_left_behind_go_once_ready() -> None:
 
 def test_failures_stay_while_it_is_not_ready() -> None:
     """Must 29: they are removed once Ready, and never set."""
-    objects = without(_cluster({"failureReason": "Other"}), "Workspace", "tokyo-eks-controlplane")
+    objects = without(_cluster({"failureReason": "Other", "failureMessage": "m"}), "Workspace", "tokyo-eks-controlplane")
     assert _writes(objects) == [{"status": {"controlPlaneReady": False}}]
 
 

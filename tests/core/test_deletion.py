@@ -9,6 +9,7 @@ from tests.core.driving import KEY, Run, look, ref, run, writes_of
 from tests.core.worlds import (
     ENDPOINT,
     HOST,
+    SINCE,
     Object,
     Objects,
     by_go,
@@ -232,6 +233,37 @@ def test_before_it_was_ready_the_unreadable_is_reported_while_deleting() -> None
     done = run(objects, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"})
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["phase"], status["conditions"][0]["reason"]) == ("Failed", "WorkspaceTemplateApplyUnreadable")
+    # The condition was False before: reported anew, it keeps its time.
+    assert status["conditions"][0]["lastTransitionTime"] == SINCE
+    fresh = changed(objects, "CAPTControlPlane", "tokyo", {"status": None})
+    told = run(fresh, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"}).find("CAPTControlPlane", "tokyo")["status"]
+    assert told["conditions"][0]["lastTransitionTime"] == "2026-01-01T01:00:00Z"
+
+
+def test_of_two_that_cannot_be_read_the_first_is_told() -> None:
+    """Section 8.1: the main apply or its Workspace, then the kubeconfig apply."""
+    objects, last = _going(_held(ready())), ref(find(ready(), APPLY, KUBECONFIG_APPLY))
+    for kind, name, reason in (
+        (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable"),
+        ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed"),
+    ):
+        decision = look(objects, unreadable={ref(find(ready(), kind, name)): "Timeout", last: "Timeout"})
+        assert (decision.verdict.reason, decision.requeue_after) == (reason, Policy().failing)
+
+
+def test_a_refused_part_is_told_while_the_workspace_is_awaited() -> None:
+    """Section 8.7: the refusal goes before the wait; what goes through is awaited as ever."""
+    decision = look(_going(ready()), refusals=[Refusal(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)])
+    assert (decision.verdict.reason, decision.requeue_after) == ("WorkspaceTemplateApplyFailed", Policy().failing)
+    assert writes_of(decision.actions) == [WITHDRAW]
+
+
+def test_what_was_refused_is_no_matter_while_the_cluster_cannot_be_read() -> None:
+    """Section 8.5: nothing is wanted, so nothing stands."""
+    unread = {ref(find(ready(), "Cluster", "tokyo")): "Timeout"}
+    refusals = [Refusal(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)]
+    decision = look(_going(ready()), unreadable=unread, refusals=refusals, verdict="ClusterUnreadable")
+    assert (decision.verdict.reason, decision.actions, decision.standing) == ("ClusterUnreadable", (), ())
 
 
 @pytest.mark.parametrize("status", [403, 422, 500])

@@ -29,6 +29,7 @@ from tests.core.worlds import (
 )
 
 TO = {"name": "tokyo-eks-connection", "namespace": "fleet"}
+STRAY = f"{CA_OF_EKS[:8]}*{CA_OF_EKS[8:]}".encode()
 NO_HOST, NO_PORT = "the host is neither a name nor an IP address", "the port is not a number from 1 to 65535"
 
 
@@ -57,6 +58,8 @@ NO_HOST, NO_PORT = "the host is neither a name nor an IP address", "the port is 
         ("https://X:1", "X", 1),
         ("https://X:65535", "X", 65535),
         ("X.", "X.", 443),
+        ("https://X:8080", "X", 8080),
+        (".".join(["a" * 63] * 3) + "." + "a" * 61, ".".join(["a" * 63] * 3) + "." + "a" * 61, 443),
     ],
 )
 def test_an_endpoint_is_a_bare_host_and_a_port(text: str, host: str, port: int) -> None:
@@ -91,7 +94,8 @@ def test_no_host_is_not_available_yet(text: str) -> None:
         ("-a.example", NO_HOST),
         ("a..b", NO_HOST),
         ("a" * 64, NO_HOST),
-        (".".join(["a" * 63] * 4), NO_HOST),
+        (".".join(["a" * 63] * 3) + "." + "a" * 62, NO_HOST),
+        ("https://X:000", NO_PORT),
         ("\x00", NO_HOST),
         ("�", NO_HOST),
     ],
@@ -141,7 +145,7 @@ def test_a_certificate_is_pem_or_the_base64_of_pem(value: str) -> None:
     assert parse_certificate(value.encode()) == Certificate(CA)
 
 
-@pytest.mark.parametrize("value", [b"test-ca-data", b"abcd", b"\xff\xfe", base64.b64encode(b"\xff"), base64.b64encode(b"not pem")])
+@pytest.mark.parametrize("value", [b"test-ca-data", b"abcd", b"\xff\xfe", base64.b64encode(b"\xff"), base64.b64encode(b"not pem"), STRAY])
 def test_what_is_no_pem_is_no_certificate(value: bytes) -> None:
     """Must 25: PEM is required."""
     assert parse_certificate(value) == CertificateInvalid()

@@ -5,9 +5,10 @@ from itertools import combinations
 
 import pytest
 
-from captep_core import Policy
-from tests.core.driving import look, run
-from tests.core.worlds import Objects, changed, conditions, find, owned, owner, plus, ready, secret, without
+from captep_core import Policy, Surfaced, Unknown
+from captep_core._verdict import Kind
+from tests.core.driving import look, ref, run
+from tests.core.worlds import Objects, apply, changed, conditions, find, owned, owner, plus, ready, secret, without
 
 APPLY, MAIN = "WorkspaceTemplateApply", "tokyo-eks-controlplane"
 STRANGER = owner("X", "y", of="z")
@@ -44,6 +45,61 @@ def test_of_two_troubles_the_first_is_told(first: str, second: str) -> None:
     (break_first, told), (break_second, _) = TROUBLES[first], TROUBLES[second]
     assert look(break_second(break_first(ready()))).verdict.reason == told
     assert look(break_first(break_second(ready()))).verdict.reason == told
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_each_trouble_alone_is_surfaced(trouble: str) -> None:
+    """8.1 and 8.3: what waits is looked at again after 5 s, what is wrong after 10 s, and Ready stays."""
+    breaking, reason = TROUBLES[trouble]
+    decision = look(breaking(ready()))
+    kind, seconds = (Kind.WAITING, Policy().initializing) if trouble == "no source" else (Kind.FAILURE, Policy().failing)
+    assert decision.verdict == Surfaced(kind, reason, decision.verdict.message)
+    assert decision.requeue_after == seconds
+
+
+def test_a_damaged_kubeconfig_is_no_trouble_of_the_provider() -> None:
+    """8.4: `SecretError`, as for the certificate, and before what is wrong with our own copies."""
+    objects = plus(ready(), secret("tokyo-outputs-kubeconfig", {"kubeconfig": ""}))
+    told = Surfaced(Kind.FAILURE, "SecretError", "Failed to get kubeconfig: kubeconfig not found in secret")
+    assert look(objects).verdict == look(foreign(objects, "Secret", "tokyo-kubeconfig")).verdict == told
+
+
+# In the order of section 8.1. Who cannot be read hides the one behind it only where that is named by it.
+UNREADABLE = [
+    ("WorkspaceTemplate", "eks"),
+    (APPLY, f"{MAIN}-apply"),
+    (APPLY, "tokyo-vpc"),
+    ("Workspace", MAIN),
+    (APPLY, "tokyo-spot-role-check"),
+    ("Workspace", "tokyo-spot-role-check"),
+    ("Secret", "tokyo-eks-connection"),
+    (APPLY, "tokyo-kubeconfig-apply"),
+    ("Secret", "tokyo-outputs-kubeconfig"),
+    ("Secret", "tokyo-ca"),
+    ("Secret", "tokyo-kubeconfig"),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(UNREADABLE, 2)))
+def test_of_two_that_cannot_be_read_the_first_is_told(first: tuple[str, str], second: tuple[str, str]) -> None:
+    """8.1 and 8.5: the same order as for all else; 10 s."""
+    objects = plus(ready(), apply("tokyo-vpc", {}))
+    refs = [ref(find(objects, *each)) for each in (first, second)]
+    decision = look(objects, unreadable=dict.fromkeys(refs, "Timeout"))
+    assert isinstance(decision.verdict, Unknown)
+    assert (decision.verdict.message, decision.requeue_after) == (
+        look(objects, unreadable={refs[0]: "Timeout"}).verdict.message,
+        Policy().failing,
+    )
+
+
+@pytest.mark.parametrize("suffix", ["vpc", "spot-role-check"])
+def test_an_ambiguous_name_ranks_as_the_apply(suffix: str) -> None:
+    """8.1: after the template, before the spot role."""
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"workspaceTemplateApplyName": f"tokyo-{suffix}"}})
+    told = f"spec.workspaceTemplateApplyName: tokyo-{suffix} is the name of another WorkspaceTemplateApply of this control plane"
+    assert look(without(objects, "Workspace", "tokyo-spot-role-check")).verdict.message == told
+    assert look(without(objects, "WorkspaceTemplate", "eks")).verdict.reason == "WorkspaceTemplateNotFound"
 
 
 def test_a_failing_provider_stands_between_the_apply_and_the_spot_role() -> None:

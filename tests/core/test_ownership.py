@@ -125,11 +125,11 @@ def test_a_cluster_points_back_in_either_contract(to: dict[str, str]) -> None:
 
 
 def test_a_recreated_cluster_is_referred_to_anew() -> None:
-    """Must 41: a reference with the uid of an earlier incarnation is repaired in place, by one write."""
-    stale = _owner_of_cp(of="uid-of-the-one-before")
-    done = run(_owned_by(stale))
+    """Must 41: a reference with the uid of an earlier incarnation is repaired in place, by one write, beside those of others."""
+    stale, other = _owner_of_cp(of="uid-of-the-one-before"), owner("Team", "red", api_version="example.com/v1", controller=False)
+    done = run(_owned_by(other, stale))
     assert [each.body for each in done.writes] == [
-        {"metadata": {"ownerReferences": [{**stale, "uid": "uid-of-cluster-tokyo"}]}},
+        {"metadata": {"ownerReferences": [other, {**stale, "uid": "uid-of-cluster-tokyo"}]}},
     ]
     assert done.writes[0].preconditions == Preconditions("uid-of-captcontrolplane-tokyo", "100")
     assert done.last.verdict.reason == "Ready"
@@ -218,6 +218,13 @@ def test_what_nobody_owns_is_adopted_in_one_write(kind: str, name: str, reason: 
     assert [each.body for each in done.writes] == [{**references, **cure}]
     assert done.writes[0].preconditions == Preconditions(orphan["metadata"]["uid"], "100")
     assert (done.last.verdict.reason, len(done.passes)) == ("Ready", 2)
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
+def test_what_is_right_and_nobody_owns_is_adopted_and_nothing_else(kind: str, name: str, reason: str) -> None:
+    """Must 47: the patch has no word of a spec or data that is as it should be."""
+    done = run(plus(ready(), owned(find(ready(), kind, name))))
+    assert [each.body for each in done.writes] == [{"metadata": {"ownerReferences": [owner("CAPTControlPlane", "tokyo")]}}]
 
 
 def test_a_reference_of_ours_that_does_not_control_is_made_to() -> None:

@@ -170,6 +170,15 @@ def test_refusals_that_take_turns_are_reported_once() -> None:
     assert look(objects, refusals=known).verdict == look(objects, refusals=known[::-1]).verdict
 
 
+def test_a_refusal_stands_while_something_cannot_be_read() -> None:
+    """Section 8.5 and 8.7: the Event of what cannot be read goes with the next try, and the refusal is not forgotten."""
+    refusal = Refusal(Write("create", CA), 403)
+    decision = look(without(ready(), "Secret", CA.name), unreadable={GENERATOR: "Timeout"}, refusals=[refusal])
+    assert decision.verdict.reason == "KubeconfigGenerationFailed"
+    assert writes_of(decision.actions) == ["event CAPTControlPlane fleet/tokyo", str(refusal.write)]
+    assert (decision.standing, decision.requeue_after) == ((refusal,), Policy().failing)
+
+
 def test_a_refused_status_changes_no_verdict() -> None:
     """Section 8.7: it is tried again, 10 s, and nothing else happens."""
     objects = without(ready(), "WorkspaceTemplate", "eks")

@@ -10,6 +10,8 @@ from captep_core._provider import Damaged
 from tests.core.driving import NOW, look, ref, run, writes_of
 from tests.core.worlds import (
     CA,
+    CA_OF_EKS,
+    ENDPOINT,
     KUBECONFIG,
     Object,
     Objects,
@@ -23,6 +25,7 @@ from tests.core.worlds import (
     provided,
     ready,
     secret,
+    waiting,
     without,
     workspace,
 )
@@ -90,6 +93,22 @@ def test_a_rotated_token_is_one_write() -> None:
     """Section 3: a new kubeconfig is copied by one patch of one key."""
     done = run(changed(ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": "rotated"})))
     assert [(str(each.target), each.body) for each in done.writes] == [("Secret fleet/tokyo-kubeconfig", _data({"value": "rotated"}))]
+
+
+def test_a_token_is_copied_while_the_workspace_is_not_ready() -> None:
+    """Must 20 and 8.2: once the control plane has been Ready, what withdraws Ready does not stop the token's rotation."""
+    objects = changed(ready(), "Workspace", "tokyo-eks-controlplane", {"status": {"conditions": conditions(ready=False)}})
+    done = run(plus(objects, secret("tokyo-outputs-kubeconfig", {"kubeconfig": "fresh"})))
+    assert "patch Secret fleet/tokyo-kubeconfig" in writes_of(done.writes)
+    assert done.find("CAPTControlPlane", "tokyo")["status"]["ready"] is False
+
+
+def test_nothing_is_copied_before_the_workspace_is_ready_for_the_first_time() -> None:
+    """Must 24: provider-terraform fills the connection Secret before its Workspace is Ready."""
+    full = secret("tokyo-eks-connection", {"cluster_endpoint": ENDPOINT, "cluster_certificate_authority_data": CA_OF_EKS})
+    early = secret("tokyo-outputs-kubeconfig", {"kubeconfig": KUBECONFIG})
+    done = run(plus(waiting(), full, early))
+    assert {each.target.kind for each in done.writes} <= {"CAPTControlPlane"}
 
 
 def test_a_new_certificate_is_copied_and_passed_on() -> None:

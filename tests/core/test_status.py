@@ -306,6 +306,38 @@ def test_a_server_that_drops_secrets_ready_is_not_written_to_for_it() -> None:
     assert "secretsReady" in failing[0].body["status"]  # type: ignore[operator,index]  # a patch of the status
 
 
+FLAGS: dict[str, Object] = {
+    "ready": {"ready": None},
+    "initialized": {"initialized": None},
+    "secretsReady": {"secretsReady": None},
+    "workspaceTemplateStatus.ready": {"workspaceTemplateStatus": {"ready": None}},
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_false_that_is_not_there_is_no_reason_to_write(flag: str) -> None:
+    """Rule 3: absent equals false, each of the flags by itself, as a definition without defaults leaves them."""
+    assert look(changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})).actions == ()
+
+
+@pytest.mark.parametrize("flag", ["ready", "initialized", "workspaceTemplateStatus.ready"])
+def test_a_true_that_is_not_there_is_written(flag: str) -> None:
+    """Rule 3: a flag that is to be true is not absent; the one write has what differs."""
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
+    wanted = {"workspaceTemplateStatus": {"ready": True}} if flag.startswith("workspace") else {flag: True}
+    assert [each.body for each in run(objects).writes] == [{"status": wanted}]
+
+
+@pytest.mark.parametrize("flag", ["ready", "workspaceTemplateStatus.ready"])
+def test_a_flag_that_is_not_there_hides_no_other(flag: str) -> None:
+    """Rule 3: beside an absent flag a false that should be true is written, and a true that should be false."""
+    objects = changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
+    objects = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"secretsReady": True}})
+    assert run(objects).find("CAPTControlPlane", "tokyo")["status"]["secretsReady"] is False
+    absent = changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"secretsReady": False, "initialized": None}})
+    assert run(absent).find("CAPTControlPlane", "tokyo")["status"]["secretsReady"] is True
+
+
 @pytest.mark.parametrize("name", ["CAPTControlPlane", "Cluster"])
 def test_an_unreadable_owner_stops_everything(name: str) -> None:
     """Section 8.1 and 8.5: what may be paused is not touched; 10 s."""

@@ -1,5 +1,7 @@
 """Kubernetes JSON into the model: strict, all problems at once, and never a Secret's value."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -108,6 +110,19 @@ def test_what_is_no_object_is_a_problem(raw: object) -> None:
     assert str(caught.value).startswith("Cluster None: $: expected an object, found ")
 
 
+def test_what_json_does_not_know_is_called_by_its_python_type() -> None:
+    """Whoever builds worlds in Python may slip."""
+    assert problems({"metadata": META, "spec": ()})[0] == "$.spec: expected an object, found tuple"
+
+
+def test_an_error_tells_its_problems_in_one_line() -> None:
+    """The object, then all of them."""
+    with pytest.raises(WireError) as caught:
+        structure({"metadata": {"name": "a", "namespace": "b"}, "data": {"x": 1, "y": 2}, "type": 3}, Secret)
+    number = "expected base64 text, found a number"
+    assert str(caught.value) == f"Secret b/a: $.data.x: {number}; $.data.y: {number}; $.type: expected a string, found a number"
+
+
 @pytest.mark.parametrize(
     ("metadata", "where"),
     [
@@ -152,6 +167,15 @@ def test_nothing_is_coerced(path: tuple[str, ...], accepts: tuple[str, ...], exp
     place[path[-1]] = VALUES[given]
     told = () if given in accepts else (f"$.{'.'.join(path)}: expected {expected}, found {CALLED[given]}",)
     assert problems(raw) == told
+
+
+@pytest.mark.parametrize("given", VALUES)
+def test_the_values_of_a_secret_are_base64_text(given: str) -> None:
+    """A value of another type is told by its type."""
+    raw: dict[str, Any] = {"metadata": META, "data": {"a": "MQ==" if given == "string" else VALUES[given]}}
+    found = observed(raw, Secret)
+    told = "" if given == "string" else f"$.data.a: expected base64 text, found {CALLED[given]}"
+    assert (found.detail if isinstance(found, Unreadable) else "") == told
 
 
 def test_a_whole_float_is_a_whole_number() -> None:
@@ -247,16 +271,28 @@ def test_a_well_formed_control_plane_has_no_problems() -> None:
         ("yesterday", None),
         ("a b c", None),
         ("", None),
-        ("0001-01-01T00:00:00+09:00", None),
-        ("9999-12-31 23:59:59 -0900 X", None),
+        ("2026-01-01 09:00:00 +0900", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+09:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=9)))),
+        ("9999-12-31 23:59:59 -0900 X", datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-9)))),
     ],
 )
 def test_an_instant_is_read_from_both_formats(text: str, expected: datetime | None) -> None:
-    """Section 8.10: RFC 3339 and Go's time.String(); anything else, and what no clock can show, is none."""
+    """Section 8.10: RFC 3339 and Go's time.String(), up to the ends of time; anything else is none."""
     assert instant(text) == expected
 
 
+@pytest.fixture
+def tokyo() -> Iterator[None]:
+    """The process is in the time zone of Tokyo."""
+    with pytest.MonkeyPatch.context() as changes:
+        changes.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_a_time_is_written_as_kubernetes_writes_it() -> None:
-    """Section 7: whole seconds and Z, whatever the zone."""
+    """Section 7: whole seconds and Z, whatever the zone, that of the process included."""
     moment = datetime(2026, 1, 1, 9, 0, 0, 999999, tzinfo=timezone(timedelta(hours=9)))
     assert rfc3339(moment) == "2026-01-01T00:00:00Z"

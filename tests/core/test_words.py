@@ -5,7 +5,23 @@ import pytest
 from captep_core import Record, Unknown, write_of
 from captep_core._verdict import ControlPlaneUnreadable
 from tests.core.driving import look, ref
-from tests.core.worlds import Object, Objects, base64_of, changed, deleting, find, new, plus, provided, ready, waiting, without, workspace
+from tests.core.worlds import (
+    Object,
+    Objects,
+    apply,
+    base64_of,
+    changed,
+    created,
+    deleting,
+    find,
+    new,
+    plus,
+    provided,
+    ready,
+    waiting,
+    without,
+    workspace,
+)
 
 APPLY, MAIN, KUBECONFIG = "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply", "tokyo-kubeconfig-apply"
 
@@ -22,6 +38,7 @@ def orphaned(objects: Objects, *names: tuple[str, str]) -> Objects:
 LEAVING = deleting(ready(), "CAPTControlPlane", "tokyo")
 GONE = without(LEAVING, "Workspace", "tokyo-eks-controlplane")
 WORLDS = {
+    "unreported": changed(created(), "CAPTControlPlane", "tokyo", {"status": {"conditions": None, "phase": None}}),
     "new": new(),
     "provided": provided(),
     "leaving": LEAVING,
@@ -53,6 +70,13 @@ WORLDS = {
     "no role": plus(waiting(), workspace("tokyo-spot-role-check", {"role_exists": False})),
 }
 TOLD: dict[str, tuple[str, list[str]]] = {
+    "unreported": (
+        "Creating: Control plane is being created",
+        [
+            "patch CAPTControlPlane fleet/tokyo/status: report: conditions, phase",
+            "Normal Creating of uid-of-captcontrolplane-tokyo: Control plane is being created",
+        ],
+    ),
     "new": (
         "Creating: Control plane is being created",
         [
@@ -144,6 +168,8 @@ TOLD: dict[str, tuple[str, list[str]]] = {
     ),
 }
 UNREADABLE: dict[tuple[str, str], str] = {
+    ("ready", "WorkspaceTemplateApply fleet/tokyo-vpc"): "WorkspaceTemplateApplyUnreadable: Failed to get WorkspaceTemplateApply: "
+    "WorkspaceTemplateApply fleet/tokyo-vpc cannot be read: Timeout",
     ("ready", "WorkspaceTemplate fleet/eks"): "WorkspaceTemplateUnreadable: Failed to get WorkspaceTemplate: WorkspaceTemplate fleet/eks "
     "cannot be read: Timeout",
     ("ready", "WorkspaceTemplateApply fleet/tokyo-spot-role-check"): "SpotServiceLinkedRoleFailed: Failed to get WorkspaceTemplateApply: "
@@ -195,10 +221,17 @@ def test_a_decision_says_why(name: str) -> None:
     assert (f"{decision.verdict.reason}: {decision.verdict.message}", said) == TOLD[name]
 
 
+def test_a_template_without_a_namespace_is_named_with_ours() -> None:
+    """Must 44: that is where it was looked for."""
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"workspaceTemplateRef": {"namespace": None}}})
+    verdict = look(objects, unreadable={ref(find(ready(), "WorkspaceTemplate", "eks")): "Timeout"}).verdict
+    assert f"{verdict.reason}: {verdict.message}" == UNREADABLE["ready", "WorkspaceTemplate fleet/eks"]
+
+
 def test_what_cannot_be_read_is_named() -> None:
     """8.5: of each object in turn, in a Ready world and in one that is leaving; what matters to nobody is not told."""
     told = {}
-    for obj in ready():
+    for obj in (*ready(), apply("tokyo-vpc", {})):
         waits = (obj["kind"], obj["metadata"]["name"]) == ("Workspace", "tokyo-eks-controlplane")
         for label, objects in (("ready", ready()), ("leaving", LEAVING if waits else GONE)):
             verdict = look(objects, unreadable={ref(obj): "Timeout"}).verdict

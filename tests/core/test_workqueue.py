@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -222,7 +222,8 @@ def test_the_backoff_doubles() -> None:
         Backoff(cap=-1)
 
 
-@given(delay=st.floats(0.001, 1e6), key=st.text())
+@given(delay=st.floats(0.001, 1e6), key=st.text(st.characters()))
+@example(delay=1.0, key="\ud800")
 def test_jitter_is_later_by_less_than_its_fraction(delay: float, key: str) -> None:
     """A jittered interval is never shorter than the interval, and at most a tenth longer."""
     assert delay <= jittered(delay, key) <= delay * 1.1
