@@ -37,7 +37,13 @@ def load_transport(kubeconfig: Path | None = None, context: str | None = None, *
         _load_incluster(configuration)
     else:
         _load_kubeconfig(configuration, files, context)
-    return KubernetesTransport(configuration, connection_pool_maxsize=connection_pool_maxsize)
+    try:
+        return KubernetesTransport(configuration, connection_pool_maxsize=connection_pool_maxsize)
+    except (AssertionError, AttributeError, ImportError, ValueError):
+        # All that urllib3 raises for a proxy that it cannot use; its text may hold the proxy's password.
+        raise GatewayError(
+            "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
+        ) from None
 
 
 def check_connection(transport: Transport) -> None:

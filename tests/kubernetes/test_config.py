@@ -128,6 +128,14 @@ def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[s
     assert problem(path).startswith(f"{path}: not a usable kubeconfig: ")
 
 
+@pytest.mark.filterwarnings("ignore:SOCKS support")
+@pytest.mark.parametrize("proxy", [f"http://u:{TOKEN}@[::1", "socks5://proxy", "gopher://proxy", 5])
+def test_a_proxy_that_is_none(tmp_path: Path, proxy: object) -> None:
+    """No address, a scheme that needs what is not installed, an unknown one, no text: one line, without the proxy's password."""
+    path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {"server": "https://192.0.2.1:6443", "proxy-url": proxy}}])
+    assert problem(path) == "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
+
+
 def plugin(command: str) -> dict[str, Any]:
     """A user that logs in by running a command."""
     return {"users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": command}}}]}

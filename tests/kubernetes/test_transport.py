@@ -3,13 +3,15 @@
 import json
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 
 import pytest
+from kubernetes import client
 
 from captep_core import JSON
-from captep_kubernetes import MERGE_PATCH, RawResponse, UnansweredError
+from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -49,6 +51,21 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
     with pytest.raises(UnansweredError, match="Connection refused") as refused:
         transport_to(refused_port()).request(method, PATH, timeout=5.0)
     assert refused.value.may_have_landed is False
+
+
+@pytest.mark.parametrize("token", ["not-a-secret\n", "not-a-secret\u2026"])
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_what_cannot_be_sent_is_no_answer_and_tells_no_token(token: str, method: str) -> None:
+    """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
+    with serving(replying(200, {})) as server:
+        configuration = client.Configuration(host=server.url)
+        configuration.api_key = {"BearerToken": f"Bearer {token}"}
+        with pytest.raises(UnansweredError) as unsent:
+            KubernetesTransport(configuration).request(method, PATH, timeout=5.0)
+        assert server.asked == []
+    assert str(unsent.value) == f"{method} {PATH}: the credentials are malformed"
+    assert unsent.value.may_have_landed is (method != "GET")
+    assert "not-a-secret" not in "".join(traceback.format_exception(unsent.value))
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
