@@ -185,7 +185,9 @@ class KubernetesGateway:
         answer = self._write("DELETE", path, options)
         if _is_the_object(ref, answer) and _is_kept(answer.body or {}):
             return self._written(ref, answer, before=before)
-        if answer.status in (200, 202, 404) and uid and self._dry_run is DryRun.NONE and (informer := self._informer_of(ref)):
+        # A 404 without JSON is a proxy's: taken for the API server's, it would hide the object for as long as it exists.
+        is_gone = answer.status in (200, 202, 404) and answer.body is not None
+        if is_gone and uid and self._dry_run is DryRun.NONE and (informer := self._informer_of(ref)):
             informer.observe_delete(ref, uid)
         return _answer(answer, changed=answer.status < 300 and self._dry_run is DryRun.NONE)
 

@@ -205,7 +205,7 @@ def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Ac
 
 
 def test_an_own_delete_is_read_at_once() -> None:
-    """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone."""
+    """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone, but not that of a proxy."""
     marked = obj(ONE, 12)
     marked["metadata"] = {**marked["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]}  # type: ignore[dict-item]  # the test's own
     for reply, answer, after in [
@@ -214,6 +214,7 @@ def test_an_own_delete_is_read_at_once() -> None:
         (replying(200, marked), Answer(200, changed=True), marked),
         (replying(404, {"kind": "Status"}), Answer(404, changed=False), ABSENT),
         (replying(409, {"kind": "Status"}), Answer(409, changed=False), obj(ONE, 3)),
+        (raw(404, b"404 page not found"), Answer(404, changed=False), obj(ONE, 3)),
     ]:
         with gateway(Cluster(reply, captcontrolplanes=[obj(ONE, 3)])) as (made, _):
             assert made.read(ONE) == obj(ONE, 3)
