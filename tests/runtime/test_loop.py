@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from captep_core import JSON, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
+from captep_core import JSON, Action, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import InMemoryMetrics, Loop, Pass, Tuning
-from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, patch, wants
+from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event, patch, wants
 
 EXACT = Tuning(spread=0)
 OTHER = ObjectRef("example.org/v1", "Toy", "fleet", "osaka")
@@ -196,6 +196,23 @@ def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
     driven.until(3)
     driven.loop.add(KEY)
     assert [at for at, _ in driven.until(26)][:2] == [0, 25]
+
+
+def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
+    """An Event is answered with Retry-After: 25 in a pass that has nothing to come back for: what changed meanwhile is looked at after that."""
+
+    class Waking(Server):
+        def send(self, action: Action) -> Answer:
+            driven.loop.notify(child("a"))
+            return super().send(action)
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        read(child("a"))
+        return Decision((event(),) if len(driven.runs) == 1 else (), None, Said())
+
+    driven = Driven(decide, Waking(Answer(429, changed=False, retry_after=timedelta(seconds=25))))
+    driven.loop.add(KEY)
+    assert driven.until(100) == [(0, "tokyo"), (25, "tokyo")]
 
 
 def test_a_key_that_never_rests_is_made_to() -> None:
