@@ -184,6 +184,19 @@ def test_the_same_failed_write_is_held_back() -> None:
     assert len(once(wants(create("a")), server, early, at=10, retry_interval=10).sent) == 1
 
 
+@pytest.mark.parametrize("interval", [None, 5, 30])
+def test_whoever_decides_without_looking_back_comes_back_when_the_hold_is_over(interval: float | None) -> None:
+    """A decision that lists no standing refusals stops at the held write all the same, and the pass does not wait for its interval."""
+
+    def forgetful(*_: object, **__: object) -> Decision:
+        return Decision((create("a"),), None if interval is None else timedelta(seconds=interval), Said())
+
+    server = Server(usual=Answer(422, changed=False))
+    first = once(forgetful, server, retry_interval=10)
+    early = once(forgetful, server, first, at=3, retry_interval=10)
+    assert (len(server.sent), early.sent, early.requeue_after) == (1, (), timedelta(seconds=7))
+
+
 def test_a_conflict_is_not_held_back() -> None:
     """409 says that the object was newer: the next pass has seen it and may write."""
     server = Server(Answer(409, changed=False))
