@@ -1,7 +1,10 @@
 """Bind addresses, probes over HTTP, and metrics as Prometheus reads them."""
 
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -62,6 +65,62 @@ def test_probes_and_metrics_are_served() -> None:
         assert (status, b"# TYPE controller_runtime_reconcile_total counter" in body) == (200, True)
     finally:
         server.close()
+
+
+def asking(server: Server) -> socket.socket:
+    """Ask for /page and leave it at that."""
+    asker = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    asker.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+    return asker
+
+
+def test_whoever_goes_away_before_the_answer_is_no_news(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """A probe that is reset while its page is made leaves no trace, and the next one is answered."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def page() -> tuple[int, str, bytes]:
+        asked.set()
+        assert gone.wait(10)
+        return 200, "text/plain", b"late"
+
+    server = Server(Address("127.0.0.1", 0), {"/page": page})
+    try:
+        asker = asking(server)
+        assert asked.wait(10)
+        asker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        asker.close()
+        gone.set()
+        assert fetched(server, "/page") == (200, b"late")
+    finally:
+        server.close()
+    joined("process_request_thread")
+    assert (capfd.readouterr().err, caplog.messages) == ("", [])
+
+
+def test_a_page_that_raises_is_told_as_the_log_tells_it(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Type and place, neither its text nor a traceback; the connection ends, and other pages are served."""
+
+    def page() -> tuple[int, str, bytes]:
+        raise LookupError("not-to-be-seen")
+
+    server = Server(Address("127.0.0.1", 0), {"/page": page, "/ok": probe_page(tuple)})
+    try:
+        with asking(server) as asker:
+            assert asker.recv(100) == b""
+        assert fetched(server, "/ok") == (200, b"ok")
+    finally:
+        server.close()
+    joined("process_request_thread")
+    (message,) = caplog.messages
+    assert message.startswith("a page failed: LookupError at test_health.py:")
+    assert "not-to-be-seen" not in message + capfd.readouterr().err
+
+
+def joined(target: str) -> None:
+    """Wait for the threads that answer requests."""
+    for thread in threading.enumerate():
+        if target in thread.name:
+            thread.join(10)
 
 
 def test_a_loop_is_measured_under_controller_runtimes_names() -> None:
