@@ -135,8 +135,9 @@ class Informer:
         """Stop, within `timeout` seconds; nothing is announced after that. May be called from `on_change`."""
         with self._lock:
             self._stopping.set()
-            if self._stream is not None:
-                self._stream.close()
+            stream = self._stream
+        if stream is not None:
+            stream.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 

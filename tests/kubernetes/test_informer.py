@@ -326,6 +326,14 @@ def test_it_may_be_stopped_by_its_own_handler() -> None:
         assert seen == [ref("a")]
 
 
+def test_a_watch_that_ends_while_it_is_stopped_is_not_closed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stop` sees a stream, and its thread lets go of it right after: nothing is raised."""
+    looks = iter([Ended()])
+    informer = Informer(transport_to(refused_port()), SECRETS)
+    monkeypatch.setattr(Informer, "_stream", property(lambda _: next(looks, None)), raising=False)
+    informer.stop()
+
+
 class Dead:
     """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
 
