@@ -223,6 +223,13 @@ def test_a_lease_that_was_deleted_under_its_holder_is_waited_for() -> None:
     assert Elector("a").observe(lease(""), now=0.0).observe(None, now=5.0).claim(now=5.0, wall=WALL) is not None
 
 
+def test_a_deleted_lease_is_waited_for_as_long_as_it_said() -> None:
+    """Its holder may have longer times than we have: 60 s, counted from when the lease was seen to be gone."""
+    candidate = Elector("a").observe(lease("b", leaseDurationSeconds=60), now=0.0).observe(None, now=5.0).observe(None, now=7.0)
+    assert candidate.claim(now=64.9, wall=WALL) is None
+    assert candidate.claim(now=65.0, wall=WALL) is not None
+
+
 def test_a_holder_that_lost_its_lease_stops_at_once() -> None:
     """Read as another's, or as gone: no more leading, whatever the deadline."""
     leader = Elector("a").claimed(lease("a"), sent_at=0.0, now=0.5)
