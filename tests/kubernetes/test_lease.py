@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from captep_kubernetes import LeaderElector, LeaseTimes
+from captep_kubernetes import LeaderElector, LeaseTimes, RawResponse
 from tests.kubernetes.scripted import Asked, hang, raw, refused_port, replying, reset, serving, transport_to
 
 TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)
@@ -158,3 +158,28 @@ def test_a_leader_wakes_for_its_deadline() -> None:
         elector._elector = evolve(elector._elector, leading_until=100.0 + left)
         pauses.append(elector._pause())
     assert pauses == pytest.approx([2.2, 0.5, 2.2])
+
+
+class Broken:
+    """A transport that raises what none may."""
+
+    def request(self, *_: Any, **__: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Raise."""
+        raise LookupError
+
+    stream = request
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_by_itself_is_a_problem() -> None:
+    """Before the start, while it runs and after `stop` there is none: only what nobody asked to end is missed."""
+    elector = LeaderElector(Broken(), namespace="ns", name="captep", identity="a")
+    assert elector.problems() == ()
+    elector.start()
+    eventually(lambda: not elector.is_alive)
+    assert elector.problems() == ("the thread that renews the lease ns/captep has ended",)
+    with serving(Leases()) as server:
+        one = Candidate(server.url, "a").elector
+        assert one.problems() == ()
+        one.stop()
+        assert (one.is_alive, one.problems()) == (False, ())
