@@ -189,6 +189,17 @@ def test_a_thread_that_ended_by_itself_is_a_problem() -> None:
         assert (one.is_alive, one.problems()) == (False, ())
 
 
+def test_stopping_does_not_wait_for_a_server_that_hangs() -> None:
+    """`stop` returns after its timeout, whatever the thread waits for."""
+    with serving(hang) as server:
+        one = Candidate(server.url, "a")
+        eventually(lambda: server.asked)
+        started = time.monotonic()
+        one.elector.stop(0.05)
+        assert time.monotonic() - started < 2
+        assert one.elector.is_alive
+
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WALL = "2026-01-01T00:00:00.000000Z"
 HELD: dict[str, JSON] = {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": WALL}
