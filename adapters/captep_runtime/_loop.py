@@ -204,7 +204,7 @@ class Loop:
         with self._changed:
             run, times = None, 0
             while run is None and (due_at := self._queue.next_wakeup()) is not None and (key := self._queue.pop(now=now)) is not None:
-                kept = self._kept.get(key, NOTHING_KEPT)
+                kept = self._kept[key]
                 if self._is_let_off(kept.seen):
                     self._kept[key] = let_off(kept, now=at)
                     self._queue.done(key, now=now, requeue_after=on_tick(kept.interval, self._tuning.tick, now=now))
@@ -214,7 +214,7 @@ class Loop:
         if times:
             self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": "requeue_after"}, times)
         if run is not None and due_at is not None:
-            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, max(0.0, now - due_at))
+            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, now - due_at)
         return run
 
     def _is_let_off(self, seen: Seen | None) -> bool:
