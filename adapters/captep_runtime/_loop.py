@@ -251,11 +251,10 @@ class Loop:
             if following.rests:
                 # What was added while it ran must not end the rest either.
                 self._queue.forget(run.key)
-            self._queue.done(run.key, now=now, requeue_after=following.delay)
-            if following.rests and following.delay is not None and run.key in self._kept:
+            self._queue.done(run.key, now=now)
+            if following.delay is not None and run.key in self._kept:
                 self._queue.add(run.key, now=now, delay=following.delay)
             del self._runs[run.key]
-            self._changed.notify()
 
     def _fail(self, run: _Run, exc: Exception, now: float) -> None:
         what = described(exc)
@@ -270,7 +269,6 @@ class Loop:
             self._keep(run, evolve(run.kept, failure=what))
             self._queue.failed(run.key, now=now)
             del self._runs[run.key]
-            self._changed.notify()
 
     def _keep(self, run: _Run, kept: Kept) -> None:
         """Keep what a pass left, unless its key was removed meanwhile (and perhaps added anew, to start from nothing)."""

@@ -324,6 +324,21 @@ def test_whoever_finds_an_earlier_key_moves_the_alarm(monkeypatch: pytest.Monkey
     assert loop._alarm == (float("inf") if expected else alarm)
 
 
+def test_an_alarm_that_somebody_else_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is due in half a second is waited for half a second; whoever has found an earlier one meanwhile goes on waiting for that."""
+    waits = list[float | None]()
+    loop = Loop(Thinking(), Server(), Clock(), seconds=lambda: 0.0)
+    loop._queue.add(KEY, now=0.0, delay=0.5)
+
+    def wait(timeout: float | None = None) -> None:
+        waits.append(timeout)
+        loop._alarm = 0.25
+
+    monkeypatch.setattr(loop._changed, "wait", wait)
+    loop._wait()
+    assert (waits, loop._alarm) == ([0.5], 0.25)
+
+
 def test_whoever_leaves_to_work_hands_over_the_alarm() -> None:
     """A worker that waited for the clock and works long now does not keep the others from what is due next."""
     released, came_back = threading.Event(), threading.Event()
