@@ -143,6 +143,7 @@ OTHER_CAUSE = {"details": {"causes": [{"field": "metadata.uid"}, {"field": "stat
 SEVEN = timedelta(seconds=7)
 OUTCOMES: list[tuple[str, Reply, Answer]] = [
     ("300", replying(300, {}), Answer(300, changed=False)),
+    ("300 from a proxy", raw(300, b""), Answer(300, changed=False)),
     ("400", replying(400, {}), Answer(400, changed=False)),
     ("403", replying(403, {}), Answer(403, changed=False)),
     ("403 uid", replying(403, UID_CAUSE), Answer(403, changed=False)),
@@ -221,7 +222,9 @@ def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Ac
 
 
 def test_an_own_delete_is_read_at_once() -> None:
-    """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone, but not that of a proxy."""
+    """A Status is the end of it; an object with finalizers or a grace period stays, marked; a 404 says that it was gone, but not that of a proxy."""
+    going = obj(ONE, 12)
+    going["metadata"] = {**going["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}  # type: ignore[dict-item]  # the test's own
     marked = obj(ONE, 12)
     marked["metadata"] = {**marked["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]}  # type: ignore[dict-item]  # the test's own
     for reply, answer, after in [
@@ -229,6 +232,7 @@ def test_an_own_delete_is_read_at_once() -> None:
         (replying(200, obj(ONE, 3)), Answer(200, changed=True), ABSENT),
         (replying(202, {"kind": "Status", "status": "Success"}), Answer(202, changed=True), ABSENT),
         (replying(200, marked), Answer(200, changed=True), marked),
+        (replying(200, going), Answer(200, changed=True), going),
         (replying(404, {"kind": "Status"}), Answer(404, changed=False), ABSENT),
         (replying(409, {"kind": "Status"}), Answer(409, changed=False), obj(ONE, 3)),
         (raw(404, b"404 page not found"), Answer(404, changed=False), obj(ONE, 3)),
