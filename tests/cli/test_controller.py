@@ -14,12 +14,13 @@ from captep_cli._counting import CountingTransport
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
+from captep_cli._preflight import fatal_problem
 from captep_cli._rehearsal import Rehearsal
 from captep_cli._run import _Process
 from captep_core import ABSENT, Create, Decision, ObjectRef, Observed, Recollection, Unreadable, control_plane_ref
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
+from captep_kubernetes import RESOURCES, DryRun, KubernetesGateway, RawResponse, UnansweredError, Watched
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -164,3 +165,20 @@ def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monke
     assert process._elector._thread is not None
     process._elector._thread.join(10)
     assert health() == (503, "text/plain; charset=utf-8", b"the thread that renews the lease ns/one has ended\n")
+
+
+def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:
+    """Of several caches that wait, that of the one that is forbidden, though another one waits for something else."""
+
+    def answer(path: str) -> RawResponse:
+        return RawResponse(500 if "/ours/" in path else 403, {}, None)
+
+    transport = Scripted({})
+    gateway = KubernetesGateway(transport, namespaces=["ours", "theirs"], watched=[Watched(RESOURCES["v1", "Secret"])])
+    transport._answers = {informer._path: answer(informer._path) for informer in gateway.informers}
+    assert fatal_problem(transport, gateway.informers) is None
+    for informer in gateway.informers:
+        informer._report(informer._list())
+    problem = fatal_problem(transport, gateway.informers)
+    assert problem is not None
+    assert problem.endswith(" may not list secrets in the namespace theirs: grant list and watch, or choose with --namespace")
