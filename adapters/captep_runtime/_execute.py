@@ -105,7 +105,7 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime,
         sending,
         attempts=sending.attempts.after(action, answer, refusal, now=now, wait=wait),
         sent=(*sending.sent, (action, answer)),
-        refused=sending.refused if refusal is None else (*sending.refused, refusal),
+        refused=() if refusal is None else (refusal,),
         stopped=refusal is not None,
     )
 
