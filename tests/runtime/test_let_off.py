@@ -212,6 +212,25 @@ def test_what_is_let_off_is_due_on_a_tick() -> None:
         now = due
 
 
+def test_a_key_without_interval_is_not_let_off_and_not_looked_at_again() -> None:
+    """There is no interval to let it off to: a wake-up is decided on, whatever the tick, and then it waits for the next."""
+    times = 0
+
+    def restful(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+        nonlocal times
+        times += 1
+        read(A)
+        return Decision((), None, Said("Fine"))
+
+    server = Versioned()
+    loop = Loop(restful, server, Clock(), version=server.version, tuning=Tuning(tick=5.0))
+    loop.add(KEY)
+    assert loop.run_due(NOW) is None
+    before = times
+    loop.notify(A)
+    assert (loop.run_due(NOW), times) == (None, before + 1)
+
+
 def test_what_is_remembered_is_decided_on_at_once_and_that_ends() -> None:
     """A pass that did nothing but leaves another recollection is followed by another now; one that never comes to rest is alarmed and paced."""
     flips = iter(range(10_000))

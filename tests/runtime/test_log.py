@@ -172,13 +172,20 @@ def test_only_conflicts_are_whispered(statuses: tuple[int, ...], level: int) -> 
     assert [(line.level, line.fields) for line in told] == [(level, {"status": status}) for status in statuses]
 
 
+@pytest.mark.parametrize(("kind", "level"), [("Normal", logging.INFO), ("Warning", logging.WARNING)])
+def test_a_verdict_is_as_grave_as_its_event(kind: str, level: int) -> None:
+    """A warning where a Warning is recorded."""
+    done = run_pass(wants(event("Failed", kind), reason="Failed"), Server(), KEY, Recollection(), now=NOW)
+    assert lines("", done) == (Line(level, "verdict: Failed", {"verdict": "Failed"}),)
+
+
 def test_an_alarm_and_a_failure_are_lines() -> None:
     """With their levels, and how many passes it took."""
     log = Log(JSONFormatter())
     log.reporter.failed(KEY, "id-1", "LookupError")
-    log.reporter.alarmed(KEY, "id-2", 21)
+    log.reporter.alarmed(evolve(KEY, namespace=None), "id-2", 21)
     told = [json.loads(line) for line in log.lines()]
-    assert [(line["level"], line["message"], line["reconcileID"], line.get("passes")) for line in told] == [
-        ("error", "the pass failed and will be retried: LookupError", "id-1", None),
-        ("warning", "21 passes in a row changed something: resting before the next one", "id-2", 21),
+    assert [(line["level"], line["message"], line["reconcileID"], line["namespace"], line.get("passes")) for line in told] == [
+        ("error", "the pass failed and will be retried: LookupError", "id-1", "fleet", None),
+        ("warning", "21 passes in a row changed something: resting before the next one", "id-2", "", 21),
     ]

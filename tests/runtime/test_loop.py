@@ -224,6 +224,13 @@ def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
     assert [at for at, _ in driven.until(26)][:2] == [0, 25]
 
 
+def test_a_short_retry_after_does_not_shorten_the_error_interval() -> None:
+    """3 s are asked for, and the write is tried again after 10."""
+    driven = Driven(wants(create("a"), after=30), Server(Answer(429, changed=False, retry_after=timedelta(seconds=3))))
+    driven.loop.add(KEY)
+    assert [at for at, _ in driven.until(10)][:2] == [0, 10]
+
+
 def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
     """An Event is answered with Retry-After: 25 in a pass that has nothing to come back for: what changed meanwhile is looked at after that."""
 
@@ -293,6 +300,7 @@ def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     assert "not-to-be-seen" not in what
     assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 7
     assert driven.metrics.value("workqueue_retries_total", QUEUE) == 7
+    assert driven.loop.problems(longest_run=timedelta(0)) == ()
     assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "error"}) == 7
 
 
@@ -349,6 +357,7 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     driven.until(100)
     driven.loop.notify(child("a"))
     assert (len(driven.until(200)), driven.loop.recollection(KEY)) == (1, Recollection())
+    assert (driven.told.failures, driven.loop._reads._readers) == ([], {})
 
 
 def test_a_key_that_is_removed_while_it_runs_has_no_rest_to_come_back_from() -> None:
@@ -417,14 +426,18 @@ def test_durations_are_measured() -> None:
 
     def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
         driven.clock.time += timedelta(seconds=3)
-        return Decision((), None, Said())
+        return Decision((event(),), None, Said())
 
     driven = Driven(decide)
     driven.loop.add(KEY)
     driven.clock.time += timedelta(seconds=20)
-    driven.loop.run_due(driven.clock.time)
-    assert driven.metrics.values("workqueue_queue_duration_seconds", QUEUE) == (20,)
+    start = driven.clock.time
+    driven.loop._run(driven.loop._begin(start.timestamp(), start), start, driven.loop._seconds)  # type: ignore[arg-type]  # one is due
+    durations = ("workqueue_queue_duration_seconds", "workqueue_work_duration_seconds")
+    assert [driven.metrics.values(name, QUEUE) for name in durations] == [(20,), (3,)]
+    assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (3,)
     assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "success"}) == 1
+    assert driven.metrics.value("captep_effective_writes_total", LABELS) == 0
 
 
 def test_what_is_under_way_is_measured_and_missed() -> None:
