@@ -21,6 +21,7 @@ from tests.runtime.toys import Server as Toys
     ("text", "address"),
     [
         (":8080", Address("", 8080)),
+        (":65535", Address("", 65535)),
         ("127.0.0.1:0", Address("127.0.0.1", 0)),
         ("localhost:8081", Address("localhost", 8081)),
         ("[::1]:8080", Address("::1", 8080)),
@@ -32,7 +33,9 @@ def test_bind_addresses(text: str, address: Address | None) -> None:
     assert parse_bind_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", ":٣", "a:b:1"])
+@pytest.mark.parametrize(
+    "text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", "[::1:8080", "::1]:8080", ":٣", "a:b:1"]
+)
 def test_what_is_no_bind_address(text: str) -> None:
     """The message quotes what was found."""
     with pytest.raises(ValueError, match="HOST:PORT"):
@@ -65,6 +68,20 @@ def test_probes_and_metrics_are_served() -> None:
         assert (status, b"# TYPE controller_runtime_reconcile_total counter" in body) == (200, True)
     finally:
         server.close()
+
+
+def test_pages_say_what_they_are() -> None:
+    """Prometheus goes by the version in the content type."""
+    pages = {"/readyz": probe_page(tuple), "/metrics": metrics_page(lambda: b"x 1\n")}
+    server = Server(Address("127.0.0.1", 0), pages)
+    types = list[str]()
+    try:
+        for path in pages:
+            with urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+                types.append(answer.headers["Content-Type"])
+    finally:
+        server.close()
+    assert types == ["text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"]
 
 
 def asking(server: Server) -> socket.socket:
