@@ -75,7 +75,7 @@ class Attempts:
         if not answer.is_refusal:
             accepted_at = (*accepted_at, now)[-TOLERATED - 1 :]
         held = wait if refusal is not None and not refusal.is_conflict else timedelta(0)
-        lasting = answer.is_refusal or answer.changed or answer.status == 404
+        lasting = answer.is_refusal or answer.changed
         attempt = Attempt(write, fingerprint, accepted_at, lasting, now, held)
         return Attempts((*(known for known in self.known if known is not before), attempt)[-_LIMIT:])
 

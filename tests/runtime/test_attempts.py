@@ -47,9 +47,9 @@ def test_three_times_within_a_minute_is_a_fight(answers: list[tuple[float, Answe
 
 
 def test_a_delete_of_what_is_gone_is_not_in_vain() -> None:
-    """404 changed nothing because there was nothing: only the third within a minute is a fight."""
+    """404 changed nothing because there was nothing, however often that is so."""
     gone = Answer(404, changed=False)
-    assert not is_fight([(0, delete("a"), gone)], 1)
+    assert not is_fight([(number, delete("a"), gone) for number in range(5)], 5)
     assert after((0, delete("a"), gone)).suspects() == frozenset()
 
 
@@ -75,6 +75,18 @@ def test_a_refused_write_is_held_back_from_that_moment_on(at: float, held: float
     attempts = after((0, create("a"), REFUSED))
     assert attempts.held_back_for(create("a"), now=NOW + timedelta(seconds=at)) == timedelta(seconds=held)
     assert attempts.held_back_for(create("b"), now=NOW) == timedelta(0)
+
+
+def test_a_conflict_is_not_held_back() -> None:
+    """The next pass has seen the newer object."""
+    attempts = after((0, create("a"), Answer(409, changed=False)))
+    assert attempts.held_back_for(create("a"), now=NOW) == timedelta(0)
+
+
+def test_the_order_of_fields_makes_no_other_body() -> None:
+    """JSON objects have none."""
+    first, second = (patch("a", {"data": dict(pairs)}) for pairs in ((("a", "1"), ("b", "2")), (("b", "2"), ("a", "1"))))
+    assert after((0, first, NO_OP)).does_not_last(second, now=NOW)
 
 
 def test_only_what_changed_nothing_is_suspect() -> None:
