@@ -54,7 +54,8 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
     if missing:
         return f"not installed in the cluster: {missing}: apply their CustomResourceDefinitions, or choose another --context"
     if forbidden:
-        where = next(f"the namespace {each.namespace}" if each.namespace else "the whole cluster" for each in waiting)
+        namespace = next(each.namespace for each in waiting if _waits_for(each, "Forbidden"))
+        where = f"the namespace {namespace}" if namespace else "the whole cluster"
         return f"{identity(transport)} may not list {forbidden} in {where}: grant list and watch, or choose with --namespace"
     return None
 
@@ -71,8 +72,12 @@ def identity(transport: Transport) -> str:
 
 
 def _listed(waiting: Iterable[Informer], reason: str) -> str:
-    names = (f"{each.resource}" for each in waiting if each.problem is not None and each.problem.reason == reason)
-    return ", ".join(dict.fromkeys(names))
+    return ", ".join(dict.fromkeys(f"{each.resource}" for each in waiting if _waits_for(each, reason)))
+
+
+def _waits_for(informer: Informer, reason: str) -> bool:
+    problem = informer.problem
+    return problem is not None and problem.reason == reason
 
 
 def _status(transport: Transport, method: str, path: str, query: Query = (), body: dict[str, JSON] | None = None) -> int:

@@ -206,10 +206,13 @@ class _Process:
             return chosen
         return _POD_NAMESPACE.read_text("utf-8").strip() if _POD_NAMESPACE.is_file() else _OUTSIDE
 
+    def _problems(self) -> tuple[str, ...]:
+        return (*self._controller.problems(), *(self._elector.problems() if self._elector else ()))
+
     def _pages(self) -> dict[str, dict[str, Page]]:
         """Return the pages by the address that serves them."""
         probes = {
-            "/healthz": probe_page(self._controller.problems),
+            "/healthz": probe_page(self._problems),
             "/readyz": probe_page(lambda: () if self._controller.has_synced else ("the caches are not there yet",)),
         }
         pages: dict[str, dict[str, Page]] = {self._options.health_probe_bind_address: probes}

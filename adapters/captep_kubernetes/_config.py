@@ -37,7 +37,13 @@ def load_transport(kubeconfig: Path | None = None, context: str | None = None, *
         _load_incluster(configuration)
     else:
         _load_kubeconfig(configuration, files, context)
-    return KubernetesTransport(configuration, connection_pool_maxsize=connection_pool_maxsize)
+    try:
+        return KubernetesTransport(configuration, connection_pool_maxsize=connection_pool_maxsize)
+    except (AssertionError, AttributeError, ImportError, ValueError):
+        # All that urllib3 raises for a proxy that it cannot use; its text may hold the proxy's password.
+        raise GatewayError(
+            "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
+        ) from None
 
 
 def check_connection(transport: Transport) -> None:
@@ -81,10 +87,13 @@ def _load_kubeconfig(configuration: client.Configuration, files: list[Path], con
     if not files:
         raise GatewayError("no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod")
     names = os.pathsep.join(map(str, files))
-    chosen = _user_of(names, _merged(files), context)
+    merged = _merged(files)
+    # Of several current contexts the loader would take the last one; kubectl takes the first.
+    wanted = context or merged.current
+    chosen = _user_of(names, merged, wanted)
     _check_plugin(names, chosen)
     try:
-        config.load_kube_config(config_file=names, context=context, client_configuration=configuration, persist_config=False)
+        config.load_kube_config(config_file=names, context=wanted, client_configuration=configuration, persist_config=False)
     except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The loader trusts the shape of the file, so a wrong one shows as any of these; their text may hold a token, so it is not kept.
         raise GatewayError(f"{names}: not a usable kubeconfig: {_problem(error)}") from None
@@ -135,8 +144,8 @@ def _document(file: Path) -> dict[str, object]:
     return document
 
 
-def _user_of(names: str, merged: _Merged, context: str | None) -> dict[str, object]:
-    wanted, known = context or merged.current, ", ".join(sorted(merged.contexts)) or "none"
+def _user_of(names: str, merged: _Merged, wanted: str) -> dict[str, object]:
+    known = ", ".join(sorted(merged.contexts)) or "none"
     if not wanted:
         raise GatewayError(f"{names}: no current-context: give --context, one of {known}")
     if wanted not in merged.contexts:

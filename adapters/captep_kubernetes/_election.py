@@ -61,8 +61,9 @@ class Elector:
         """Return the candidate that has read `lease`, None when there is none."""
         seen_at, holder = self.seen_at, _holder(self.lease)
         if lease is None and self.lease is not None:
-            # Its holder may still lead, unless that was nobody or us.
-            seen_at = now if holder not in ("", self.identity) else _NEVER
+            # Its holder may still lead, for as long as it said, unless that was nobody or us.
+            longer = _duration(self.lease, self.times.lease_duration) - self.times.lease_duration
+            seen_at = now + longer if holder not in ("", self.identity) else _NEVER
         elif lease is not None and (self.lease is None or _version(lease) != _version(self.lease)):
             seen_at = now
         leads_still = lease is not None and _holder(lease) == self.identity

@@ -135,8 +135,9 @@ class Informer:
         """Stop, within `timeout` seconds; nothing is announced after that. May be called from `on_change`."""
         with self._lock:
             self._stopping.set()
-            if self._stream is not None:
-                self._stream.close()
+            stream = self._stream
+        if stream is not None:
+            stream.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
@@ -175,13 +176,13 @@ class Informer:
         self._announce(change)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
             verb = "LIST" if self._version is None else "WATCH"
             self._pause(verb)
             if self._stopping.is_set():
                 return
             try:
-                problem = self._list() if verb == "LIST" else self._watch(self._version or "")
+                problem = self._list() if self._version is None else self._watch(self._version)
             except UnansweredError as error:
                 problem = Unreadable("Unavailable", str(error))
             if not self._stopping.is_set():

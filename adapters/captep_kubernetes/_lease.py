@@ -74,6 +74,11 @@ class LeaderElector:
         """Whether the thread runs that renews the lease."""
         return self._thread is not None and self._thread.is_alive()
 
+    def problems(self) -> tuple[str, ...]:
+        """Say what only a restart helps against: the thread has ended though nobody stopped it."""
+        has_ended = self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        return (f"the thread that renews the lease {self._namespace}/{self._name} has ended",) if has_ended else ()
+
     def is_leading(self) -> bool:
         """Whether this candidate leads at this moment."""
         return self._elector.is_leading(now=self._clock())

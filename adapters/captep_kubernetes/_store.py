@@ -14,7 +14,7 @@ An etcd that was restored from a backup without `--bump-revision` goes back in t
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import frozen
 
 from captep_core import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
@@ -30,7 +30,7 @@ class Known:
 
     uid: str
     resource_version: str
-    packed: Packed = field(repr=False)
+    packed: Packed
 
     @property
     def obj(self) -> Object:
@@ -82,9 +82,6 @@ class Store:
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def get(self, ref: ObjectRef) -> Known | None:
         """Return what is known of `ref`, None when it is not known to exist."""
         return self._known.get(ref)
@@ -127,7 +124,7 @@ class Store:
         known, gone = self._known.get(ref), self._gone.get(ref)
         if known is not None and not is_newer(resource_version, known.resource_version):
             return False
-        return gone is None or (uid != gone.uid and (not gone.resource_version or is_newer(resource_version, gone.resource_version)))
+        return gone is None or (uid != gone.uid and is_newer(resource_version, gone.resource_version))
 
     def _put(self, ref: ObjectRef, new: Known) -> Change:
         known = self._known.get(ref)
@@ -137,7 +134,7 @@ class Store:
 
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
         before = self._gone.pop(ref, None)
-        if before is not None and is_newer(before.resource_version or "0", resource_version or "0"):
+        if before is not None and is_newer(before.resource_version or "0", resource_version):
             self._gone[ref] = _Tombstone(uid if not resource_version else before.uid, before.resource_version)
         else:
             self._gone[ref] = _Tombstone(uid, resource_version)

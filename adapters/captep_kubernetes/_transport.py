@@ -195,9 +195,12 @@ def _answered(method: str, path: str) -> Iterator[None]:
     except client.ApiException as error:
         sent = not is_read and not any(problem in str(error.reason) for problem in _NEVER_SENT)
         raise UnansweredError(_message(method, path, error), may_have_landed=sent) from error
-    except ConfigException as error:
+    except ConfigException:
         # The text may quote what a plugin or a kubeconfig holds.
-        raise UnansweredError(f"{method} {path}: the credentials could not be renewed", may_have_landed=False) from error
+        raise UnansweredError(f"{method} {path}: the credentials could not be renewed", may_have_landed=False) from None
+    except ValueError:
+        # The text quotes the header that cannot be sent, token and all.
+        raise UnansweredError(f"{method} {path}: the credentials are malformed", may_have_landed=not is_read) from None
 
 
 def _refused(refused: client.ApiException) -> RawResponse:

@@ -59,9 +59,7 @@ class Attempts:
     def does_not_last(self, action: Create | Patch | Delete, *, now: datetime) -> bool:
         """Whether `action`, if it is accepted now, has been accepted in vain before."""
         attempt = self._of(write_of(action), _fingerprint(action))
-        if attempt is None or not attempt.accepted_at:
-            return False
-        return not attempt.lasting or len(_recent(attempt.accepted_at, now)) >= TOLERATED
+        return attempt is not None and (not attempt.lasting or len(_recent(attempt.accepted_at, now)) >= TOLERATED)
 
     def suspects(self) -> frozenset[Write]:
         """The writes that were accepted without any change: deciding one of them again shows that it does not last."""
@@ -77,7 +75,7 @@ class Attempts:
         if not answer.is_refusal:
             accepted_at = (*accepted_at, now)[-TOLERATED - 1 :]
         held = wait if refusal is not None and not refusal.is_conflict else timedelta(0)
-        lasting = answer.is_refusal or answer.changed or answer.status == 404
+        lasting = answer.is_refusal or answer.changed
         attempt = Attempt(write, fingerprint, accepted_at, lasting, now, held)
         return Attempts((*(known for known in self.known if known is not before), attempt)[-_LIMIT:])
 

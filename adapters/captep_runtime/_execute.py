@@ -105,7 +105,7 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime,
         sending,
         attempts=sending.attempts.after(action, answer, refusal, now=now, wait=wait),
         sent=(*sending.sent, (action, answer)),
-        refused=sending.refused if refusal is None else (*sending.refused, refusal),
+        refused=() if refusal is None else (refusal,),
         stopped=refusal is not None,
     )
 
@@ -132,7 +132,7 @@ def _conclude(decision: Decision, before: Recollection, sending: _Sending, error
         recollection=Recollection(refusals, _told(decision, before, len(sending.sent))),
         attempts=sending.attempts,
         new_refusals=tuple(refusal for refusal in refusals if refusal not in before.refusals),
-        requeue_after=sending.held_for or wait if decision.standing or refusals else decision.requeue_after,
+        requeue_after=sending.held_for or (wait if decision.standing or refusals else decision.requeue_after),
         effective_writes=len(effective),
         changed=bool(effective) or news,
         progressed=any(write not in stuck for write in effective) or news,

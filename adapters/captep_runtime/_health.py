@@ -1,12 +1,16 @@
 """/healthz, /readyz and /metrics over the standard library's HTTP server."""
 
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, TypeAlias
 
 from attrs import frozen
+
+from captep_runtime._log import described
 
 __all__ = ["Address", "Page", "Probe", "Server", "metrics_page", "parse_bind_address", "probe_page"]
 
@@ -15,6 +19,7 @@ Page: TypeAlias = Callable[[], tuple[int, str, bytes]]
 Probe: TypeAlias = Callable[[], tuple[str, ...]]
 """What is wrong now; empty when nothing is."""
 
+_log = logging.getLogger("captep.health")
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -86,6 +91,12 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # A probe that is not read to its end must not hold up the end of the process.
     block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the signature of the base class
+        """Tell what was raised as the log does, not as a traceback; whoever went away is no news."""
+        raised = sys.exception()
+        if isinstance(raised, Exception) and not isinstance(raised, ConnectionError):
+            _log.error("a page failed: %s", described(raised))
 
 
 class _IPv6Server(_Server):

@@ -72,7 +72,7 @@ def lines(verdict_before: str, done: Pass) -> tuple[Line, ...]:
         for action, answer in done.sent
         if answer.changed and not isinstance(action, Record)
     ]
-    level = logging.DEBUG if done.new_refusals and all(new.is_conflict for new in done.new_refusals) else logging.WARNING
+    level = logging.DEBUG if all(new.is_conflict for new in done.new_refusals) else logging.WARNING
     told += [Line(level, str(new), {"status": new.status}) for new in done.new_refusals]
     conclusion = done.decision.verdict
     verdict = f"{conclusion.reason}: {conclusion.message}" if conclusion.message else conclusion.reason

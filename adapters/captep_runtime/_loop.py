@@ -204,7 +204,7 @@ class Loop:
         with self._changed:
             run, times = None, 0
             while run is None and (due_at := self._queue.next_wakeup()) is not None and (key := self._queue.pop(now=now)) is not None:
-                kept = self._kept.get(key, NOTHING_KEPT)
+                kept = self._kept[key]
                 if self._is_let_off(kept.seen):
                     self._kept[key] = let_off(kept, now=at)
                     self._queue.done(key, now=now, requeue_after=on_tick(kept.interval, self._tuning.tick, now=now))
@@ -214,7 +214,7 @@ class Loop:
         if times:
             self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": "requeue_after"}, times)
         if run is not None and due_at is not None:
-            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, max(0.0, now - due_at))
+            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, now - due_at)
         return run
 
     def _is_let_off(self, seen: Seen | None) -> bool:
@@ -251,11 +251,10 @@ class Loop:
             if following.rests:
                 # What was added while it ran must not end the rest either.
                 self._queue.forget(run.key)
-            self._queue.done(run.key, now=now, requeue_after=following.delay)
-            if following.rests and following.delay is not None and run.key in self._kept:
+            self._queue.done(run.key, now=now)
+            if following.delay is not None and run.key in self._kept:
                 self._queue.add(run.key, now=now, delay=following.delay)
             del self._runs[run.key]
-            self._changed.notify()
 
     def _fail(self, run: _Run, exc: Exception, now: float) -> None:
         what = described(exc)
@@ -270,7 +269,6 @@ class Loop:
             self._keep(run, evolve(run.kept, failure=what))
             self._queue.failed(run.key, now=now)
             del self._runs[run.key]
-            self._changed.notify()
 
     def _keep(self, run: _Run, kept: Kept) -> None:
         """Keep what a pass left, unless its key was removed meanwhile (and perhaps added anew, to start from nothing)."""

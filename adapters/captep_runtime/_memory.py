@@ -97,7 +97,8 @@ def let_off(kept: Kept, *, now: datetime) -> Kept:
 def _next(busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float) -> Next:
     wait = None if interval is None else on_tick(interval, tuning.tick, now=now)
     if done.retry_after is not None:
-        return Next(wait, rests=True)
+        # What changed during the pass is forgotten for the rest, so that there must be a pass after it.
+        return Next(done.retry_after.total_seconds() if wait is None else wait, rests=True)
     if busy_passes > tuning.patience:
         return Next(tuning.error_interval.total_seconds(), rests=True, alarmed=True)
     return Next(0.0) if busy_passes else Next(wait)

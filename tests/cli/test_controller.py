@@ -1,20 +1,26 @@
 """The parts of `captep run` that need no cluster: dry runs, reading live, counted requests."""
 
 import logging
+import queue
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from captep_cli._counting import CountingTransport
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
+from captep_cli._options import parse
+from captep_cli._preflight import fatal_problem
 from captep_cli._rehearsal import Rehearsal
+from captep_cli._run import _Process
 from captep_core import ABSENT, Create, Decision, ObjectRef, Observed, Recollection, Unreadable, control_plane_ref
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
+from captep_kubernetes import RESOURCES, DryRun, KubernetesGateway, RawResponse, UnansweredError, Watched
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -138,3 +144,41 @@ def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> N
         told.append(len(caplog.messages))
     assert told == [1, 1, 1, 2]
     assert caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/healthz names it: without that, a process that can never lead again would look sound for ever."""
+    kubeconfig = tmp_path / "config"
+    cluster, context = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}, {"name": "x", "context": {"cluster": "c"}}
+    kubeconfig.write_text(yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context]}))
+    options = parse(
+        ["run", "--kubeconfig", str(kubeconfig), "--leader-elect", "--leader-election-namespace", "ns", "--leader-election-id", "one"]
+    )
+    process = _Process(options, queue.SimpleQueue())
+    health = process._pages()[options.health_probe_bind_address]["/healthz"]
+    monkeypatch.setattr(process._controller, "problems", tuple)
+    assert health() == (200, "text/plain; charset=utf-8", b"ok")
+    monkeypatch.setattr(process._elector, "_try", lambda: 1 / 0)
+    assert process._elector is not None
+    process._elector.start()
+    assert process._elector._thread is not None
+    process._elector._thread.join(10)
+    assert health() == (503, "text/plain; charset=utf-8", b"the thread that renews the lease ns/one has ended\n")
+
+
+def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:
+    """Of several caches that wait, that of the one that is forbidden, though another one waits for something else."""
+
+    def answer(path: str) -> RawResponse:
+        return RawResponse(500 if "/ours/" in path else 403, {}, None)
+
+    transport = Scripted({})
+    gateway = KubernetesGateway(transport, namespaces=["ours", "theirs"], watched=[Watched(RESOURCES["v1", "Secret"])])
+    transport._answers = {informer._path: answer(informer._path) for informer in gateway.informers}
+    assert fatal_problem(transport, gateway.informers) is None
+    for informer in gateway.informers:
+        informer._report(informer._list())
+    problem = fatal_problem(transport, gateway.informers)
+    assert problem is not None
+    assert problem.endswith(" may not list secrets in the namespace theirs: grant list and watch, or choose with --namespace")

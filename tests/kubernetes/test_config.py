@@ -67,6 +67,33 @@ def test_kubeconfig_in_the_home_directory(tmp_path: Path) -> None:
     assert load_transport(context="blue").host == "https://192.0.2.1:6443"
 
 
+def test_a_context_chooses_its_cluster(tmp_path: Path) -> None:
+    """The one that is named, and http is an address too; the pool is as large as was said."""
+    clusters = [{"name": name, "cluster": {"server": f"http://{name}.example"}} for name in ("c", "d")]
+    contexts = [{"name": name, "context": {"cluster": cluster, "user": "u"}} for name, cluster in (("blue", "c"), ("green", "d"))]
+    path = kubeconfig(tmp_path, clusters=clusters, contexts=contexts)
+    chosen = load_transport(path, "green", connection_pool_maxsize=7)
+    assert (load_transport(path).host, chosen.host) == ("http://c.example", "http://d.example")
+    assert chosen._api.configuration.connection_pool_maxsize == 7
+
+
+def test_of_several_files_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its current context, though the second has one too."""
+    second = [{"name": "c", "cluster": {"server": "https://second.example"}}]
+    files = (kubeconfig(tmp_path), kubeconfig(tmp_path, name="other", clusters=second, **{"current-context": "lost"}))
+    monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
+    assert load_transport().host == "https://192.0.2.1:6443"
+
+
+def test_a_credential_plugin_that_works(tmp_path: Path) -> None:
+    """By its name or by its path, its token is used."""
+    told = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
+    for command in ("sh", "/bin/sh"):
+        run = {"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": ["-c", f"echo '{told}'"]}
+        transport = load_transport(kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}]))
+        assert transport._api.configuration.api_key == {"BearerToken": "Bearer fresh"}
+
+
 def test_no_configuration_at_all() -> None:
     """Nothing given, nothing found."""
     assert problem(None) == "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
@@ -126,6 +153,14 @@ def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[s
     """No such certificate, not base64, an entry without a name, a token in the wrong place: one line, and the token is not in it."""
     path = kubeconfig(tmp_path, **changes)
     assert problem(path).startswith(f"{path}: not a usable kubeconfig: ")
+
+
+@pytest.mark.filterwarnings("ignore:SOCKS support")
+@pytest.mark.parametrize("proxy", [f"http://u:{TOKEN}@[::1", "socks5://proxy", "gopher://proxy", 5])
+def test_a_proxy_that_is_none(tmp_path: Path, proxy: object) -> None:
+    """No address, a scheme that needs what is not installed, an unknown one, no text: one line, without the proxy's password."""
+    path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {"server": "https://192.0.2.1:6443", "proxy-url": proxy}}])
+    assert problem(path) == "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
 
 
 def plugin(command: str) -> dict[str, Any]:

@@ -196,6 +196,10 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
         (lease("b", leaseDurationSeconds=60), 59.0, None),
         (lease("b", leaseDurationSeconds=60), 60.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
         (lease("b", leaseDurationSeconds=None), 14.0, None),
+        (lease("b", leaseDurationSeconds=0), 14.9, None),
+        (lease("b", leaseDurationSeconds=-5), 14.9, None),
+        (lease("b", leaseDurationSeconds=1), 0.9, None),
+        (lease("b", leaseDurationSeconds=1), 1.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
         (
             {"metadata": {"resourceVersion": "7"}, "spec": None},
             0.0,
@@ -223,13 +227,28 @@ def test_a_lease_that_was_deleted_under_its_holder_is_waited_for() -> None:
     assert Elector("a").observe(lease(""), now=0.0).observe(None, now=5.0).claim(now=5.0, wall=WALL) is not None
 
 
+def test_a_deleted_lease_is_waited_for_as_long_as_it_said() -> None:
+    """Its holder may have longer times than we have: 60 s, counted from when the lease was seen to be gone."""
+    candidate = Elector("a").observe(lease("b", leaseDurationSeconds=60), now=0.0).observe(None, now=5.0).observe(None, now=7.0)
+    assert candidate.claim(now=64.9, wall=WALL) is None
+    assert candidate.claim(now=65.0, wall=WALL) is not None
+
+
 def test_a_holder_that_lost_its_lease_stops_at_once() -> None:
     """Read as another's, or as gone: no more leading, whatever the deadline."""
     leader = Elector("a").claimed(lease("a"), sent_at=0.0, now=0.5)
     assert (leader.is_leading(now=9.9), leader.is_leading(now=10.0)) == (True, False)
+    assert leader.observe(lease("a", "8"), now=1.0).is_leading(now=9.9)
+    assert (leader.lease, leader.seen_at) == (lease("a"), 0.5)
     assert not leader.observe(lease("b", "8"), now=1.0).is_leading(now=1.0)
     assert not leader.observe(None, now=1.0).is_leading(now=1.0)
     assert not leader.stepped_down().is_leading(now=1.0)
+
+
+def test_a_deleted_lease_that_said_nothing_is_waited_for_as_long_as_ours_lasts() -> None:
+    """Neither longer nor shorter."""
+    candidate = Elector("a").observe(lease("b", leaseDurationSeconds=None), now=0.0).observe(None, now=5.0)
+    assert [candidate.claim(now=now, wall=WALL) is None for now in (19.9, 20.0)] == [True, False]
 
 
 def test_only_a_holder_gives_back() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from attrs import evolve
 
 from captep_core import ObjectRef, Preconditions, Record
@@ -50,3 +51,32 @@ def test_names_and_messages_stay_within_bounds() -> None:
     assert ".." not in write.name
     assert write.body["message"] == "m" * 1024
     assert write.body["involvedObject"] == {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "name": target.name}
+
+
+def test_each_event_has_a_name_of_its_own() -> None:
+    """What differs in the object, its incarnation, the type, the reason, the message or the time is another Event."""
+    there = ObjectRef("v1", "Secret", "elsewhere", "one")
+    others = [
+        evolve(RECORD, target=there),
+        evolve(RECORD, preconditions=Preconditions("v")),
+        evolve(RECORD, type="Warning"),
+        evolve(RECORD, event="Failed"),
+        evolve(RECORD, message="other"),
+    ]
+    writes = [EventBook().write(record, NOW) for record in (RECORD, *others)]
+    writes.append(EventBook().write(RECORD, NOW + timedelta(seconds=1)))
+    assert len({write.name for write in writes if write is not None}) == 7
+
+
+def test_what_is_remembered_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more Events, and of more objects, than are remembered those that were last used stay."""
+    monkeypatch.setattr("captep_kubernetes._events._REMEMBERED", 2)
+    book, records = EventBook(), [evolve(RECORD, target=ObjectRef("v1", "Secret", "ns", name)) for name in "abc"]
+
+    def is_new(number: int) -> bool:
+        write = book.write(records[number], NOW)
+        assert write is not None
+        return write.is_new
+
+    assert [is_new(number) for number in (0, 1, 0, 2, 0, 1)] == [True, True, False, True, False, True]
+    assert (list(book._recorded), list(book._allowances)) == ([records[0], records[1]], [(record.target, "u") for record in records[:2]])

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
@@ -12,7 +12,20 @@ import pytest
 
 from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
 from captep_core.ports import Answer, Gateway
-from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, DryRun, KubernetesGateway, Object, Watched
+from captep_kubernetes import (
+    MERGE_PATCH,
+    RESOURCES,
+    Change,
+    DryRun,
+    Informer,
+    KubernetesGateway,
+    Object,
+    RawResponse,
+    Representation,
+    Resource,
+    UnansweredError,
+    Watched,
+)
 from captep_kubernetes._gateway import WATCHED
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
@@ -129,8 +142,11 @@ UID_CAUSE = {"details": {"causes": [{"reason": "FieldValueInvalid", "field": "me
 OTHER_CAUSE = {"details": {"causes": [{"field": "metadata.uid"}, {"field": "status.phase"}]}}
 SEVEN = timedelta(seconds=7)
 OUTCOMES: list[tuple[str, Reply, Answer]] = [
+    ("300", replying(300, {}), Answer(300, changed=False)),
+    ("300 from a proxy", raw(300, b""), Answer(300, changed=False)),
     ("400", replying(400, {}), Answer(400, changed=False)),
     ("403", replying(403, {}), Answer(403, changed=False)),
+    ("403 uid", replying(403, UID_CAUSE), Answer(403, changed=False)),
     ("409", replying(409, {"reason": "Conflict"}), Answer(409, changed=False)),
     ("410", replying(410, {}), Answer(410, changed=False)),
     ("422", replying(422, {}), Answer(422, changed=False)),
@@ -168,10 +184,11 @@ def test_a_write_that_times_out_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
     assert sent(hang, PATCH)[0] == Answer(504, changed=False)
 
 
-@pytest.mark.parametrize("action", [CREATE, PATCH, STATUS, DELETE], ids=lambda action: type(action).__name__)
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_404_is_answered_as_it_came(action: Action) -> None:
-    """For a delete as well: the loop knows that it is success."""
-    assert sent(replying(404, {}), action)[0] == Answer(404, changed=False)
+    """For a delete as well: the loop knows that it is success. An Event whose namespace is gone is not sent again."""
+    answer, requests = sent(replying(404, {}), action)
+    assert (answer, len(requests)) == (Answer(404, changed=False), 1)
 
 
 def test_an_own_write_is_read_at_once() -> None:
@@ -205,15 +222,20 @@ def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Ac
 
 
 def test_an_own_delete_is_read_at_once() -> None:
-    """A Status is the end of it; an object with finalizers stays, marked; a 404 says that it was gone."""
+    """A Status is the end of it; an object with finalizers or a grace period stays, marked; a 404 says that it was gone, but not that of a proxy."""
+    going = obj(ONE, 12)
+    going["metadata"] = {**going["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}  # type: ignore[dict-item]  # the test's own
     marked = obj(ONE, 12)
     marked["metadata"] = {**marked["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]}  # type: ignore[dict-item]  # the test's own
     for reply, answer, after in [
         (replying(200, {"kind": "Status", "status": "Success"}), Answer(200, changed=True), ABSENT),
         (replying(200, obj(ONE, 3)), Answer(200, changed=True), ABSENT),
+        (replying(202, {"kind": "Status", "status": "Success"}), Answer(202, changed=True), ABSENT),
         (replying(200, marked), Answer(200, changed=True), marked),
+        (replying(200, going), Answer(200, changed=True), going),
         (replying(404, {"kind": "Status"}), Answer(404, changed=False), ABSENT),
         (replying(409, {"kind": "Status"}), Answer(409, changed=False), obj(ONE, 3)),
+        (raw(404, b"404 page not found"), Answer(404, changed=False), obj(ONE, 3)),
     ]:
         with gateway(Cluster(reply, captcontrolplanes=[obj(ONE, 3)])) as (made, _):
             assert made.read(ONE) == obj(ONE, 3)
@@ -350,3 +372,194 @@ def test_many_threads_may_send() -> None:
             thread.join(5)
         assert set(made.refs(ONE.api_version, ONE.kind)) == set(refs)
         assert len(cluster.requests) == 8
+
+
+class Told:
+    """A transport without sockets: lists are of `items`, by plural; each other request is answered by `reply`, and is in `asked` with its timeout."""
+
+    def __init__(self, reply: Callable[[], RawResponse], **items: list[Object]) -> None:
+        self.reply, self.items = reply, items
+        self.asked: list[tuple[str, str, float]] = []
+        self.accepted: dict[str, str] = {}
+
+    def request(self, method: str, path: str, *, timeout: float, accept: str = "", **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Answer."""
+        plural = path.rpartition("/")[2]
+        if method == "GET" and plural in self.items:
+            self.accepted[plural] = accept
+            return RawResponse(200, {}, {"metadata": {"resourceVersion": "9"}, "items": [*self.items[plural]]})
+        self.asked.append((method, path, timeout))
+        return self.reply()
+
+    def stream(self, path: str, **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Nothing is watched."""
+        raise NotImplementedError
+
+    def gateway(self, **options: Any) -> KubernetesGateway:  # noqa: ANN401  # options of KubernetesGateway
+        """Return a gateway that has listed, in this thread."""
+        made = KubernetesGateway(self, **{"now": lambda: NOW, **options})
+        for informer in made.informers:
+            self.items.setdefault(informer.resource.plural, [])
+            informer._list()
+        return made
+
+
+def timed_out() -> RawResponse:
+    """No answer in time."""
+    raise UnansweredError("GET /x: ReadTimeoutError: timed out", may_have_landed=False)
+
+
+def cut_off() -> RawResponse:
+    """No answer."""
+    raise UnansweredError("GET /x: ProtocolError: reset", may_have_landed=False)
+
+
+def test_no_request_waits_longer_than_ten_seconds() -> None:
+    """Each write, and each read of a payload."""
+    told = Told(lambda: RawResponse(500), secrets=[obj(SECRET, 3)])
+    made = told.gateway()
+    for action in ACTIONS:
+        made.send(action)
+    made.read(SECRET)
+    assert [(method, timeout) for method, _, timeout in told.asked] == [
+        *(("POST", 10.0), ("PATCH", 10.0), ("PATCH", 10.0), ("DELETE", 10.0), ("POST", 10.0), ("GET", 10.0))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (timed_out, Unreadable("Timeout", "GET /x: ReadTimeoutError: timed out")),
+        (cut_off, Unreadable("Unavailable", "GET /x: ProtocolError: reset")),
+    ],
+)
+def test_a_payload_without_an_answer_is_unreadable(reply: Callable[[], RawResponse], expected: Unreadable) -> None:
+    """Whether the server was slow or away; the Secret stays known."""
+    made = Told(reply, secrets=[obj(SECRET, 3)]).gateway()
+    assert (made.read(SECRET), made.version(SECRET)) == (expected, "3")
+
+
+def test_what_a_fetch_finds_is_known_from_then_on() -> None:
+    """A version that the watch has not told yet, and that the Secret is gone: neither is asked for again."""
+    answers = iter([RawResponse(200, {}, obj(SECRET, 11)), RawResponse(404, {}, {"kind": "Status"})])
+    told = Told(lambda: next(answers), secrets=[obj(SECRET, 3)])
+    made = told.gateway()
+    assert [made.read(SECRET), made.version(SECRET), made.read(SECRET)] == [obj(SECRET, 11), "11", obj(SECRET, 11)]
+    (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
+    informer.observe_write(obj(SECRET, 12))
+    assert [made.read(SECRET), made.exists(SECRET), made.read(SECRET)] == [ABSENT, False, ABSENT]
+    assert len(told.asked) == 2
+
+
+def test_what_is_known_without_asking() -> None:
+    """Whether an object exists and in which version, of watched kinds in watched namespaces only."""
+    made = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(namespaces=["ns"])
+    other = ObjectRef(ONE.api_version, ONE.kind, "ns", "other")
+    elsewhere = ObjectRef(ONE.api_version, ONE.kind, "elsewhere", "one")
+    refs = (ONE, SECRET, other, elsewhere, ObjectRef("v1", "ConfigMap", "ns", "one"))
+    assert [(made.exists(ref), made.version(ref)) for ref in refs] == [
+        (True, "3"),
+        (True, "5"),
+        (False, None),
+        (False, None),
+        (False, None),
+    ]
+    assert (made.refs(ONE.api_version, ONE.kind), made.refs("v1", "Secret")) == ((ONE,), (SECRET,))
+
+
+def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more Secrets than are kept the one goes that was fetched longest ago; what is not watched by its metadata is not kept at all."""
+    monkeypatch.setattr("captep_kubernetes._gateway._PAYLOADS", 2)
+    refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
+    a, b, c = refs
+    answers = iter([obj(a, 3), obj(b, 3), obj(a, 4), obj(c, 3), obj(ONE, 6)])
+    made = Told(lambda: RawResponse(200, {}, next(answers)), secrets=[obj(ref, 3) for ref in refs]).gateway()
+    (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
+    made.read(a)
+    made.read(b)
+    assert [*made._payloads] == [a, b]
+    informer.observe_write(obj(a, 4))
+    made.read(a)
+    made.read(c)
+    made.send(PATCH)
+    assert [*made._payloads] == [a, c]
+
+
+def test_how_a_kind_is_watched_is_how_it_is_kept() -> None:
+    """Whole objects through their projection, of Secrets the metadata alone and of that nothing but the identity."""
+    told = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)])
+    watched = [Watched(CONTROL_PLANE, project=lambda _: {"only": "this"}), Watched(RESOURCES["v1", "Secret"], Representation.METADATA)]
+    made = told.gateway(watched=watched)
+    assert [informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)] == [{"only": "this"}, {}]
+    assert told.accepted == {
+        "captcontrolplanes": "application/json",
+        "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+    }
+
+
+def test_what_is_not_watched_can_be_written() -> None:
+    """A kind of ours without a cache, and a watched one that is not among ours: each at its path, and nothing is learned."""
+    toys = Resource("example.org/v1", "Toy", "toys")
+    toy = ObjectRef(toys.api_version, toys.kind, "ns", "one")
+    gone = obj(SECRET, 6)
+    gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index,call-overload]  # the test's own
+    bodies: list[Object] = [obj(SECRET, 5), obj(SECRET, 6), gone, {"kind": "Status"}, obj(toy, 7)]
+    told = Told(lambda: RawResponse(200, {}, bodies.pop(0)))
+    made = told.gateway(watched=[Watched(toys)])
+    change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
+    actions = (Create(SECRET, {}, "why"), change, change, Delete(SECRET, GUARDED, "why"), Create(toy, {}, "why"))
+    assert [made.send(action) for action in actions] == [Answer(200, changed=True)] * 5
+    assert [(method, path) for method, path, _ in told.asked] == [
+        ("POST", SECRETS),
+        ("PATCH", f"{SECRETS}/one-kubeconfig"),
+        ("PATCH", f"{SECRETS}/one-kubeconfig"),
+        ("DELETE", f"{SECRETS}/one-kubeconfig"),
+        ("POST", "/apis/example.org/v1/namespaces/ns/toys"),
+    ]
+    assert (made.exists(SECRET), made.exists(toy), made._payloads) == (False, True, {})
+
+
+def test_an_answer_that_is_no_such_object_is_not_learned() -> None:
+    """A 201 with a Status says that it was created, and not what."""
+    made = Told(lambda: RawResponse(201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}})).gateway()
+    assert made.send(Create(SECRET, {}, "why")) == Answer(201, changed=True)
+    assert (made.read(SECRET), made._payloads) == (ABSENT, {})
+
+
+def test_a_delete_of_no_incarnation_teaches_nothing() -> None:
+    """Without a uid nobody knows which one is gone: the watch will tell."""
+    made = Told(lambda: RawResponse(200, {}, {"kind": "Status"}), captcontrolplanes=[obj(ONE, 3)]).gateway()
+    assert made.send(Delete(ONE, Preconditions(), "why")) == Answer(200, changed=True)
+    assert made.version(ONE) == "3"
+
+
+def test_an_event_too_many_is_not_sent() -> None:
+    """25 are; the next one is answered as if there were nothing to do."""
+    told = Told(lambda: RawResponse(201, {}, {"kind": "Event"}))
+    made = told.gateway()
+    answers = [made.send(Record(ONE, "Normal", "Ready", str(number), Preconditions("uid-1"))) for number in range(26)]
+    assert answers == [Answer(201, changed=True)] * 25 + [Answer(200, changed=False)]
+    assert len(told.asked) == 25
+
+
+def test_an_event_that_cannot_be_raised_is_a_new_one_next_time() -> None:
+    """A PATCH that is refused with anything but 404 is answered as it is, once, and the next one is a POST."""
+    answers = iter([RawResponse(201, {}, {}), RawResponse(500), RawResponse(201, {}, {})])
+    told = Told(lambda: next(answers))
+    made = told.gateway()
+    assert [made.send(RECORD).status for _ in range(3)] == [201, 500, 201]
+    assert [method for method, _, _ in told.asked] == ["POST", "PATCH", "POST"]
+
+
+def test_all_watches_are_stopped_at_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes until the last one is being stopped."""
+    made = Told(cut_off).gateway()
+    all_at_once, stopped = threading.Barrier(len(made.informers), timeout=10), list[Informer]()
+
+    def stop(informer: Informer) -> None:
+        all_at_once.wait()
+        stopped.append(informer)
+
+    monkeypatch.setattr(Informer, "stop", stop)
+    made.stop()
+    assert set(stopped) == set(made.informers)

@@ -125,6 +125,7 @@ def test_what_is_asked_of_the_server() -> None:
         eventually(lambda: len(server.asked) == 3)
         assert set(informer.refs()) == {ref("a"), ref("b")}
         assert {asked.path for asked in server.asked} == {"/api/v1/namespaces/ns/secrets"}
+        assert {asked.headers["accept"] for asked in server.asked} == {"application/json"}
         assert [asked.query for asked in server.asked] == [
             (*selectors, ("limit", "250")),
             (*selectors, ("limit", "250"), ("continue", "more")),
@@ -140,7 +141,8 @@ def versions(server: Scripted) -> list[str]:
 def test_a_watch_goes_on_where_the_last_one_ended() -> None:
     """After an event, after a bookmark, and after nothing: no event is asked for twice, and nothing is listed again."""
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
-    watches = [events(event("ADDED", secret("a", 12)), hold=False), events(bookmark, hold=False), events(hold=False), events()]
+    unversioned = event("UNHEARD-OF", {"metadata": {}})
+    watches = [events(event("ADDED", secret("a", 12)), unversioned, hold=False), events(bookmark, hold=False), events(hold=False), events()]
     with serving(script(LIST=[replying(200, page(10))], WATCH=watches)) as server, running(server):
         eventually(lambda: len(server.asked) == 5)
         assert (server.verbs().count("LIST"), versions(server)) == (1, ["10", "12", "20", "20"])
@@ -186,6 +188,7 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
         events(b"no json\n", hold=False),
         events(b"[]\n", hold=False),
         events(b'{"type":"ADDED"}\n', hold=False),
+        events(b"[" * 100_000 + b"\n", hold=False),
     ],
 )
 def test_trouble_passes(trouble: Reply) -> None:
@@ -200,7 +203,7 @@ def test_trouble_passes(trouble: Reply) -> None:
 def test_an_object_that_is_none_harms_no_other() -> None:
     """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
-    lines = [event("ADDED", {"metadata": {"resourceVersion": "5"}}), event("UNHEARD-OF", {}), event("ADDED", secret("b", 6))]
+    lines = [event("ADDED", {"metadata": {"resourceVersion": "5"}}), event("UNHEARD-OF", secret("a", 5)), event("ADDED", secret("b", 6))]
     replies = script(LIST=[replying(200, page(1, *nonsense, secret("a", 1)))], WATCH=[events(*lines)])
     with serving(replies) as server, running(server) as (informer, changes):
         eventually(lambda: len(changes) == 2)
@@ -212,12 +215,15 @@ def test_a_problem_says_what_to_do() -> None:
     """Forbidden with its path; 404 with the likely cause; nobody there."""
     for reply, reason, detail in [
         (raw(403, b""), "Forbidden", f"{PATH}: HTTP 403"),
+        (replying(403, {"kind": "Status", "reason": "Forbidden"}), "Forbidden", f"{PATH}: HTTP 403"),
         (raw(404, b""), "NotFound", f"{PATH}: HTTP 404: is its CustomResourceDefinition installed?"),
     ]:
         with serving(reply) as server, running(server) as (informer, _):
             eventually(lambda informer=informer: informer.problem is not None)  # type: ignore[misc]  # a lambda with a default
             assert informer.problem == Unreadable(reason, detail)
             assert not informer.has_synced
+            assert not informer.wait_synced(0.001)
+            assert informer.version(ref("a")) is None
     with running(refused_port()) as (informer, _):
         eventually(lambda: informer.problem is not None)
         assert informer.problem == Unreadable("Unavailable", f"GET {PATH}: NewConnectionError: Connection refused")
@@ -332,21 +338,26 @@ class Dead:
     def __init__(self, seconds: float, **replies: Callable[[], RawResponse | Stream]) -> None:
         self.now, self.until, self.replies = 0.0, seconds, replies
         self.sent: list[tuple[str, float]] = []
+        self.options: list[dict[str, Any]] = []
+        self.problems: list[Unreadable | None] = []
         self.informer = Informer(self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0)
 
     def wait(self, seconds: float) -> None:
+        self.problems.append(self.informer.problem)
         self.now += seconds
         if self.now >= self.until:
             self.informer.stop()
 
-    def request(self, method: str, path: str, **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+    def request(self, method: str, path: str, **options: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
         self.sent.append(("LIST", self.now))
+        self.options.append(options)
         answer = self.replies["LIST"]()
         assert isinstance(answer, RawResponse)
         return answer
 
-    def stream(self, path: str, **_: Any) -> Stream | RawResponse:  # noqa: ANN401  # options of Transport
+    def stream(self, path: str, **options: Any) -> Stream | RawResponse:  # noqa: ANN401  # options of Transport
         self.sent.append(("WATCH", self.now))
+        self.options.append(options)
         return self.replies["WATCH"]()
 
     def times(self, verb: str) -> list[float]:
@@ -364,6 +375,26 @@ class Ended:
 
     def close(self) -> None:
         """Nothing."""
+
+
+class Told(Ended):
+    """A watch that sends these lines and ends; `closed` says whether it was closed, `read` how many lines were taken."""
+
+    def __init__(self, *lines: Object | bytes | Callable[[], object]) -> None:
+        self._lines, self.closed, self.read = lines, False, 0
+
+    def lines(self) -> Iterator[bytes]:
+        """What was given; what can be called is called between two lines."""
+        for line in self._lines:
+            if callable(line):
+                line()
+                continue
+            self.read += 1
+            yield line if isinstance(line, bytes) else json.dumps(line).encode()
+
+    def close(self) -> None:
+        """Say so."""
+        self.closed = True
 
 
 class Lived(Ended):
@@ -391,6 +422,123 @@ def refuse() -> RawResponse:
 def listed() -> RawResponse:
     """An empty list."""
     return RawResponse(200, {}, page(1))
+
+
+def test_no_request_waits_for_ever() -> None:
+    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: between 231 and 290 seconds."""
+    for chance, lives in ((0.0, 290), (0.999, 231)):
+        dead = Dead(2, LIST=listed, WATCH=Ended)
+        dead.informer._random = lambda chance=chance: chance  # type: ignore[misc]  # a lambda with a default
+        dead.informer._run()
+        assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
+        assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [None, lives, lives]
+
+
+def test_what_is_read_before_the_stop_is_the_last() -> None:
+    """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
+    told = Told(
+        event("ADDED", secret("a", 2)), lambda: dead.informer.stop(), event("ADDED", secret("b", 3)), event("ADDED", secret("c", 4))
+    )
+    dead = Dead(60, LIST=listed, WATCH=lambda: told)
+    dead.informer._run()
+    assert (told.closed, told.read, dead.informer.refs()) == (True, 2, (ref("a"),))
+    assert dead.sent == [("LIST", 0.0), ("WATCH", 0.0)]
+
+
+def test_a_watch_that_is_accepted_after_the_stop_is_closed() -> None:
+    """`stop` came while the request was on its way, and could not close what was not there yet."""
+    told = Told(event("ADDED", secret("a", 2)))
+
+    def accepted() -> Stream:
+        dead.informer.stop()
+        return told
+
+    dead = Dead(60, LIST=listed, WATCH=accepted)
+    dead.informer._run()
+    assert (told.closed, dead.informer.refs()) == (True, ())
+
+
+def test_a_list_that_is_stopped_is_not_taken() -> None:
+    """No further page is asked for, and what one page says is not taken for all there is."""
+
+    def first() -> RawResponse:
+        dead.informer.stop()
+        return RawResponse(200, {}, page(4, secret("a", 1), rest="more"))
+
+    dead = Dead(60, LIST=first)
+    dead.informer._run()
+    assert (dead.sent, dead.informer.refs(), dead.informer.has_synced) == ([("LIST", 0.0)], (), False)
+
+
+def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stop` sees a stream, and its thread lets go of it right after: nothing is raised."""
+    looks = iter([Ended()])
+    informer = Informer(transport_to(refused_port()), SECRETS)
+    monkeypatch.setattr(Informer, "_stream", property(lambda _: next(looks, None)), raising=False)
+    informer.stop()
+
+
+@pytest.mark.parametrize(
+    ("end", "problem"),
+    [
+        (b"no json", Unreadable("Malformed", "the watch of secrets sent a line that is no event")),
+        ({"type": "ERROR", "object": {"code": 504, "reason": "Timeout"}}, Unreadable("Timeout", f"{PATH}: HTTP 504")),
+        ({"type": "ERROR", "object": {"reason": "Odd"}}, Unreadable("Odd", f"{PATH}: HTTP 500")),
+        ({"type": "ERROR", "object": {"code": "410"}}, Unreadable("InternalError", f"{PATH}: HTTP 500")),
+        (GONE, None),
+        (event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}), None),
+    ],
+)
+def test_what_ends_a_watch_is_told(end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture) -> None:
+    """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
+    caplog.set_level(logging.INFO)
+    lines = iter([Told(end)])
+    dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
+    dead.informer._run()
+    assert dead.problems[0] == problem
+    assert set(dead.problems[1:]) == {None}
+    again = [] if problem is None else [f"secrets: not current: {problem}", "secrets: current again"]
+    assert caplog.messages == again
+
+
+def test_an_error_in_a_watch_may_ask_for_patience() -> None:
+    """429 as an event, with retryAfterSeconds: not before."""
+    busy: Object = {"type": "ERROR", "object": {"code": 429, "details": {"retryAfterSeconds": 7}}}
+    assert Dead(20, LIST=listed, WATCH=lambda: Told(busy)).times("WATCH") == [0.0, 7.0, 14.0]
+
+
+def test_another_trouble_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    """500 again and again is one line, 403 after it another."""
+    answers = iter([RawResponse(500), RawResponse(500), RawResponse(403), RawResponse(403)])
+    Dead(7, LIST=lambda: next(answers)).times("LIST")
+    assert caplog.messages == [
+        f"secrets: not current: InternalError: {PATH}: HTTP 500",
+        f"secrets: not current: Forbidden: {PATH}: HTTP 403",
+    ]
+
+
+def test_a_list_without_a_version_is_watched_from_the_oldest() -> None:
+    """Whatever the server remembers comes as events."""
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, {"items": [secret("a", 1)], "metadata": None}), WATCH=Ended)
+    dead.informer._run()
+    assert dict(dead.options[1]["query"])["resourceVersion"] == "0"
+    assert dead.informer.refs() == (ref("a"),)
+
+
+def test_a_deletion_is_of_one_incarnation() -> None:
+    """A late DELETED of the one before deletes nothing; one of this incarnation does, and what is older does not bring another back."""
+    old, other = secret("a", 3), secret("a", 6)
+    old["metadata"]["uid"] = "before"  # type: ignore[index,call-overload]  # the test's own
+    other["metadata"]["uid"] = "between"  # type: ignore[index,call-overload]  # the test's own
+    seen: list[tuple[ObjectRef, ...]] = []
+
+    def look() -> None:
+        seen.append(dead.informer.refs())
+
+    told = Told(event("DELETED", old), look, event("DELETED", secret("a", 7)), look, event("ADDED", other), look)
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: told)
+    dead.informer._run()
+    assert seen == [(ref("a"),), (), ()]
 
 
 BACKOFF = [0.0, 1.0, *range(3, 60, 3)]
@@ -461,6 +609,21 @@ def test_a_watch_that_lived_long_starts_the_count_again() -> None:
     lives = iter([Lived(60), Lived(60), Lived(60)])
     dead = Dead(190, LIST=listed, WATCH=lambda: next(lives, Lived(0)).of(dead))
     assert dead.times("WATCH") == [0.0, 60.0, 120.0, 180.0, 181.0, 183.0, 186.0, 189.0]
+
+
+def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
+    """Then LIST is new to the server as well: expired and refused, it is asked again after 1, 2 and 3 seconds."""
+    answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), listed()])
+    dead = Dead(30, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: Lived(10, GONE).of(dead))
+    assert dead.times("LIST") == [0.0, 1.0, 3.0, 6.0, 16.0, 17.0, 19.0, 22.0, 25.0, 28.0]
+
+
+def test_a_good_list_takes_the_count_of_watch_back() -> None:
+    """Four watches were refused, the fourth with 410: after the LIST the next one comes a second after the last, not three."""
+    answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), RawResponse(410)])
+    dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(500)))
+    assert dead.times("WATCH") == [0.0, 1.0, 3.0, 6.0, 7.0, 9.0]
+    assert [at for verb, at in dead.sent if verb == "LIST"] == [0.0, 6.0]
 
 
 def test_jitter_stretches_and_never_shortens() -> None:

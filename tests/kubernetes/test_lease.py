@@ -4,13 +4,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from captep_kubernetes import LeaderElector, LeaseTimes
+from captep_core import JSON
+from captep_kubernetes import LeaderElector, LeaseTimes, RawResponse, UnansweredError
 from tests.kubernetes.scripted import Asked, hang, raw, refused_port, replying, reset, serving, transport_to
 
 TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)
@@ -158,3 +160,208 @@ def test_a_leader_wakes_for_its_deadline() -> None:
         elector._elector = evolve(elector._elector, leading_until=100.0 + left)
         pauses.append(elector._pause())
     assert pauses == pytest.approx([2.2, 0.5, 2.2])
+
+
+class Broken:
+    """A transport that raises what none may."""
+
+    def request(self, *_: Any, **__: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Raise."""
+        raise LookupError
+
+    def stream(self, path: str, **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Raise."""
+        raise LookupError
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_by_itself_is_a_problem() -> None:
+    """Before the start, while it runs and after `stop` there is none: only what nobody asked to end is missed."""
+    elector = LeaderElector(Broken(), namespace="ns", name="captep", identity="a")
+    assert elector.problems() == ()
+    elector.start()
+    eventually(lambda: not elector.is_alive)
+    assert elector.problems() == ("the thread that renews the lease ns/captep has ended",)
+    with serving(Leases()) as server:
+        one = Candidate(server.url, "a").elector
+        assert one.problems() == ()
+        one.stop()
+        assert (one.is_alive, one.problems()) == (False, ())
+
+
+def test_stopping_does_not_wait_for_a_server_that_hangs() -> None:
+    """`stop` returns after its timeout, whatever the thread waits for."""
+    with serving(hang) as server:
+        one = Candidate(server.url, "a")
+        eventually(lambda: server.asked)
+        started = time.monotonic()
+        one.elector.stop(0.05)
+        assert time.monotonic() - started < 2
+        assert one.elector.is_alive
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WALL = "2026-01-01T00:00:00.000000Z"
+HELD: dict[str, JSON] = {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": WALL}
+NOBODY = RawResponse(404, {}, {"reason": "NotFound"})
+
+
+def held(version: int, by: str = "a") -> RawResponse:
+    """The Lease as it is answered."""
+    return RawResponse(200, {}, {"metadata": {"resourceVersion": str(version)}, "spec": {**HELD, "holderIdentity": by}})
+
+
+def lost() -> RawResponse:
+    """No answer."""
+    raise UnansweredError("nobody is there", may_have_landed=True)
+
+
+class Alone:
+    """One candidate in virtual time: each request is answered by the next of `answers`, and it is stopped when one is left.
+
+    `told` is all that it did, in order: requests as (seconds, method, path, content type, body, timeout), waits as seconds, and callbacks.
+    """
+
+    def __init__(self, *answers: RawResponse | Callable[[], RawResponse], takes: float = 0.0) -> None:
+        self.now, self.takes, self.answers = 0.0, takes, list(answers)
+        self.told: list[object] = []
+        self.elector = LeaderElector(
+            self,
+            namespace="ns",
+            name="captep",
+            identity="a",
+            on_started_leading=lambda: self.told.append("started"),
+            on_stopped_leading=lambda: self.told.append("stopped"),
+            clock=lambda: self.now,
+            now=lambda: NOW,
+            random=lambda: 0.5,
+        )
+        self.elector._stopping.wait = self.wait  # type: ignore[method-assign,assignment]  # the only wait of the thread
+
+    def live(self) -> list[object]:
+        """Return what it did until it was stopped."""
+        self.elector._run()
+        return self.told
+
+    def request(self, method: str, path: str, **options: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """Answer after a while."""
+        self.told.append((self.now, method, path, options["content_type"], options["body"], options["timeout"]))
+        self.now += self.takes
+        answer = self.answers.pop(0)
+        if len(self.answers) == 1:
+            self.elector._stopping.set()
+        return answer() if callable(answer) else answer
+
+    def stream(self, path: str, **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+        """A lease is not watched."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        """Let the time pass."""
+        self.told.append(seconds)
+        self.now += seconds
+
+
+def test_every_request_of_a_life() -> None:
+    """Read, create, renew without reading, give back: with their bodies, at their times, and none that could outlast leading."""
+    one, merge = f"{PATH}/captep", "application/merge-patch+json"
+    assert Alone(NOBODY, held(1), held(2), held(3), held(4)).live() == [
+        (0.0, "GET", one, None, None, 5.0),
+        (0.0, "POST", PATH, None, {"metadata": {"name": "captep"}, "spec": {**HELD, "acquireTime": WALL, "leaseTransitions": 0}}, 5.0),
+        "started",
+        2.2,
+        (2.2, "PATCH", one, merge, {"metadata": {"resourceVersion": "1"}, "spec": HELD}, pytest.approx(3.9)),
+        2.2,
+        (4.4, "PATCH", one, merge, {"metadata": {"resourceVersion": "2"}, "spec": HELD}, pytest.approx(3.9)),
+        2.2,
+        "stopped",
+        (
+            pytest.approx(6.6),
+            "PATCH",
+            one,
+            merge,
+            {"metadata": {"resourceVersion": "3"}, "spec": {**HELD, "holderIdentity": "", "leaseDurationSeconds": 1}},
+            5.0,
+        ),
+    ]
+
+
+def test_a_leader_waits_no_longer_than_it_leads() -> None:
+    """Its renewals are lost: it wakes for its deadline, says then that it no longer leads, and asks again only after that."""
+    alone = Alone(held(1), held(2), lost, lost, lost, lost, takes=1.45)
+    assert [one[:2] if isinstance(one, tuple) else one for one in alone.live()] == [
+        *((0.0, "GET"), (1.45, "PATCH"), "started", 2.2),
+        *((pytest.approx(5.1), "PATCH"), pytest.approx(2.2)),
+        *((pytest.approx(8.75), "GET"), pytest.approx(1.25), "stopped"),
+        *((pytest.approx(11.45), "GET"), 2.2),
+    ]
+
+
+@pytest.mark.parametrize(("left", "timeout"), [(-1.0, 5.0), (0.0, 5.0), (0.1, 0.1), (1.0, 0.5), (6.0, 3.0), (10.0, 5.0), (12.0, 5.0)])
+def test_connecting_and_reading_end_before_leading_does(left: float, timeout: float) -> None:
+    """Each has half of what is left, a tenth of a second at least, and five when nothing is at stake."""
+    alone = Alone(NOBODY, NOBODY)
+    alone.elector._elector = evolve(alone.elector._elector, leading_until=left)
+    alone.elector._read()
+    assert alone.told == [(0.0, "GET", f"{PATH}/captep", None, None, timeout)]
+
+
+@pytest.mark.parametrize(
+    ("answers", "verbs", "logged"),
+    [
+        ([NOBODY, RawResponse(409, {}, {})], ["GET", "POST"], []),
+        ([NOBODY, RawResponse(404, {}, {})], ["GET", "POST"], []),
+        ([NOBODY, RawResponse(500)], ["GET", "POST"], ["InternalError: HTTP 500"]),
+        ([NOBODY, RawResponse(200)], ["GET", "POST"], ["HTTP200: HTTP 200"]),
+        ([NOBODY, RawResponse(201)], ["GET", "POST"], ["HTTP201: HTTP 201"]),
+        ([NOBODY, RawResponse(405, {}, {})], ["GET", "POST"], ["MethodNotAllowed: HTTP 405"]),
+        ([NOBODY, RawResponse(410, {}, {})], ["GET", "POST"], ["Expired: HTTP 410"]),
+        ([held(1, "a"), lost], ["GET", "PATCH"], ["nobody is there"]),
+        ([held(1, "b")], ["GET"], []),
+        ([RawResponse(503)], ["GET"], ["ServiceUnavailable: HTTP 503"]),
+        ([lost], ["GET"], ["nobody is there"]),
+    ],
+)
+def test_a_claim_that_fails_is_followed_by_a_read(
+    answers: list[RawResponse | Callable[[], RawResponse]], verbs: list[str], logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever was wrong: told once, no leading by it, nothing to give back, and the next try begins with reading. Another's lease is no trouble."""
+    caplog.set_level(logging.INFO)
+    told = Alone(*answers, *answers, held(3, "b"), NOBODY).live()
+    assert [one[1] if isinstance(one, tuple) else one for one in told] == [*verbs, 2.2, *verbs, 2.2, "GET", 2.2]
+    again = ["lease ns/captep: reachable again"] if logged else []
+    assert caplog.messages == [*(f"lease ns/captep: {line}" for line in logged), *again]
+
+
+def test_a_lease_that_cannot_be_given_back_expires(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody answers at the end: that is told, and the thread ends."""
+    caplog.set_level(logging.INFO)
+    assert [one for one in Alone(NOBODY, held(1), lost).live() if isinstance(one, str)] == ["started", "stopped"]
+    assert caplog.messages == [
+        "lease ns/captep: a leads",
+        "lease ns/captep: a no longer leads",
+        "lease ns/captep: not given back, it will expire: nobody is there",
+    ]
+
+
+def test_what_may_be_another_ones_is_not_given_back() -> None:
+    """After a renewal without an answer the version is not known: no request at the end, the lease expires."""
+    told = Alone(NOBODY, held(1), lost, NOBODY).live()
+    assert [one[1] for one in told if isinstance(one, tuple)] == ["GET", "POST", "PATCH"]
+
+
+def test_it_may_be_stopped_by_its_own_callback_and_before_it_was_started() -> None:
+    """`stop` neither waits for itself nor raises."""
+    stopped = threading.Event()
+    with serving(Leases()) as server:
+
+        def stop() -> None:
+            elector.stop()
+            stopped.set()
+
+        elector = LeaderElector(transport_to(server.url), namespace="ns", name="captep", identity="a", on_started_leading=stop)
+        elector.stop()
+        elector._stopping.clear()
+        elector.start()
+        assert stopped.wait(5)
+        eventually(lambda: not elector.is_alive)

@@ -70,3 +70,10 @@ def test_a_dictionary_does_not_grow_without_end() -> None:
 def test_a_repr_tells_nothing() -> None:
     """Whatever is packed."""
     assert "secret" not in repr(Packer().pack({"data": "secret"}))
+
+
+def test_nothing_is_packed_once() -> None:
+    """Of kinds of which only the identity is kept, every object is nothing."""
+    packer = Packer()
+    assert packer.pack({}) is packer.pack({})
+    assert packer.pack({}).unpacked() == {}

@@ -47,6 +47,7 @@ def test_only_the_named_fields_are_kept() -> None:
     annotations: JSON = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "cluster.x-k8s.io/paused": ""}
     metadata: JSON = {"name": "a", "managedFields": [], "annotations": annotations}
     whole: Object = {
+        "apiVersion": "v1",
         "kind": "Thing",
         "metadata": metadata,
         "spec": {"a": {"b": 1, "c": 2}, "d": 3},
@@ -54,6 +55,7 @@ def test_only_the_named_fields_are_kept() -> None:
         "data": 1,
     }
     assert keeping({"spec": {"a": {"b": None}}, "status": None})(whole) == {
+        "apiVersion": "v1",
         "kind": "Thing",
         "metadata": {"name": "a", "annotations": {"cluster.x-k8s.io/paused": ""}},
         "spec": {"a": {"b": 1}},
@@ -65,3 +67,9 @@ def test_only_the_named_fields_are_kept() -> None:
 def test_what_is_malformed_stays_malformed(spec: JSON) -> None:
     """A value that is no object where fields of one are named is kept as it is: it must not look sound."""
     assert keeping({"spec": {"a": {"b": None}}})({"metadata": {}, "spec": spec}) == {"metadata": {}, "spec": spec}
+
+
+@pytest.mark.parametrize("metadata", [None, "text", [1], {"annotations": None}, {"annotations": "text"}])
+def test_metadata_that_are_none_stay_as_they_are(metadata: JSON) -> None:
+    """Nothing is left out of them."""
+    assert keeping({})({"metadata": metadata, "spec": 1}) == {"metadata": metadata}

@@ -136,6 +136,44 @@ def test_an_own_delete_stays_deleted() -> None:
     assert store.put(A, obj(A, "new", 4)) == change(A, None, obj(A, "new", 4))
 
 
+def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
+    """An own delete names no version; the late end of the incarnation before does not make its last events news."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 5))
+    store.remove(A, uid="u")
+    assert store.remove(A, uid="before", resource_version="3") is None
+    assert [store.put(A, obj(A, uid, version)) for uid, version in (("before", 2), ("u", 4), ("u", 6))] == [None, None, None]
+    assert store.put(A, obj(A, "next", 8)) == change(A, None, obj(A, "next", 8))
+
+
+def test_two_own_deletes_in_a_row_are_both_remembered() -> None:
+    """The second incarnation was created and deleted before anything was seen of it: no late event of either brings it back."""
+    store = Store(kept)
+    store.put(A, obj(A, "first", 1))
+    store.remove(A, uid="first", resource_version="5")
+    assert store.remove(A, uid="second") is None
+    assert [store.put(A, obj(A, uid, version)) for uid, version in (("first", 4), ("second", 7))] == [None, None]
+    assert store.put(A, obj(A, "third", 8)) == change(A, None, obj(A, "third", 8))
+
+
+def test_a_deletion_with_a_version_replaces_one_without() -> None:
+    """Of two, the one that says when it was is the one to go by."""
+    store = Store(kept)
+    store.remove(A, uid="first")
+    store.remove(A, uid="second", resource_version="5")
+    assert store.put(A, obj(A, "third", 4)) is None
+    assert store.put(A, obj(A, "third", 6)) == change(A, None, obj(A, "third", 6))
+
+
+def test_what_a_list_did_not_have_did_not_exist_at_its_version() -> None:
+    """Another incarnation of the name from before that is no news."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 5))
+    assert store.replace([], "8") == [change(A, obj(A, "u", 5), None)]
+    assert [store.put(A, obj(A, "v", version)) for version in (6, 8)] == [None, None]
+    assert store.put(A, obj(A, "v", 9)) == change(A, None, obj(A, "v", 9))
+
+
 def test_a_late_own_delete_does_not_hit_the_next_incarnation() -> None:
     """The answer to a delete arrives after the object was created again."""
     store = Store(kept)
@@ -163,7 +201,14 @@ def test_only_the_projection_is_kept() -> None:
     learned = store.put(A, {**obj(A, "u", 1), "data": {"value": "c2VjcmV0"}})
     assert learned is not None
     assert (learned.old, learned.new) == (None, {"metadata": {"name": "a"}})
-    assert cached(store) == {A: ("u", 1)}
+    again = store.put(A, obj(A, "u", 2))
+    assert again is not None
+    assert (again.old, again.new) == ({"metadata": {"name": "a"}}, {"metadata": {"name": "a"}})
+    gone = store.remove(A, uid="u")
+    assert gone is not None
+    assert (gone.old, gone.new) == ({"metadata": {"name": "a"}}, None)
+    assert "metadata" not in repr([learned, again, gone])
+    assert cached(store) == {}
 
 
 @pytest.mark.parametrize(
@@ -185,11 +230,13 @@ def test_versions_are_ordered_as_numbers(one: str, other: str, newer: object) ->
 
 
 def test_tombstones_do_not_grow_without_end() -> None:
-    """Names that come and go cost no memory for ever."""
+    """Names that come and go cost no memory for ever: those that went first are forgotten, and so is one that exists again."""
     store = Store(kept)
     for number in range(5000):
         store.remove(ObjectRef("v1", "Secret", "ns", str(number)), uid="u", resource_version=str(number))
-    assert len(store._gone) == 4096
+    assert [ref.name for ref in store._gone] == [str(number) for number in range(904, 5000)]
+    store.put(ObjectRef("v1", "Secret", "ns", "2000"), obj(A, "v", 6000))
+    assert len(store._gone) == 4095
 
 
 def test_an_object_without_metadata_is_no_surprise() -> None:

@@ -1,15 +1,22 @@
 """The transport: one request, one answer, nothing lost and nothing twice."""
 
 import json
+import socket
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
+import urllib3
+from kubernetes import client
+from kubernetes.config import ConfigException
 
 from captep_core import JSON
-from captep_kubernetes import MERGE_PATCH, RawResponse, UnansweredError
+from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
+from captep_kubernetes._transport import _answered, _HTTPStream
 from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -49,6 +56,21 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
     with pytest.raises(UnansweredError, match="Connection refused") as refused:
         transport_to(refused_port()).request(method, PATH, timeout=5.0)
     assert refused.value.may_have_landed is False
+
+
+@pytest.mark.parametrize("token", ["not-a-secret\n", "not-a-secret\u2026"])
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_what_cannot_be_sent_is_no_answer_and_tells_no_token(token: str, method: str) -> None:
+    """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
+    with serving(replying(200, {})) as server:
+        configuration = client.Configuration(host=server.url)
+        configuration.api_key = {"BearerToken": f"Bearer {token}"}
+        with pytest.raises(UnansweredError) as unsent:
+            KubernetesTransport(configuration).request(method, PATH, timeout=5.0)
+        assert server.asked == []
+    assert str(unsent.value) == f"{method} {PATH}: the credentials are malformed"
+    assert unsent.value.may_have_landed is (method != "GET")
+    assert "not-a-secret" not in "".join(traceback.format_exception(unsent.value))
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
@@ -108,18 +130,198 @@ def test_what_a_write_carries() -> None:
         (asked,) = server.asked
     assert asked.query == (("dryRun", "All"), ("fieldManager", "captep"))
     assert asked.headers["content-type"] == MERGE_PATCH
-    assert asked.headers["user-agent"].startswith("captep/")
+    assert asked.headers["user-agent"] == f"captep/{version('captep')}"
     assert asked.headers["authorization"] == "Bearer not-a-secret"
     assert asked.headers["accept"] == "application/json"
     assert asked.content == b"{}"
 
 
-def test_a_read_and_a_delete_name_no_field_manager() -> None:
+def test_only_what_writes_fields_names_a_field_manager() -> None:
     """The API server refuses fieldManager where nothing is written to fields."""
     with serving(replying(200, {})) as server:
-        for method in ("GET", "DELETE"):
+        for method in METHODS:
             transport_to(server.url).request(method, PATH, timeout=5.0)
-        assert [asked.query for asked in server.asked] == [(), ()]
+        manager = (("fieldManager", "captep"),)
+        assert [(asked.method, asked.query) for asked in server.asked] == [
+            *(("GET", ()), ("POST", manager), ("PUT", manager), ("PATCH", manager), ("DELETE", ()))
+        ]
+
+
+def test_what_a_reader_asks_for_arrives() -> None:
+    """Its representation, in a request and in a watch, and JSON where nothing else is said."""
+    with serving(replying(200, {})) as server:
+        transport = transport_to(server.url)
+        transport.request("GET", PATH, accept="text/x", timeout=5.0)
+        transport.stream(PATH, query=[("watch", 1)], accept="text/y", timeout=5.0)
+        transport.request("POST", PATH, body={}, timeout=5.0)
+        assert [asked.headers["accept"] for asked in server.asked] == ["text/x", "text/y", "application/json"]
+        assert (server.asked[1].query, server.asked[2].headers["content-type"]) == ((("watch", "1"),), "application/json")
+
+
+@pytest.mark.parametrize(("timeout", "waits"), [(0.3, (0.3, 0.3)), (5.0, (5.0, 5.0)), (330.0, (5.0, 330.0))])
+def test_connecting_is_given_up_after_five_seconds(timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch may be silent for minutes, but a server that cannot be reached is not waited for so long."""
+    transport, given = transport_to(refused_port()), list[object]()
+    ask = transport._dynamic.request
+
+    def noted(*arguments: object, **options: object) -> object:
+        given.append(options["_request_timeout"])
+        return ask(*arguments, **options)
+
+    monkeypatch.setattr(transport._dynamic, "request", noted)
+    for send in (transport.request, transport.stream):
+        with pytest.raises(UnansweredError):
+            send(*(("GET", PATH) if send == transport.request else (PATH,)), timeout=timeout)
+    assert given == [waits, waits]
+
+
+def test_connections_are_kept_open_and_alive() -> None:
+    """As many as there are workers and watches, each probed by the system while it is silent; nothing is tried twice."""
+    transport = KubernetesTransport(client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7)
+    options = transport._api.rest_client.pool_manager.connection_pool_kw
+    assert (options["maxsize"], options["retries"].total) == (7, False)
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options["socket_options"]
+
+
+def test_a_transport_that_is_closed_keeps_no_connection() -> None:
+    """Not even one that could be used again."""
+    with serving(replying(200, {})) as server:
+        transport = transport_to(server.url)
+        transport.request("GET", PATH, timeout=5.0)
+        pools = transport._api.rest_client.pool_manager.pools
+        assert len(pools) == 1
+        transport.close()
+        assert len(pools) == 0
+
+
+def test_without_an_installed_version_the_user_agent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run from a source tree."""
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("captep_kubernetes._transport.version", missing)
+    with serving(replying(200, {})) as server:
+        transport_to(server.url).request("GET", PATH, timeout=5.0)
+        assert server.asked[0].headers["user-agent"] == "captep/unknown"
+
+
+POOL = urllib3.HTTPConnectionPool("127.0.0.1", 1)
+CONNECTION = urllib3.connection.HTTPConnection("127.0.0.1", 1)
+
+
+def caused(error: Exception, cause: BaseException) -> Exception:
+    """The same, raised from another."""
+    error.__cause__ = cause
+    return error
+
+
+def met(error: Exception, context: BaseException) -> Exception:
+    """The same, raised while another was handled."""
+    error.__context__ = context
+    return error
+
+
+def tls(problem: str) -> client.ApiException:
+    """What the client makes of a handshake that failed."""
+    return client.ApiException(status=0, reason=f"SSLError\n[SSL: {problem}] it failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "landed", "told"),
+    [
+        (urllib3.exceptions.NewConnectionError(CONNECTION, "refused"), False, "NewConnectionError: "),
+        (urllib3.exceptions.ConnectTimeoutError(POOL, "too slow"), False, "ConnectTimeoutError: "),
+        (urllib3.exceptions.LocationParseError("http://x:y"), False, "LocationParseError: Failed to parse: http://x:y"),
+        (urllib3.exceptions.ReadTimeoutError(POOL, "/x", "Read timed out"), True, "ReadTimeoutError: "),
+        (urllib3.exceptions.ProtocolError("broken"), True, "ProtocolError: broken"),
+        (caused(urllib3.exceptions.ProtocolError("broken"), OSError(104, "reset by peer")), True, "ProtocolError: reset by peer"),
+        (met(urllib3.exceptions.ProtocolError("broken"), OSError("no number")), True, "ProtocolError: no number"),
+        (caused(urllib3.exceptions.ProtocolError("broken"), ValueError("one\ntwo")), True, "ProtocolError: one"),
+        (caused(urllib3.exceptions.ProtocolError("broken"), ValueError()), True, "ProtocolError: ValueError"),
+        (OSError(2, "no such file"), True, "FileNotFoundError: no such file"),
+        (tls("CERTIFICATE_VERIFY_FAILED"), False, "SSLError [SSL: CERTIFICATE_VERIFY_FAILED] it failed"),
+        (tls("WRONG_VERSION_NUMBER"), False, "SSLError [SSL: WRONG_VERSION_NUMBER] it failed"),
+        (tls("SSLV3_ALERT_HANDSHAKE_FAILURE"), False, "SSLError [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed"),
+        (tls("UNEXPECTED_EOF_WHILE_READING"), True, "SSLError [SSL: UNEXPECTED_EOF_WHILE_READING] it failed"),
+        (ConfigException("hunter2"), False, "the credentials could not be renewed"),
+        (ValueError("hunter2"), True, "the credentials are malformed"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_is_raised_is_one_kind_of_error(error: Exception, landed: object, told: str) -> None:
+    """A write may have landed unless that is known not to be so, a read never has; the message is one line with the root of it."""
+    for method, expected in (("PATCH", landed), ("GET", False)):
+        with pytest.raises(UnansweredError) as unanswered, _answered(method, PATH):
+            raise error
+        assert unanswered.value.may_have_landed is expected
+        assert str(unanswered.value).startswith(f"{method} {PATH}: {told}")
+        assert "\n" not in str(unanswered.value)
+        assert "hunter2" not in "".join(traceback.format_exception(unanswered.value))
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_a_server_that_speaks_no_tls_has_taken_nothing(method: str) -> None:
+    """https to a port where http is spoken."""
+    with serving(replying(200, {})) as server:
+        with pytest.raises(UnansweredError, match=f"^{method} {PATH}: SSLError ") as refused:
+            transport_to(server.url.replace("http:", "https:")).request(method, PATH, timeout=5.0)
+        assert (refused.value.may_have_landed, server.asked) == (False, [])
+
+
+def test_a_stream_that_cannot_be_opened_is_no_answer() -> None:
+    """Nobody listens; the message says what was asked for."""
+    with pytest.raises(UnansweredError, match=f"^GET {PATH}: NewConnectionError: Connection refused$") as refused:
+        transport_to(refused_port()).stream(PATH, timeout=5.0)
+    assert refused.value.may_have_landed is False
+
+
+class Chunks:
+    """A response of urllib3 that yields these, or raises them."""
+
+    def __init__(self, *chunks: bytes | Exception) -> None:
+        self.chunks, self.sizes, self.closed = list(chunks), list[int](), False
+
+    def read1(self, size: int) -> bytes:
+        """The next one."""
+        self.sizes.append(size)
+        chunk = self.chunks.pop(0) if self.chunks else b""
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
+
+    def close(self) -> None:
+        """Say so."""
+        self.closed = True
+
+    def shutdown(self) -> None:
+        """Raise."""
+        self.read1(0)
+
+
+def test_lines_are_put_together_from_any_chunks() -> None:
+    """Several chunks to a line and several lines to a chunk; what the stream breaks off with is no line, and the response is closed."""
+    chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
+    assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
+    assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
+
+
+def test_a_stream_that_breaks_is_no_answer() -> None:
+    """What came before is told, then the error with the path, and the response is closed."""
+    chunks = Chunks(b"a\n", urllib3.exceptions.ProtocolError("broken"))
+    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    assert next(lines) == b"a"
+    with pytest.raises(UnansweredError, match=f"^GET {PATH}: ProtocolError: broken$") as broken:
+        next(lines)
+    assert (chunks.closed, broken.value.may_have_landed) == (True, False)
+
+
+@pytest.mark.parametrize("error", [OSError(), ValueError(), RuntimeError()])
+def test_a_stream_that_is_over_can_be_closed(error: Exception) -> None:
+    """All that urllib3 raises for one whose socket is gone."""
+    chunks = Chunks(error)
+    _HTTPStream(chunks, PATH).close()  # type: ignore[arg-type]  # stands for urllib3's
+    assert chunks.sizes == [0]
 
 
 def test_nothing_of_a_body_is_in_a_repr() -> None:

@@ -1,13 +1,13 @@
 """One pass: what is sent, what is remembered, when the next one is due."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import Action, Decision, Recollection, Refusal, Write, write_of
-from captep_core.ports import Answer, Decide
+from captep_core import Action, Decision, ObjectRef, Recollection, Refusal, Write, write_of
+from captep_core.ports import Answer, Decide, Read
 from captep_runtime import Attempts, Pass, run_pass
 from tests.runtime.toys import KEY, NO_OP, NOW, OK, Said, Server, child, create, delete, event, patch, wants
 
@@ -53,6 +53,19 @@ def test_a_pass_stops_at_the_first_refused_write(status: int, action: Action) ->
         assert (done.requeue_after, done.effective_writes, done.changed, done.progressed) == (TEN, 1, True, True)
 
 
+def test_decide_is_given_the_key_the_world_and_what_is_remembered() -> None:
+    """As they are."""
+    server, given = Server(), list[object]()
+    server.objects[child("a")] = {"data": {}}
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+        given.extend((key, read(child("a")), recollection, now))
+        return Decision((), None, Said())
+
+    run_pass(decide, server, KEY, Recollection((), "Before"), now=NOW)
+    assert given == [KEY, {"data": {}}, Recollection((), "Before"), NOW]
+
+
 def test_a_refused_event_stops_nothing_and_is_forgotten() -> None:
     """An Event that is refused leaves no trace but its answer."""
     server = Server(Answer(403, changed=False))
@@ -85,6 +98,7 @@ def test_several_refused_writes_take_turns() -> None:
     assert [write_of(action).target.name for action in server.sent] == ["a", "b", "a", "b", "a"]
     assert [done.changed for done in passes] == [True, True, False, False, False]
     assert {done.requeue_after for done in passes} == {TEN}
+    assert [[refusal.write.target.name for refusal in done.new_refusals] for done in passes] == [["a"], ["b"], [], [], []]
 
 
 def test_a_refusal_that_nobody_wants_any_more_is_forgotten() -> None:
@@ -114,6 +128,20 @@ def test_the_server_may_ask_for_more_patience(asked: int, waits: int) -> None:
     answer = Answer(429, changed=False, retry_after=timedelta(seconds=asked))
     done = once(wants(create("a")), Server(answer))
     assert (done.requeue_after, done.retry_after) == (timedelta(seconds=waits), timedelta(seconds=asked))
+
+
+def test_of_two_that_ask_for_patience_the_longer_counts() -> None:
+    """An Event and a write."""
+    busy = [Answer(429, changed=False, retry_after=timedelta(seconds=seconds)) for seconds in (30, 20)]
+    assert once(wants(event(), create("a")), Server(*busy)).retry_after == timedelta(seconds=30)
+
+
+def test_a_write_is_held_back_for_as_long_as_the_server_asks() -> None:
+    """Longer than the retry interval."""
+    server = Server(Answer(429, changed=False, retry_after=timedelta(seconds=25)))
+    first = once(wants(create("a")), server, retry_interval=10)
+    early = once(wants(create("a")), server, first, at=20, retry_interval=10)
+    assert (early.sent, early.requeue_after) == ((), timedelta(seconds=5))
 
 
 def test_a_decision_without_interval_keeps_none() -> None:
@@ -182,6 +210,19 @@ def test_the_same_failed_write_is_held_back() -> None:
     other = once(wants(create("a", {"data": {}})), server, early, at=3, retry_interval=10)
     assert len(other.sent) == 1
     assert len(once(wants(create("a")), server, early, at=10, retry_interval=10).sent) == 1
+
+
+@pytest.mark.parametrize("interval", [None, 5, 30])
+def test_whoever_decides_without_looking_back_comes_back_when_the_hold_is_over(interval: float | None) -> None:
+    """A decision that lists no standing refusals stops at the held write all the same, and the pass does not wait for its interval."""
+
+    def forgetful(*_: object, **__: object) -> Decision:
+        return Decision((create("a"), create("b")), None if interval is None else timedelta(seconds=interval), Said())
+
+    server = Server(usual=Answer(422, changed=False))
+    first = once(forgetful, server, retry_interval=10)
+    early = once(forgetful, server, first, at=3, retry_interval=10)
+    assert (len(server.sent), early.sent, early.requeue_after) == (1, (), timedelta(seconds=7))
 
 
 def test_a_conflict_is_not_held_back() -> None:

@@ -1,7 +1,10 @@
 """Bind addresses, probes over HTTP, and metrics as Prometheus reads them."""
 
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -18,6 +21,7 @@ from tests.runtime.toys import Server as Toys
     ("text", "address"),
     [
         (":8080", Address("", 8080)),
+        (":65535", Address("", 65535)),
         ("127.0.0.1:0", Address("127.0.0.1", 0)),
         ("localhost:8081", Address("localhost", 8081)),
         ("[::1]:8080", Address("::1", 8080)),
@@ -29,7 +33,9 @@ def test_bind_addresses(text: str, address: Address | None) -> None:
     assert parse_bind_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", ":٣", "a:b:1"])
+@pytest.mark.parametrize(
+    "text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", "[::1:8080", "::1]:8080", ":٣", "a:b:1"]
+)
 def test_what_is_no_bind_address(text: str) -> None:
     """The message quotes what was found."""
     with pytest.raises(ValueError, match="HOST:PORT"):
@@ -62,6 +68,76 @@ def test_probes_and_metrics_are_served() -> None:
         assert (status, b"# TYPE controller_runtime_reconcile_total counter" in body) == (200, True)
     finally:
         server.close()
+
+
+def test_pages_say_what_they_are() -> None:
+    """Prometheus goes by the version in the content type."""
+    pages = {"/readyz": probe_page(tuple), "/metrics": metrics_page(lambda: b"x 1\n")}
+    server = Server(Address("127.0.0.1", 0), pages)
+    types = list[str]()
+    try:
+        for path in pages:
+            with urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as answer:
+                types.append(answer.headers["Content-Type"])
+    finally:
+        server.close()
+    assert types == ["text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"]
+
+
+def asking(server: Server) -> socket.socket:
+    """Ask for /page and leave it at that."""
+    asker = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    asker.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+    return asker
+
+
+def test_whoever_goes_away_before_the_answer_is_no_news(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """A probe that is reset while its page is made leaves no trace, and the next one is answered."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def page() -> tuple[int, str, bytes]:
+        asked.set()
+        assert gone.wait(10)
+        return 200, "text/plain", b"late"
+
+    server = Server(Address("127.0.0.1", 0), {"/page": page})
+    try:
+        asker = asking(server)
+        assert asked.wait(10)
+        asker.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        asker.close()
+        gone.set()
+        assert fetched(server, "/page") == (200, b"late")
+    finally:
+        server.close()
+    joined("process_request_thread")
+    assert (capfd.readouterr().err, caplog.messages) == ("", [])
+
+
+def test_a_page_that_raises_is_told_as_the_log_tells_it(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Type and place, neither its text nor a traceback; the connection ends, and other pages are served."""
+
+    def page() -> tuple[int, str, bytes]:
+        raise LookupError("not-to-be-seen")
+
+    server = Server(Address("127.0.0.1", 0), {"/page": page, "/ok": probe_page(tuple)})
+    try:
+        with asking(server) as asker:
+            assert asker.recv(100) == b""
+        assert fetched(server, "/ok") == (200, b"ok")
+    finally:
+        server.close()
+    joined("process_request_thread")
+    (message,) = caplog.messages
+    assert message.startswith("a page failed: LookupError at test_health.py:")
+    assert "not-to-be-seen" not in message + capfd.readouterr().err
+
+
+def joined(target: str) -> None:
+    """Wait for the threads that answer requests."""
+    for thread in threading.enumerate():
+        if target in thread.name:
+            thread.join(10)
 
 
 def test_a_loop_is_measured_under_controller_runtimes_names() -> None:

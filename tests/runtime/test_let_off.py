@@ -212,6 +212,25 @@ def test_what_is_let_off_is_due_on_a_tick() -> None:
         now = due
 
 
+def test_a_key_without_interval_is_not_let_off_and_not_looked_at_again() -> None:
+    """There is no interval to let it off to: a wake-up is decided on, whatever the tick, and then it waits for the next."""
+    times = 0
+
+    def restful(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+        nonlocal times
+        times += 1
+        read(A)
+        return Decision((), None, Said("Fine"))
+
+    server = Versioned()
+    loop = Loop(restful, server, Clock(), version=server.version, tuning=Tuning(tick=5.0))
+    loop.add(KEY)
+    assert loop.run_due(NOW) is None
+    before = times
+    loop.notify(A)
+    assert (loop.run_due(NOW), times) == (None, before + 1)
+
+
 def test_what_is_remembered_is_decided_on_at_once_and_that_ends() -> None:
     """A pass that did nothing but leaves another recollection is followed by another now; one that never comes to rest is alarmed and paced."""
     flips = iter(range(10_000))
@@ -322,6 +341,21 @@ def test_whoever_finds_an_earlier_key_moves_the_alarm(monkeypatch: pytest.Monkey
     loop._wait()
     assert waits == [expected]
     assert loop._alarm == (float("inf") if expected else alarm)
+
+
+def test_an_alarm_that_somebody_else_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is due in half a second is waited for half a second; whoever has found an earlier one meanwhile goes on waiting for that."""
+    waits = list[float | None]()
+    loop = Loop(Thinking(), Server(), Clock(), seconds=lambda: 0.0)
+    loop._queue.add(KEY, now=0.0, delay=0.5)
+
+    def wait(timeout: float | None = None) -> None:
+        waits.append(timeout)
+        loop._alarm = 0.25
+
+    monkeypatch.setattr(loop._changed, "wait", wait)
+    loop._wait()
+    assert (waits, loop._alarm) == ([0.5], 0.25)
 
 
 def test_whoever_leaves_to_work_hands_over_the_alarm() -> None:

@@ -2,19 +2,22 @@
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
-from captep_core import JSON, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
+from captep_core import JSON, Action, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import InMemoryMetrics, Loop, Pass, Tuning
-from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, patch, wants
+from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event, patch, wants
 
 EXACT = Tuning(spread=0)
 OTHER = ObjectRef("example.org/v1", "Toy", "fleet", "osaka")
 LABELS = {"controller": "captep"}
+QUEUE = {**LABELS, "name": "captep"}
 
 
 class Told:
@@ -24,18 +27,24 @@ class Told:
         self.passes: list[tuple[ObjectRef, str]] = []
         self.failures: list[tuple[ObjectRef, str]] = []
         self.alarms: list[tuple[ObjectRef, int]] = []
+        self.ids: list[str] = []
+        self.done: list[Pass] = []
 
     def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
         """Remember who ran, and the verdict before."""
         self.passes.append((key, verdict_before))
+        self.ids.append(reconcile_id)
+        self.done.append(done)
 
     def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
         """Remember what was told."""
         self.failures.append((key, what))
+        self.ids.append(reconcile_id)
 
     def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
         """Remember the alarm."""
         self.alarms.append((key, passes))
+        self.ids.append(reconcile_id)
 
 
 class Driven:
@@ -88,6 +97,14 @@ def test_the_interval_is_spread_but_never_shortened() -> None:
     driven.loop.add(KEY)
     driven.until(40)
     assert 30 <= driven.runs[1][0] <= 33
+
+
+def test_each_key_has_a_spread_of_its_own() -> None:
+    """Keys that start together do not come back together."""
+    driven = Driven(wants(after=30), tuning=Tuning(spread=0.5))
+    driven.loop.add(KEY)
+    driven.loop.add(OTHER)
+    assert len({at for at, _ in driven.until(45)}) == 3
 
 
 def test_a_key_without_interval_waits_for_an_event() -> None:
@@ -177,6 +194,15 @@ def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
     assert len(driven.server.sent) == 5
 
 
+def test_the_error_interval_is_that_of_the_tuning() -> None:
+    """It is both when a refused write is looked at again and for how long it is held back."""
+    driven = Driven(
+        wants(create("a"), after=30), Server(usual=Answer(403, changed=False)), Tuning(spread=0, error_interval=timedelta(seconds=3))
+    )
+    driven.loop.add(KEY)
+    assert [at for at, _ in driven.until(9)] == [0, 0, 3, 6, 9]
+
+
 def test_a_fight_costs_one_write_per_error_interval() -> None:
     """A write that is accepted and reverted at once: three at the start, then one per 10 s, though the reverter wakes us each second."""
     driven = Driven(wants(patch("a"), after=30))
@@ -198,6 +224,30 @@ def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
     assert [at for at, _ in driven.until(26)][:2] == [0, 25]
 
 
+def test_a_short_retry_after_does_not_shorten_the_error_interval() -> None:
+    """3 s are asked for, and the write is tried again after 10."""
+    driven = Driven(wants(create("a"), after=30), Server(Answer(429, changed=False, retry_after=timedelta(seconds=3))))
+    driven.loop.add(KEY)
+    assert [at for at, _ in driven.until(10)][:2] == [0, 10]
+
+
+def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
+    """An Event is answered with Retry-After: 25 in a pass that has nothing to come back for: what changed meanwhile is looked at after that."""
+
+    class Waking(Server):
+        def send(self, action: Action) -> Answer:
+            driven.loop.notify(child("a"))
+            return super().send(action)
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        read(child("a"))
+        return Decision((event(),) if len(driven.runs) == 1 else (), None, Said())
+
+    driven = Driven(decide, Waking(Answer(429, changed=False, retry_after=timedelta(seconds=25))))
+    driven.loop.add(KEY)
+    assert driven.until(100) == [(0, "tokyo"), (25, "tokyo")]
+
+
 def test_a_key_that_never_rests_is_made_to() -> None:
     """More than 20 passes in a row that change something: one warning, then a rest of 10 s that its own events do not end."""
     number = 0
@@ -216,6 +266,7 @@ def test_a_key_that_never_rests_is_made_to() -> None:
     driven.loop.add(KEY)
     driven.until(9)
     assert (len(driven.runs), driven.told.alarms) == (21, [(KEY, 21)])
+    assert driven.told.ids[-1] == driven.told.ids[-2]
     driven.until(10)
     assert len(driven.runs) == 42
 
@@ -248,6 +299,8 @@ def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     assert what.startswith("LookupError at test_loop.py:")
     assert "not-to-be-seen" not in what
     assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 7
+    assert driven.metrics.value("workqueue_retries_total", QUEUE) == 7
+    assert driven.loop.problems(longest_run=timedelta(0)) == ()
     assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "error"}) == 7
 
 
@@ -270,12 +323,18 @@ def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
 
 def test_a_removed_key_is_forgotten() -> None:
     """It runs no more, nothing wakes it, and its recollection is gone; added anew it starts from nothing."""
-    driven = Driven(wants(create("a")), Server(Answer(403, changed=False), usual=Answer(403, changed=False)))
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+        read(KEY)
+        return wants(create("a"))(key, read, recollection, now=now)
+
+    driven = Driven(decide, Server(usual=Answer(403, changed=False)))
     driven.loop.add(KEY)
     driven.until(0)
     driven.loop.remove(KEY)
     count = len(driven.runs)
     driven.loop.notify(KEY)
+    assert driven.loop._reads._readers == {}
     assert (len(driven.until(100)), driven.loop.keys(), driven.loop.recollection(KEY)) == (count, (), Recollection())
     driven.loop.add(KEY)
     driven.loop.run_due(driven.clock.time, limit=1)
@@ -289,6 +348,8 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
         read(child("a"))
         driven.loop.remove(key)
+        read(child("b"))
+        driven.loop.notify(child("b"))
         return Decision((create("b"),), timedelta(seconds=5), Said("Gone"))
 
     driven = Driven(decide)
@@ -296,6 +357,28 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     driven.until(100)
     driven.loop.notify(child("a"))
     assert (len(driven.until(200)), driven.loop.recollection(KEY)) == (1, Recollection())
+    assert (driven.told.failures, driven.loop._reads._readers) == ([], {})
+
+
+def test_a_key_that_is_removed_while_it_runs_has_no_rest_to_come_back_from() -> None:
+    """Its write is answered with Retry-After after it was removed."""
+
+    class Removing(Server):
+        def send(self, action: Action) -> Answer:
+            driven.loop.remove(KEY)
+            return super().send(action)
+
+    driven = Driven(wants(create("a"), after=5), Removing(Answer(429, changed=False, retry_after=timedelta(seconds=25))))
+    driven.loop.add(KEY)
+    assert (driven.until(100), driven.loop.run_due(driven.clock.time)) == ([(0, "tokyo")], None)
+
+
+def test_keys_are_listed_in_order() -> None:
+    """Whichever was added first."""
+    driven = Driven(wants())
+    driven.loop.add(KEY)
+    driven.loop.add(OTHER)
+    assert driven.loop.keys() == (OTHER, KEY)
 
 
 def test_the_verdict_of_the_pass_before_is_handed_to_the_reporter() -> None:
@@ -304,6 +387,21 @@ def test_the_verdict_of_the_pass_before_is_handed_to_the_reporter() -> None:
     driven.loop.add(KEY)
     driven.until(30)
     assert driven.told.passes == [(KEY, ""), (KEY, "Ready")]
+    assert [done.recollection for done in driven.told.done] == [Recollection((), "Ready")] * 2
+
+
+def test_every_pass_has_an_id_of_its_own() -> None:
+    """One that raised as well."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        if len(driven.runs) == 2:
+            raise LookupError
+        return Decision((), timedelta(seconds=1), Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.until(3)
+    assert len({UUID(each) for each in driven.told.ids}) == len(driven.runs) == 4
 
 
 def test_what_is_measured() -> None:
@@ -311,23 +409,104 @@ def test_what_is_measured() -> None:
     driven = Driven(wants(create("a"), after=30), Server(Answer(201, changed=True), usual=Answer(403, changed=False)))
     driven.loop.add(KEY)
     driven.loop.run_due(NOW)
-    queue = {**LABELS, "name": "captep"}
     value = driven.metrics.value
     assert value("captep_effective_writes_total", LABELS) == 1
     assert value("captep_writes_total", {**LABELS, "verb": "create", "code": "403"}) == 1
     assert value("controller_runtime_reconcile_total", {**LABELS, "result": "requeue"}) == 2
     assert value("controller_runtime_reconcile_total", {**LABELS, "result": "requeue_after"}) == 1
-    assert value("workqueue_adds_total", queue) == 1
+    assert value("workqueue_adds_total", QUEUE) == 1
     assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (0, 0, 0)
     driven.clock.time += timedelta(seconds=20)
     driven.loop.measure()
-    assert (value("workqueue_depth", queue), value("controller_runtime_active_workers", LABELS)) == (1, 0)
+    assert (value("workqueue_depth", QUEUE), value("controller_runtime_active_workers", LABELS)) == (1, 0)
 
 
-def threaded(decide: Decide, server: Server | None = None) -> Loop:
-    """Return a loop for threads, on the clock of the machine."""
+def test_durations_are_measured() -> None:
+    """How long a key was due, how long its pass took, and what came of it: nothing to come back for is a success."""
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        driven.clock.time += timedelta(seconds=3)
+        return Decision((event(),), None, Said())
+
+    driven = Driven(decide)
+    driven.loop.add(KEY)
+    driven.clock.time += timedelta(seconds=20)
+    start = driven.clock.time
+    driven.loop._run(driven.loop._begin(start.timestamp(), start), start, driven.loop._seconds)  # type: ignore[arg-type]  # one is due
+    durations = ("workqueue_queue_duration_seconds", "workqueue_work_duration_seconds")
+    assert [driven.metrics.values(name, QUEUE) for name in durations] == [(20,), (3,)]
+    assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (3,)
+    assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "success"}) == 1
+    assert driven.metrics.value("captep_effective_writes_total", LABELS) == 0
+
+
+def test_what_is_under_way_is_measured_and_missed() -> None:
+    """Two passes, one begun within the other: their sum, the longest, how many; and which one takes longer than it may, not a second before."""
+    gauges = ("workqueue_unfinished_work_seconds", "workqueue_longest_running_processor_seconds")
+    seen: list[object] = []
+
+    def measured() -> tuple[float, ...]:
+        driven.loop.measure()
+        return (*(driven.metrics.value(name, QUEUE) for name in gauges), driven.metrics.value("controller_runtime_active_workers", LABELS))
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        if key == KEY:
+            driven.clock.time += timedelta(seconds=100)
+            driven.loop.add(OTHER)
+            driven.loop.run_due(driven.clock.time)
+        else:
+            driven.clock.time += timedelta(seconds=200)
+            seen.append(measured())
+            seen.append([driven.loop.problems(longest_run=timedelta(seconds=longest)) for longest in (300, 299, 199)])
+        return Decision((), None, Said())
+
+    driven = Driven(decide)
+    assert measured() == (0, 0, 0)
+    driven.loop.add(KEY)
+    driven.until(0)
+    stuck = ("the pass over Toy fleet/osaka does not end", "the pass over Toy fleet/tokyo does not end")
+    assert seen == [(500, 300, 2), [(), stuck[1:], stuck]]
+    assert measured() == (0, 0, 0)
+
+
+def threaded(decide: Decide, **options: Any) -> Loop:  # noqa: ANN401  # options of Loop
+    """Return a loop for threads, at a time that stands still."""
     clock = Clock()
-    return Loop(decide, server or Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp())
+    return Loop(decide, Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp(), **options)
+
+
+def test_workers_have_the_time_of_the_clock_and_are_counted() -> None:
+    """What `decide` is given as now, and how many there are."""
+    seen, times, metrics = threading.Event(), list[object](), InMemoryMetrics()
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        times.append(now)
+        seen.set()
+        return Decision((), None, Said())
+
+    loop = threaded(decide, metrics=metrics)
+    loop.add(KEY)
+    loop.start(workers=2)
+    assert seen.wait(20)
+    assert loop.stop(timedelta(seconds=20))
+    assert (times, metrics.value("controller_runtime_max_concurrent_reconciles", LABELS)) == ([NOW], 2)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_has_ended_by_itself_is_a_problem() -> None:
+    """Which one; once the loop is stopped, that is as it should be."""
+
+    class Faulty(Told):
+        def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
+            raise LookupError
+
+    loop = threaded(wants(after=None), reporter=Faulty())
+    loop.add(KEY)
+    loop.start()
+    loop._threads[0].join(20)
+    assert loop.problems(longest_run=timedelta(seconds=1)) == ("worker-0 has ended",)
+    loop.stop(timedelta(0))
+    assert loop.problems(longest_run=timedelta(seconds=1)) == ()
 
 
 def test_workers_share_the_keys_and_never_one_key() -> None:
@@ -381,11 +560,20 @@ def under_way(release: threading.Event) -> tuple[Callable[..., Decision], thread
 def test_stopping_finishes_what_is_under_way() -> None:
     """The running pass ends, no other begins, and `stop` says that all is done."""
     release = threading.Event()
-    decide, begun, ended = under_way(release)
+    blocking, begun, ended = under_way(release)
+    worker: list[str] = []
+
+    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        worker.append(threading.current_thread().name)
+        return blocking(key, read, recollection, now=now)
+
     loop = threaded(decide)
     loop.add(KEY)
     loop.start(workers=2)
     assert begun.wait(20)
+    assert not loop.stop(timedelta(0))
+    idle = [thread for thread in loop._threads if thread.name != worker[0]]
+    idle[0].join(20)
     assert not loop.stop(timedelta(0))
     release.set()
     assert loop.stop(timedelta(seconds=20))

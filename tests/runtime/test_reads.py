@@ -43,6 +43,8 @@ def test_what_is_kept_for_every_key_is_kept_once() -> None:
     first = [child(name) for name in NAMES]
     for ref in first:
         index.note(KEY, ref)
+    index.note(KEY, child("a"))
+    assert index._read == {KEY: tuple(first)}
     kept = index.keep_only(KEY, [child(name) for name in NAMES])
     assert all(one is other for one, other in zip(kept, first, strict=True))
     assert len({id(index._readers[ref]) for ref in first}) == 1
