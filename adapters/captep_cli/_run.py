@@ -171,8 +171,8 @@ class _Process:
         ended = self._controller.rest(_PASSES_END_WITHIN)
         if not ended:
             _log.warning("a pass did not end within %d s", _PASSES_END_WITHIN.total_seconds())
-        elif self._elector is not None and status == 0:
-            # Given back only after the last write: whoever comes next must find nobody at work.
+        elif self._elector is not None:
+            # Given back only after the last write: whoever comes next must find nobody at work. Who lost it may have won it again.
             self._elector.stop(_LEASE_ENDS_WITHIN)
         _log.info("ended")
         return status

@@ -146,17 +146,20 @@ def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """/healthz names it: without that, a process that can never lead again would look sound for ever."""
+def candidate(tmp_path: Path) -> _Process:
+    """A process that competes for the Lease ns/one of a server that nobody reaches, not started."""
     kubeconfig = tmp_path / "config"
     cluster, context = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}, {"name": "x", "context": {"cluster": "c"}}
     kubeconfig.write_text(yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context]}))
-    options = parse(
-        ["run", "--kubeconfig", str(kubeconfig), "--leader-elect", "--leader-election-namespace", "ns", "--leader-election-id", "one"]
-    )
-    process = _Process(options, queue.SimpleQueue())
-    health = process._pages()[options.health_probe_bind_address]["/healthz"]
+    elect = ("--leader-elect", "--leader-election-namespace", "ns", "--leader-election-id", "one")
+    return _Process(parse(["run", "--kubeconfig", str(kubeconfig), *elect]), queue.SimpleQueue())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """/healthz names it: without that, a process that can never lead again would look sound for ever."""
+    process = candidate(tmp_path)
+    health = process._pages()[process._options.health_probe_bind_address]["/healthz"]
     monkeypatch.setattr(process._controller, "problems", tuple)
     assert health() == (200, "text/plain; charset=utf-8", b"ok")
     monkeypatch.setattr(process._elector, "_try", lambda: 1 / 0)
@@ -165,6 +168,16 @@ def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monke
     assert process._elector._thread is not None
     process._elector._thread.join(10)
     assert health() == (503, "text/plain; charset=utf-8", b"the thread that renews the lease ns/one has ended\n")
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_lease_is_given_back_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """By who has lost it as well: while the last pass ended it may have won it again, and nobody could lead until that expired."""
+    process, stopped = candidate(tmp_path), list[float]()
+    assert process._elector is not None
+    monkeypatch.setattr(process._elector, "stop", stopped.append)
+    assert process._end(status) == status
+    assert stopped == [2.0]
 
 
 def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:

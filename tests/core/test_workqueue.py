@@ -137,6 +137,14 @@ def test_the_earliest_deadline_wins_and_a_later_one_does_not_delay() -> None:
     assert [queue.pop(now=1.9), queue.pop(now=2), queue.pop(now=20)] == [None, "a", None]
 
 
+def test_who_is_added_again_for_the_same_time_keeps_its_place() -> None:
+    """Of two keys with one deadline the one that was first stays first, however often it is added."""
+    queue = WorkQueue[str]()
+    for key in ("a", "b", "a"):
+        queue.add(key, now=0, delay=5)
+    assert [queue.pop(now=5), queue.pop(now=5)] == ["a", "b"]
+
+
 def test_what_is_added_while_it_runs_is_served_after_the_run() -> None:
     """No run of a key starts while another of it is under way, and no add is lost."""
     queue: WorkQueue[str] = WorkQueue()
