@@ -4,6 +4,7 @@ import base64
 import binascii
 import heapq
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,8 @@ def _number(version: str) -> int:
     if version == "":
         return 0
     if not version.isascii() or not version.isdigit():
-        raise bad_request(f'invalid resource version "{version}"')
+        told = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+        raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{version}": {told}')
     return int(version)
 
 
@@ -93,7 +95,9 @@ def _page_start(world: World, request: Request) -> tuple[str, int]:
     else:
         start, version = "", _number(request.resource_version)
         _check_not_ahead(world, version)
-        version = version if request.resource_version_match == "Exact" else world.resource_version
+        # Without a match, a limit makes it exact too, as it was before there were matches.
+        is_exact = request.resource_version_match == "Exact" or (request.limit > 0 and version > 0 and not request.resource_version_match)
+        version = version if is_exact else world.resource_version
     if version < world.compacted:
         if start:
             told = "The provided continue parameter is too old to display a consistent list result"
@@ -108,13 +112,17 @@ def _continue_token(version: int, start: str) -> str:
 
 
 def _parse_continue(token: str) -> tuple[str, int]:
+    told = "invalid continue token: continue key is not valid"
+    stray = re.search("[^-_A-Za-z0-9]", token)
+    if stray is not None:
+        raise bad_request(f"{told}: illegal base64 data at input byte {stray.start()}")
     try:
         decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         if decoded["v"] == "meta.k8s.io/v1" and isinstance(decoded["start"], str) and isinstance(decoded["rv"], int):
             return decoded["start"], decoded["rv"]
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
-        raise bad_request("continue key is not valid: the token cannot be decoded") from error
-    raise bad_request("continue key is not valid: server does not recognize this encoded version")
+        raise bad_request(f"{told}: the token cannot be decoded") from error
+    raise bad_request(f"{told}: server does not recognize this encoded version")
 
 
 def _storage_key(obj: Object) -> str:

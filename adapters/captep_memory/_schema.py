@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from captep_memory._json import MISSING, Object, Value
 
-__all__ = ["Schema", "child_schema", "items_schema", "normalise"]
+__all__ = ["Schema", "child_schema", "coerce", "items_schema", "normalise"]
 
 Schema: TypeAlias = Mapping[str, Any]
 _ROOT = frozenset({"apiVersion", "kind", "metadata"})
@@ -19,12 +19,21 @@ def normalise(obj: Object, schema: Schema) -> Object:
 
     apiVersion, kind and metadata are none of the schema's business.
     """
+    return _apply(obj, schema, lambda content, known: _prune(_default(_drop_nulls(content, known), known), known))
+
+
+def coerce(obj: Object, schema: Schema) -> Object:
+    """Return a custom resource as the server encodes it in another version: as `normalise`, but with no defaults."""
+    return _apply(obj, schema, lambda content, known: _prune(_drop_nulls(content, known), known))
+
+
+def _apply(obj: Object, schema: Schema, step: "_Step") -> Object:
     content = {name: value for name, value in obj.items() if name not in _ROOT}
     known = {**schema, "properties": {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}}
-    pruned = _prune(_default(_drop_nulls(content, known), known), known)
-    if pruned is content:
+    changed = step(content, known)
+    if changed is content:
         return obj
-    return {**{name: obj[name] for name in obj if name in _ROOT}, **pruned}
+    return {**{name: obj[name] for name in obj if name in _ROOT}, **changed}
 
 
 def child_schema(schema: Schema, name: str) -> Schema | None:
@@ -63,7 +72,7 @@ def _descend(value: Value, schema: Schema, step: _Step) -> Value:
 
 
 def _is_stray_null(value: Value, schema: Schema | None) -> bool:
-    return value is None and schema is not None and not schema.get("nullable") and not schema.get("x-kubernetes-preserve-unknown-fields")
+    return value is None and schema is not None and not schema.get("nullable")
 
 
 def _drop_nulls(value: Value, schema: Schema) -> Value:
