@@ -58,6 +58,8 @@ def decode_built_in(obj: Object) -> Object:
         return _decode_secret(decoded)
     if kind == "Event":
         return {**_EVENT_ALWAYS, **decoded}
+    if kind == "Lease":
+        return {**decoded, "spec": decoded.get("spec", {})}
     if kind == "ConfigMap":
         if "data" in decoded:
             decoded["data"] = _strings(kind, decoded["data"])

@@ -288,9 +288,6 @@ def _apply_json_patch(request: Request, old: Object) -> Value:
 
 def _replace(world: World, request: Request, resource: Resource, key: Key, old: Object, given: Object) -> tuple[World, Response]:
     """Write `given` over `old`: the part that PUT and PATCH share. The uid of a PUT has been compared."""
-    if "selfLink" in given["metadata"] and not request.dry_run:
-        # What is stored has none; a dry run tells it back.
-        given = {**given, "metadata": without(given["metadata"], "selfLink")}
     given, headers = _without_duplicate_owners(_mutate(world, request, given, old))
     _check_resource_version(resource, key, text(given["metadata"].get("resourceVersion")), old["metadata"]["resourceVersion"])
     new = _prepare(request, resource, given, old)
@@ -301,6 +298,9 @@ def _replace(world: World, request: Request, resource: Resource, key: Key, old: 
         return _finish_deletion(world, request, key, new, headers)
     stored = world.get(key) or old
     encoded = world.catalog.convert_to(new, stored["apiVersion"])
+    if "selfLink" in encoded["metadata"] and not request.dry_run:
+        # It is told back where nothing is stored.
+        encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
     if identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
@@ -346,6 +346,9 @@ def _prepare(request: Request, resource: Resource, given: Object, old: Object) -
 def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Object:
     if given is old and not spec_changed:
         return old
+    if "deletionTimestamp" in old and given.get("deletionTimestamp", old["deletionTimestamp"]) != old["deletionTimestamp"]:
+        # It stays, but who said so is noted in managedFields, and that is a write.
+        raise not_modelled("another deletionTimestamp than the stored one")
     restored: Object = {
         name: old[name] for name in ("generation", "creationTimestamp", "deletionTimestamp", "managedFields") if name in old
     }
