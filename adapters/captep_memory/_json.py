@@ -70,10 +70,13 @@ def _alike(left: Value, right: Value) -> bool:
     return isinstance(left, float) is isinstance(right, float)
 
 
-def as_stored(value: Value) -> Value:
-    """Return a JSON value as it comes back from the store: Go writes `2.0` as `2`."""
+def as_stored(value: Value, known: Value = None) -> Value:
+    """Return a JSON value as it comes back from the store: Go writes `2.0` as `2`. What is in `known` too comes from there."""
+    if value is known:
+        return value
     if isinstance(value, dict):
-        changed = {key: new for key, item in value.items() if (new := as_stored(item)) is not item}
+        before = known if isinstance(known, dict) else {}
+        changed = {key: new for key, item in value.items() if (new := as_stored(item, before.get(key))) is not item}
         return {**value, **changed} if changed else value
     if isinstance(value, list):
         items = [as_stored(item) for item in value]

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from captep_memory._json import Object
 from captep_memory._request import group_of
-from captep_memory._schema import coerce, normalise
+from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = ["NO_KINDS", "Catalog", "CustomKind", "Resource", "Scope", "catalog_of", "plural_of", "scope_of"]
@@ -51,7 +51,7 @@ class Resource:
 
     `built_in` names the kinds whose Go type has its own rules; `unconditional` and `creates_on_update` are the
     strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate. `writable` is False for built-in kinds without a model,
-    `is_alone` for kinds that are served in several versions.
+    `defaults` is what a read may have to fill, for kinds that are served in several versions.
     """
 
     group: str
@@ -66,7 +66,7 @@ class Resource:
     writable: bool = True
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
-    is_alone: bool = True
+    defaults: Schema | None = field(default=None, eq=False, repr=False)
 
     @property
     def api_version(self) -> str:
@@ -116,7 +116,7 @@ class Catalog:
         Raises:
             RefusedError: 501, a webhook would convert it.
         """
-        if resource.is_alone and obj["apiVersion"] == resource.api_version:
+        if resource.defaults is None and obj["apiVersion"] == resource.api_version:
             return obj
         obj = self.complete(obj)
         converted = self._renamed(obj, resource)
@@ -124,11 +124,10 @@ class Catalog:
 
     def complete(self, obj: Object) -> Object:
         """Return a stored object with the defaults of the version that it is stored in; the object itself when it has them."""
-        custom = self.custom.get((group_of(obj["apiVersion"]), obj["kind"]))
-        if custom is None or len(custom.versions) < 2:
-            return obj
-        stored = custom.versions.get(obj["apiVersion"].rpartition("/")[2])
-        return obj if stored is None or stored.schema is None else normalise(obj, stored.schema)
+        group, _, version = obj["apiVersion"].rpartition("/")
+        custom = self.custom.get((group, obj["kind"]))
+        stored = None if custom is None else custom.versions.get(version)
+        return obj if stored is None or stored.defaults is None else fill(obj, stored.defaults)
 
     def convert_to(self, obj: Object, api_version: str) -> Object:
         """Return an object as it is stored in a version, if that is served; the object itself when it is in that version."""
@@ -207,7 +206,9 @@ def catalog_of(objects: Iterable[Mapping[str, Any]]) -> Catalog:
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
     served = [item for item in spec["versions"] if item.get("served", True)]
-    versions = {item["name"]: evolve(_version(spec, item), is_alone=len(served) == 1) for item in served}
+    versions = {item["name"]: _version(spec, item) for item in served}
+    if len(versions) > 1:
+        versions = {name: evolve(version, defaults=defaults_of(version.schema or {})) for name, version in versions.items()}
     storage = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
     return CustomKind(versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
 

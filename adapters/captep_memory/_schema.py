@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from captep_memory._json import MISSING, Object, Value
 
-__all__ = ["Schema", "child_schema", "coerce", "items_schema", "normalise"]
+__all__ = ["Schema", "child_schema", "coerce", "defaults_of", "fill", "items_schema", "normalise"]
 
 Schema: TypeAlias = Mapping[str, Any]
 _ROOT = frozenset({"apiVersion", "kind", "metadata"})
@@ -25,6 +25,29 @@ def normalise(obj: Object, schema: Schema) -> Object:
 def coerce(obj: Object, schema: Schema) -> Object:
     """Return a custom resource as the server encodes it in another version: as `normalise`, but with no defaults."""
     return _apply(obj, schema, lambda content, known: _prune(_drop_nulls(content, known), known))
+
+
+def defaults_of(schema: Schema) -> Schema | None:
+    """Return the part of a schema that fills defaults, for `fill`; None if nothing does."""
+    inner = {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}
+    return _defaults_of({**schema, "properties": inner})
+
+
+def _defaults_of(schema: Schema) -> Schema | None:
+    parts = {name: _defaults_of(item) for name, item in schema.get("properties", {}).items()}
+    found: Object = {name: schema[name] for name in ("default",) if schema.get(name) is not None}
+    if any(parts.values()):
+        found["properties"] = {name: part for name, part in parts.items() if part is not None}
+    for name in ("items", "additionalProperties"):
+        below = _defaults_of(schema[name]) if isinstance(schema.get(name), Mapping) else None
+        found |= {} if below is None else {name: below}
+    return {**found, "nullable": bool(schema.get("nullable"))} if found else None
+
+
+def fill(obj: Object, defaults: Schema) -> Object:
+    """Return a custom resource with its defaults; the object itself when it has them."""
+    filled: Object = _default(obj, defaults)
+    return filled
 
 
 def _apply(obj: Object, schema: Schema, step: "_Step") -> Object:

@@ -304,7 +304,7 @@ def _replace(world: World, request: Request, resource: Resource, key: Key, old: 
     if identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        world, encoded = world.put(key, as_stored(encoded))
+        world, encoded = world.put(key, as_stored(encoded, stored))
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
 
