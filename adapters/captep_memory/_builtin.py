@@ -9,11 +9,12 @@ from typing import Any
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import config_key
 from captep_memory._request import Request
-from captep_memory._status import Cause, bad_request, forbidden_field, invalid_value, required, too_long
+from captep_memory._status import Cause, bad_request, forbidden_field, invalid_value, not_modelled, required, too_long
 
 __all__ = ["decode_built_in", "prepare_built_in", "validate_built_in"]
 
 _SIZE_LIMIT = 1024 * 1024
+_STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _IMMUTABLE = "field is immutable when `immutable` is set"
 _EVENT_FIELDS = (
     *("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type"),
@@ -57,8 +58,13 @@ def decode_built_in(obj: Object) -> Object:
         return _decode_secret(decoded)
     if kind == "Event":
         return {**_EVENT_ALWAYS, **decoded}
+    if kind == "Lease":
+        return {**decoded, "spec": decoded.get("spec", {})}
     if kind == "ConfigMap":
-        _check_strings(kind, decoded.get("data", {}))
+        if "data" in decoded:
+            decoded["data"] = _strings(kind, decoded["data"])
+        if None in decoded.get("binaryData", {}).values():
+            raise not_modelled("a null in binaryData")
         _check_bytes(kind, decoded.get("binaryData", {}))
     return decoded
 
@@ -70,6 +76,14 @@ def _check_type(kind: str, name: str, value: Value) -> None:
 
 
 _OBJECTS = frozenset({"data", "stringData", "binaryData", "involvedObject", "source", "series", "related", "spec"})
+
+
+def _strings(kind: str, values: Object) -> Object:
+    """Return a map of strings as Go decodes it: a null is the empty string."""
+    if None in values.values():
+        values = {key: "" if value is None else value for key, value in values.items()}
+    _check_strings(kind, values)
+    return values
 
 
 def _check_strings(kind: str, values: Mapping[str, Any]) -> None:
@@ -88,26 +102,25 @@ def _check_bytes(kind: str, values: Mapping[str, Any]) -> None:
 
 
 def _decode_secret(secret: Object) -> Object:
-    data = {key: "" if value is None else value for key, value in secret.get("data", {}).items()}
+    data = _strings("Secret", secret.get("data", {}))
     _check_bytes("Secret", data)
-    plain = secret.pop("stringData", {})
-    _check_strings("Secret", plain)
-    data |= {key: base64.b64encode(value.encode(errors="surrogatepass")).decode() for key, value in plain.items()}
+    plain = _strings("Secret", secret.pop("stringData", {}))
+    data = data | {key: base64.b64encode(value.encode(errors="surrogatepass")).decode() for key, value in plain.items()}
     if data:
         secret["data"] = data if not identical(data, secret.get("data")) else secret["data"]
     return secret
 
 
-def prepare_built_in(obj: Object, old: Object | None) -> Object:
-    """Fill what the strategy fills: the type of a Secret (row S1)."""
-    if obj["kind"] != "Secret" or obj.get("type"):
-        return obj
-    return {**obj, "type": "Opaque" if old is None else old.get("type", "Opaque")}
+def prepare_built_in(obj: Object) -> Object:
+    """Fill what is defaulted: the type of a Secret (row S1), in an update too."""
+    return {**obj, "type": "Opaque"} if obj["kind"] == "Secret" and not obj.get("type") else obj
 
 
 def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iterator[Cause]:
     """Yield what is wrong with a Secret, a ConfigMap or an Event."""
     kind = obj["kind"]
+    if kind != "Lease":
+        yield from _validate_finalizers(obj)
     if old is not None and kind in ("Secret", "ConfigMap"):
         yield from _validate_immutable(obj, old)
     if old is not None and all(obj.get(name) is old.get(name) for name in _FIELDS[kind]):
@@ -124,6 +137,14 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
         yield from _validate_size(obj, "")
     elif kind == "Event":
         yield from _validate_event(request, obj)
+
+
+def _validate_finalizers(obj: Object) -> Iterator[Cause]:
+    """The core group knows a few finalizers without a prefix, and wants one of all others."""
+    for index, name in enumerate(obj["metadata"].get("finalizers", ())):
+        if "/" not in name and name not in _STANDARD_FINALIZERS:
+            told = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid_value(f"metadata.finalizers[{index}]", name, told)
 
 
 def _validate_event(request: Request, event: Object) -> Iterator[Cause]:

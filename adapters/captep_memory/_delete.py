@@ -99,13 +99,14 @@ def release(world: World, key: Key, held: list[str]) -> tuple[World, Object | No
     """
     stored = world.get(key)
     if stored is None or not held:
-        return (world if stored is None else world.remove(key, stored)[0]), None
+        return (world if stored is None else world.remove(key)), None
     marked = marked_for_deletion(world, stored, held)
     return (world, stored) if identical(marked, stored) else world.put(key, marked)
 
 
 def marked_for_deletion(world: World, stored: Object, held: list[str]) -> Object:
     """Return an object as it is while finalizers hold it."""
+    stored = world.catalog.complete(stored)
     metadata = {**stored["metadata"], "finalizers": held}
     if "deletionTimestamp" not in metadata:
         metadata |= {"deletionTimestamp": timestamp(world.now), "deletionGracePeriodSeconds": 0}

@@ -144,5 +144,5 @@ def _without_owners(world: World, key: Key, obj: Object, uids: set[str]) -> Worl
 def _without_finalizer(world: World, key: Key, obj: Object, name: str) -> World:
     kept = [held for held in finalizers(obj) if held != name]
     if not kept:
-        return world.remove(key, obj)[0]
+        return world.remove(key)
     return world.put(key, {**obj, "metadata": {**obj["metadata"], "finalizers": kept}})[0]

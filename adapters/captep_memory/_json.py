@@ -3,12 +3,27 @@
 Every function returns its first argument itself when nothing changes, so that `is` tells whether a write has an effect.
 """
 
+import json
+import operator
 import re
 from collections.abc import Mapping
 from functools import reduce
 from typing import Any, TypeAlias
 
-__all__ = ["JSON", "MISSING", "Object", "PatchError", "Value", "identical", "json_patch", "merge_patch", "text", "without"]
+__all__ = [
+    "JSON",
+    "MISSING",
+    "Object",
+    "PatchError",
+    "Value",
+    "as_stored",
+    "deep_equal",
+    "identical",
+    "json_patch",
+    "merge_patch",
+    "text",
+    "without",
+]
 
 JSON: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 Object: TypeAlias = dict[str, Any]
@@ -40,6 +55,35 @@ def identical(left: Value, right: Value) -> bool:
     return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
 
 
+def deep_equal(left: Value, right: Value) -> bool:
+    """Tell whether two JSON values are equal in Go, where `2` and `2.0` are numbers of two types."""
+    return identical(left, right) and _alike(left, right)
+
+
+def _alike(left: Value, right: Value) -> bool:
+    if left is right:
+        return True
+    if isinstance(left, dict):
+        return all(_alike(value, right[key]) for key, value in left.items())
+    if isinstance(left, list):
+        return all(map(_alike, left, right))
+    return isinstance(left, float) is isinstance(right, float)
+
+
+def as_stored(value: Value, known: Value = None) -> Value:
+    """Return a JSON value as it comes back from the store: Go writes `2.0` as `2`. What is in `known` too comes from there."""
+    if value is known:
+        return value
+    if isinstance(value, dict):
+        before = known if isinstance(known, dict) else {}
+        changed = {key: new for key, item in value.items() if (new := as_stored(item, before.get(key))) is not item}
+        return {**value, **changed} if changed else value
+    if isinstance(value, list):
+        items = [as_stored(item) for item in value]
+        return value if all(map(operator.is_, items, value)) else items
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63 else value
+
+
 def without(value: Mapping[str, Any], *keys: str) -> Object:
     """Return a copy of an object that lacks `keys`."""
     return {key: item for key, item in value.items() if key not in keys}
@@ -48,7 +92,7 @@ def without(value: Mapping[str, Any], *keys: str) -> Object:
 def merge_patch(target: Value, patch: Value) -> Value:
     """Apply a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
-        return target if identical(target, patch) else patch
+        return target if deep_equal(target, patch) else patch
     base = target if isinstance(target, dict) else {}
     merged: Object | None = None if base is target else {}
     for key, change in patch.items():
@@ -66,11 +110,13 @@ def merge_patch(target: Value, patch: Value) -> Value:
 
 # The position after the last item (RFC 6901).
 _END = "-"
-_INDEX = re.compile(r"0|[1-9][0-9]*")
+_INDEX = re.compile(r"[+-]?[0-9]+")
 
 
 def json_patch(target: Value, operations: list[Any]) -> Value:
-    """Apply a JSON patch (RFC 6902).
+    """Apply a JSON patch (RFC 6902) as the API server's library does.
+
+    To that a member which an object lacks is null, and so is a value that is not given; a negative index counts from the end.
 
     Raises:
         PatchError: an operation is malformed, does not apply, or its `test` fails.
@@ -80,32 +126,25 @@ def json_patch(target: Value, operations: list[Any]) -> Value:
 
 def _operate(target: Value, operation: Value) -> Value:
     members = operation if isinstance(operation, dict) else {}
-    path = _pointer(members, "path")
+    path, value = _pointer(members, "path"), members.get("value")
     match members.get("op"):
         case "add":
-            return _change(target, path, _value(operation), insert=True)
+            return _change(target, path, value, insert=True)
         case "remove":
             return _change(target, path, MISSING, insert=False)
         case "replace":
-            # The API server's library adds a member that is missing, where RFC 6902 has an error.
-            return _change(target, path, _value(members), insert=False)
+            return _change(target, path, value, insert=False)
         case "copy":
             return _change(target, path, _find(target, _pointer(members, "from")), insert=True)
         case "move":
             source = _pointer(members, "from")
             return _change(_change(target, source, MISSING, insert=False), path, _find(target, source), insert=True)
         case "test":
-            if identical(_find(target, path), _value(members)):
+            if json.dumps(as_stored(_find(target, path)), sort_keys=True) == json.dumps(value, sort_keys=True):
                 return target
             raise PatchError(f"testing path {members['path']} failed")
         case _:
             raise PatchError("unknown operation")
-
-
-def _value(operation: Object) -> Value:
-    if "value" not in operation:
-        raise PatchError("operation has no value")
-    return operation["value"]
 
 
 def _pointer(operation: Object, member: str) -> list[str]:
@@ -117,8 +156,8 @@ def _pointer(operation: Object, member: str) -> list[str]:
 
 def _find(target: Value, path: list[str]) -> Value:
     for token in path:
-        if isinstance(target, dict) and token in target:
-            target = target[token]
+        if isinstance(target, dict):
+            target = target.get(token)
         elif isinstance(target, list):
             target = target[_index(token, len(target) - 1)]
         else:
@@ -127,16 +166,18 @@ def _find(target: Value, path: list[str]) -> Value:
 
 
 def _index(token: str, last: int) -> int:
-    if not _INDEX.fullmatch(token) or int(token) > last:
+    index = int(token) if _INDEX.fullmatch(token) else last + 1
+    index += last + 1 if index < 0 else 0
+    if not 0 <= index <= last:
         raise PatchError(f"invalid array index {token}")
-    return int(token)
+    return index
 
 
 def _change(target: Value, path: list[str], value: Value, *, insert: bool) -> Value:
     """Return `target` with the member at `path` set, or removed when `value` is MISSING."""
     if not path:
-        if value is MISSING:
-            raise PatchError("the whole document cannot be removed")
+        if insert or not isinstance(value, dict | list):
+            raise PatchError("the whole document can only be replaced, and by no scalar")
         return value
     token, rest = path[0], path[1:]
     if isinstance(target, dict):

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from captep_memory._json import Object
 from captep_memory._request import group_of
-from captep_memory._schema import normalise
+from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = ["NO_KINDS", "Catalog", "CustomKind", "Resource", "Scope", "catalog_of", "plural_of", "scope_of"]
@@ -50,7 +50,8 @@ class Resource:
     """A kind in one version, as it is served.
 
     `built_in` names the kinds whose Go type has its own rules; `unconditional` and `creates_on_update` are the
-    strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate. `writable` is False for built-in kinds without a model.
+    strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate. `writable` is False for built-in kinds without a model,
+    `defaults` is what a read may have to fill, for kinds that are served in several versions.
     """
 
     group: str
@@ -65,6 +66,7 @@ class Resource:
     writable: bool = True
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
+    defaults: Schema | None = field(default=None, eq=False, repr=False)
 
     @property
     def api_version(self) -> str:
@@ -106,26 +108,42 @@ class Catalog:
         return version
 
     def convert(self, obj: Object, resource: Resource) -> Object:
-        """Return a stored object in the version of `resource`; the object itself when it is in that version.
+        """Return a stored object in the version of `resource`; the object itself when it is in that version and complete.
 
+        What was written in another version lacks the defaults of the one that it is stored in: they are filled whenever it is read.
         Without a webhook only the apiVersion changes, and what the schema of that version prunes and defaults.
 
         Raises:
             RefusedError: 501, a webhook would convert it.
         """
+        if resource.defaults is None and obj["apiVersion"] == resource.api_version:
+            return obj
+        obj = self.complete(obj)
+        converted = self._renamed(obj, resource)
+        return converted if converted is obj or resource.schema is None else normalise(converted, resource.schema)
+
+    def complete(self, obj: Object) -> Object:
+        """Return a stored object with the defaults of the version that it is stored in; the object itself when it has them."""
+        group, _, version = obj["apiVersion"].rpartition("/")
+        custom = self.custom.get((group, obj["kind"]))
+        stored = None if custom is None else custom.versions.get(version)
+        return obj if stored is None or stored.defaults is None else fill(obj, stored.defaults)
+
+    def convert_to(self, obj: Object, api_version: str) -> Object:
+        """Return an object as it is stored in a version, if that is served; the object itself when it is in that version."""
+        if obj["apiVersion"] == api_version:
+            return obj
+        resource = self.resource(api_version, obj["kind"])
+        converted = self._renamed(obj, resource)
+        return converted if resource.schema is None else coerce(converted, resource.schema)
+
+    def _renamed(self, obj: Object, resource: Resource) -> Object:
         if obj["apiVersion"] == resource.api_version:
             return obj
         custom = self.custom.get((resource.group, resource.kind))
         if custom is not None and custom.converts:
             raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
-        converted = {**obj, "apiVersion": resource.api_version}
-        return converted if resource.schema is None else normalise(converted, resource.schema)
-
-    def convert_to(self, obj: Object, api_version: str) -> Object:
-        """Return an object in another version, if that is served; the object itself when it is in that version."""
-        if obj["apiVersion"] == api_version:
-            return obj
-        return self.convert(obj, self.resource(api_version, obj["kind"]))
+        return {**obj, "apiVersion": resource.api_version}
 
     def storage_version(self, resource: Resource) -> str:
         """Return the apiVersion that new objects of a kind are stored in."""
@@ -187,7 +205,10 @@ def catalog_of(objects: Iterable[Mapping[str, Any]]) -> Catalog:
 
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
-    versions = {item["name"]: _version(spec, item) for item in spec["versions"] if item.get("served", True)}
+    served = [item for item in spec["versions"] if item.get("served", True)]
+    versions = {item["name"]: _version(spec, item) for item in served}
+    if len(versions) > 1:
+        versions = {name: evolve(version, defaults=defaults_of(version.schema or {})) for name, version in versions.items()}
     storage = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
     return CustomKind(versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
 

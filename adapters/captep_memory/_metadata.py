@@ -7,7 +7,7 @@ from typing import Any
 
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import dns_label, dns_subdomain, label_value, qualified_name
-from captep_memory._status import Cause, RefusedError, bad_request, forbidden_field, invalid_value, required, too_long
+from captep_memory._status import Cause, RefusedError, bad_request, forbidden_field, invalid_struct, invalid_value, required, too_long
 
 __all__ = ["decode_metadata", "finalizers", "is_deleting", "validate_metadata", "validate_metadata_update"]
 
@@ -156,6 +156,11 @@ def _validate_name(name: str, *, built_in: bool) -> Iterator[Cause]:
     yield from (invalid_value("metadata.name", name, item) for item in told)
 
 
+def _validate_generation(generation: int) -> Iterator[Cause]:
+    if generation < 0:
+        yield invalid_value("metadata.generation", generation, "must be greater than or equal to 0")
+
+
 def _validate_labels(labels: Mapping[str, str]) -> Iterator[Cause]:
     for key, value in labels.items():
         yield from (invalid_value("metadata.labels", key, told) for told in qualified_name(key))
@@ -177,7 +182,7 @@ def _validate_owners(owners: list[Object]) -> Iterator[Cause]:
             name = f"{owner['kind']}/{owner['name']}"
             if controller:
                 told = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
-                yield invalid_value("metadata.ownerReferences", owners, told)
+                yield invalid_struct("metadata.ownerReferences", owners, told)
             controller = controller or name
 
 
@@ -188,7 +193,7 @@ def _validate_owner(path: str, owner: Object) -> Iterator[Cause]:
     if owner["apiVersion"] and (owner["apiVersion"].count("/") > 1 or owner["apiVersion"].endswith("/")):
         yield invalid_value(f"{path}.apiVersion", owner["apiVersion"], "must be <group>/<version> or <version>")
     if (owner["apiVersion"], owner["kind"]) == ("v1", "Event"):
-        yield invalid_value(path, owner, "/v1, Kind=Event is disallowed from being an owner")
+        yield invalid_struct(path, owner, "/v1, Kind=Event is disallowed from being an owner")
 
 
 def _validate_finalizers(names: list[str]) -> Iterator[Cause]:
@@ -199,6 +204,7 @@ def _validate_finalizers(names: list[str]) -> Iterator[Cause]:
 
 
 _VALIDATIONS: Mapping[str, Callable[[Any], Iterator[Cause]]] = {
+    "generation": _validate_generation,
     "labels": _validate_labels,
     "annotations": _validate_annotations,
     "ownerReferences": _validate_owners,

@@ -4,14 +4,15 @@ import base64
 import binascii
 import heapq
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from captep_memory._json import Object, text, without
 from captep_memory._kinds import Resource
 from captep_memory._request import Key, Request, Response
 from captep_memory._selectors import Selector, selector_of
-from captep_memory._status import Cause, bad_request, expired, failure, invalid, not_found
+from captep_memory._status import Cause, RefusedError, bad_request, expired, failure, invalid, not_found
 from captep_memory._world import Change, World
 
 __all__ = ["bookmark", "get", "list_objects", "watch"]
@@ -19,19 +20,28 @@ __all__ = ["bookmark", "get", "list_objects", "watch"]
 
 def get(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
     """Answer a GET: this server has one copy, so every resourceVersion that is not in the future is fresh enough."""
-    _check_not_ahead(world, _number(request.resource_version))
+    _check_not_ahead(world, _number(request.resource_version, _unreadable))
     stored = world.get(key)
     if stored is None:
         raise not_found(resource.plural, resource.group, key.name)
     return world, Response(200, world.catalog.convert(stored, resource))
 
 
-def _number(version: str) -> int:
+def _number(version: str, refused: Callable[[str], RefusedError]) -> int:
     if version == "":
         return 0
     if not version.isascii() or not version.isdigit():
-        raise bad_request(f'invalid resource version "{version}"')
+        raise refused(f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax')
     return int(version)
+
+
+def _unreadable(told: str) -> RefusedError:
+    """Where no list is asked for, the server takes a resourceVersion that is none for a fault of its own."""
+    return failure(500, "", told)
+
+
+def _not_listed(told: str) -> RefusedError:
+    return bad_request(f"invalid resource version: {told}")
 
 
 def _check_not_ahead(world: World, version: int) -> None:
@@ -91,9 +101,11 @@ def _page_start(world: World, request: Request) -> tuple[str, int]:
         start, version = _parse_continue(request.continue_token)
         version = world.resource_version if version < 0 else version
     else:
-        start, version = "", _number(request.resource_version)
+        start, version = "", _number(request.resource_version, _not_listed)
         _check_not_ahead(world, version)
-        version = version if request.resource_version_match == "Exact" else world.resource_version
+        # Without a match, a limit makes it exact too, as it was before there were matches.
+        is_exact = request.resource_version_match == "Exact" or (request.limit > 0 and version > 0 and not request.resource_version_match)
+        version = version if is_exact else world.resource_version
     if version < world.compacted:
         if start:
             told = "The provided continue parameter is too old to display a consistent list result"
@@ -108,13 +120,17 @@ def _continue_token(version: int, start: str) -> str:
 
 
 def _parse_continue(token: str) -> tuple[str, int]:
+    told = "invalid continue token: continue key is not valid"
+    stray = re.search("[^-_A-Za-z0-9]", token)
+    if stray is not None:
+        raise bad_request(f"{told}: illegal base64 data at input byte {stray.start()}")
     try:
         decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         if decoded["v"] == "meta.k8s.io/v1" and isinstance(decoded["start"], str) and isinstance(decoded["rv"], int):
             return decoded["start"], decoded["rv"]
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
-        raise bad_request("continue key is not valid: the token cannot be decoded") from error
-    raise bad_request("continue key is not valid: server does not recognize this encoded version")
+        raise bad_request(f"{told}: the token cannot be decoded") from error
+    raise bad_request(f"{told}: server does not recognize this encoded version")
 
 
 def _storage_key(obj: Object) -> str:
@@ -163,7 +179,7 @@ def _watch_events(world: World, request: Request, resource: Resource) -> Iterato
     Raises:
         RefusedError: 400 or 422, the options make no sense.
     """
-    since = _number(request.resource_version)
+    since = _number(request.resource_version, _unreadable)
     selects = selector_of(request, resource)
     _check_initial_events(request)
     if request.send_initial_events or (since == 0 and request.send_initial_events is None):

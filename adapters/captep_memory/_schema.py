@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from captep_memory._json import MISSING, Object, Value
 
-__all__ = ["Schema", "child_schema", "items_schema", "normalise"]
+__all__ = ["Schema", "child_schema", "coerce", "defaults_of", "fill", "items_schema", "normalise"]
 
 Schema: TypeAlias = Mapping[str, Any]
 _ROOT = frozenset({"apiVersion", "kind", "metadata"})
@@ -19,12 +19,44 @@ def normalise(obj: Object, schema: Schema) -> Object:
 
     apiVersion, kind and metadata are none of the schema's business.
     """
+    return _apply(obj, schema, lambda content, known: _prune(_default(_drop_nulls(content, known), known), known))
+
+
+def coerce(obj: Object, schema: Schema) -> Object:
+    """Return a custom resource as the server encodes it in another version: as `normalise`, but with no defaults."""
+    return _apply(obj, schema, lambda content, known: _prune(_drop_nulls(content, known), known))
+
+
+def defaults_of(schema: Schema) -> Schema | None:
+    """Return the part of a schema that fills defaults, for `fill`; None if nothing does."""
+    inner = {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}
+    return _defaults_of({**schema, "properties": inner})
+
+
+def _defaults_of(schema: Schema) -> Schema | None:
+    parts = {name: _defaults_of(item) for name, item in schema.get("properties", {}).items()}
+    found: Object = {name: schema[name] for name in ("default",) if schema.get(name) is not None}
+    if any(parts.values()):
+        found["properties"] = {name: part for name, part in parts.items() if part is not None}
+    for name in ("items", "additionalProperties"):
+        below = _defaults_of(schema[name]) if isinstance(schema.get(name), Mapping) else None
+        found |= {} if below is None else {name: below}
+    return {**found, "nullable": bool(schema.get("nullable"))} if found else None
+
+
+def fill(obj: Object, defaults: Schema) -> Object:
+    """Return a custom resource with its defaults; the object itself when it has them."""
+    filled: Object = _default(obj, defaults)
+    return filled
+
+
+def _apply(obj: Object, schema: Schema, step: "_Step") -> Object:
     content = {name: value for name, value in obj.items() if name not in _ROOT}
     known = {**schema, "properties": {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}}
-    pruned = _prune(_default(_drop_nulls(content, known), known), known)
-    if pruned is content:
+    changed = step(content, known)
+    if changed is content:
         return obj
-    return {**{name: obj[name] for name in obj if name in _ROOT}, **pruned}
+    return {**{name: obj[name] for name in obj if name in _ROOT}, **changed}
 
 
 def child_schema(schema: Schema, name: str) -> Schema | None:
@@ -63,7 +95,7 @@ def _descend(value: Value, schema: Schema, step: _Step) -> Value:
 
 
 def _is_stray_null(value: Value, schema: Schema | None) -> bool:
-    return value is None and schema is not None and not schema.get("nullable") and not schema.get("x-kubernetes-preserve-unknown-fields")
+    return value is None and schema is not None and not schema.get("nullable")
 
 
 def _drop_nulls(value: Value, schema: Schema) -> Value:

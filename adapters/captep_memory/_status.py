@@ -20,6 +20,7 @@ __all__ = [
     "failure",
     "forbidden_field",
     "invalid",
+    "invalid_struct",
     "invalid_value",
     "not_found",
     "not_modelled",
@@ -139,6 +140,11 @@ def required(path: str, detail: str = "") -> Cause:
 def invalid_value(path: str, value: object, detail: str) -> Cause:
     """A value that is malformed, out of bounds or may not change."""
     return _cause("FieldValueInvalid", "Invalid value", path, value, detail)
+
+
+def invalid_struct(path: str, value: object, detail: str) -> Cause:
+    """An object or a list of them that Go has a type for: it tells the members in their own order, where those of maps are sorted."""
+    return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}: {detail}", path)
 
 
 def type_invalid(path: str, value: object, detail: str) -> Cause:

@@ -144,13 +144,14 @@ class World:
         shelf = {**self.shelf(key.api_group, key.kind, key.namespace), key.name: stored}
         return self._next(shelf, change, self.departed), stored
 
-    def remove(self, key: Key, last: Object) -> tuple[Self, Object]:
-        """Remove an object (row D4); return its last state, whose resourceVersion is that of the deletion."""
+    def remove(self, key: Key) -> Self:
+        """Remove a stored object (row D4); a watch tells it as it was stored, with the resourceVersion of the deletion."""
+        last = self.shelf(key.api_group, key.kind, key.namespace)[key.name]
         version = self.resource_version + 1
         tombstone = {**last, "metadata": {**last["metadata"], "resourceVersion": str(version)}}
-        change = Change("DELETED", key, tombstone, self.get(key), version)
+        change = Change("DELETED", key, tombstone, last, version)
         shelf = {name: obj for name, obj in self.shelf(key.api_group, key.kind, key.namespace).items() if name != key.name}
-        return self._next(shelf, change, self.departed | {last["metadata"]["uid"]}), tombstone
+        return self._next(shelf, change, self.departed | {last["metadata"]["uid"]})
 
     def _next(self, shelf: Mapping[str, Object], change: Change, departed: frozenset[str]) -> Self:
         # Spelt out because this is the one line that every write passes: `evolve` costs four times as much.

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from attrs import evolve
 
 from captep_memory._builtin import decode_built_in, prepare_built_in, validate_built_in
-from captep_memory._json import MISSING, Object, PatchError, Value, identical, json_patch, merge_patch, text, without
+from captep_memory._json import MISSING, Object, PatchError, Value, as_stored, deep_equal, identical, json_patch, merge_patch, text, without
 from captep_memory._kinds import Resource
 from captep_memory._metadata import decode_metadata, finalizers, is_deleting, validate_metadata, validate_metadata_update
-from captep_memory._request import Key, Request, Response
+from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._schema import normalise
 from captep_memory._status import (
     Cause,
@@ -34,7 +34,7 @@ from captep_memory._world import World, timestamp
 
 __all__ = ["create", "decode", "patch", "update"]
 
-_SYSTEM_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields")
+_SYSTEM_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "managedFields")
 _OTHER_NAMESPACE = "the namespace of the provided object does not match the namespace sent on the request"
 _SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _PATCH_LIMIT = 10_000
@@ -56,16 +56,21 @@ def _create(world: World, request: Request, resource: Resource, given: Object) -
     key, obj = _fill_system_fields(world, request, resource, given)
     _check_create(request, resource, obj)
     _admit(world, request, obj, None)
-    if "resourceVersion" in obj["metadata"]:
+    if not request.dry_run and _is_version(text(obj["metadata"].get("resourceVersion"))):
         raise failure(500, "", "resourceVersion should not be set on objects to be created")
     existing = world.get(key)
     if existing is not None:
         prefix = "object is being deleted: " if is_deleting(existing) else ""
         raise already_exists(resource.plural, resource.group, key.name, prefix=prefix)
-    encoded = world.catalog.convert_to(obj, world.catalog.storage_version(resource))
+    encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
     if not request.dry_run:
         world, encoded = world.put(key, encoded)
     return world, Response(201, world.catalog.convert(encoded, resource), headers)
+
+
+def _is_version(given: str) -> bool:
+    """Row V4: a resourceVersion that is none is not looked at."""
+    return given.isascii() and given.isdigit() and 0 < int(given) < 1 << 64
 
 
 def _check_namespace(world: World, request: Request, resource: Resource, name: str) -> None:
@@ -84,7 +89,7 @@ def _check_namespace(world: World, request: Request, resource: Resource, name: s
 
 
 def _fill_system_fields(world: World, request: Request, resource: Resource, given: Object) -> tuple[Key, Object]:
-    """Rows V3 to V5 and C3: what a client says about system fields is wiped, but for the resourceVersion."""
+    """Rows V3 to V5 and C3: what a client says about system fields is wiped, but for resourceVersion and an idle generation."""
     metadata = without(given["metadata"], *_SYSTEM_FIELDS)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata["name"] = _generate_name(world, request, resource, metadata["generateName"])
@@ -94,7 +99,7 @@ def _fill_system_fields(world: World, request: Request, resource: Resource, give
     if not resource.built_in:
         metadata["generation"] = 1
     obj = without(given, "status") if resource.has_status else given
-    return key, {**(prepare_built_in(obj, None) if resource.built_in else obj), "metadata": metadata}
+    return key, {**(prepare_built_in(obj) if resource.built_in else obj), "metadata": metadata}
 
 
 def _generate_name(world: World, request: Request, resource: Resource, base: str) -> str:
@@ -164,26 +169,34 @@ def _other_kind(resource: Resource, body: Object) -> RefusedError:
 
 def update(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
     """Answer a PUT (rows U1 to U9)."""
-    given = decode(resource, request.body)
+    given = _decode_update(resource, request.body)
     metadata = given["metadata"]
     _check_identity(key, metadata)
     stored = world.get(key)
     if stored is None:
         return _update_absent(world, request, resource, given)
     old = world.catalog.convert(stored, resource)
-    _check_uid(resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
+    _check_uid(request, resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
     return _replace(world, request, resource, key, old, given)
+
+
+def _decode_update(resource: Resource, body: Value, known: Object | None = None) -> Object:
+    """Decode what is to replace an object. Until it comes back from its store, a null in a Secret is not quite an empty value to Go."""
+    data = body.get("data") if resource.built_in and resource.kind == "Secret" and isinstance(body, dict) else None
+    if isinstance(data, dict) and None in data.values():
+        raise not_modelled("a null in the data of an update")
+    return decode(resource, body, known)
 
 
 def _check_identity(key: Key, metadata: Object) -> None:
     """Row U1."""
+    if metadata.get("namespace", key.namespace) != key.namespace:
+        raise bad_request(_OTHER_NAMESPACE)
     name = text(metadata.get("name"))
     if not name:
         raise bad_request(f"the name of the object ({key.name} based on URL) was undeterminable: name must be provided")
     if name != key.name:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({key.name})")
-    if metadata.get("namespace", key.namespace) != key.namespace:
-        raise bad_request(_OTHER_NAMESPACE)
 
 
 def _update_absent(world: World, request: Request, resource: Resource, given: Object) -> tuple[World, Response]:
@@ -191,16 +204,17 @@ def _update_absent(world: World, request: Request, resource: Resource, given: Ob
     name, uid = given["metadata"]["name"], text(given["metadata"].get("uid"))
     if uid and (resource.creates_on_update or world.quirks.version < (1, 34)):
         key = Key(resource.group, resource.kind, request.namespace, name)
-        _check_uid(resource, key, uid, "")
+        _check_uid(request, resource, key, uid, "")
     if not resource.creates_on_update:
         raise not_found(resource.plural, resource.group, name)
     return _create(world, request, resource, {**given, "metadata": without(given["metadata"], "resourceVersion")})
 
 
-def _check_uid(resource: Resource, key: Key, given: str, stored: str) -> None:
-    """Row U2."""
+def _check_uid(request: Request, resource: Resource, key: Key, given: str, stored: str) -> None:
+    """Row U2. Where a dry run looks, the keys have no prefix."""
     if given and given != stored:
-        place = "/".join(part for part in ("/registry", resource.group, resource.plural, key.namespace, key.name) if part)
+        parts = ("" if request.dry_run else "/registry", *filter(None, (resource.group, resource.plural, key.namespace, key.name)))
+        place = "/".join(parts)
         told = f"Precondition failed: UID in precondition: {given}, UID in object meta: {stored}"
         why = f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: {told}"
         raise conflict(resource.plural, resource.group, key.name, why)
@@ -220,7 +234,7 @@ def patch(world: World, request: Request, resource: Resource, key: Key) -> tuple
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
     patched = _apply(request, resource, old)
-    if patched is old and not world.admission:
+    if patched is stored and not world.admission:
         return world, Response(200, old)
     given = _decode_patched(resource, patched, old)
     _check_identity(key, given["metadata"])
@@ -229,8 +243,11 @@ def patch(world: World, request: Request, resource: Resource, key: Key) -> tuple
 
 def _decode_patched(resource: Resource, patched: Value, old: Object) -> Object:
     """Decode what a patch made: what cannot be decoded is 422 here. Unlike the real server's, the message keeps the object to itself."""
+    given = text(patched.get("apiVersion")) if isinstance(patched, dict) else ""
+    if not resource.built_in and given not in ("", resource.api_version) and group_of(given) == resource.group:
+        raise not_modelled("patches that change the version")
     try:
-        return decode(resource, patched, old)
+        return _decode_update(resource, patched, old)
     except RefusedError as refused:
         if refused.response.status != 400:
             raise
@@ -281,17 +298,20 @@ def _replace(world: World, request: Request, resource: Resource, key: Key, old: 
         return _finish_deletion(world, request, key, new, headers)
     stored = world.get(key) or old
     encoded = world.catalog.convert_to(new, stored["apiVersion"])
+    if "selfLink" in encoded["metadata"] and not request.dry_run:
+        # It is told back where nothing is stored.
+        encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
     if identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        world, encoded = world.put(key, encoded)
+        world, encoded = world.put(key, as_stored(encoded, stored))
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
 
 def _finish_deletion(world: World, request: Request, key: Key, last: Object, headers: Mapping[str, str]) -> tuple[World, Response]:
-    """Row U8: who removes the last finalizer removes the object."""
+    """Row U8: who removes the last finalizer removes the object, and is told what it would be; a watch is told what is stored."""
     if not request.dry_run:
-        world, _ = world.remove(key, last)
+        world = world.remove(key)
     return world, Response(200, last, headers)
 
 
@@ -314,11 +334,11 @@ def _prepare(request: Request, resource: Resource, given: Object, old: Object) -
         return old if identical(new.get("status", MISSING), old.get("status", MISSING)) else new
     new = dict(given)
     if resource.built_in:
-        new = prepare_built_in(new, old)
+        new = prepare_built_in(new)
     elif resource.has_status:
         new.pop("status", None)
         new |= {"status": old["status"]} if "status" in old else {}
-    changed = new.keys() != old.keys() or any(name != "metadata" and not identical(value, old[name]) for name, value in new.items())
+    changed = new.keys() != old.keys() or any(name != "metadata" and not deep_equal(value, old[name]) for name, value in new.items())
     metadata = _restore_metadata(given["metadata"], old["metadata"], spec_changed=changed and not resource.built_in)
     return old if metadata is old["metadata"] and not changed else {**new, "metadata": metadata}
 
@@ -326,6 +346,9 @@ def _prepare(request: Request, resource: Resource, given: Object, old: Object) -
 def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Object:
     if given is old and not spec_changed:
         return old
+    if "deletionTimestamp" in old and given.get("deletionTimestamp", old["deletionTimestamp"]) != old["deletionTimestamp"]:
+        # It stays, but who said so is noted in managedFields, and that is a write.
+        raise not_modelled("another deletionTimestamp than the stored one")
     restored: Object = {
         name: old[name] for name in ("generation", "creationTimestamp", "deletionTimestamp", "managedFields") if name in old
     }
@@ -334,7 +357,7 @@ def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Obje
             restored[name] = old[name]
     if spec_changed:
         restored["generation"] = old.get("generation", 0) + 1
-    metadata = {**without(given, "generation", "managedFields", "selfLink"), **restored, "resourceVersion": old["resourceVersion"]}
+    metadata = {**without(given, "generation", "managedFields"), **restored, "resourceVersion": old["resourceVersion"]}
     return old if identical(metadata, old) else metadata
 
 

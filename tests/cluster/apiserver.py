@@ -1,6 +1,7 @@
 """etcd and kube-apiserver on loopback, for tests that want the real thing."""
 
 import base64
+import http.client
 import json
 import os
 import secrets
@@ -105,14 +106,24 @@ class ApiServer:
     ) -> tuple[int, Any]:
         """Send one request as `user`, independent of the code under test; returns the status and the JSON of the answer."""
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._tokens[user]}", "Content-Type": content_type, "User-Agent": "captep-tests"}
+        headers = {**self.credentials(user), "Content-Type": content_type}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
-        context = ssl.create_default_context(cafile=str(self.ca_file))
         try:
-            with urllib.request.urlopen(request, timeout=20, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=20, context=self._trust()) as answer:
                 return answer.status, _parsed(answer.read())
         except urllib.error.HTTPError as refused:
             return refused.code, _parsed(refused.read())
+
+    def connection(self) -> http.client.HTTPSConnection:
+        """Return a connection for many requests, independent of the code under test too."""
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self._trust())
+
+    def credentials(self, user: str = ADMIN) -> dict[str, str]:
+        """Return the headers that say who asks."""
+        return {"Authorization": f"Bearer {self._tokens[user]}", "User-Agent": "captep-tests"}
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file))
 
     def create(self, path: str, body: object) -> dict[str, Any]:
         """Create an object as administrator; returns it as stored."""

@@ -8,10 +8,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Pacing, Resource, UnansweredError, load_transport
+from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Pacing, UnansweredError, load_transport
 from captep_memory import Request, Response
 from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
 from tests.cluster.apiserver import ApiServer, eventually
+from tests.cluster.calls import call_of
 
 __all__ = ["FAST", "Around", "Caller", "play", "told_by"]
 
@@ -28,8 +29,6 @@ FAST = Pace(
 """Terraform in half a second, and no look of its own accord within a test."""
 _SOON = Pacing(base=0.1, cap=0.2)
 """The neighbours look again so soon that it is never they who are waited for."""
-_MERGE = "application/merge-patch+json"
-_METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 _WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
 
 
@@ -41,22 +40,20 @@ class Caller:
 
     def __call__(self, request: Request) -> Response:
         """Send one request; a server that is not at work yet has not answered."""
-        resource = RESOURCES[request.api_version, request.kind]
-        path = resource.path(request.namespace, request.name, request.subresource)
-        body = request.body if isinstance(request.body, dict) else None
-        content_type = _MERGE if request.verb == "patch" else None
-        answer = self._transport.request(_METHODS[request.verb], path, body=body, content_type=content_type, timeout=20)
+        call = call_of(request)
+        body = call.body if isinstance(call.body, dict) else None
+        answer = self._transport.request(call.method, call.path, query=call.query, body=body, content_type=call.content_type, timeout=20)
         if answer.status in (401, 403, 429) or answer.status >= 500:
             raise UnansweredError(f"HTTP {answer.status}", may_have_landed=False)
-        return Response(answer.status, _whole(resource, answer.body or {}))
+        return Response(answer.status, _whole(request, answer.body or {}))
 
 
-def _whole(resource: Resource, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
+def _whole(request: Request, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
     """Name the kind of a list's items, which the server leaves out for core kinds."""
     items = body.get("items")
     if not isinstance(items, list):
         return dict(body)
-    return {**body, "items": [{**item, "apiVersion": resource.api_version, "kind": resource.kind} for item in items]}
+    return {**body, "items": [{**item, "apiVersion": request.api_version, "kind": request.kind} for item in items]}
 
 
 class Around:

@@ -1,8 +1,7 @@
 """The harness itself: what later tests take for granted."""
 
-import http.client
 import json
-import ssl
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -21,14 +20,10 @@ def control_plane(name: str) -> dict[str, Any]:
 
 def first_events(server: ApiServer, path: str, count: int) -> list[tuple[str, str]]:
     """Read the first `count` (type, resourceVersion) of a watch from the beginning."""
-    address = http.client.HTTPSConnection(
-        "127.0.0.1", server.port, timeout=20, context=ssl.create_default_context(cafile=str(server.ca_file))
-    )
-    _, token = server.kubeconfig().read_text().split("token: ")
-    address.request("GET", f"{path}?watch=1&resourceVersion=0&timeoutSeconds=10", headers={"Authorization": f"Bearer {token.strip()}"})
-    answer = address.getresponse()
-    events = [json.loads(answer.readline()) for _ in range(count)]
-    address.close()
+    with closing(server.connection()) as connection:
+        connection.request("GET", f"{path}?watch=1&resourceVersion=0&timeoutSeconds=10", headers=server.credentials())
+        answer = connection.getresponse()
+        events = [json.loads(answer.readline()) for _ in range(count)]
     return [(event["type"], event["object"]["metadata"]["resourceVersion"]) for event in events]
 
 

@@ -131,7 +131,7 @@ def test_u7_no_finalizer_may_be_added_while_deleting() -> None:
 
 
 def test_u8_the_last_finalizer_takes_the_object_along() -> None:
-    """200 with the last object; the watch sees DELETED, not MODIFIED."""
+    """200 with the object as it would be; the watch sees DELETED, not MODIFIED, and the object as it was stored."""
     client = created(finalizers=("example.dev/f", "example.dev/g"))
     client.do("delete")
     assert client.do("patch", body={"metadata": {"finalizers": ["example.dev/g"]}}).status == 200
@@ -141,6 +141,7 @@ def test_u8_the_last_finalizer_takes_the_object_along() -> None:
     assert "finalizers" not in response.body["metadata"]
     assert client.stored() is None
     assert client.last_change().type == "DELETED"
+    assert client.last_change().object["metadata"]["finalizers"] == ["example.dev/g"]
     assert refusal(client.do("get")) == (404, "NotFound")
 
 

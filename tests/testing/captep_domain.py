@@ -45,7 +45,7 @@ def neighbours(world: World) -> World:
             world = _applied(world, name, apply)
     for name in list(world.shelf("tf.upbound.io", "Workspace", None)):
         if not {f"{name}-apply", name} & set(applies):
-            world = world.remove(_key(at(world, _workspace(name))), at(world, _workspace(name)))[0]
+            world = world.remove(_key(at(world, _workspace(name))))
     return world
 
 

@@ -1,0 +1,369 @@
+"""Sequences of requests over two kinds and two names each, from pools so small that they meet; in the form of the record's lines.
+
+Left out is what no two servers have to answer alike: reads that a cache may answer (resourceVersion 0), generated names, and
+resourceVersions from the future, for which a real server waits three seconds.
+"""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from captep_memory import Object
+
+__all__ = ["NAMES", "SEQUENCES", "VIEWS"]
+
+Template = dict[str, Any]
+
+NAMES = {"Thing": ("a", "b"), "Secret": ("s", "t")}
+THING, THING_V2, SECRET = ("ex.io/v1", "Thing"), ("ex.io/v2", "Thing"), ("v1", "Secret")
+_OWNER = {"apiVersion": "ex.io/v1", "kind": "Thing", "name": "a", "uid": "$uid:a"}
+_ANOTHER = {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "uuu"}
+# What makes two writes of one object meet: the later ones of a list are what a client sends that has read too early, or nothing.
+_UIDS = ("$uid:{}", "$uid:{}", "$uid-before:{}", "other", "")
+_VERSIONS = ("$rv:{}", "$rv:{}", "$rv:{}", "$rv-before:{}", "1", "0", "", "abc")
+_METADATA: tuple[Object, ...] = (
+    {"labels": {"x": "1"}},
+    {"labels": {"x": "2", "y": "1"}},
+    {"labels": {}},
+    {"labels": None},
+    {"labels": {"x": None}},
+    {"labels": {"x": "no value"}},
+    {"annotations": {"ex.io/n": "1"}},
+    {"annotations": {"ex.io/n": ""}},
+    {"finalizers": ["ex.io/f"]},
+    {"finalizers": ["ex.io/f", "ex.io/g"]},
+    {"finalizers": ["ex.io/g"]},
+    {"finalizers": ["ex.io/f", "ex.io/f"]},
+    {"finalizers": ["orphan"]},
+    {"finalizers": ["foregroundDeletion", "ex.io/f"]},
+    {"finalizers": ["unqualified"]},
+    *({"finalizers": []}, {"finalizers": None}) * 2,
+    {"ownerReferences": [_OWNER]},
+    {"ownerReferences": [_OWNER, _OWNER]},
+    {"ownerReferences": [{**_OWNER, "controller": True, "blockOwnerDeletion": True}, _ANOTHER]},
+    {"ownerReferences": [{**_OWNER, "controller": True}, {**_ANOTHER, "controller": True}]},
+    {"ownerReferences": [{"apiVersion": "v1", "kind": "Secret", "name": "s"}]},
+    {"ownerReferences": []},
+    {"ownerReferences": None},
+    {"generation": 7},
+    {"generation": -1},
+    {"creationTimestamp": "2020-01-01T00:00:00Z"},
+    {"creationTimestamp": None},
+    {"deletionTimestamp": "2020-01-01T00:00:00Z"},
+    {"deletionTimestamp": None},
+    {"deletionGracePeriodSeconds": 5},
+    {"selfLink": "/x"},
+    {"unknown": 1},
+    {"namespace": "elsewhere"},
+    {"name": "c"},
+    {"labels": {"x": 1}},
+)
+_SPECS: tuple[Any, ...] = (
+    {"size": 1},
+    {"size": 1},
+    {"size": 2},
+    {"size": 3, "mode": "B"},
+    {"size": 1, "mode": None, "opt": None, "name": None},
+    {"size": 2, "list": [{"k": "a", "v": 1}]},
+    {"size": 2, "list": [{"k": "a"}, {"k": "a"}]},
+    {"size": 2, "set": ["a", "b"], "tags": {"t": "1"}},
+    {"size": 4, "any": {"n": None, "deep": {"er": [1, None]}}, "junk": 1},
+    {"size": 2.0, "num": 4, "ios": "5%"},
+    {"size": 2, "flag": True, "props": {"p": 1}},
+    {"size": 99},
+    {"mode": "C"},
+    {"size": "2"},
+    {},
+    None,
+    "text",
+)
+_STATUSES: tuple[Any, ...] = (
+    {"phase": "X"},
+    {"phase": "Y", "n": 1},
+    {"n": 1},
+    {"conds": [{"type": "Ready", "at": "2020-01-01T00:00:00Z"}]},
+    {"phase": None},
+    {"junk": 1},
+    {},
+    None,
+    {"phase": "Z"},
+    {"n": "1"},
+)
+_CONTENTS: tuple[Object, ...] = (
+    {},
+    {"data": {"k": "dg=="}},
+    {"data": {"k": "dg=="}},
+    {"data": {"k": "dw==", "l": ""}},
+    {"data": {"k": None}},
+    {"data": {}},
+    {"data": None},
+    {"stringData": {"k": "v"}},
+    {"stringData": {"k": "w", "m": ""}},
+    {"stringData": {"k": None}},
+    {"type": "Opaque"},
+    {"type": "ex.io/t"},
+    {"type": "kubernetes.io/tls"},
+    {"type": "kubernetes.io/tls", "data": {"tls.crt": "", "tls.key": ""}},
+    {"type": ""},
+    {"immutable": True},
+    {"immutable": False},
+    {"immutable": None},
+    {"data": {"no key": "dg=="}},
+    {"data": {"k": "?"}},
+    {"data": {"k": 1}},
+    {"junk": 1},
+)
+_OPERATIONS: tuple[Object, ...] = (
+    {"op": "test", "path": "/metadata/resourceVersion", "value": "$rv:{}"},
+    {"op": "test", "path": "/metadata/resourceVersion", "value": "$rv-before:{}"},
+    {"op": "test", "path": "/metadata/uid", "value": "$uid:{}"},
+    {"op": "test", "path": "/metadata/uid", "value": "other"},
+    {"op": "test", "path": "/metadata/finalizers", "value": ["ex.io/f"]},
+    {"op": "test", "path": "/metadata/finalizers", "value": None},
+    {"op": "add", "path": "/metadata/finalizers", "value": ["ex.io/f"]},
+    {"op": "add", "path": "/metadata/finalizers/-", "value": "ex.io/g"},
+    {"op": "add", "path": "/metadata/finalizers/0", "value": "ex.io/f"},
+    *({"op": "remove", "path": "/metadata/finalizers/0"}, {"op": "remove", "path": "/metadata/finalizers"}) * 2,
+    {"op": "replace", "path": "/metadata/finalizers", "value": []},
+    {"op": "add", "path": "/metadata/labels", "value": {"x": "1"}},
+    {"op": "add", "path": "/metadata/labels/x", "value": "2"},
+    {"op": "replace", "path": "/metadata/labels/x", "value": "2"},
+    {"op": "remove", "path": "/metadata/labels/x"},
+    {"op": "replace", "path": "/metadata/resourceVersion", "value": "1"},
+    {"op": "remove", "path": "/metadata/resourceVersion"},
+    {"op": "replace", "path": "/metadata/uid", "value": "other"},
+    {"op": "replace", "path": "/metadata/name", "value": "c"},
+    {"op": "remove", "path": "/metadata/deletionTimestamp"},
+    {"op": "remove", "path": "/metadata"},
+    {"op": "remove", "path": "/kind"},
+    {"op": "replace", "path": "/apiVersion", "value": "ex.io/v2"},
+    {"op": "replace", "path": "", "value": {}},
+    {"op": "move", "from": "/metadata/labels", "path": "/metadata/annotations"},
+    {"op": "copy", "from": "/metadata/labels", "path": "/metadata/annotations"},
+    {"op": "test", "path": "/metadata/labels/x"},
+    {"op": "add", "path": "/metadata/labels/x"},
+    {"op": "other", "path": "/metadata"},
+    {"path": "/metadata"},
+    {"op": "add", "path": "metadata", "value": 1},
+)
+_ON_THINGS: tuple[Object, ...] = (
+    {"op": "replace", "path": "/spec/size", "value": 2},
+    {"op": "add", "path": "/spec/size", "value": 3},
+    {"op": "remove", "path": "/spec/size"},
+    {"op": "add", "path": "/spec", "value": {"size": 1}},
+    {"op": "remove", "path": "/spec"},
+    {"op": "add", "path": "/spec/list", "value": [{"k": "a"}]},
+    {"op": "add", "path": "/spec/list/-", "value": {"k": "b"}},
+    {"op": "add", "path": "/spec/list/1", "value": {"k": "c"}},
+    {"op": "replace", "path": "/spec/list/-1", "value": {"k": "d"}},
+    {"op": "remove", "path": "/spec/list/0/v"},
+    {"op": "copy", "from": "/spec/list/0", "path": "/spec/list/-"},
+    {"op": "add", "path": "/status", "value": {"phase": "X"}},
+    {"op": "add", "path": "/status/phase", "value": "Y"},
+    {"op": "replace", "path": "/status/phase", "value": None},
+    {"op": "remove", "path": "/status"},
+    {"op": "test", "path": "/spec/size", "value": 1},
+    {"op": "test", "path": "/spec/size", "value": 2.0},
+    {"op": "test", "path": "/spec/nothing", "value": None},
+)
+_ON_SECRETS: tuple[Object, ...] = (
+    {"op": "add", "path": "/data", "value": {"k": "dg=="}},
+    {"op": "add", "path": "/data/k", "value": "dw=="},
+    {"op": "replace", "path": "/data/k", "value": "?"},
+    {"op": "remove", "path": "/data/k"},
+    {"op": "remove", "path": "/data"},
+    {"op": "add", "path": "/stringData", "value": {"k": "v"}},
+    {"op": "add", "path": "/immutable", "value": True},
+    {"op": "replace", "path": "/type", "value": "ex.io/t"},
+    {"op": "remove", "path": "/type"},
+    {"op": "test", "path": "/data/k", "value": "dg=="},
+)
+_DELETIONS: tuple[Object, ...] = (
+    {},
+    {"kind": "DeleteOptions", "apiVersion": "v1"},
+    {"propagationPolicy": "Foreground"},
+    {"propagationPolicy": "Background"},
+    {"propagationPolicy": "Orphan"},
+    {"orphanDependents": True},
+    *({"orphanDependents": False},) * 2,
+    {"gracePeriodSeconds": 0},
+    {"gracePeriodSeconds": 30},
+    {"dryRun": ["All"]},
+    {"dryRun": ["Some"]},
+    {"propagationPolicy": "Sideways"},
+    {"propagationPolicy": "Orphan", "orphanDependents": False},
+)
+_LISTS: tuple[Template, ...] = (
+    {},
+    {},
+    {"label_selector": "x=1"},
+    {"label_selector": "x in (1,2),y"},
+    {"label_selector": "x!=1"},
+    {"label_selector": "!x"},
+    {"label_selector": "x=="},
+    {"label_selector": "x in"},
+    {"field_selector": "metadata.name=a"},
+    {"field_selector": "metadata.name!=a"},
+    {"field_selector": "type=Opaque"},
+    {"limit": 1},
+    {"limit": 1},
+    {"limit": 1, "label_selector": "x"},
+    {"limit": 1, "continue_token": "$continue"},
+    {"limit": 5, "continue_token": "$continue"},
+    {"continue_token": "$continue"},
+    {"resource_version": "$rv:{}", "resource_version_match": "Exact"},
+    {"resource_version": "$rv-before:{}", "resource_version_match": "Exact"},
+    {"resource_version": "$rv:{}", "resource_version_match": "Exact", "limit": 1},
+    {"resource_version": "$rv-before:{}", "limit": 1},
+    *({"resource_version_match": "NotOlderThan"},) * 2,
+)
+_VERBS = st.sampled_from(["create"] * 4 + ["update"] * 4 + ["patch"] * 4 + ["json-patch"] * 3 + ["delete"] * 4 + ["list"] * 2 + ["get"] * 2)
+_KINDS = st.sampled_from([THING] * 5 + [SECRET] * 5 + [THING_V2])
+
+
+def _about(value: Any, name: str) -> Any:  # noqa: ANN401  # JSON
+    """Return a member of a pool with `{}` replaced by a name."""
+    if isinstance(value, dict):
+        return {key: _about(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_about(item, name) for item in value]
+    return value.replace("{}", name) if isinstance(value, str) else value
+
+
+def _one_in(draw: st.DrawFn, count: int) -> bool:
+    return draw(st.integers(1, count)) == count
+
+
+@st.composite
+def _metadata(draw: st.DrawFn, name: str) -> Object:
+    """Nothing, or some of what a client may say about metadata; uid and resourceVersion more often than the rest."""
+    metadata: Object = {}
+    for parts in draw(st.lists(st.sampled_from(_METADATA), max_size=2)):
+        metadata |= parts
+    if _one_in(draw, 3):
+        metadata["resourceVersion"] = draw(st.sampled_from(_VERSIONS))
+    if _one_in(draw, 4):
+        metadata["uid"] = draw(st.sampled_from(_UIDS))
+    return dict(_about(metadata, name))
+
+
+@st.composite
+def _content(draw: st.DrawFn, kind: str) -> Object:
+    """The part beside the metadata."""
+    if kind == "Secret":
+        return {key: value for part in draw(st.lists(st.sampled_from(_CONTENTS), max_size=2)) for key, value in part.items()}
+    content: Object = {"spec": draw(st.sampled_from(_SPECS))} if _one_in(draw, 2) else {}
+    return {**content, **({"status": draw(st.sampled_from(_STATUSES))} if _one_in(draw, 2) else {})}
+
+
+@st.composite
+def _whole(draw: st.DrawFn, api_version: str, kind: str, name: str) -> Object:
+    """An object that is mostly sound."""
+    content = draw(_content(kind))
+    if kind == "Thing" and not _one_in(draw, 6):
+        content = {"spec": draw(st.sampled_from(_SPECS[:5])), **content}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **draw(_metadata(name))}, **content}
+
+
+@st.composite
+def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) -> Any:  # noqa: ANN401  # JSON
+    match verb:
+        case "create" | "update":
+            body = draw(_whole(api_version, kind, name))
+            if verb == "update" and not _one_in(draw, 4):
+                body["metadata"].setdefault("resourceVersion", f"$rv:{name}")
+            return body
+        case "patch":
+            metadata = draw(_metadata(name))
+            return {**draw(_content(kind)), **({"metadata": metadata} if metadata else {})}
+        case "json-patch":
+            pool = _OPERATIONS + (_ON_SECRETS if kind == "Secret" else _ON_THINGS)
+            return _about(draw(st.lists(st.sampled_from(pool), max_size=3)), name)
+        case "delete" if not _one_in(draw, 3):
+            options = dict(draw(st.sampled_from(_DELETIONS)))
+            if _one_in(draw, 2):
+                place = draw(st.sampled_from(["uid", "resourceVersion"]))
+                words: tuple[str, ...] = _UIDS if place == "uid" else _VERSIONS
+                options["preconditions"] = {place: draw(st.sampled_from(words)).format(name)}
+            return options
+        case _:
+            return None
+
+
+def _sound(api_version: str, kind: str, name: str, **metadata: Any) -> Object:  # noqa: ANN401  # JSON
+    content: Object = {"data": {"k": "dg=="}} if kind == "Secret" else {"spec": {"size": 1}}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **metadata}, **content}
+
+
+def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
+    """What chance alone hits too rarely: a stale write, the end of a deletion and its refusals, a status, dry runs, lists of the past and in pages."""
+    of_all = {"api_version": api_version, "kind": kind}
+    here = {**of_all, "name": name}
+    version, more = {"resourceVersion": f"$rv:{name}"}, {"finalizers": ["ex.io/f", "ex.io/g"]}
+    sound = _sound(api_version, kind, name, **version)
+    update = {"verb": "update", **here, "body": sound}
+    status = (
+        {"verb": "patch", "body": {"status": {"phase": "X"}}},
+        {"verb": "update", "body": {**sound, "status": {"phase": "Y"}}},
+    )
+    return (
+        update,
+        {**update, "dry_run": True},
+        {**update, "body": _sound(api_version, kind, name, resourceVersion="1")},
+        {**update, "body": _sound(api_version, kind, name, **version, **more)},
+        {"verb": "patch", **here, "body": {"metadata": more}},
+        {"verb": "patch", **here, "body": {"metadata": {**version, "finalizers": []}}},
+        {"verb": "patch", **here, "body": {"metadata": {"labels": {"x": "1"}}}, "dry_run": True},
+        {"verb": "delete", **here, "dry_run": True},
+        {"verb": "delete", **here, "body": {"preconditions": {"uid": f"$uid:{name}"}}},
+        {"verb": "delete", **here, "body": {"orphanDependents": False}},
+        {"verb": "list", **of_all, "resource_version": f"$rv-before:{name}", "resource_version_match": "Exact"},
+        {"verb": "list", **of_all, "limit": 1},
+        *({**here, **each, "subresource": "status"} for each in status if kind == "Thing"),
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Template:
+    """One request."""
+    verb, (api_version, kind) = draw(_VERBS), draw(_KINDS)
+    name = draw(st.sampled_from(NAMES[kind]))
+    if _one_in(draw, 3):
+        return draw(st.sampled_from(_pointed(api_version, kind, NAMES[kind][0])))
+    request: Template = {"verb": verb.removeprefix("json-"), "api_version": api_version, "kind": kind}
+    if verb == "list":
+        return {**request, **_about(draw(st.sampled_from(_LISTS)), name)}
+    request |= {"name": name, "body": draw(_body(verb, api_version, kind, name))}
+    if verb == "json-patch":
+        request["content_type"] = "application/json-patch+json"
+    if verb in ("update", "patch", "json-patch", "get") and kind == "Thing" and _one_in(draw, 3):
+        request["subresource"] = "status"
+    if verb in ("create", "update", "patch", "json-patch") or (verb == "delete" and request["body"] is None):
+        request |= {"dry_run": True} if _one_in(draw, 8) else {}
+    if verb in ("create", "update", "patch", "json-patch"):
+        request |= {"field_manager": "other"} if _one_in(draw, 6) else {}
+    return {key: value for key, value in request.items() if value is not None}
+
+
+def _created(kind: tuple[str, str], name: str, **metadata: Any) -> Template:  # noqa: ANN401  # JSON
+    return {"verb": "create", "api_version": kind[0], "kind": kind[1], "name": name, "body": _sound(*kind, name, **metadata)}
+
+
+def _deleted(kind: tuple[str, str], name: str) -> Template:
+    return {"verb": "delete", "api_version": kind[0], "kind": kind[1], "name": name}
+
+
+_ALL = (_created(THING, "a"), _created(SECRET, "s"), _created(THING, "b", labels={"x": "1"}), _created(SECRET, "t", labels={"x": "1"}))
+_HELD = (_created(THING, "a", finalizers=["ex.io/f"]), _created(SECRET, "s", finalizers=["ex.io/f"]))
+# Worlds to begin in, built rather than hoped for: objects, objects that wait for a finalizer, and second incarnations.
+_OPENINGS: tuple[tuple[Template, ...], ...] = (
+    (),
+    _ALL,
+    (*_HELD, *_ALL[2:]),
+    *((*_HELD, *_ALL[2:], _deleted(THING, "a"), _deleted(SECRET, "s")),) * 2,
+    (*_ALL, _deleted(THING, "a"), _deleted(SECRET, "s"), *_ALL[:2]),
+    (_created(THING_V2, "a"), _created(THING_V2, "b", finalizers=["ex.io/f"]), *_ALL[1::2]),
+)
+SEQUENCES = st.builds(lambda opening, rest: [*opening, *rest], st.sampled_from(_OPENINGS), st.lists(requests(), min_size=4, max_size=12))
+# What a watch looks at that tells the whole sequence at its end.
+VIEWS = st.sampled_from([{}, {}, {"label_selector": "x=1"}, {"label_selector": "x"}, {"field_selector": "metadata.name!=a"}])

@@ -1,0 +1,25 @@
+"""Requests as HTTP, read back as the facade reads them."""
+
+from attrs import evolve
+
+from captep_memory import Request
+from captep_memory._routes import request_of, route_of
+from tests.cluster.calls import call_of
+from tests.memory.record import lines
+
+
+def read_back(request: Request) -> Request:
+    """Return what the facade makes of a request as HTTP."""
+    call = call_of(request)
+    route = route_of(call.path)
+    assert route is not None
+    return request_of(call.method, call.url, route, request.kind, call.body, call.content_type)
+
+
+def test_what_is_sent_is_what_was_asked() -> None:
+    """Every recorded request; the name of what is created is in its body alone, and only a patch has a content type to choose."""
+    for line in lines():
+        asked = Request(**line["request"])
+        name = None if asked.verb == "create" else asked.name
+        content_type = asked.content_type if asked.verb == "patch" else "application/json"
+        assert read_back(asked) == evolve(asked, name=name, content_type=content_type)

@@ -1,0 +1,208 @@
+"""The in-memory server and a real kube-apiserver of the same version are asked the same (K3): whatever it answers, the fake answers.
+
+The record of tests/memory/golden holds without a cluster what was seen here. To make it anew, after new lines (`"answer": null` will do)
+or for a new version, run `CAPTEP_RECORD=1 make test-cluster PYTEST_ADDOPTS="-k the_record"` and read the difference.
+For a long run with other sequences each time: `CAPTEP_EXAMPLES_SCALE=20 make test-cluster PYTEST_ADDOPTS="-k any_sequence --timeout 0"`.
+"""
+
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from hypothesis import given
+
+from captep_memory import Change, Object, Request, Response, World, load, watch_events
+from tests.cluster.apiserver import ApiServer
+from tests.cluster.calls import Direct
+from tests.cluster.sequences import SEQUENCES, VIEWS
+from tests.memory.record import RECORD, VERSION, Conversation, Fake, lines, objects, replay
+from tests.memory.support import NOW
+from tests.properties.profile import examples
+
+pytestmark = pytest.mark.cluster
+KINDS = (("ex.io/v1", "Thing"), ("v1", "Secret"))
+DEFINITIONS = [each for each in objects() if each["kind"] == "CustomResourceDefinition"]
+LAST = "last"
+"""The name of an object that is created at the end, so that a watch knows that it has seen everything."""
+
+
+@pytest.fixture(scope="module")
+def real(apiserver: ApiServer) -> Iterator[Direct]:
+    """The real server, which has what the record begins with; skipped when it is of another version."""
+    version = apiserver.call("GET", "/version")[1]["gitVersion"]
+    if version != f"v{VERSION}":
+        pytest.skip(f"the in-memory server is held against kube-apiserver {VERSION}, this one is {version}")
+    apiserver.install(DEFINITIONS)
+    for namespace in (each for each in objects() if each["kind"] == "Namespace"):
+        assert apiserver.call("POST", "/api/v1/namespaces", namespace)[0] in (201, 409)
+    with closing(Direct(apiserver)) as direct:
+        yield direct
+
+
+def test_the_record_is_what_this_version_answers(real: Direct) -> None:
+    """Every answer; with CAPTEP_RECORD they take the place of the recorded ones instead."""
+    told = list(replay(lines(), real))
+    if "CAPTEP_RECORD" in os.environ:
+        record = [{"objects": objects()}, *({**line, "answer": now} for line, now in told)]
+        RECORD.write_text("".join(f"{json.dumps(line)}\n" for line in record), "utf-8")
+        return
+    for line, now in told:
+        assert now == line["answer"], line["request"]
+
+
+SOMETIMES = {
+    "create 201",
+    "create 201 dry run",
+    "create 409 AlreadyExists",
+    "create 409 AlreadyExists while deleting",
+    "create 422 Invalid",
+    "create 500",
+    "update 200",
+    "update 200 dry run",
+    "update 200 without effect",
+    "update 200 of a status",
+    "update 200 ends a deletion",
+    "update 404 NotFound",
+    "update 409 Conflict by resourceVersion",
+    "update 409 Conflict by uid",
+    "update 422 Invalid",
+    "update 422 Invalid by a finalizer while deleting",
+    "patch 200",
+    "patch 200 dry run",
+    "patch 200 without effect",
+    "patch 200 of a status",
+    "patch 200 ends a deletion",
+    "patch 404 NotFound",
+    "patch 409 Conflict by resourceVersion",
+    "patch 422 Invalid",
+    "patch 422 Invalid by a finalizer while deleting",
+    "delete 200",
+    "delete 200 dry run",
+    "delete 200 waits for finalizers",
+    "delete 200 without effect",
+    "delete 202",
+    "delete 404 NotFound",
+    "delete 409 Conflict by resourceVersion",
+    "delete 409 Conflict by uid",
+    "delete 422 Invalid",
+    "get 200",
+    "get 404 NotFound",
+    "list 200",
+    "list 200 with more to come",
+    "list 200 of an earlier time",
+    "list 400 BadRequest",
+    "list 422 Invalid",
+    "watched ADDED",
+    "watched MODIFIED",
+    "watched DELETED",
+}
+"""What has to be among the sequences, for the property not to be vacuous (K1)."""
+
+
+def named(request: Object, response: Response, changes: tuple[Change, ...]) -> Iterator[str]:
+    """Yield the names of what happened."""
+    name = f"{request['verb']} {response.status} {response.reason}".strip()
+    yield name
+    message, metadata = response.body.get("message", ""), response.body.get("metadata", {})
+    is_dry = request.get("dry_run") or "dryRun" in (request.get("body") or {})
+    is_write = request["verb"] in ("create", "update", "patch", "delete") and response.ok and not is_dry
+    happened = {
+        "dry run": is_dry,
+        "while deleting": message.startswith("object is being deleted"),
+        "without effect": is_write and not changes,
+        "of a status": changes and request.get("subresource") == "status",
+        "ends a deletion": request["verb"] != "delete" and any(change.type == "DELETED" for change in changes),
+        "waits for finalizers": request["verb"] == "delete" and any(change.type == "MODIFIED" for change in changes),
+        "by resourceVersion": "has been modified" in message or "might have been modified" in message,
+        "by uid": "UID in" in message,
+        "by a finalizer while deleting": "no new finalizers can be added" in message,
+        "with more to come": metadata.get("continue"),
+        "of an earlier time": response.ok and "before" in request.get("resource_version", ""),
+    }
+    yield from (f"{name} {what}" for what, is_so in happened.items() if is_so)
+
+
+@define
+class Agreement:
+    """Sequences that are sent to both servers, each in a namespace of its own; counts what happened in them.
+
+    What the fake does not model (501) is not asked of the real one.
+    """
+
+    real: Direct
+    seen: Counter[str] = field(factory=Counter)
+    asked: int = 0
+    unmodelled: int = 0
+    _numbers: Iterator[int] = field(factory=itertools.count)
+    _next: tuple[str, str] | None = None
+
+    def of(self, sequence: list[Object], view: dict[str, Any]) -> None:
+        """Fail at the first answer that differs, or at the end when a list or a watch does."""
+        namespace, version = self._namespace()
+        fake = Fake(load([*DEFINITIONS, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}], now=NOW))
+        start, ours, theirs = fake.world, Conversation(fake), Conversation(self.real)
+        for template in [*sequence, *_ending()]:
+            before = fake.world
+            response, told = ours({**template, "namespace": namespace})
+            if response.status == 501:
+                self.unmodelled += 1
+                continue
+            _, said = theirs({**template, "namespace": namespace})
+            assert told == said, template
+            self.asked += 1
+            self.seen.update(named(template, response, fake.world.changes(since=before.resource_version)))
+        for api_version, kind in KINDS:
+            watch = Request("watch", api_version, kind, namespace, **view)
+            told = ours.number(_events(fake.world, watch, start))
+            said = theirs.number(self.real.events_until(LAST, evolve(watch, resource_version=version)))
+            assert told == said, watch
+            self.seen.update(f"watched {event['type']}" for event in told)
+
+    def _namespace(self) -> tuple[str, str]:
+        """Return a new namespace and its resourceVersion; it was made one sequence ahead, so that every cache of the server knows it."""
+        ready = self._next or self._made()
+        self._next = self._made()
+        return ready
+
+    def _made(self) -> tuple[str, str]:
+        name = f"sequence-{next(self._numbers)}"
+        response = self.real(Request("create", "v1", "Namespace", body={"metadata": {"name": name}}))
+        assert response.status == 201, response
+        return name, response.body["metadata"]["resourceVersion"]
+
+
+def _ending() -> list[Object]:
+    """List everything, and create the last objects."""
+    asked: list[Object] = []
+    for api_version, kind in KINDS:
+        last = {"apiVersion": api_version, "kind": kind, "metadata": {"name": LAST, "labels": {"x": "1"}}}
+        asked += [{"verb": "list", "api_version": api_version, "kind": kind}]
+        asked += [{"verb": "create", "api_version": api_version, "kind": kind, "body": last}]
+    return asked
+
+
+def _events(world: World, request: Request, start: World) -> list[Object]:
+    events = watch_events(world, evolve(request, resource_version=str(start.resource_version)))
+    assert not isinstance(events, Response)
+    return list(itertools.takewhile(lambda event: event["object"]["metadata"]["name"] != LAST, events))
+
+
+@pytest.mark.timeout(1200)  # a failure is made small first
+def test_any_sequence_of_requests_is_answered_as_by_the_real_server(real: Direct) -> None:
+    """Each answer but for its headers, then the lists and the watches; and everything that should happen happens."""
+    agreement = Agreement(real)
+
+    @examples(400)
+    @given(SEQUENCES, VIEWS)
+    def agree(sequence: list[Object], view: dict[str, Any]) -> None:
+        agreement.of(sequence, view)
+
+    agree()
+    assert agreement.unmodelled < agreement.asked / 50
+    assert agreement.seen.keys() >= SOMETIMES, SOMETIMES - agreement.seen.keys()

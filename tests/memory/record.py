@@ -1,0 +1,147 @@
+"""The record of what kube-apiserver answers: a world in its first line, then on each line a request, and status and body as seen.
+
+uids, resourceVersions and times differ between servers; in the record they are numbered by their first appearance. Causes are a set, and the
+message of a failure with several causes or of what cannot be decoded or parsed is not compared; nor is the resourceVersion of a list, which
+rises with every write in the store, those of the server itself included, nor the uid of what a dry run creates, which nothing ever has.
+In a request, `$uid:name` and `$rv:name` stand for what the server said last of the object of that name, `$uid-before:name` and
+`$rv-before:name` for what it said before, and `$continue` for the last token of a page.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from attrs import define, field
+
+from captep_memory import Object, Request, Response, World, serve
+from tests.memory.support import Free
+
+__all__ = ["RECORD", "VERSION", "Conversation", "Fake", "lines", "objects", "replay"]
+
+VERSION = "1.37.2"
+RECORD = Path(__file__).parent / "golden" / f"kube-apiserver-{VERSION}.jsonl"
+_UNREADABLE = re.compile("cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement")
+Ask: TypeAlias = Callable[[Request], Response]
+
+
+def objects() -> list[Object]:
+    """Return what is there before the first request."""
+    found: list[Object] = _parsed()[0]["objects"]
+    return found
+
+
+def lines() -> list[Object]:
+    """Return the requests, each with its answer."""
+    return _parsed()[1:]
+
+
+def _parsed() -> list[Object]:
+    return [json.loads(line) for line in RECORD.read_text("utf-8").splitlines()]
+
+
+@define
+class Fake:
+    """Asks the in-memory server, which goes on from `world`."""
+
+    world: World
+
+    def __call__(self, request: Request) -> Response:
+        """Serve one request."""
+        self.world, response = serve(self.world, request)
+        return response
+
+
+@define
+class Numbered:
+    """Replaces what each server chooses by the order of its first appearance."""
+
+    seen: dict[str, str] = field(factory=dict)
+
+    def __call__(self, value: Free, name: str = "") -> Free:
+        """Return `value` with everything replaced."""
+        if isinstance(value, dict):
+            return {key: self(item, key) for key, item in sorted(value.items()) if key != "managedFields"}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        return self._text(value, name) if isinstance(value, str) else value
+
+    def _text(self, value: str, name: str) -> str:
+        if name in ("creationTimestamp", "deletionTimestamp"):
+            return "<time>"
+        if name == "continue" and value:
+            return "<token>"
+        if name in ("uid", "resourceVersion"):
+            given = value in ("", "*", "other", "uuu") or len(value) < 3
+            return value if given else self.seen.setdefault(value, f"<{name} {sum(name in known for known in self.seen.values())}>")
+        if name == "message":
+            return re.sub(r"[0-9a-f-]{36}|\b\d+\b", lambda match: self.seen.get(match[0], match[0]), value)
+        return value
+
+
+def answer(number: Numbered, request: Request, response: Response) -> Free:
+    """Return what is compared of an answer."""
+    body = response.body
+    if "items" in body:
+        body = {**body, "metadata": {**body["metadata"], "resourceVersion": "*"}}
+    if request.verb == "create" and request.dry_run and response.ok:
+        body = {**body, "metadata": {**body["metadata"], "uid": "*"}}
+    told = number(body)
+    causes = told.get("details", {}).get("causes", [])
+    if causes:
+        # The real server tells some causes twice, in an order that changes.
+        causes = sorted({json.dumps(_discreet(cause), sort_keys=True) for cause in causes})
+        told["details"]["causes"] = causes
+    if len(causes) > 1 or _UNREADABLE.search(str(told.get("message", ""))):
+        told["message"] = "*"
+    return {"status": response.status, "body": told}
+
+
+def _discreet(cause: Free) -> Free:
+    """The real server tells the whole of what it cannot decode after a patch."""
+    return {**cause, "message": "*"} if cause.get("field") == "patch" else cause
+
+
+@define
+class Conversation:
+    """One server's side of a sequence of requests: what it said takes the place of the stand-ins in later ones."""
+
+    _ask: Ask
+    number: Numbered = field(factory=Numbered, init=False)
+    _known: dict[str, str] = field(factory=dict, init=False)
+
+    def __call__(self, template: Object) -> tuple[Response, Free]:
+        """Ask a request; return the answer, and what is compared of it."""
+        request = Request(**_filled(template, self._known))
+        response = self._ask(request)
+        self._remember(request, response)
+        return response, answer(self.number, request, response)
+
+    def _remember(self, request: Request, response: Response) -> None:
+        """Keep uid and resourceVersion of an object, those before, and the token of a page; what a dry run says is of no use."""
+        metadata = response.body.get("metadata", {})
+        if response.body.get("kind") != "Status" and "name" in metadata and not request.dry_run:
+            for word, now in (("uid", metadata["uid"]), ("rv", metadata.get("resourceVersion", ""))):
+                place, before = f"${word}:{metadata['name']}", f"${word}-before:{metadata['name']}"
+                if self._known.get(place, now) != now:
+                    self._known[before] = self._known[place]
+                self._known[place] = now
+        if metadata.get("continue"):
+            self._known["$continue"] = metadata["continue"]
+
+
+def replay(recorded: Iterable[Object], ask: Ask) -> Iterator[tuple[Object, Free]]:
+    """Ask each recorded request in turn; yield the line and what the answer is now."""
+    conversation = Conversation(ask)
+    for line in recorded:
+        _, now = conversation(line["request"])
+        yield line, now
+
+
+def _filled(template: Free, known: dict[str, str]) -> Free:
+    if isinstance(template, dict):
+        return {key: _filled(value, known) for key, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, known) for value in template]
+    return known.get(template, template) if isinstance(template, str) else template
