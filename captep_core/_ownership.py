@@ -41,8 +41,10 @@ def is_ours(meta: Meta, uid: str) -> bool:
 
 def foreign_controller(meta: Meta, uid: str) -> OwnerReference | None:
     """Find whoever else controls the object, an earlier control plane of the same name included."""
-    controller = controller_of(meta)
-    return controller if controller and controller.uid != uid else None
+    for ref in meta.owner_references:
+        if ref.controller:
+            return None if ref.uid == uid else ref
+    return None
 
 
 def is_foreign(meta: Meta, uid: str) -> bool:

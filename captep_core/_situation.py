@@ -24,6 +24,7 @@ class Situation:
     `main_is_foreign`: the main apply is somebody else's, or its name is that of another one of ours.
     `publishes`: whether endpoint and Secrets are to be kept up to date: the main Workspace is ours, and it is Ready or the control plane
     has been.
+    `secrets_ready`: whether both Secrets are there and agree with a valid source; as it was reported while one of the four is unreadable.
     """
 
     around: ControlPlane
@@ -41,6 +42,7 @@ class Situation:
     publishes: bool
     certificate: Found
     kubeconfig: Found
+    secrets_ready: bool
 
     @property
     def region(self) -> str:
@@ -72,17 +74,15 @@ class Situation:
             return ""
         return connection.data["cluster_certificate_authority_data"].decode()
 
-    @property
-    def secrets_ready(self) -> bool:
-        """Whether both Secrets are there and agree with a valid source; as it was reported while one of the four is unreadable."""
-        held = self.secrets
-        if any(isinstance(secret, Unreadable) for secret in (held.connection, held.outputs, held.ca, held.kubeconfig)):
-            return bool(self.control_plane.status.secrets_ready)
-        return _agrees(held.ca, self.certificate, "tls.crt", "ca.crt") and _agrees(held.kubeconfig, self.kubeconfig, "value")
+
+def _secrets_ready(held: Secrets, ca: Found, token: Found, reported: bool | None) -> bool:  # noqa: FBT001 - a value, not a choice
+    if Unreadable in map(type, (held.connection, held.outputs, held.ca, held.kubeconfig)):
+        return bool(reported)
+    return _agrees(held.ca, ca, "tls.crt", "ca.crt") and _agrees(held.kubeconfig, token, "value")
 
 
 def _agrees(secret: Observed[Secret], source: Found, *keys: str) -> bool:
-    return isinstance(secret, Secret) and isinstance(source, Source) and all(secret.data.get(key) == source.value for key in keys)
+    return isinstance(secret, Secret) and isinstance(source, Source) and dict.fromkeys(keys, source.value).items() <= secret.data.items()
 
 
 def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:
@@ -97,6 +97,7 @@ def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets:
     names = names_of(around.key.name, cluster_name, control_plane.spec.workspace_template_apply_name)
     uid = control_plane.metadata.uid
     main_is_foreign = names.is_ambiguous or _is_foreign(main, uid)
+    ca, token = certificate(secrets), NotThere() if _is_foreign(around.kubeconfig, uid) else kubeconfig(secrets, around.kubeconfig)
     return Situation(
         around=around,
         control_plane=control_plane,
@@ -111,6 +112,7 @@ def situation_of(around: ControlPlane, control_plane: CAPTControlPlane, secrets:
         main_is_foreign=main_is_foreign,
         main_ready=main_ready,
         publishes=(main_ready or bool(control_plane.status.initialized)) and not main_is_foreign,
-        certificate=certificate(secrets),
-        kubeconfig=NotThere() if _is_foreign(around.kubeconfig, uid) else kubeconfig(secrets, around.kubeconfig),
+        certificate=ca,
+        kubeconfig=token,
+        secrets_ready=_secrets_ready(secrets, ca, token, control_plane.status.secrets_ready),
     )

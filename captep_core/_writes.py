@@ -254,8 +254,8 @@ def _secret(s: Situation, secret: Observed[Secret], name: str, data: Mapping[str
         if secret.metadata.labels.get(CLUSTER_NAME_LABEL) != s.cluster_name:
             metadata["labels"] = dict(s.labels)
         body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
-        if any(secret.data.get(key) != value for key, value in data.items()):
-            body["data"] = _base64({key: value for key, value in data.items() if secret.data.get(key) != value})
+        if differing := {key: value for key, value in data.items() if secret.data.get(key) != value}:
+            body["data"] = _base64(differing)
         if body:
             reason = f"{why}: {_in_what_it_differs(body, metadata)}"
             yield (patch(secret_ref(s.namespace, name), secret.metadata, body, reason, lists=references is not None),)
