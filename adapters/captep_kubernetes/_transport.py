@@ -211,13 +211,16 @@ def _refused(refused: client.ApiException) -> RawResponse:
 
 
 def _message(method: str, path: str, error: Exception) -> str:
+    """What went wrong in one line: in the words of the system where those are at the root of it."""
     if isinstance(error, client.ApiException):
         return f"{method} {path}: {' '.join(str(error.reason).split())}"
-    root: BaseException = error
-    while (cause := root.__cause__ or root.__context__) is not None:
-        root = cause
-    detail = root.strerror if isinstance(root, OSError) and root.strerror else _one_line(root)
-    return f"{method} {path}: {type(error).__name__}: {detail}"
+    told = _one_line(error)
+    raised: BaseException | None = error
+    while raised is not None:
+        if isinstance(raised, OSError):
+            told = raised.strerror or _one_line(raised)
+        raised = raised.__cause__ or raised.__context__
+    return f"{method} {path}: {type(error).__name__}: {told}"
 
 
 def _one_line(error: BaseException) -> str:
