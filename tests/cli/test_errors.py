@@ -37,7 +37,7 @@ def refused(captep: Command, *args: str) -> str:
         (b"a: !!binary aGVsbG8=\n", "line 1, column 4: a tag"),
         (b"? [a]\n: 1\n", "a key that is not text"),
         (b"a: &x [*x]\n", "recursive"),
-        (b"[" * 5000, "nested too deeply"),
+        (b"[" * 5000 + b"]" * 5000, "nested too deeply"),
         (b"- 1\n", "not an object"),
         (b"apiVersion: v1\nkind: List\nitems: 5\n", "items of a List: expected a list"),
         (b"apiVersion: v1\nkind: Secret\nmetadata: {}\n", "without metadata.name"),
@@ -45,7 +45,7 @@ def refused(captep: Command, *args: str) -> str:
         (b"apiVersion: v1\nmetadata: {name: s}\n", "without kind"),
         (b"", "no CAPTControlPlane in the files"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 @pytest.mark.parametrize("verb", ["plan", "simulate"])
 def test_broken_content_is_told_with_its_place(captep: Command, verb: str, content: bytes, told: str) -> None:
