@@ -11,6 +11,7 @@ from tests.cluster.apiserver import ApiServer
 from tests.cluster.around import Around
 from tests.cluster.crds import definitions
 from tests.cluster.manifests import bind
+from tests.cluster.tampering import Tampering
 
 USERS = ("captep", "other", "controller", "standby", "tenant", "blind", "nobody")
 _numbers = itertools.count(1)
@@ -68,6 +69,19 @@ def controller(apiserver: ApiServer) -> Path:
     """The kubeconfig of a user with exactly the permissions of examples/manifests/base."""
     bind(apiserver, "base", "controller")
     return apiserver.kubeconfig("controller")
+
+
+@pytest.fixture
+def wire(apiserver: ApiServer) -> Iterator[Tampering]:
+    """A wire to the server that can be tampered with."""
+    with Tampering(apiserver) as wire:
+        yield wire
+
+
+@pytest.fixture
+def through(apiserver: ApiServer, controller: Path, wire: Tampering) -> Path:
+    """The kubeconfig of `controller`, whose way to the server is the wire."""
+    return apiserver.kubeconfig("controller", server=wire.url)
 
 
 @pytest.fixture(scope="module")

@@ -36,19 +36,6 @@ LAG = 1.5
 """How far a watch is behind that lags, in seconds."""
 
 
-@pytest.fixture
-def wire(apiserver: ApiServer) -> Iterator[Tampering]:
-    """A wire to the server."""
-    with Tampering(apiserver) as wire:
-        yield wire
-
-
-@pytest.fixture
-def through(apiserver: ApiServer, controller: Path, wire: Tampering) -> Path:
-    """The kubeconfig of `controller`, whose way to the server is the wire."""
-    return apiserver.kubeconfig("controller", server=wire.url)
-
-
 class Storm:
     """A control plane in the making, and what was written for it."""
 
