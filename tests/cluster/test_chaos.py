@@ -22,7 +22,7 @@ from tests.cluster.around import Around, told_by
 from tests.cluster.process import Captep
 from tests.cluster.tampering import PASS, Tamper, Tampering, answered
 from tests.cluster.test_faults import INTERVAL, SLACK, assert_at_rest, begin, is_usable
-from tests.cluster.test_run import SECRETS, secret_of
+from tests.cluster.test_run import SECRETS, rotate, secret_of
 from tests.cluster.test_storms import lagging
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -145,7 +145,7 @@ def is_well(server: ApiServer, around: Around, subject: Subject) -> bool:
 def test_a_fleet_outlives_all_at_once(
     apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
 ) -> None:
-    """Sixty deeds on a fleet in the making: all well within an interval after the last, then at rest; nothing was created but what was not there."""
+    """Sixty deeds on a fleet in the making: all is well an interval later and followed as ever; nothing was created but what was not there."""
     fleet = [around.subject(namespace, name) for name in ("himeji", "hikone", "inuyama", "matsue", "maruoka")]
     since = len(apiserver.audit())
     chaos = Chaos(apiserver, wire, fleet, through, tmp_path)
@@ -156,6 +156,8 @@ def test_a_fleet_outlives_all_at_once(
             chaos.do_something()
         assert len(chaos.done) == 10
         eventually(lambda: all(is_well(apiserver, around, each) for each in fleet), what="all is well", within=INTERVAL + SLACK)
+        for each in fleet:
+            rotate(apiserver, each, "bGFzdA==")
         assert_at_rest(apiserver, "controller")
     finally:
         chaos.process.kill()
