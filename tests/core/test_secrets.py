@@ -220,6 +220,15 @@ def test_secrets_ready_is_recomputed() -> None:
     assert [each.body for each in run(lying).writes] == [{"status": {"secretsReady": True}}]
 
 
+@pytest.mark.parametrize(("name", "key"), [("tokyo-ca", "tls.crt"), ("tokyo-ca", "ca.crt"), ("tokyo-kubeconfig", "value")])
+def test_a_secret_that_agrees_in_part_does_not_agree(name: str, key: str) -> None:
+    """Section 8.4: each of our keys counts, also in a Secret that cannot be put right because it is somebody else's."""
+    foreign = changed(ready(), "Secret", name, {"metadata": {"ownerReferences": [owner("A", "b", of="c")]}})
+    assert _status(foreign)["secretsReady"] is True
+    assert _status(changed(foreign, "Secret", name, {"data": {key: base64_of("x")}}))["secretsReady"] is False
+    assert _status(changed(foreign, "Secret", name, {"data": {key: None}}))["secretsReady"] is False
+
+
 def test_a_foreign_secret_with_our_content_is_still_told() -> None:
     """Section 8.4: a foreign Secret is 10 s, whatever is in it."""
     foreign = changed(ready(), "Secret", "tokyo-ca", {"metadata": {"ownerReferences": [owner("A", "b", of="c")]}})
@@ -259,6 +268,16 @@ def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
             "lastTransitionTime": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
     ]
+
+
+@pytest.mark.parametrize("reported", [True, False])
+@pytest.mark.parametrize("name", ["tokyo-eks-connection", "tokyo-outputs-kubeconfig", *OURS])
+def test_what_cannot_be_read_leaves_secrets_ready_as_it_was_reported(name: str, reported: bool) -> None:
+    """Section 8.5: whatever else is reported anew."""
+    told = {"status": {"initialized": False, "secretsReady": reported, "conditions": None}}
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", told)
+    status = _status(objects, unreadable={ref(find(objects, "Secret", name)): "Forbidden"})
+    assert (status["phase"], status["secretsReady"]) == ("Failed", reported)
 
 
 def test_before_it_was_ready_a_secret_on_its_way_out_is_waited_for() -> None:

@@ -194,6 +194,19 @@ def test_a_success_ends_the_backoff() -> None:
     assert waits == [1, 2, 4, 1]
 
 
+def test_who_was_forgotten_has_not_failed() -> None:
+    """What was dropped and comes back begins with the first wait."""
+    queue: WorkQueue[str] = WorkQueue(Backoff(base=1, cap=60))
+    waits = []
+    for forgets in (False, False, True, False):
+        if forgets:
+            queue.forget("a")
+        queue.add("a", now=0)
+        queue.pop(now=1000)
+        waits.append(queue.failed("a", now=0))
+    assert waits == [1, 2, 1, 2]
+
+
 def test_a_negative_delay_is_no_way_to_overtake() -> None:
     """What is added with a negative delay is due now, not earlier."""
     queue: WorkQueue[str] = WorkQueue()
