@@ -6,6 +6,7 @@ Rules of this module:
 2. The wire is whole while a process starts: one that reaches no server ends, as it should. One that has begun to work never ends by itself.
 """
 
+import itertools
 import random
 import time
 from collections import Counter
@@ -46,7 +47,7 @@ class Chaos:
     def __init__(self, server: ApiServer, wire: Tampering, fleet: list[Subject], kubeconfig: Path, folder: Path) -> None:
         self._server, self._wire, self._fleet = server, wire, fleet
         self._kubeconfig, self._folder = kubeconfig, folder
-        self._chance = random.Random(16)
+        self._chance, self._tampers = random.Random(16), itertools.cycle(TAMPERS)
         self.deleted: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.process = self._started()
@@ -54,7 +55,18 @@ class Chaos:
     def do_something(self) -> None:
         """Let one thing happen, and wait a moment."""
         deed = self._chance.choice(
-            [self.crash, self.end, self.restart_server, self.tamper, self.cut, self.rotate, self.delete, self.damage, self.tag, self.pause]
+            [
+                self.crash,
+                self.end,
+                self.restart_server,
+                *[self.tamper] * 2,
+                self.cut,
+                self.rotate,
+                self.delete,
+                self.damage,
+                self.tag,
+                self.pause,
+            ]
         )
         self.done[deed.__name__] += 1
         deed()
@@ -79,8 +91,8 @@ class Chaos:
         self._server.start_apiserver()
 
     def tamper(self) -> None:
-        """Do something to a part of all requests."""
-        what, part, each = self._chance.choice(TAMPERS), self._chance.random(), random.Random(self._chance.random())
+        """Do something to a part of all requests, each time something else."""
+        what, part, each = next(self._tampers), self._chance.random(), random.Random(self._chance.random())
         self._wire.tamper = lambda _: what if each.random() < part else PASS
         time.sleep(self._chance.uniform(0.5, 3.0))
         self._wire.tamper = lambda _: PASS
@@ -155,6 +167,7 @@ def test_a_fleet_outlives_all_at_once(
         for _ in range(DEEDS):
             chaos.do_something()
         assert len(chaos.done) == 10
+        assert chaos.done["tamper"] >= len(TAMPERS)
         eventually(lambda: all(is_well(apiserver, around, each) for each in fleet), what="all is well", within=INTERVAL + SLACK)
         for each in fleet:
             rotate(apiserver, each, "bGFzdA==")
