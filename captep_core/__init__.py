@@ -1,42 +1,65 @@
-"""The pure core: what a CAPTControlPlane needs next, decided from what was observed."""
+"""The pure core: a kit for any operator, and the reconcile function of the CAPTControlPlane.
+
+The kit is imported at once. The names of the CAPTControlPlane domain (`captep_core.capt`) are imported
+on first use, so that another operator never loads them (PEP 562).
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from captep_core._actions import (
     JSON,
     Action,
-    Conclusion,
+    Conflicted,
     Create,
     Decision,
     Delete,
     ObjectRef,
     Patch,
     Preconditions,
-    Record,
+    RecordEvent,
     Refusal,
+    Refused,
+    Reverted,
+    VerdictLike,
     Write,
+    purpose_of,
+    refusal_of,
     write_of,
 )
 from captep_core._diff import merge_patch
-from captep_core._endpoint import APIEndpoint, Endpoint, EndpointInvalid, EndpointMissing, EndpointUnreadable, parse_endpoint
-from captep_core._intervals import Policy, interval
-from captep_core._names import FINALIZER, control_plane_ref
-from captep_core._observation import ABSENT, Absent, Observed, Recollection, Unreadable
-from captep_core._observe import AppliedTemplate, ControlPlane, Secrets, observe
-from captep_core._reconcile import decide, reconcile
-from captep_core._verdict import (
-    AwaitingWorkspaceDeletion,
-    ControlPlaneUnreadable,
-    Creating,
-    Deleting,
-    Failed,
-    Gone,
-    Paused,
-    Ready,
-    Released,
-    Surfaced,
-    Unknown,
-    Verdict,
-)
+from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
 from captep_core._workqueue import Backoff, WorkQueue, jittered
+
+if TYPE_CHECKING:
+    from captep_core.capt._intervals import Policy, interval
+    from captep_core.capt._names import FINALIZER, control_plane_ref
+    from captep_core.capt._observe import AppliedTemplate, ControlPlane, Secrets, observe
+    from captep_core.capt._outputs import (
+        APIEndpoint,
+        Endpoint,
+        Invalid,
+        Missing,
+        Output,
+        Present,
+        parse_endpoint,
+    )
+    from captep_core.capt._reconcile import decide, reconcile
+    from captep_core.capt._verdict import (
+        AwaitingWorkspaceDeletion,
+        ControlPlaneUnreadable,
+        Creating,
+        Degraded,
+        Deleting,
+        Failed,
+        Gone,
+        Paused,
+        Ready,
+        Released,
+        Unknown,
+        Verdict,
+    )
 
 __all__ = [
     "ABSENT",
@@ -48,36 +71,40 @@ __all__ = [
     "AppliedTemplate",
     "AwaitingWorkspaceDeletion",
     "Backoff",
-    "Conclusion",
+    "Conflicted",
     "ControlPlane",
     "ControlPlaneUnreadable",
     "Create",
     "Creating",
     "Decision",
+    "Degraded",
     "Delete",
     "Deleting",
     "Endpoint",
-    "EndpointInvalid",
-    "EndpointMissing",
-    "EndpointUnreadable",
     "Failed",
     "Gone",
+    "Invalid",
+    "Missing",
     "ObjectRef",
     "Observed",
+    "Output",
     "Patch",
     "Paused",
     "Policy",
     "Preconditions",
+    "Present",
     "Ready",
-    "Recollection",
-    "Record",
+    "ReconcileState",
+    "RecordEvent",
     "Refusal",
+    "Refused",
     "Released",
+    "Reverted",
     "Secrets",
-    "Surfaced",
     "Unknown",
     "Unreadable",
     "Verdict",
+    "VerdictLike",
     "WorkQueue",
     "Write",
     "control_plane_ref",
@@ -87,6 +114,53 @@ __all__ = [
     "merge_patch",
     "observe",
     "parse_endpoint",
+    "purpose_of",
     "reconcile",
+    "refusal_of",
     "write_of",
 ]
+
+_DOMAIN: Final[Mapping[str, str]] = {
+    "Policy": "captep_core.capt._intervals",
+    "interval": "captep_core.capt._intervals",
+    "FINALIZER": "captep_core.capt._names",
+    "control_plane_ref": "captep_core.capt._names",
+    "AppliedTemplate": "captep_core.capt._observe",
+    "ControlPlane": "captep_core.capt._observe",
+    "Secrets": "captep_core.capt._observe",
+    "observe": "captep_core.capt._observe",
+    "APIEndpoint": "captep_core.capt._outputs",
+    "Endpoint": "captep_core.capt._outputs",
+    "Invalid": "captep_core.capt._outputs",
+    "Missing": "captep_core.capt._outputs",
+    "Output": "captep_core.capt._outputs",
+    "Present": "captep_core.capt._outputs",
+    "parse_endpoint": "captep_core.capt._outputs",
+    "decide": "captep_core.capt._reconcile",
+    "reconcile": "captep_core.capt._reconcile",
+    "AwaitingWorkspaceDeletion": "captep_core.capt._verdict",
+    "ControlPlaneUnreadable": "captep_core.capt._verdict",
+    "Creating": "captep_core.capt._verdict",
+    "Degraded": "captep_core.capt._verdict",
+    "Deleting": "captep_core.capt._verdict",
+    "Failed": "captep_core.capt._verdict",
+    "Gone": "captep_core.capt._verdict",
+    "Paused": "captep_core.capt._verdict",
+    "Ready": "captep_core.capt._verdict",
+    "Released": "captep_core.capt._verdict",
+    "Unknown": "captep_core.capt._verdict",
+    "Verdict": "captep_core.capt._verdict",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _DOMAIN.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_DOMAIN})

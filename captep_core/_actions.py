@@ -10,23 +10,28 @@ Rules of this module:
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from attrs import field, frozen
 
 __all__ = [
     "JSON",
     "Action",
-    "Conclusion",
+    "Conflicted",
     "Create",
     "Decision",
     "Delete",
     "ObjectRef",
     "Patch",
     "Preconditions",
-    "Record",
+    "RecordEvent",
     "Refusal",
+    "Refused",
+    "Reverted",
+    "VerdictLike",
     "Write",
+    "purpose_of",
+    "refusal_of",
     "write_of",
 ]
 
@@ -43,7 +48,11 @@ class ObjectRef:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+        return (
+            f"{self.kind} {self.namespace}/{self.name}"
+            if self.namespace
+            else f"{self.kind} {self.name}"
+        )
 
 
 @frozen
@@ -88,28 +97,38 @@ class Delete:
 
 
 @frozen
-class Record:
-    """Record an Event about `target`, whose uid is `preconditions.uid`. `type` is Normal or Warning, `event` its reason in CamelCase."""
+class RecordEvent:
+    """Record an Event about `target`, which has the uid `uid`.
+
+    `type` is `Normal` or `Warning`; `reason` is the Event's reason, one word in CamelCase.
+    """
 
     target: ObjectRef
     type: str
-    event: str
+    reason: str
     message: str
-    preconditions: Preconditions
+    uid: str | None = None
     subresource: None = field(default=None, init=False, repr=False)
 
     @property
-    def reason(self) -> str:
-        """Why the Event is recorded, for people."""
-        return f"tell that the verdict is now {self.event}"
+    def preconditions(self) -> Preconditions:
+        """The incarnation of the object that the Event is about."""
+        return Preconditions(self.uid)
 
     @property
     def body(self) -> Mapping[str, JSON]:
         """`{type, reason, message}` of the Event."""
-        return {"type": self.type, "reason": self.event, "message": self.message}
+        return {"type": self.type, "reason": self.reason, "message": self.message}
 
 
-Action: TypeAlias = Create | Patch | Delete | Record
+Action: TypeAlias = Create | Patch | Delete | RecordEvent
+
+
+def purpose_of(action: Action) -> str:
+    """Say in words why `action` is sent, without any content of a Secret."""
+    if isinstance(action, RecordEvent):
+        return f"record the Event {action.reason}"
+    return action.reason
 
 
 @frozen
@@ -124,37 +143,68 @@ class Write:
         return f"{self.verb} {self.target}{'/' + self.subresource if self.subresource else ''}"
 
 
-_VERBS: Mapping[type, str] = {Create: "create", Patch: "patch", Delete: "delete", Record: "event"}
-
-
 def write_of(action: Action) -> Write:
     """Name the write that `action` is."""
-    return Write(_VERBS[type(action)], action.target, action.subresource)
+    return Write(_verb_of(action), action.target, action.subresource)
+
+
+def _verb_of(action: Action) -> str:
+    match action:
+        case Create():
+            return "create"
+        case Patch():
+            return "patch"
+        case Delete():
+            return "delete"
+        case RecordEvent():
+            return "event"
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 @frozen
-class Refusal:
-    """A write that did not go through when it was last tried: an observation of the passes that follow.
-
-    `status` is the HTTP status of the answer. 409 is a conflict (retried, never reported). Below 300 the write was accepted and yet is
-    wanted again and again: somebody reverts or drops what it writes.
-    """
+class Refused:
+    """The server did not take the write when it was last tried; `status` is the HTTP status of its answer, 400 to 599."""
 
     write: Write
     status: int
 
-    @property
-    def is_conflict(self) -> bool:
-        """Whether the object was merely newer than what the decision had seen."""
-        return self.status == 409
-
     def __str__(self) -> str:
-        if self.status < 300:
-            return f"{self.write} is accepted (HTTP {self.status}) but does not last"
         return f"{self.write} is refused: HTTP {self.status}"
 
 
-class Conclusion(Protocol):
+@frozen
+class Conflicted:
+    """The object was newer than what the decision had seen (HTTP 409). It is retried and never reported."""
+
+    write: Write
+
+    def __str__(self) -> str:
+        return f"{self.write} is refused: HTTP 409"
+
+
+@frozen
+class Reverted:
+    """The server accepted the write, and the next passes want it again: somebody reverts or drops what it writes."""
+
+    write: Write
+
+    def __str__(self) -> str:
+        return f"{self.write} is accepted but does not last"
+
+
+Refusal: TypeAlias = Refused | Conflicted | Reverted
+"""A write that did not go through when it was last tried: an observation of the passes that follow."""
+
+
+def refusal_of(write: Write, status: int) -> Refusal:
+    """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it does not last."""
+    if status < 300:
+        return Reverted(write)
+    return Conflicted(write) if status == 409 else Refused(write, status)
+
+
+class VerdictLike(Protocol):
     """What every verdict has: a reason in CamelCase and a message for people, without any Secret's content."""
 
     @property
@@ -164,9 +214,19 @@ class Conclusion(Protocol):
     def message(self) -> str: ...
 
 
+if TYPE_CHECKING:
+    # A default (PEP 696) lets an operator that has no union of verdicts write plain `Decision`.
+    # `typing` has it from Python 3.13 on; type checkers know it for every version.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V_co = TypeVarWithDefault("V_co", bound=VerdictLike, covariant=True, default=VerdictLike)
+else:
+    V_co = TypeVar("V_co", bound=VerdictLike, covariant=True)
+
+
 @frozen
-class Decision:
-    """What a pass decided.
+class Decision(Generic[V_co]):
+    """What a pass decided, with a verdict of the type `V_co`.
 
     `actions` are to be sent in order; any prefix of them may be all that happens.
     `requeue_after` is when to look again (positive), None when there is nothing to come back for.
@@ -175,5 +235,5 @@ class Decision:
 
     actions: tuple[Action, ...]
     requeue_after: timedelta | None
-    verdict: Conclusion
-    standing: tuple[Refusal, ...] = ()
+    verdict: V_co
+    outstanding: tuple[Refusal, ...] = ()

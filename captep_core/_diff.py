@@ -32,7 +32,9 @@ def merge_patch(observed: Mapping[str, JSON], desired: Mapping[str, JSON]) -> di
 def same_json(one: JSON, other: JSON) -> bool:
     """Whether two pieces of JSON are the same."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same_json(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(
+            same_json(value, other[key]) for key, value in one.items()
+        )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same_json, one, other))
     return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,13 +1,13 @@
 """Absent, unreadable and present are three different observations; unreadable is never treated as absent."""
 
 from enum import Enum
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from attrs import frozen
 
 from captep_core._actions import Refusal
 
-__all__ = ["ABSENT", "Absent", "Observed", "Recollection", "Unreadable"]
+__all__ = ["ABSENT", "Absent", "Observed", "ReconcileState", "Unreadable"]
 
 T = TypeVar("T")
 
@@ -16,9 +16,6 @@ class Absent(Enum):
     """The server said that there is no such object."""
 
     ABSENT = "absent"
-
-    def __bool__(self) -> Literal[False]:
-        return False
 
 
 ABSENT: Final = Absent.ABSENT
@@ -34,9 +31,6 @@ class Unreadable:
     reason: str
     detail: str = ""
 
-    def __bool__(self) -> Literal[False]:
-        return False
-
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
@@ -45,7 +39,7 @@ Observed: TypeAlias = T | Absent | Unreadable
 
 
 @frozen
-class Recollection:
+class ReconcileState:
     """What the executor remembers from earlier passes over one control plane; empty after a restart, and nothing breaks.
 
     `refusals`: writes that did not go through, oldest try first. `verdict`: the reason of the verdict

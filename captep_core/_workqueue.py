@@ -122,7 +122,9 @@ class WorkQueue(Generic[K]):
 
     def depth(self, *, now: float) -> int:
         """Return how many keys are due and not running; it looks at every key."""
-        return sum(due_at <= now and key not in self._running for key, due_at in self._due_at.items())
+        return sum(
+            due_at <= now and key not in self._running for key, due_at in self._due_at.items()
+        )
 
     def _push(self, key: K) -> None:
         self._count += 1

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from attrs import frozen
 
 from captep_core._actions import JSON, Action, Decision, ObjectRef
-from captep_core._observation import Observed, Recollection
+from captep_core._observation import Observed, ReconcileState
 
 __all__ = ["Answer", "Clock", "Decide", "Gateway", "Read"]
 
@@ -60,6 +60,8 @@ class Decide(Protocol):
     `read` is the only way to look at the world; every object that it was asked for wakes this key when it changes.
     """
 
-    def __call__(self, key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    def __call__(
+        self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
+    ) -> Decision:
         """Decide what the object `key` needs next. Never raises for any JSON that `read` returns."""
         ...

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import yaml
 
-from captep_core import Recollection, control_plane_ref, decide
+from captep_core import ReconcileState, control_plane_ref, decide, purpose_of
 from captep_memory import MemoryGateway, load
 from captep_runtime import run_pass
 
-now, key, known = datetime(2026, 1, 1, tzinfo=UTC), control_plane_ref("fleet", "tokyo"), Recollection()
+now = datetime(2026, 1, 1, tzinfo=UTC)
+key = control_plane_ref("fleet", "tokyo")
+state = ReconcileState()
 manifests = yaml.safe_load_all(Path(__file__).with_name("new.yaml").read_text())
 gateway = MemoryGateway(load(manifests, now=now))
-while (done := run_pass(decide, gateway, key, known, now=now)).changed:
+while (done := run_pass(decide, gateway, key, state, now=now)).changed:
     for action, answer in done.sent:
-        print(answer.status, action.reason)
-    known = done.recollection
+        print(answer.status, purpose_of(action))
+    state = done.state
 print(f"at rest: {done.decision.verdict.message}; look again after {done.requeue_after}")

@@ -8,21 +8,34 @@ from captep_memory import Key, World, load
 from captep_testing import Kit, check, converge, explore, moves, sweep
 from examples.your_own import decide
 
-source, copy = ObjectRef("v1", "ConfigMap", "source", "config"), ObjectRef("v1", "ConfigMap", "target", "config")
+source, copy = (
+    ObjectRef("v1", "ConfigMap", "source", "config"),
+    ObjectRef("v1", "ConfigMap", "target", "config"),
+)
 
 
 def config(ref: ObjectRef, **data: str) -> dict[str, Any]:
     """Return a ConfigMap."""
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": ref.name, "namespace": ref.namespace}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
+        "data": data,
+    }
 
 
 def is_copied(world: World) -> bool:
     """Whether the copy says what the source says, if there is a source."""
-    there, copied = (world.get(Key("", "ConfigMap", ref.namespace, ref.name)) for ref in (source, copy))
+    there, copied = (
+        world.get(Key("", "ConfigMap", ref.namespace, ref.name)) for ref in (source, copy)
+    )
     return there is None or (copied is not None and there.get("data") == copied.get("data"))
 
 
-given: list[list[dict[str, Any]]] = [[config(source, colour="green")], [config(source), config(copy, colour="blue", size="1")]]
+given: list[list[dict[str, Any]]] = [
+    [config(source, colour="green")],
+    [config(source), config(copy, colour="blue", size="1")],
+]
 kit = Kit(
     decide,
     keys=(source,),

@@ -7,7 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import frozen
 
-from captep_core import JSON, Absent, Create, Decision, ObjectRef, Patch, Preconditions, Recollection, Unreadable, merge_patch
+from captep_core import (
+    JSON,
+    Absent,
+    Create,
+    Decision,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    ReconcileState,
+    Unreadable,
+    merge_patch,
+)
 from captep_core.ports import Read
 from captep_memory import MemoryGateway, load
 from captep_runtime import run_pass
@@ -21,7 +32,7 @@ class Verdict:
     message: str = ""
 
 
-def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:  # noqa: ARG001 - the shape of captep_core.ports.Decide
+def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:  # noqa: ARG001 - the shape of captep_core.ports.Decide
     """Keep the copy in `target` equal to `key`."""
     copy = ObjectRef("v1", "ConfigMap", "target", key.name)
     source, found = read(key), read(copy)
@@ -36,25 +47,40 @@ def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datet
             "metadata": {"name": copy.name, "namespace": copy.namespace},
             "data": source.get("data", {}),
         }
-        return Decision((Create(copy, body, "there is no copy"),), timedelta(seconds=5), Verdict("Copying"))
+        return Decision(
+            (Create(copy, body, "there is no copy"),), timedelta(seconds=5), Verdict("Copying")
+        )
     patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
     if not patch:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
     uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has metadata with a uid
-    return Decision((Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),), timedelta(seconds=5), Verdict("Copying"))
+    return Decision(
+        (Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),),
+        timedelta(seconds=5),
+        Verdict("Copying"),
+    )
 
 
 def main() -> None:
     """Run the loop of one ConfigMap until it comes to rest."""
-    now, key, known = datetime(2026, 1, 1, tzinfo=UTC), ObjectRef("v1", "ConfigMap", "source", "config"), Recollection()
+    now, key, known = (
+        datetime(2026, 1, 1, tzinfo=UTC),
+        ObjectRef("v1", "ConfigMap", "source", "config"),
+        ReconcileState(),
+    )
     objects = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config", "namespace": "source"}, "data": {"colour": "green"}}
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "config", "namespace": "source"},
+            "data": {"colour": "green"},
+        }
     ]
     gateway = MemoryGateway(load(objects, now=now))
     while (done := run_pass(decide, gateway, key, known, now=now)).changed:
         for action, answer in done.sent:
             print(answer.status, action.reason)
-        known = done.recollection
+        known = done.state
     print(f"at rest: {done.decision.verdict.reason}")
 
 

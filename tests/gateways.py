@@ -20,8 +20,8 @@ from captep_core import (
     ObjectRef,
     Patch,
     Preconditions,
-    Recollection,
-    Record,
+    ReconcileState,
+    RecordEvent,
     decide,
     write_of,
 )
@@ -82,12 +82,18 @@ def created(ref: ObjectRef, **rest: JSON) -> Create:
     metadata = rest.pop("metadata", {})
     assert isinstance(metadata, dict)
     named: JSON = {"name": ref.name, "namespace": ref.namespace, **metadata}
-    return Create(ref, {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": named, **rest}, "why")
+    return Create(
+        ref, {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": named, **rest}, "why"
+    )
 
 
 def control_plane(ref: ObjectRef, **metadata: JSON) -> Create:
     """Create a valid control plane."""
-    return created(ref, spec={"version": "1.33", "workspaceTemplateRef": {"name": "eks"}}, metadata=dict(metadata))
+    return created(
+        ref,
+        spec={"version": "1.33", "workspaceTemplateRef": {"name": "eks"}},
+        metadata=dict(metadata),
+    )
 
 
 def secret(ref: ObjectRef, value: str = "b25l") -> Create:
@@ -104,12 +110,18 @@ class GatewayContract:
         assert site.gateway.read(site.ref(("v1", "Secret"))) is ABSENT
 
     @pytest.mark.parametrize("make", [control_plane, secret])
-    def test_own_writes_are_seen_at_once(self, site: Site, make: Callable[[ObjectRef], Create]) -> None:
+    def test_own_writes_are_seen_at_once(
+        self, site: Site, make: Callable[[ObjectRef], Create]
+    ) -> None:
         """Created once: what is read carries what was written and what the server adds; a second time it is there already."""
         ref = site.ref(CONTROL_PLANE if make is control_plane else ("v1", "Secret"))
         assert site.send(make(ref)) == (201, True)
         found = site.found(ref)
-        assert (found["apiVersion"], found["kind"], found["metadata"]["name"]) == (ref.api_version, ref.kind, ref.name)
+        assert (found["apiVersion"], found["kind"], found["metadata"]["name"]) == (
+            ref.api_version,
+            ref.kind,
+            ref.name,
+        )
         assert found["metadata"]["uid"]
         assert found["metadata"]["resourceVersion"]
         assert {key: found[key] for key in ("spec", "data") if key in found} == {
@@ -121,7 +133,12 @@ class GatewayContract:
         """The same patch again is accepted and changes nothing: version and uid stay (V2)."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
-        patch = Patch(ref, {"spec": {"workspaceTemplateApplyName": "apply"}}, Preconditions(site.bound(ref).uid), "why")
+        patch = Patch(
+            ref,
+            {"spec": {"workspaceTemplateApplyName": "apply"}},
+            Preconditions(site.bound(ref).uid),
+            "why",
+        )
         assert site.send(patch) == (200, True)
         after = site.found(ref)
         assert after["spec"]["workspaceTemplateApplyName"] == "apply"
@@ -132,10 +149,21 @@ class GatewayContract:
         """A patch of the status changes the status alone, and a patch of the object not the status (U9)."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
-        status = Patch(ref, {"status": {"phase": "Creating"}, "spec": {"version": "9"}}, site.bound(ref), "why", "status")
+        status = Patch(
+            ref,
+            {"status": {"phase": "Creating"}, "spec": {"version": "9"}},
+            site.bound(ref),
+            "why",
+            "status",
+        )
         assert site.send(status) == (200, True)
-        assert (site.found(ref)["spec"]["version"], site.found(ref)["status"]["phase"]) == ("1.33", "Creating")
-        assert site.send(Patch(ref, {"status": {"phase": "Failed"}}, Preconditions(site.bound(ref).uid), "why")) == (200, False)
+        assert (site.found(ref)["spec"]["version"], site.found(ref)["status"]["phase"]) == (
+            "1.33",
+            "Creating",
+        )
+        assert site.send(
+            Patch(ref, {"status": {"phase": "Failed"}}, Preconditions(site.bound(ref).uid), "why")
+        ) == (200, False)
         assert site.found(ref)["status"]["phase"] == "Creating"
 
     def test_what_is_stale_is_a_conflict(self, site: Site) -> None:
@@ -146,7 +174,10 @@ class GatewayContract:
         site.send(Patch(ref, {"spec": {"version": "2"}}, Preconditions(), "why"))
         other = Preconditions("00000000-0000-0000-0000-000000000000")
         for bound, subresource in ((old, None), (old, "status"), (other, None)):
-            assert site.send(Patch(ref, {"spec": {"version": "3"}}, bound, "why", subresource)) == (409, False), (bound, subresource)
+            assert site.send(Patch(ref, {"spec": {"version": "3"}}, bound, "why", subresource)) == (
+                409,
+                False,
+            ), (bound, subresource)
         assert site.send(Delete(ref, other, "why")) == (409, False)
         assert site.found(ref)["spec"]["version"] == "2"
 
@@ -155,14 +186,21 @@ class GatewayContract:
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
         before = site.found(ref)
-        assert site.send(Patch(ref, {"status": {"phase": "Unheard-of"}}, Preconditions(), "why", "status")) == (422, False)
-        assert site.send(created(site.ref(("v1", "Secret")), metadata={"labels": {"a": "x" * 64}})) == (422, False)
+        assert site.send(
+            Patch(ref, {"status": {"phase": "Unheard-of"}}, Preconditions(), "why", "status")
+        ) == (422, False)
+        assert site.send(
+            created(site.ref(("v1", "Secret")), metadata={"labels": {"a": "x" * 64}})
+        ) == (422, False)
         assert site.found(ref) == before
         assert site.gateway.read(site.ref(("v1", "Secret"))) is ABSENT
 
     def test_what_is_deleted_is_gone_at_once(self, site: Site) -> None:
         """200, then 404; a new one of the same name has another uid."""
-        for ref, make in ((site.ref(CONTROL_PLANE), control_plane), (site.ref(("v1", "Secret")), secret)):
+        for ref, make in (
+            (site.ref(CONTROL_PLANE), control_plane),
+            (site.ref(("v1", "Secret")), secret),
+        ):
             site.send(make(ref))
             before = site.bound(ref)
             assert site.send(Delete(ref, Preconditions(before.uid), "why")) == (200, True)
@@ -179,19 +217,31 @@ class GatewayContract:
         assert site.found(ref)["metadata"]["deletionTimestamp"]
         assert site.send(Delete(ref, Preconditions(site.bound(ref).uid), "why")) == (200, False)
         more: JSON = ["example.com/held", "example.com/more"]
-        assert site.send(Patch(ref, {"metadata": {"finalizers": more}}, site.bound(ref), "why")) == (422, False)
-        assert site.send(Patch(ref, {"metadata": {"finalizers": None}}, site.bound(ref), "why")) == (200, True)
+        assert site.send(
+            Patch(ref, {"metadata": {"finalizers": more}}, site.bound(ref), "why")
+        ) == (422, False)
+        assert site.send(
+            Patch(ref, {"metadata": {"finalizers": None}}, site.bound(ref), "why")
+        ) == (200, True)
         assert site.gateway.read(ref) is ABSENT
 
-    @pytest.mark.parametrize(("make", "change"), [(control_plane, {"spec": {"version": "2"}}), (secret, {"data": {"value": "dHdv"}})])
-    def test_what_others_do_is_seen(self, site: Site, make: Callable[[ObjectRef], Create], change: dict[str, JSON]) -> None:
+    @pytest.mark.parametrize(
+        ("make", "change"),
+        [(control_plane, {"spec": {"version": "2"}}), (secret, {"data": {"value": "dHdv"}})],
+    )
+    def test_what_others_do_is_seen(
+        self, site: Site, make: Callable[[ObjectRef], Create], change: dict[str, JSON]
+    ) -> None:
         """Created, changed and deleted by somebody else."""
         ref = site.ref(CONTROL_PLANE if make is control_plane else ("v1", "Secret"), "theirs")
         (field,) = change
         site.other.send(make(ref))
         eventually(lambda: isinstance(site.gateway.read(ref), dict), "it is seen")
         site.other.send(Patch(ref, change, Preconditions(), "why"))
-        eventually(lambda: site.found(ref)[field] == site.found(ref, site.other)[field], "its change is seen")
+        eventually(
+            lambda: site.found(ref)[field] == site.found(ref, site.other)[field],
+            "its change is seen",
+        )
         site.other.send(Delete(ref, Preconditions(), "why"))
         eventually(lambda: site.gateway.read(ref) is ABSENT, "it is seen to go")
 
@@ -200,15 +250,25 @@ class GatewayContract:
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
         before = site.found(ref)
-        event = Record(ref, "Normal", "Ready", "Control plane is ready", Preconditions(site.bound(ref).uid))
+        event = RecordEvent(ref, "Normal", "Ready", "Control plane is ready", site.bound(ref).uid)
         assert [site.gateway.send(event).status for _ in range(2)] == [201, 200]
         assert site.found(ref) == before
 
     def test_the_loop_does_the_same_everywhere(self, site: Site) -> None:
         """From a new control plane to rest: the same writes with the same answers, then silence, then a deletion in one pass."""
         key = site.ref(CONTROL_PLANE)
-        to: JSON = {"apiVersion": key.api_version, "kind": key.kind, "name": key.name, "namespace": key.namespace}
-        site.send(created(site.ref(TEMPLATE, "eks"), spec={"template": {"spec": {"forProvider": {"source": "Inline", "module": ""}}}}))
+        to: JSON = {
+            "apiVersion": key.api_version,
+            "kind": key.kind,
+            "name": key.name,
+            "namespace": key.namespace,
+        }
+        site.send(
+            created(
+                site.ref(TEMPLATE, "eks"),
+                spec={"template": {"spec": {"forProvider": {"source": "Inline", "module": ""}}}},
+            )
+        )
         site.send(created(site.ref(CLUSTER), spec={"controlPlaneRef": to}))
         site.send(control_plane(key))
         assert _life(site, key) == [
@@ -221,7 +281,9 @@ class GatewayContract:
             [],
         ]
         site.other.send(Delete(key, Preconditions(), "why"))
-        eventually(lambda: site.found(key)["metadata"].get("deletionTimestamp"), "the deletion is seen")
+        eventually(
+            lambda: site.found(key)["metadata"].get("deletionTimestamp"), "the deletion is seen"
+        )
         assert _life(site, key) == [
             [
                 ("delete WorkspaceTemplateApply one-eks-controlplane-apply", 200),
@@ -236,9 +298,14 @@ class GatewayContract:
 def _life(site: Site, key: ObjectRef) -> list[list[tuple[str, int]]]:
     """Run passes until one sends nothing; returns what each sent, with its answers."""
     passes: list[list[tuple[str, int]]] = []
-    known = Recollection()
+    known = ReconcileState()
     while len(passes) < 10 and (not passes or passes[-1]):
         done = run_pass(decide, site.gateway, key, known, now=NOW)
-        known = done.recollection
-        passes.append([(str(write_of(action)).replace(f"{site.namespace}/", ""), answer.status) for action, answer in done.sent])
+        known = done.state
+        passes.append(
+            [
+                (str(write_of(action)).replace(f"{site.namespace}/", ""), answer.status)
+                for action, answer in done.sent
+            ]
+        )
     return passes

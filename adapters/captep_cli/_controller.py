@@ -16,12 +16,19 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from captep_cli._rehearsal import Rehearsal
+from captep_cli._dry_run import DryRunDecide
 from captep_cli._watched import WATCHED, is_control_plane
 from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide
-from captep_kubernetes import Change, DryRun, Informer, KubernetesGateway, Transport, is_relevant
+from captep_kubernetes import (
+    Change,
+    DryRun,
+    Informer,
+    KubernetesGateway,
+    Transport,
+    content_changed,
+)
 from captep_runtime import Logger, Loop, Metrics, Tuning
 
 __all__ = ["NAME", "Controller"]
@@ -77,9 +84,19 @@ class Controller:
         metrics: Metrics,
         may_write: Callable[[], bool],
     ) -> None:
-        self._gateway = KubernetesGateway(transport, watched=WATCHED, namespaces=namespaces, on_change=self._changed, dry_run=dry_run)
+        self._gateway = KubernetesGateway(
+            transport,
+            watched=WATCHED,
+            namespaces=namespaces,
+            on_change=self._changed,
+            dry_run=dry_run,
+        )
         logger = logging.getLogger("captep.controller")
-        deciding: Decide = decide if dry_run is DryRun.NONE else Rehearsal(decide, self._gateway, dry_run, logger)
+        deciding: Decide = (
+            decide
+            if dry_run is DryRun.NONE
+            else DryRunDecide(decide, self._gateway, dry_run, logger)
+        )
         self._loop = Loop(
             deciding,
             _Fence(self._gateway, may_write),
@@ -88,7 +105,7 @@ class Controller:
             metrics=metrics,
             reporter=Logger(logger, NAME),
             seconds=time.monotonic,
-            tuning=Tuning(tick=_TICK_SECONDS),
+            tuning=Tuning(align_to=_TICK_SECONDS),
             version=self._gateway.version,
         )
         self._keeping = threading.Lock()
@@ -124,7 +141,11 @@ class Controller:
 
     def problems(self) -> tuple[str, ...]:
         """Say what is so wrong that only a restart helps."""
-        dead = tuple(f"the watch of {informer.resource} has ended" for informer in self.informers if not informer.is_alive)
+        dead = tuple(
+            f"the watch of {informer.resource} has ended"
+            for informer in self.informers
+            if not informer.is_alive
+        )
         return (*dead, *self._loop.problems(longest_run=_LONGEST_PASS))
 
     def measure(self) -> None:
@@ -132,7 +153,7 @@ class Controller:
         self._loop.measure()
 
     def _changed(self, change: Change) -> None:
-        if not is_relevant(change):
+        if not content_changed(change):
             return
         if is_control_plane(change.ref):
             self._keep(change.ref)

@@ -31,7 +31,13 @@ class CountingTransport:
         """Send one request; see `captep_kubernetes.Transport`."""
         try:
             answer = self._transport.request(
-                method, path, query=query, body=body, content_type=content_type, accept=accept, timeout=timeout
+                method,
+                path,
+                query=query,
+                body=body,
+                content_type=content_type,
+                accept=accept,
+                timeout=timeout,
             )
         except UnansweredError:
             self._count(method, "<error>")
@@ -39,7 +45,9 @@ class CountingTransport:
         self._count(method, str(answer.status))
         return answer
 
-    def stream(self, path: str, *, query: Query = (), accept: str = "application/json", timeout: float) -> Stream | RawResponse:
+    def stream(
+        self, path: str, *, query: Query = (), accept: str = "application/json", timeout: float
+    ) -> Stream | RawResponse:
         """Open a stream of lines; see `captep_kubernetes.Transport`."""
         try:
             stream = self._transport.stream(path, query=query, accept=accept, timeout=timeout)
@@ -50,4 +58,6 @@ class CountingTransport:
         return stream
 
     def _count(self, method: str, code: str) -> None:
-        self._metrics.count("rest_client_requests_total", {"code": code, "method": method, "host": self._host})
+        self._metrics.count(
+            "rest_client_requests_total", {"code": code, "method": method, "host": self._host}
+        )

@@ -17,7 +17,9 @@ def one_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """Return `text` as a terminal shows it, with what does not print, a line break too, escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:

@@ -64,14 +64,18 @@ def _read(file: str, name: str) -> str:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise InputError(f"{name}: cannot be read: {why}; expected a file of YAML or JSON{_similar(Path(file))}") from None
+        raise InputError(
+            f"{name}: cannot be read: {why}; expected a file of YAML or JSON{_similar(Path(file))}"
+        ) from None
     except ValueError:
         raise InputError(f"{name!r}: cannot be the name of a file") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        raise InputError(f"{name}: not UTF-8 at line {line}, byte {exc.start + 1} of the file; expected YAML or JSON in UTF-8") from None
+        raise InputError(
+            f"{name}: not UTF-8 at line {line}, byte {exc.start + 1} of the file; expected YAML or JSON in UTF-8"
+        ) from None
 
 
 def _similar(file: Path) -> str:
@@ -87,16 +91,23 @@ def _documents(text: str, name: str) -> list[object]:
     """Return the documents of a file, each checked to be JSON of a bearable size."""
     try:
         budget = _Budget(name)
-        return [budget.spend(document) for document in _json_documents(text) or _yaml_documents(text, name)]
+        return [
+            budget.spend(document)
+            for document in _json_documents(text) or _yaml_documents(text, name)
+        ]
     except RecursionError:
-        raise InputError(f"{name}: nested too deeply; expected at most {_MAX_DEPTH} levels") from None
+        raise InputError(
+            f"{name}: nested too deeply; expected at most {_MAX_DEPTH} levels"
+        ) from None
 
 
 def _json_documents(text: str) -> list[object] | None:
     """Read JSON documents, one after the other or separated by `---`; None if the text is something else."""
     if not text.lstrip("-\n\r \t").startswith(("{", "[")):
         return None
-    decoder = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_not_finite, parse_float=_finite)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_distinct, parse_constant=_not_finite, parse_float=_finite
+    )
     documents: list[object] = []
     position = _skip(text, 0)
     try:
@@ -143,7 +154,9 @@ def _yaml_documents(text: str, name: str) -> Iterator[object]:
     except ModuleNotFoundError as exc:
         if exc.name != "yaml":
             raise
-        raise InputError(f"{name}: {_json_problem(text)}; to read YAML, install PyYAML (pip install 'captep[cli]')") from None
+        raise InputError(
+            f"{name}: {_json_problem(text)}; to read YAML, install PyYAML (pip install 'captep[cli]')"
+        ) from None
     return _yaml.documents(text, name)
 
 
@@ -171,7 +184,9 @@ class _Budget:
         """
         self._left -= 1
         if depth > _MAX_DEPTH:
-            raise InputError(f"{self._name}: nested too deeply; expected at most {_MAX_DEPTH} levels")
+            raise InputError(
+                f"{self._name}: nested too deeply; expected at most {_MAX_DEPTH} levels"
+            )
         if self._left < 0:
             raise InputError(f"{self._name}: too large; expected at most {_MAX_NODES} values")
         if isinstance(value, dict):
@@ -197,7 +212,9 @@ def _unfolded(document: object, where: str) -> Iterator[tuple[str, object]]:
 
 def _checked(obj: object, where: str) -> Object:
     if not isinstance(obj, dict):
-        raise InputError(f"{where}: not an object; expected a mapping with apiVersion, kind and metadata.name")
+        raise InputError(
+            f"{where}: not an object; expected a mapping with apiVersion, kind and metadata.name"
+        )
     metadata = obj.get("metadata")
     identity = {
         "apiVersion": obj.get("apiVersion"),
@@ -221,4 +238,9 @@ def _default_namespace(obj: Object) -> Object:
 def _identity(manifest: Manifest) -> tuple[str, str, str, str]:
     obj = manifest.object
     namespace = obj["metadata"].get("namespace") or ""
-    return obj["apiVersion"].rpartition("/")[0], obj["kind"], namespace if isinstance(namespace, str) else "", obj["metadata"]["name"]
+    return (
+        obj["apiVersion"].rpartition("/")[0],
+        obj["kind"],
+        namespace if isinstance(namespace, str) else "",
+        obj["metadata"]["name"],
+    )

@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from captep_cli._mask import Show
-from captep_core import Action, Conclusion, Decision, write_of
+from captep_core import Action, Decision, VerdictLike, purpose_of, write_of
 
 __all__ = ["action_json", "decision_json", "seconds", "verdict_text"]
 
 
-def verdict_text(verdict: Conclusion) -> str:
+def verdict_text(verdict: VerdictLike) -> str:
     """Return `reason: message`, or the reason alone."""
     return f"{verdict.reason}: {verdict.message}" if verdict.message else verdict.reason
 
@@ -35,13 +35,21 @@ def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
 def action_json(action: Action, show: Show) -> dict[str, Any]:
     """Return one action; `show` covers what must not be seen of its body."""
     ref = action.target
-    locks = {"uid": action.preconditions.uid, "resourceVersion": action.preconditions.resource_version}
+    locks = {
+        "uid": action.preconditions.uid,
+        "resourceVersion": action.preconditions.resource_version,
+    }
     body: Mapping[str, Any] | None = action.body
     return {
         "verb": write_of(action).verb,
-        "target": {"apiVersion": ref.api_version, "kind": ref.kind, "namespace": ref.namespace, "name": ref.name},
+        "target": {
+            "apiVersion": ref.api_version,
+            "kind": ref.kind,
+            "namespace": ref.namespace,
+            "name": ref.name,
+        },
         "subresource": action.subresource,
         "body": None if body is None else show(ref.kind, body),
         "preconditions": {name: value for name, value in locks.items() if value is not None},
-        "reason": action.reason,
+        "reason": purpose_of(action),
     }

@@ -5,10 +5,18 @@ from typing import Final
 from captep_cli._errors import InputError
 from captep_cli._preflight import identity
 from captep_cli._watched import is_control_plane
-from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable, wire
+from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable
+from captep_core.capt import wire
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import RawResponse, Transport, UnansweredError, check_connection, reason_of, resource_of
+from captep_kubernetes import (
+    RawResponse,
+    Transport,
+    UnansweredError,
+    check_connection,
+    reason_of,
+    resource_of,
+)
 
 __all__ = ["live_reader"]
 
@@ -28,7 +36,11 @@ def live_reader(transport: Transport) -> Read:
     def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         if ref not in seen:
             answer = _get(transport, ref)
-            seen[ref] = _control_plane(transport, ref, answer) if is_control_plane(ref) else _observed(ref, answer)
+            seen[ref] = (
+                _control_plane(transport, ref, answer)
+                if is_control_plane(ref)
+                else _observed(ref, answer)
+            )
         return seen[ref]
 
     return read
@@ -36,7 +48,9 @@ def live_reader(transport: Transport) -> Read:
 
 def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
     try:
-        return transport.request("GET", resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS)
+        return transport.request(
+            "GET", resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS
+        )
     except UnansweredError as error:
         return Unreadable("Unavailable", str(error))
     except ValueError as error:
@@ -55,11 +69,15 @@ def _observed(ref: ObjectRef, answer: RawResponse | Unreadable) -> Observed[dict
     return Unreadable(reason_of(answer), f"{ref}: HTTP {answer.status}{hint}")
 
 
-def _control_plane(transport: Transport, ref: ObjectRef, answer: RawResponse | Unreadable) -> dict[str, JSON]:
+def _control_plane(
+    transport: Transport, ref: ObjectRef, answer: RawResponse | Unreadable
+) -> dict[str, JSON]:
     """Return the control plane itself: without it there is nothing to plan."""
     found = _observed(ref, answer)
     if isinstance(found, Unreadable) and found.reason == "Forbidden":
-        raise GatewayError(f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it")
+        raise GatewayError(
+            f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it"
+        )
     if isinstance(found, Unreadable) and found.reason == "NotFound":
         raise GatewayError(
             f"not installed in the cluster: {resource_of(ref)}: apply its CustomResourceDefinition, or choose another --context"
@@ -75,7 +93,9 @@ def _control_plane(transport: Transport, ref: ObjectRef, answer: RawResponse | U
 
 def _missing(transport: Transport, ref: ObjectRef) -> str:
     try:
-        namespace = transport.request("GET", f"/api/v1/namespaces/{ref.namespace}", timeout=_SECONDS)
+        namespace = transport.request(
+            "GET", f"/api/v1/namespaces/{ref.namespace}", timeout=_SECONDS
+        )
     except UnansweredError:
         return f"no {ref} in the cluster"
     if namespace.status == 404:

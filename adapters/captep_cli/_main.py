@@ -38,26 +38,26 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._json import decision_json  # noqa: PLC0415 - --help needs none of it
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._text import decision_text  # noqa: PLC0415
-    from captep_core import Recollection, control_plane_ref, decide  # noqa: PLC0415
+    from captep_core import ReconcileState, control_plane_ref, decide  # noqa: PLC0415
 
     show = as_it_is if options.show_secrets else masked
     if options.live:
         key, now = control_plane_ref(*options.name), datetime.now(UTC)
         read = _later("_run").live_read(options.kubeconfig, options.context)
     else:
-        from captep_cli._given import given  # noqa: PLC0415
+        from captep_cli._input_world import given  # noqa: PLC0415
 
         source = _source(options)
         world, now = given(source), source.now
         key, read = world.key, world.gateway.read
-    decision = decide(key, read, Recollection(), now=now)
+    decision = decide(key, read, ReconcileState(), now=now)
     if options.output == "json":
         return _json(decision_json(decision, show)), 0
     return decision_text(key, decision, read, show), 0
 
 
 def _simulate(options: argparse.Namespace) -> tuple[str, int]:
-    from captep_cli._given import given  # noqa: PLC0415
+    from captep_cli._input_world import given  # noqa: PLC0415
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
     from captep_cli._text import simulation_text  # noqa: PLC0415
@@ -67,12 +67,16 @@ def _simulate(options: argparse.Namespace) -> tuple[str, int]:
     simulation = simulate(world, source.now, options.passes)
     status = 3 if simulation.settled_after is None else 0
     if options.output == "json":
-        return _json(simulation_json(simulation, as_it_is if options.show_secrets else masked)), status
+        return _json(
+            simulation_json(simulation, as_it_is if options.show_secrets else masked)
+        ), status
     return simulation_text(world.key, simulation), status
 
 
 def _demo(options: argparse.Namespace) -> tuple[str, int]:
-    return "", _later("_demo").demo(options.control_planes, options.hours, options.seed, options.plot)
+    from captep_demo import demo  # noqa: PLC0415 - the demo loads the in-memory server
+
+    return "", demo(options.control_planes, options.hours, options.seed, options.plot)
 
 
 def _run(options: argparse.Namespace) -> tuple[str, int]:
@@ -83,7 +87,12 @@ _COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
 
 
 # PyYAML and urllib3 come with the client as well.
-_EXTRAS = {"kubernetes": "kubernetes", "urllib3": "kubernetes", "yaml": "kubernetes", "prometheus_client": "metrics"}
+_EXTRAS = {
+    "kubernetes": "kubernetes",
+    "urllib3": "kubernetes",
+    "yaml": "kubernetes",
+    "prometheus_client": "metrics",
+}
 
 
 def _later(module: str) -> Any:  # noqa: ANN401 - a module
@@ -93,11 +102,13 @@ def _later(module: str) -> Any:  # noqa: ANN401 - a module
     except ModuleNotFoundError as exc:
         if exc.name not in _EXTRAS:
             raise
-        raise InputError(f"{exc.name} is not installed; to use this command: pip install 'captep[{_EXTRAS[exc.name]}]'") from None
+        raise InputError(
+            f"{exc.name} is not installed; to use this command: pip install 'captep[{_EXTRAS[exc.name]}]'"
+        ) from None
 
 
 def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, whose module is imported late
-    from captep_cli._given import Source  # noqa: PLC0415
+    from captep_cli._input_world import Source  # noqa: PLC0415
     from captep_memory import ObjectMatch  # noqa: PLC0415
 
     return Source(
@@ -105,7 +116,10 @@ def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, who
         control_plane=options.control_plane,
         now=options.now or datetime.now(UTC),
         unreadable={ObjectMatch(*what): reason for what, reason in options.unreadable},
-        refuse={(verb, ObjectMatch(*what)): status for verb, what, status in getattr(options, "refuse", ())},
+        refuse={
+            (verb, ObjectMatch(*what)): status
+            for verb, what, status in getattr(options, "refuse", ())
+        },
     )
 
 

@@ -25,7 +25,9 @@ def masked(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if field in shown:
             values = shown[field]
             shown[field] = (
-                {key: _mask(value, decode) for key, value in values.items()} if isinstance(values, dict) else _mask(values, _encoded)
+                {key: _mask(value, decode) for key, value in values.items()}
+                if isinstance(values, dict)
+                else _mask(values, _encoded)
             )
     metadata = shown.get("metadata")
     annotations = metadata.get("annotations") if isinstance(metadata, dict) else None

@@ -23,7 +23,13 @@ class _Parser(argparse.ArgumentParser):
     """argparse with suggestions, without abbreviations, and errors of one line."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
-        super().__init__(**{**settings, "allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter})
+        super().__init__(
+            **{
+                **settings,
+                "allow_abbrev": False,
+                "formatter_class": argparse.RawDescriptionHelpFormatter,
+            }
+        )
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
@@ -35,7 +41,11 @@ class _Parser(argparse.ArgumentParser):
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:
         """End with status 2 for what is no argument, with the flag that may have been meant."""
-        meant = suggestion(unknown[0].partition("=")[0], self.flags()) if unknown[0].startswith("-") else ""
+        meant = (
+            suggestion(unknown[0].partition("=")[0], self.flags())
+            if unknown[0].startswith("-")
+            else ""
+        )
         self.error(f"unknown argument {' '.join(unknown)}{meant}")
 
 
@@ -43,10 +53,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line; ends the process with status 2 and a message when it is wrong, with 0 after --help."""
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(prog="captep", description=_ABOUT, epilog=_EXAMPLES)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
     made = {name: add(commands, name) for name, add in _COMMANDS.items()}
     if words and not words[0].startswith("-") and words[0] not in made:
-        parser.error(f"no command {words[0]!r}, expected one of {', '.join(made)}{suggestion(words[0], made)}")
+        parser.error(
+            f"no command {words[0]!r}, expected one of {', '.join(made)}{suggestion(words[0], made)}"
+        )
     _reject_unknown_flags(made, words)
     options, unknown = parser.parse_known_args(words)
     if unknown:
@@ -60,23 +74,36 @@ def _reject_unknown_flags(made: dict[str, _Parser], words: list[str]) -> None:
     """A flag that is misspelt is told as such, before its value is taken for something else."""
     if words and words[0] in made:
         known = made[words[0]].flags()
-        unknown = [word for word in words[1:] if word.startswith("--") and word != "--" and word.partition("=")[0] not in known]
+        unknown = [
+            word
+            for word in words[1:]
+            if word.startswith("--") and word != "--" and word.partition("=")[0] not in known
+        ]
         if unknown:
             made[words[0]].reject(unknown)
 
 
 def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does not name this type
-    parser: _Parser = commands.add_parser(name, help="what would be done now, and why", description=_PLAN, epilog=_PLAN_EXAMPLES)
+    parser: _Parser = commands.add_parser(
+        name, help="what would be done now, and why", description=_PLAN, epilog=_PLAN_EXAMPLES
+    )
     _add_world(parser, required=False)
-    parser.add_argument("--live", action="store_true", help="look at a cluster instead of files; only reads")
+    parser.add_argument(
+        "--live", action="store_true", help="look at a cluster instead of files; only reads"
+    )
     _add_cluster(parser)
-    parser.add_argument("name", nargs="?", type=_place, metavar="NS/NAME", help="with --live: the control plane")
+    parser.add_argument(
+        "name", nargs="?", type=_place, metavar="NS/NAME", help="with --live: the control plane"
+    )
     return parser
 
 
 def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
-        name, help="let the loop run in a world of files", description=_SIMULATE, epilog=_SIMULATE_EXAMPLES
+        name,
+        help="let the loop run in a world of files",
+        description=_SIMULATE,
+        epilog=_SIMULATE_EXAMPLES,
     )
     _add_world(parser, required=True)
     parser.add_argument(
@@ -87,7 +114,13 @@ def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         metavar="VERB:KIND/NS/NAME=STATUS",
         help="answer these writes with an HTTP status from 400 to 599, for as long as the run lasts",
     )
-    parser.add_argument("--passes", type=_count_from(0), default=0, metavar="N", help="passes after the loop has settled (default 0)")
+    parser.add_argument(
+        "--passes",
+        type=_count_from(0),
+        default=0,
+        metavar="N",
+        help="passes after the loop has settled (default 0)",
+    )
     return parser
 
 
@@ -98,38 +131,108 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         description=_DEMO,
         epilog="example:\n  captep demo --control-planes 20 --hours 2",
     )
-    parser.add_argument("--control-planes", type=_count_from(1), default=1, metavar="N", help="how many control planes (default 1)")
-    parser.add_argument("--hours", type=_hours, default=1.0, metavar="H", help="how many virtual hours (default 1)")
-    parser.add_argument("--seed", type=_count_from(0), default=0, metavar="S", help="of what happens (default 0)")
+    parser.add_argument(
+        "--control-planes",
+        type=_count_from(1),
+        default=1,
+        metavar="N",
+        help="how many control planes (default 1)",
+    )
+    parser.add_argument(
+        "--hours", type=_hours, default=1.0, metavar="H", help="how many virtual hours (default 1)"
+    )
+    parser.add_argument(
+        "--seed", type=_count_from(0), default=0, metavar="S", help="of what happens (default 0)"
+    )
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the writes over time")
     return parser
 
 
 def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
-    parser: _Parser = commands.add_parser(name, help="the controller, against a cluster", description=_RUN, epilog=_RUN_EXAMPLES)
+    parser: _Parser = commands.add_parser(
+        name, help="the controller, against a cluster", description=_RUN, epilog=_RUN_EXAMPLES
+    )
     _add_cluster(parser)
     parser.add_argument(
-        "--namespace", action="append", default=[], type=_namespace, metavar="NS", help="only this namespace (repeatable; default all)"
+        "--namespace",
+        action="append",
+        default=[],
+        type=_namespace,
+        metavar="NS",
+        help="only this namespace (repeatable; default all)",
     )
-    parser.add_argument("--workers", type=_count_from(1), default=4, metavar="N", help="control planes at work at once (default 4)")
-    parser.add_argument("--leader-elect", action="store_true", help="act only while holding a Lease; a dry run needs none")
-    parser.add_argument("--leader-election-id", default="captep", type=_lease, metavar="NAME", help="name of the Lease (default captep)")
     parser.add_argument(
-        "--leader-election-namespace", type=_namespace, metavar="NS", help="namespace of the Lease (default: that of the pod)"
+        "--workers",
+        type=_count_from(1),
+        default=4,
+        metavar="N",
+        help="control planes at work at once (default 4)",
     )
-    parser.add_argument("--metrics-bind-address", type=_address, default=":8080", metavar="A", help="HOST:PORT; 0 for none (default :8080)")
     parser.add_argument(
-        "--health-probe-bind-address", type=_address, default=":8081", metavar="A", help="HOST:PORT; 0 for none (default :8081)"
+        "--leader-elect",
+        action="store_true",
+        help="act only while holding a Lease; a dry run needs none",
     )
-    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="of the lines on standard error (default text)")
-    parser.add_argument("--dry-run", choices=("none", "client", "server"), default="none", help="decide and log, but do not write")
+    parser.add_argument(
+        "--leader-election-id",
+        default="captep",
+        type=_lease,
+        metavar="NAME",
+        help="name of the Lease (default captep)",
+    )
+    parser.add_argument(
+        "--leader-election-namespace",
+        type=_namespace,
+        metavar="NS",
+        help="namespace of the Lease (default: that of the pod)",
+    )
+    parser.add_argument(
+        "--metrics-bind-address",
+        type=_address,
+        default=":8080",
+        metavar="A",
+        help="HOST:PORT; 0 for none (default :8080)",
+    )
+    parser.add_argument(
+        "--health-probe-bind-address",
+        type=_address,
+        default=":8081",
+        metavar="A",
+        help="HOST:PORT; 0 for none (default :8081)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="of the lines on standard error (default text)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        choices=("none", "client", "server"),
+        default="none",
+        help="decide and log, but do not write",
+    )
     return parser
 
 
 def _add_world(parser: _Parser, *, required: bool) -> None:
-    parser.add_argument("-f", dest="files", action="append", required=required, metavar="FILE", help="YAML or JSON; - is standard input")
-    parser.add_argument("--control-plane", type=_place, metavar="NS/NAME", help="which one, when there are several")
-    parser.add_argument("--now", type=_time, metavar="RFC3339", help="the time, such as 2026-01-01T00:00:00Z (default: now)")
+    parser.add_argument(
+        "-f",
+        dest="files",
+        action="append",
+        required=required,
+        metavar="FILE",
+        help="YAML or JSON; - is standard input",
+    )
+    parser.add_argument(
+        "--control-plane", type=_place, metavar="NS/NAME", help="which one, when there are several"
+    )
+    parser.add_argument(
+        "--now",
+        type=_time,
+        metavar="RFC3339",
+        help="the time, such as 2026-01-01T00:00:00Z (default: now)",
+    )
     parser.add_argument(
         "--unreadable",
         action="append",
@@ -138,22 +241,47 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
         metavar="KIND/NS/NAME=REASON",
         help="let reads of this object fail, for example with Forbidden",
     )
-    parser.add_argument("-o", dest="output", choices=("text", "json"), default="text", help="for people or for programs (default text)")
-    parser.add_argument("--show-secrets", action="store_true", help="show the values of Secrets instead of their fingerprints")
+    parser.add_argument(
+        "-o",
+        dest="output",
+        choices=("text", "json"),
+        default="text",
+        help="for people or for programs (default text)",
+    )
+    parser.add_argument(
+        "--show-secrets",
+        action="store_true",
+        help="show the values of Secrets instead of their fingerprints",
+    )
 
 
 def _add_cluster(parser: _Parser) -> None:
-    parser.add_argument("--kubeconfig", metavar="F", help="file to log in with (default: as kubectl)")
-    parser.add_argument("--context", metavar="C", help="context of the kubeconfig (default: its current one)")
+    parser.add_argument(
+        "--kubeconfig", metavar="F", help="file to log in with (default: as kubectl)"
+    )
+    parser.add_argument(
+        "--context", metavar="C", help="context of the kubeconfig (default: its current one)"
+    )
 
 
 def _check_plan(parser: _Parser, options: argparse.Namespace) -> None:
     """A plan is of files or of a cluster; what belongs to the other is an error."""
-    of_files = {"-f": options.files, "--control-plane": options.control_plane, "--now": options.now, "--unreadable": options.unreadable}
-    of_cluster = {"--kubeconfig": options.kubeconfig, "--context": options.context, "NS/NAME": options.name}
+    of_files = {
+        "-f": options.files,
+        "--control-plane": options.control_plane,
+        "--now": options.now,
+        "--unreadable": options.unreadable,
+    }
+    of_cluster = {
+        "--kubeconfig": options.kubeconfig,
+        "--context": options.context,
+        "NS/NAME": options.name,
+    }
     for name, value in (of_files if options.live else of_cluster).items():
         if value:
-            parser.error(f"{name} does not go with {'--live' if options.live else '-f; it needs --live'}")
+            parser.error(
+                f"{name} does not go with {'--live' if options.live else '-f; it needs --live'}"
+            )
     if options.live and options.name is None:
         parser.error("--live needs NS/NAME, the control plane to look at")
     if not options.live and not options.files:
@@ -169,18 +297,24 @@ def _place(text: str) -> tuple[str, str]:
 
 def _namespace(text: str) -> str:
     if not re.fullmatch(_LABEL, text):
-        raise argparse.ArgumentTypeError(f"expected the name of a namespace (lower case letters, digits and -), not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a namespace (lower case letters, digits and -), not {text!r}"
+        )
     return text
 
 
 def _lease(text: str) -> str:
     if not re.fullmatch(rf"{_LABEL}(\.{_LABEL})*", text) or len(text) > 253:
-        raise argparse.ArgumentTypeError(f"expected a name for the Lease (lower case letters, digits, - and .), not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a name for the Lease (lower case letters, digits, - and .), not {text!r}"
+        )
     return text
 
 
 def _time(text: str) -> datetime:
-    problem = argparse.ArgumentTypeError(f"expected an RFC 3339 time such as 2026-01-01T00:00:00Z, not {text!r}")
+    problem = argparse.ArgumentTypeError(
+        f"expected an RFC 3339 time such as 2026-01-01T00:00:00Z, not {text!r}"
+    )
     if not (text.isascii() and _TIME.fullmatch(text)):
         raise problem
     try:
@@ -188,7 +322,9 @@ def _time(text: str) -> datetime:
     except (ValueError, OverflowError):
         raise problem from None
     if time.year not in _YEARS:
-        raise argparse.ArgumentTypeError(f"expected a time from {_YEARS.start} to {_YEARS.stop - 1}, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a time from {_YEARS.start} to {_YEARS.stop - 1}, not {text!r}"
+        )
     return time
 
 
@@ -199,7 +335,9 @@ def _object(text: str) -> _Object:
     """Read KIND/NS/NAME or KIND.GROUP/NS/NAME as kind, namespace, name and group."""
     parts = text.split("/")
     if len(parts) != 3 or not parts[0] or not parts[2] or parts[0].startswith("."):
-        raise argparse.ArgumentTypeError(f"expected KIND/NS/NAME (an empty NS for a cluster-scoped object), not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected KIND/NS/NAME (an empty NS for a cluster-scoped object), not {text!r}"
+        )
     kind, dot, group = parts[0].partition(".")
     if dot and not group:
         raise argparse.ArgumentTypeError(f"expected KIND.GROUP/NS/NAME, not {text!r}")
@@ -209,7 +347,9 @@ def _object(text: str) -> _Object:
 def _unreadable(text: str) -> tuple[_Object, str]:
     what, _, reason = text.rpartition("=")
     if not (reason.isascii() and _REASON.fullmatch(reason)):
-        raise argparse.ArgumentTypeError(f"expected KIND/NS/NAME=REASON with a reason such as Forbidden, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected KIND/NS/NAME=REASON with a reason such as Forbidden, not {text!r}"
+        )
     return _object(what), reason
 
 
@@ -221,14 +361,18 @@ def _refusal(text: str) -> tuple[str, _Object, int]:
         )
     what, _, status = rest.rpartition("=")
     if not (re.fullmatch(r"[45][0-9]{2}", status) and what):
-        raise argparse.ArgumentTypeError(f"expected VERB:KIND/NS/NAME=STATUS with a status from 400 to 599, not {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected VERB:KIND/NS/NAME=STATUS with a status from 400 to 599, not {text!r}"
+        )
     return verb, _object(what), int(status)
 
 
 def _count_from(least: int) -> Callable[[str], int]:
     def count(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of {least} or more, not {text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number of {least} or more, not {text!r}"
+            )
         return int(text)
 
     return count
@@ -250,8 +394,15 @@ def _address(text: str) -> str:
     return text
 
 
-_COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
-_ABOUT: Final = "The reconcile loop of the CAPTControlPlane: see what it decides, try it out, run it."
+_COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
+    "plan": _plan,
+    "simulate": _simulate,
+    "demo": _demo,
+    "run": _run,
+}
+_ABOUT: Final = (
+    "The reconcile loop of the CAPTControlPlane: see what it decides, try it out, run it."
+)
 _EXAMPLES: Final = """\
 examples:
   captep plan -f control-plane.yaml            what would be done for it now, and why
@@ -267,9 +418,7 @@ examples:
   kubectl get captcontrolplanes,clusters,workspacetemplates -A -o yaml | captep plan -f - --control-plane fleet/tokyo
   captep plan -f world.yaml --unreadable WorkspaceTemplate/fleet/eks=Forbidden -o json
   captep plan --live --context production fleet/tokyo"""
-_SIMULATE: Final = (
-    "Run the loop of one control plane in the world of the files until it rests. Nobody else acts: no Terraform, no Cluster API."
-)
+_SIMULATE: Final = "Run the loop of one control plane in the world of the files until it rests. Nobody else acts: no Terraform, no Cluster API."
 _SIMULATE_EXAMPLES: Final = """\
 examples:
   captep simulate -f world.yaml

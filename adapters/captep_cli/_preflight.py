@@ -5,7 +5,14 @@ from typing import Final
 
 from captep_core import JSON
 from captep_core.errors import GatewayError
-from captep_kubernetes import RESOURCES, Informer, Query, Transport, UnansweredError, check_connection
+from captep_kubernetes import (
+    RESOURCES,
+    Informer,
+    Query,
+    Transport,
+    UnansweredError,
+    check_connection,
+)
 
 __all__ = ["check_cluster", "check_lease", "fatal_problem", "identity"]
 
@@ -22,10 +29,14 @@ def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str,
         GatewayError: one of these is not so.
     """
     check_connection(transport)
-    statuses = {name: _status(transport, "GET", f"/api/v1/namespaces/{name}") for name in namespaces}
+    statuses = {
+        name: _status(transport, "GET", f"/api/v1/namespaces/{name}") for name in namespaces
+    }
     missing = [name for name, status in statuses.items() if status == 404]
     if missing:
-        raise GatewayError(f"no namespace {' and no namespace '.join(missing)} in the cluster: create it, or correct --namespace")
+        raise GatewayError(
+            f"no namespace {' and no namespace '.join(missing)} in the cluster: create it, or correct --namespace"
+        )
     return tuple(name for name, status in statuses.items() if status == 403)
 
 
@@ -38,9 +49,13 @@ def check_lease(transport: Transport, namespace: str, name: str) -> None:
     body: dict[str, JSON] = {"metadata": {"name": name}}
     status = _status(transport, "POST", _LEASES.path(namespace), [("dryRun", "All")], body)
     if status == 404:
-        raise GatewayError(f"no namespace {namespace} for the Lease: create it, or correct --leader-election-namespace")
+        raise GatewayError(
+            f"no namespace {namespace} for the Lease: create it, or correct --leader-election-namespace"
+        )
     if status == 403:
-        raise GatewayError(f"no permission to create the Lease {namespace}/{name}: grant get, create and patch on leases there")
+        raise GatewayError(
+            f"no permission to create the Lease {namespace}/{name}: grant get, create and patch on leases there"
+        )
 
 
 def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | None:
@@ -48,7 +63,9 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
     waiting = [informer for informer in informers if not informer.has_synced]
     if any(informer.problem is None for informer in waiting):
         return None
-    missing, forbidden, refused = (_listed(waiting, reason) for reason in ("NotFound", "Forbidden", "Unauthorized"))
+    missing, forbidden, refused = (
+        _listed(waiting, reason) for reason in ("NotFound", "Forbidden", "Unauthorized")
+    )
     if refused:
         return "the API server refuses the credentials (401): they are expired or wrong"
     if missing:
@@ -62,8 +79,13 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
 
 def identity(transport: Transport) -> str:
     """Say whom the server takes this process for."""
-    review: dict[str, JSON] = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    answer = transport.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review, timeout=_SECONDS)
+    review: dict[str, JSON] = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "SelfSubjectReview",
+    }
+    answer = transport.request(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review, timeout=_SECONDS
+    )
     status = (answer.body or {}).get("status") if answer.status == 201 else None
     user = status.get("userInfo") if isinstance(status, dict) else None
     if isinstance(user, dict):
@@ -72,7 +94,9 @@ def identity(transport: Transport) -> str:
 
 
 def _listed(waiting: Iterable[Informer], reason: str) -> str:
-    return ", ".join(dict.fromkeys(f"{each.resource}" for each in waiting if _waits_for(each, reason)))
+    return ", ".join(
+        dict.fromkeys(f"{each.resource}" for each in waiting if _waits_for(each, reason))
+    )
 
 
 def _waits_for(informer: Informer, reason: str) -> bool:
@@ -80,7 +104,13 @@ def _waits_for(informer: Informer, reason: str) -> bool:
     return problem is not None and problem.reason == reason
 
 
-def _status(transport: Transport, method: str, path: str, query: Query = (), body: dict[str, JSON] | None = None) -> int:
+def _status(
+    transport: Transport,
+    method: str,
+    path: str,
+    query: Query = (),
+    body: dict[str, JSON] | None = None,
+) -> int:
     """Send one request; a status that says nothing about the question is passed over."""
     try:
         return transport.request(method, path, query=query, body=body, timeout=_SECONDS).status

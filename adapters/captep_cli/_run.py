@@ -93,11 +93,15 @@ class _Process:
         self._metrics, exposition = _metrics(options.metrics_bind_address)
         watches = len(WATCHED) * max(1, len(self._namespaces))
         transport = load_transport(
-            Path(options.kubeconfig) if options.kubeconfig else None, options.context, connection_pool_maxsize=options.workers + watches + 4
+            Path(options.kubeconfig) if options.kubeconfig else None,
+            options.context,
+            connection_pool_maxsize=options.workers + watches + 4,
         )
         self._transport: Transport = CountingTransport(transport, self._metrics)
         # Who only looks keeps nobody from working.
-        self._elector = self._candidate() if options.leader_elect and options.dry_run == "none" else None
+        self._elector = (
+            self._candidate() if options.leader_elect and options.dry_run == "none" else None
+        )
         self._controller = Controller(
             self._transport,
             namespaces=self._namespaces,
@@ -110,7 +114,10 @@ class _Process:
     def run(self) -> int:
         """Check, serve, watch, wait for the lease, work; the other way round at the end."""
         for name in check_cluster(self._transport, self._namespaces):
-            _log.warning("whether there is a namespace %s cannot be seen: grant get on namespaces, in a Role there", name)
+            _log.warning(
+                "whether there is a namespace %s cannot be seen: grant get on namespaces, in a Role there",
+                name,
+            )
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
         servers = _serve(self._pages())
@@ -152,7 +159,9 @@ class _Process:
         """Wait for the lease, then work; 1 when it is lost."""
         if self._elector is None:
             return self._work()
-        _log.info("waiting for the lease %s/%s", self._lease_namespace(), self._options.leader_election_id)
+        _log.info(
+            "waiting for the lease %s/%s", self._lease_namespace(), self._options.leader_election_id
+        )
         self._elector.start()
         while (note := self._note()) is not _Note.LEADS:
             if note is _Note.SIGNALLED:
@@ -163,7 +172,11 @@ class _Process:
         self._controller.work(self._options.workers)
         _log.info("working with %d workers", self._options.workers)
         if self._note() is _Note.LOST:
-            _log.error("the lease %s/%s is lost: ending, to start anew", self._lease_namespace(), self._options.leader_election_id)
+            _log.error(
+                "the lease %s/%s is lost: ending, to start anew",
+                self._lease_namespace(),
+                self._options.leader_election_id,
+            )
             return 1
         return 0
 
@@ -213,7 +226,9 @@ class _Process:
         """Return the pages by the address that serves them."""
         probes = {
             "/healthz": probe_page(self._problems),
-            "/readyz": probe_page(lambda: () if self._controller.has_synced else ("the caches are not there yet",)),
+            "/readyz": probe_page(
+                lambda: () if self._controller.has_synced else ("the caches are not there yet",)
+            ),
         }
         pages: dict[str, dict[str, Page]] = {self._options.health_probe_bind_address: probes}
         if self._exposition is not None:
@@ -223,7 +238,9 @@ class _Process:
                 self._controller.measure()
                 return expose()
 
-            pages.setdefault(self._options.metrics_bind_address, {})["/metrics"] = metrics_page(exposed)
+            pages.setdefault(self._options.metrics_bind_address, {})["/metrics"] = metrics_page(
+                exposed
+            )
         return pages
 
 
@@ -234,7 +251,9 @@ def _metrics(address: str) -> tuple[Metrics, Callable[[], bytes] | None]:
     try:
         metrics = PrometheusMetrics()
     except ImportError:
-        _log.warning("no metrics: prometheus_client is not installed; pip install 'captep[metrics]', or --metrics-bind-address 0")
+        _log.warning(
+            "no metrics: prometheus_client is not installed; pip install 'captep[metrics]', or --metrics-bind-address 0"
+        )
         return NO_METRICS, None
     return metrics, metrics.exposition
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from captep_cli._given import Given, is_event, sorted_objects
+from captep_cli._input_world import Given, is_event, sorted_objects
 from captep_cli._json import action_json, seconds, verdict_text
 from captep_cli._mask import Show
-from captep_core import Recollection, decide
+from captep_core import ReconcileState, decide
 from captep_memory import World, collect_all, departed
-from captep_runtime import Attempts, Pass, run_pass
+from captep_runtime import Pass, WriteHistory, run_pass
 
 __all__ = ["Simulation", "simulate", "simulation_json"]
 
@@ -33,7 +33,9 @@ def simulate(given: Given, now: datetime, further: int) -> Simulation:
     for _ in range(further):
         run.wait()
         run.one_pass()
-    return Simulation(tuple(run.passes), settled_after, sorted_objects(given.gateway.world, given.malformed))
+    return Simulation(
+        tuple(run.passes), settled_after, sorted_objects(given.gateway.world, given.malformed)
+    )
 
 
 class _Run:
@@ -41,16 +43,23 @@ class _Run:
 
     def __init__(self, given: Given, now: datetime) -> None:
         self._given, self._now = given, now
-        self._recollection, self._attempts = Recollection(), Attempts()
+        self._recollection, self._attempts = ReconcileState(), WriteHistory()
         self.passes: list[Pass] = []
 
     def one_pass(self) -> bool:
         """Run a pass, and what the garbage collector does after it; return whether anything changed."""
         gateway = self._given.gateway
         before = gateway.world
-        done = run_pass(decide, gateway, self._given.key, self._recollection, now=self._now, attempts=self._attempts)
+        done = run_pass(
+            decide,
+            gateway,
+            self._given.key,
+            self._recollection,
+            now=self._now,
+            history=self._attempts,
+        )
         gateway.world = collect_all(gateway.world, known_owner=departed(gateway.world))
-        self._recollection, self._attempts = done.recollection, done.attempts
+        self._recollection, self._attempts = done.state, done.history
         self.passes.append(done)
         return done.changed or _is_changed(before, gateway.world)
 
@@ -61,7 +70,9 @@ class _Run:
 
 
 def _is_changed(before: World, after: World) -> bool:
-    return any(not is_event(change.object) for change in after.changes(since=before.resource_version))
+    return any(
+        not is_event(change.object) for change in after.changes(since=before.resource_version)
+    )
 
 
 def simulation_json(simulation: Simulation, show: Show) -> dict[str, Any]:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from captep_cli._errors import printable
 from captep_cli._json import seconds, verdict_text
 from captep_cli._mask import Show
-from captep_core import Action, Create, Decision, Delete, ObjectRef, Patch, Record, write_of
+from captep_core import (
+    Action,
+    Create,
+    Decision,
+    Delete,
+    ObjectRef,
+    Patch,
+    RecordEvent,
+    purpose_of,
+    write_of,
+)
 from captep_core.ports import Read
 
 if TYPE_CHECKING:
@@ -37,11 +47,18 @@ def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
     lines = [str(key), ""]
     for number, done in enumerate(simulation.passes):
         lines += _pass(number, done, is_settled=number == simulation.settled_after)
-    lines += ["", _conclusion(simulation), "", f"{len(simulation.objects)} objects are in the server:"]
+    lines += [
+        "",
+        _conclusion(simulation),
+        "",
+        f"{len(simulation.objects)} objects are in the server:",
+    ]
     width = max((len(obj["kind"]) for obj in simulation.objects), default=0)
     for obj in simulation.objects:
         namespace = obj["metadata"].get("namespace")
-        lines.append(f"  {obj['kind']:<{width}}  {namespace + '/' if namespace else ''}{obj['metadata']['name']}")
+        lines.append(
+            f"  {obj['kind']:<{width}}  {namespace + '/' if namespace else ''}{obj['metadata']['name']}"
+        )
     return _page(lines)
 
 
@@ -53,11 +70,17 @@ def _conclusion(simulation: "Simulation") -> str:
 
 
 def _pass(number: int, done: "Pass", *, is_settled: bool) -> Iterator[str]:
-    what = _count(done.effective_writes, "effective write") if done.effective_writes else "settled" if is_settled else "nothing changed"
+    what = (
+        _count(done.effective_writes, "effective write")
+        if done.effective_writes
+        else "settled"
+        if is_settled
+        else "nothing changed"
+    )
     yield f"pass {number + 1}: {what}, looks again {_again(seconds(done.requeue_after))}"
     yield f"    {verdict_text(done.decision.verdict)}"
     for action, answer in done.sent:
-        yield f"    {_SIGNS[write_of(action).verb]} {answer.status} {write_of(action)}: {action.reason}"
+        yield f"    {_SIGNS[write_of(action).verb]} {answer.status} {write_of(action)}: {purpose_of(action)}"
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -70,16 +93,19 @@ def _again(delay: float | None) -> str:
 
 def _action(action: Action, read: Read, show: Show) -> Iterator[str]:
     yield f"{_SIGNS[write_of(action).verb]} {write_of(action)}"
-    yield f"    why: {action.reason}"
+    yield f"    why: {purpose_of(action)}"
     match action:
         case Create():
-            yield from (f"    + {path}: {_value(value)}" for path, value in _leaves(show(action.target.kind, action.body)))
+            yield from (
+                f"    + {path}: {_value(value)}"
+                for path, value in _leaves(show(action.target.kind, action.body))
+            )
         case Patch():
             yield from _changes(action, read, show)
         case Delete():
             yield f"    only if its uid is {action.preconditions.uid}"
-        case Record():
-            yield f"    {action.type} {action.event}: {action.message}"
+        case RecordEvent():
+            yield f"    {action.type} {action.reason}: {action.message}"
 
 
 def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
@@ -96,7 +122,9 @@ def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
             yield f"    + {path}: {_value(value)}"
 
 
-def _leaves(value: Mapping[str, Any], parents: "Path | None" = None) -> Iterator[tuple["Path", Any]]:
+def _leaves(
+    value: Mapping[str, Any], parents: "Path | None" = None
+) -> Iterator[tuple["Path", Any]]:
     """Yield what is not an object itself, with its path; an empty object is a leaf."""
     for key, item in sorted(value.items()):
         path = Path((*(parents or ()), key))
@@ -124,7 +152,11 @@ def _at(obj: Any, path: Path) -> tuple[bool, Any]:  # noqa: ANN401 - JSON
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - JSON
-    return value if isinstance(value, str) and value.startswith("<") and value.endswith(">") else json.dumps(value, ensure_ascii=False)
+    return (
+        value
+        if isinstance(value, str) and value.startswith("<") and value.endswith(">")
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _page(lines: list[str]) -> str:

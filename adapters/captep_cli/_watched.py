@@ -25,12 +25,21 @@ WATCHED: tuple[Watched, ...] = (
         "Cluster",
         {
             "spec": {"paused": None, "controlPlaneRef": None, "controlPlaneEndpoint": None},
-            "status": {"controlPlaneReady": None, "failureReason": None, "failureMessage": None, "conditions": None},
+            "status": {
+                "controlPlaneReady": None,
+                "failureReason": None,
+                "failureMessage": None,
+                "conditions": None,
+            },
         },
     ),
     _watched(_INFRASTRUCTURE, "WorkspaceTemplate", {}),
     _watched(_INFRASTRUCTURE, "WorkspaceTemplateApply", {"spec": None, "status": None}),
-    _watched("tf.upbound.io/v1beta1", "Workspace", {"spec": {"writeConnectionSecretToRef": None}, "status": None}),
+    _watched(
+        "tf.upbound.io/v1beta1",
+        "Workspace",
+        {"spec": {"writeConnectionSecretToRef": None}, "status": None},
+    ),
     Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
 )
 

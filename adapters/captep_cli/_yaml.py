@@ -27,9 +27,13 @@ __all__ = ["documents"]
 _TAG: Final = "tag:yaml.org,2002:"
 _MERGE: Final = f"{_TAG}merge"
 _TRUE: Final = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"])
-_FALSE: Final = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])
+_FALSE: Final = frozenset(
+    ["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"]
+)
 _INTEGER: Final = re.compile(r"[-+]?(?:0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*"|['"].*""")
 _TOKEN: Final = re.compile(r"""'(?:\W{1,3}|<[a-z ]+>)'""")
 
@@ -52,11 +56,15 @@ def documents(text: str, where: str) -> Iterator[object]:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "an unknown place"
-        raise InputError(f"{where}: broken YAML at {place}: {_unquoted(exc.problem or 'cannot be read')}") from None
+        raise InputError(
+            f"{where}: broken YAML at {place}: {_unquoted(exc.problem or 'cannot be read')}"
+        ) from None
     except yaml.reader.ReaderError as exc:
         before = text[: exc.position] if isinstance(exc.position, int) else ""
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise InputError(f"{where}: broken YAML at line {line}, column {column}: a character that YAML does not allow") from None
+        raise InputError(
+            f"{where}: broken YAML at line {line}, column {column}: a character that YAML does not allow"
+        ) from None
 
 
 def _unquoted(problem: str) -> str:
@@ -70,23 +78,31 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
         if key.tag != _MERGE:
             name = _key(loader, key)
             if name in own:
-                raise yaml.constructor.ConstructorError(None, None, "the same key twice in one mapping", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, "the same key twice in one mapping", key.start_mark
+                )
             own.add(name)
     loader.flatten_mapping(node)
-    return {_key(loader, key): loader.construct_object(value, deep=True) for key, value in node.value}
+    return {
+        _key(loader, key): loader.construct_object(value, deep=True) for key, value in node.value
+    }
 
 
 def _key(loader: _Loader, node: yaml.Node) -> str:
     """Return a key as kubectl does: numbers and booleans become text."""
     if not isinstance(node, yaml.ScalarNode):
-        raise yaml.constructor.ConstructorError(None, None, "a key that is not text", node.start_mark)
+        raise yaml.constructor.ConstructorError(
+            None, None, "a key that is not text", node.start_mark
+        )
     key = loader.construct_object(node)
     if isinstance(key, bool):
         return "true" if key else "false"
     if isinstance(key, int | float):
         return str(key)
     if not isinstance(key, str):
-        raise yaml.constructor.ConstructorError(None, None, "a key that is not text", node.start_mark)
+        raise yaml.constructor.ConstructorError(
+            None, None, "a key that is not text", node.start_mark
+        )
     return key
 
 
@@ -110,7 +126,9 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     try:
         return _integer(text) if _INTEGER.fullmatch(text) else _finite(text)
     except ValueError:
-        raise yaml.constructor.ConstructorError(None, None, "expected a finite number", node.start_mark) from None
+        raise yaml.constructor.ConstructorError(
+            None, None, "expected a finite number", node.start_mark
+        ) from None
 
 
 def _integer(text: str) -> int:
@@ -132,7 +150,9 @@ def _null(loader: _Loader, node: yaml.ScalarNode) -> None:
 
 
 def _other(_: _Loader, node: yaml.Node) -> None:
-    raise yaml.constructor.ConstructorError(None, None, "a tag that JSON has no type for", node.start_mark)
+    raise yaml.constructor.ConstructorError(
+        None, None, "a tag that JSON has no type for", node.start_mark
+    )
 
 
 for _name, _pattern, _first in (

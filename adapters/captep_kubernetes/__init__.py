@@ -3,10 +3,15 @@
 from captep_kubernetes._config import check_connection, load_transport
 from captep_kubernetes._election import LeaseTimes
 from captep_kubernetes._gateway import WATCHED, DryRun, KubernetesGateway, Watched
-from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
+from captep_kubernetes._informer import (
+    Informer,
+    Representation,
+    identity_only,
+    without_managed_fields,
+)
 from captep_kubernetes._lease import LeaderElector
 from captep_kubernetes._pacing import Pacing
-from captep_kubernetes._relevance import Fields, is_relevant, keeping
+from captep_kubernetes._predicates import Fields, content_changed, keeping
 from captep_kubernetes._resources import RESOURCES, Resource, reference, resource_of
 from captep_kubernetes._responses import reason_of
 from captep_kubernetes._store import Change, Object
@@ -45,8 +50,8 @@ __all__ = [
     "UnansweredError",
     "Watched",
     "check_connection",
+    "content_changed",
     "identity_only",
-    "is_relevant",
     "keeping",
     "load_transport",
     "reason_of",

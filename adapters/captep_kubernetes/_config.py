@@ -18,7 +18,9 @@ __all__ = ["check_connection", "load_transport"]
 _CHECK_SECONDS = 10.0
 
 
-def load_transport(kubeconfig: Path | None = None, context: str | None = None, *, connection_pool_maxsize: int = 32) -> KubernetesTransport:
+def load_transport(
+    kubeconfig: Path | None = None, context: str | None = None, *, connection_pool_maxsize: int = 32
+) -> KubernetesTransport:
     """Return the way to the cluster that the options name.
 
     Looked at in this order: `kubeconfig`, the files in $KUBECONFIG, ~/.kube/config, the Pod's ServiceAccount. Nothing is sent yet.
@@ -55,13 +57,17 @@ def check_connection(transport: Transport) -> None:
     try:
         answer = transport.request("GET", "/version", timeout=_CHECK_SECONDS)
     except UnansweredError as error:
-        raise GatewayError(f"the API server does not answer: {error}: check that it runs and that the kubeconfig names it") from error
+        raise GatewayError(
+            f"the API server does not answer: {error}: check that it runs and that the kubeconfig names it"
+        ) from error
     if answer.status == 401:
         raise GatewayError(
             "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context"
         )
     if answer.status != 200 and answer.status != 403:
-        raise GatewayError(f"what answers at this address is no healthy API server: GET /version: HTTP {answer.status}")
+        raise GatewayError(
+            f"what answers at this address is no healthy API server: GET /version: HTTP {answer.status}"
+        )
 
 
 def _files(kubeconfig: Path | None) -> list[Path]:
@@ -69,7 +75,11 @@ def _files(kubeconfig: Path | None) -> list[Path]:
         if not kubeconfig.is_file():
             raise GatewayError(f"{kubeconfig}: no such file: --kubeconfig wants a kubeconfig")
         return [kubeconfig]
-    named = [Path(part).expanduser() for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    named = [
+        Path(part).expanduser()
+        for part in os.environ.get("KUBECONFIG", "").split(os.pathsep)
+        if part
+    ]
     return [file for file in named or [Path("~/.kube/config").expanduser()] if file.is_file()]
 
 
@@ -83,9 +93,13 @@ def _load_incluster(configuration: client.Configuration) -> None:
         ) from error
 
 
-def _load_kubeconfig(configuration: client.Configuration, files: list[Path], context: str | None) -> None:
+def _load_kubeconfig(
+    configuration: client.Configuration, files: list[Path], context: str | None
+) -> None:
     if not files:
-        raise GatewayError("no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod")
+        raise GatewayError(
+            "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
+        )
     names = os.pathsep.join(map(str, files))
     merged = _merged(files)
     # Of several current contexts the loader would take the last one; kubectl takes the first.
@@ -93,12 +107,23 @@ def _load_kubeconfig(configuration: client.Configuration, files: list[Path], con
     chosen = _user_of(names, merged, wanted)
     _check_plugin(names, chosen)
     try:
-        config.load_kube_config(config_file=names, context=wanted, client_configuration=configuration, persist_config=False)
+        config.load_kube_config(
+            config_file=names,
+            context=wanted,
+            client_configuration=configuration,
+            persist_config=False,
+        )
     except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         # The loader trusts the shape of the file, so a wrong one shows as any of these; their text may hold a token, so it is not kept.
         raise GatewayError(f"{names}: not a usable kubeconfig: {_problem(error)}") from None
-    if isinstance(chosen.get("exec"), dict) and not configuration.api_key and not configuration.cert_file:
-        raise GatewayError(f"{names}: the credential plugin {_command(chosen)!r} gave no credentials: run it by hand to see why")
+    if (
+        isinstance(chosen.get("exec"), dict)
+        and not configuration.api_key
+        and not configuration.cert_file
+    ):
+        raise GatewayError(
+            f"{names}: the credential plugin {_command(chosen)!r} gave no credentials: run it by hand to see why"
+        )
 
 
 @frozen
@@ -115,8 +140,14 @@ def _merged(files: list[Path]) -> _Merged:
     merged = _Merged()
     for file in files:
         document = _document(file)
-        merged = evolve(merged, current=merged.current or str(document.get("current-context") or ""))
-        for section, known in (("contexts", merged.contexts), ("users", merged.users), ("clusters", merged.clusters)):
+        merged = evolve(
+            merged, current=merged.current or str(document.get("current-context") or "")
+        )
+        for section, known in (
+            ("contexts", merged.contexts),
+            ("users", merged.users),
+            ("clusters", merged.clusters),
+        ):
             for name, inner in _entries(document, section):
                 known.setdefault(name, inner)
     return merged
@@ -136,11 +167,15 @@ def _document(file: Path) -> dict[str, object]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        raise GatewayError(f"{where}: not YAML: {getattr(error, 'problem', None) or 'not UTF-8 text'}") from None
+        raise GatewayError(
+            f"{where}: not YAML: {getattr(error, 'problem', None) or 'not UTF-8 text'}"
+        ) from None
     except OSError as error:
         raise GatewayError(f"{file}: cannot be read: {error.strerror}") from error
     if not isinstance(document, dict):
-        raise GatewayError(f"{file}: not a kubeconfig: the whole file is {type(document).__name__}, expected a mapping")
+        raise GatewayError(
+            f"{file}: not a kubeconfig: the whole file is {type(document).__name__}, expected a mapping"
+        )
     return document
 
 
@@ -152,10 +187,14 @@ def _user_of(names: str, merged: _Merged, wanted: str) -> dict[str, object]:
         raise GatewayError(f"{names}: no context {wanted!r}: expected one of {known}")
     cluster = str(merged.contexts[wanted].get("cluster"))
     if cluster not in merged.clusters:
-        raise GatewayError(f"{names}: context {wanted!r} names the cluster {cluster!r}, which the file does not have")
+        raise GatewayError(
+            f"{names}: context {wanted!r} names the cluster {cluster!r}, which the file does not have"
+        )
     if not str(merged.clusters[cluster].get("server", "")).startswith(("https://", "http://")):
         # The client would fall back to localhost without a word.
-        raise GatewayError(f"{names}: the cluster {cluster!r} has no server: expected an https:// address")
+        raise GatewayError(
+            f"{names}: the cluster {cluster!r} has no server: expected an https:// address"
+        )
     return merged.users.get(str(merged.contexts[wanted].get("user")), {})
 
 
@@ -163,7 +202,9 @@ def _check_plugin(names: str, user: dict[str, object]) -> None:
     """The loader only logs a plugin that cannot be run, and goes on without credentials."""
     command = _command(user)
     if command and os.sep not in command and shutil.which(command) is None:
-        raise GatewayError(f"{names}: the credential plugin {command!r} is not on PATH: install it or choose another --context")
+        raise GatewayError(
+            f"{names}: the credential plugin {command!r} is not on PATH: install it or choose another --context"
+        )
 
 
 def _command(user: dict[str, object]) -> str:
@@ -173,4 +214,8 @@ def _command(user: dict[str, object]) -> str:
 
 def _problem(error: Exception) -> str:
     """What the loader found; it quotes whole entries after " in ", tokens and all, so only what comes before is repeated."""
-    return str(error).partition(" in ")[0] if isinstance(error, ConfigException) else type(error).__name__
+    return (
+        str(error).partition(" in ")[0]
+        if isinstance(error, ConfigException)
+        else type(error).__name__
+    )

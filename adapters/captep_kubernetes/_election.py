@@ -40,7 +40,9 @@ class LeaseTimes:
 
     def __attrs_post_init__(self) -> None:
         if not self.lease_duration > self.renew_deadline > self.retry_period > 0:
-            raise ValueError(f"expected lease_duration > renew_deadline > retry_period > 0, found {self}")
+            raise ValueError(
+                f"expected lease_duration > renew_deadline > retry_period > 0, found {self}"
+            )
 
 
 @frozen
@@ -67,7 +69,12 @@ class Elector:
         elif lease is not None and (self.lease is None or _version(lease) != _version(self.lease)):
             seen_at = now
         leads_still = lease is not None and _holder(lease) == self.identity
-        return evolve(self, lease=lease, seen_at=seen_at, leading_until=self.leading_until if leads_still else _NEVER)
+        return evolve(
+            self,
+            lease=lease,
+            seen_at=seen_at,
+            leading_until=self.leading_until if leads_still else _NEVER,
+        )
 
     def claim(self, *, now: float, wall: datetime) -> dict[str, JSON] | None:
         """Return what to write to get or keep the lease, None while it is somebody else's.
@@ -77,13 +84,17 @@ class Elector:
         if self.lease is None:
             return self._created(wall) if now >= self.seen_at + self.times.lease_duration else None
         holder = _holder(self.lease)
-        if holder not in ("", self.identity) and now < self.seen_at + _duration(self.lease, self.times.lease_duration):
+        if holder not in ("", self.identity) and now < self.seen_at + _duration(
+            self.lease, self.times.lease_duration
+        ):
             return None
         return self._patched({} if holder == self.identity else self._taken(wall), wall)
 
     def claimed(self, lease: Mapping[str, JSON], *, sent_at: float, now: float) -> "Elector":
         """Return the candidate whose claim, sent at `sent_at`, the server accepted; `lease` is the answer."""
-        return evolve(self.observe(lease, now=now), leading_until=sent_at + self.times.renew_deadline)
+        return evolve(
+            self.observe(lease, now=now), leading_until=sent_at + self.times.renew_deadline
+        )
 
     def stepped_down(self) -> "Elector":
         """Return the candidate that no longer leads, whatever the lease says."""
@@ -96,14 +107,22 @@ class Elector:
         return self._patched({"holderIdentity": "", "leaseDurationSeconds": 1}, wall)
 
     def _created(self, wall: datetime) -> dict[str, JSON]:
-        return {"spec": {**self._held(wall), "acquireTime": micro_time(wall), "leaseTransitions": 0}}
+        return {
+            "spec": {**self._held(wall), "acquireTime": micro_time(wall), "leaseTransitions": 0}
+        }
 
     def _taken(self, wall: datetime) -> dict[str, JSON]:
         transitions = _spec(self.lease).get("leaseTransitions")
-        return {"acquireTime": micro_time(wall), "leaseTransitions": (transitions if isinstance(transitions, int) else 0) + 1}
+        return {
+            "acquireTime": micro_time(wall),
+            "leaseTransitions": (transitions if isinstance(transitions, int) else 0) + 1,
+        }
 
     def _patched(self, changes: Mapping[str, JSON], wall: datetime) -> dict[str, JSON]:
-        return {"metadata": {"resourceVersion": _version(self.lease)}, "spec": {**self._held(wall), **changes}}
+        return {
+            "metadata": {"resourceVersion": _version(self.lease)},
+            "spec": {**self._held(wall), **changes},
+        }
 
     def _held(self, wall: datetime) -> dict[str, JSON]:
         return {

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import evolve, frozen
 
-from captep_core import JSON, Record
+from captep_core import JSON, RecordEvent
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -49,21 +49,23 @@ class EventBook:
     """Which Events were recorded. The flood limit is client-go's: 25 for one object, then one in five minutes."""
 
     def __init__(self) -> None:
-        self._recorded: OrderedDict[Record, _Recorded] = OrderedDict()
+        self._recorded: OrderedDict[RecordEvent, _Recorded] = OrderedDict()
         self._allowances: OrderedDict[object, _Allowance] = OrderedDict()
 
-    def write(self, record: Record, now: datetime) -> EventWrite | None:
+    def write(self, record: RecordEvent, now: datetime) -> EventWrite | None:
         """Return the request that records `record` at `now`, None when its object has had too many."""
-        if not self._spend((record.target, record.preconditions.uid), now):
+        if not self._spend((record.target, record.uid), now):
             return None
         before = self._recorded.pop(record, None)
-        current = evolve(before, count=before.count + 1) if before else _Recorded(_name(record, now), 1)
+        current = (
+            evolve(before, count=before.count + 1) if before else _Recorded(_name(record, now), 1)
+        )
         _remember(self._recorded, record, current)
         namespace = record.target.namespace or "default"
         body = _again(current, now) if before else _first(record, namespace, current.name, now)
         return EventWrite(namespace, current.name, before is None, body)
 
-    def forget(self, record: Record) -> None:
+    def forget(self, record: RecordEvent) -> None:
         """The Event is gone (servers keep them for an hour): record it as a new one next time."""
         self._recorded.pop(record, None)
 
@@ -80,22 +82,24 @@ def _remember(book: OrderedDict[_K, _V], key: _K, value: _V) -> None:
         book.popitem(last=False)
 
 
-def _name(record: Record, now: datetime) -> str:
-    told = repr((record.target, record.preconditions.uid, record.type, record.event, record.message, now.timestamp()))
+def _name(record: RecordEvent, now: datetime) -> str:
+    told = repr(
+        (record.target, record.uid, record.type, record.reason, record.message, now.timestamp())
+    )
     return f"{record.target.name[:_LONGEST_NAME].rstrip('-.')}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
-def _first(record: Record, namespace: str, name: str, now: datetime) -> dict[str, JSON]:
+def _first(record: RecordEvent, namespace: str, name: str, now: datetime) -> dict[str, JSON]:
     target = record.target
     involved = {"apiVersion": target.api_version, "kind": target.kind, "name": target.name}
-    optional = {"namespace": target.namespace, "uid": record.preconditions.uid}
+    optional = {"namespace": target.namespace, "uid": record.uid}
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
         "involvedObject": {**involved, **{key: value for key, value in optional.items() if value}},
         "type": record.type,
-        "reason": record.event,
+        "reason": record.reason,
         "message": record.message[:_LONGEST_MESSAGE],
         "source": {"component": _COMPONENT},
         "reportingComponent": _COMPONENT,

@@ -19,10 +19,27 @@ from typing import assert_never
 
 from attrs import frozen
 
-from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Observed, Patch, Preconditions, Record, Unreadable
+from captep_core import (
+    ABSENT,
+    JSON,
+    Action,
+    Create,
+    Delete,
+    ObjectRef,
+    Observed,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Unreadable,
+)
 from captep_core.ports import Answer
 from captep_kubernetes._events import EventBook
-from captep_kubernetes._informer import Informer, Representation, identity_only, without_managed_fields
+from captep_kubernetes._informer import (
+    Informer,
+    Representation,
+    identity_only,
+    without_managed_fields,
+)
 from captep_kubernetes._resources import RESOURCES, Resource
 from captep_kubernetes._responses import field_causes, reason_of, retry_after_of
 from captep_kubernetes._store import Change, Object
@@ -53,7 +70,11 @@ class Watched:
 
 
 WATCHED: tuple[Watched, ...] = (
-    *(Watched(resource) for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease")),
+    *(
+        Watched(resource)
+        for (_, kind), resource in RESOURCES.items()
+        if kind not in ("Secret", "Event", "Lease")
+    ),
     Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
 )
 """What the CAPTControlPlane depends on."""
@@ -81,7 +102,12 @@ class KubernetesGateway:
         dry_run: DryRun = DryRun.NONE,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._transport, self._on_change, self._dry_run, self._now = transport, on_change, dry_run, now
+        self._transport, self._on_change, self._dry_run, self._now = (
+            transport,
+            on_change,
+            dry_run,
+            now,
+        )
         self._kinds = {(one.resource.api_version, one.resource.kind): one for one in watched}
         self._informers: dict[tuple[str, str, str | None], Informer] = {}
         everywhere: list[str | None] = [None]
@@ -109,7 +135,9 @@ class KubernetesGateway:
 
     def stop(self) -> None:
         """Stop to watch, within about a second; nothing is announced after that."""
-        threads = [threading.Thread(target=informer.stop, daemon=True) for informer in self.informers]
+        threads = [
+            threading.Thread(target=informer.stop, daemon=True) for informer in self.informers
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -117,7 +145,12 @@ class KubernetesGateway:
 
     def refs(self, api_version: str, kind: str) -> tuple[ObjectRef, ...]:
         """Return the names of all cached objects of a kind."""
-        return tuple(ref for key, informer in self._informers.items() if key[:2] == (api_version, kind) for ref in informer.refs())
+        return tuple(
+            ref
+            for key, informer in self._informers.items()
+            if key[:2] == (api_version, kind)
+            for ref in informer.refs()
+        )
 
     def exists(self, ref: ObjectRef) -> bool:
         """Whether a cache knows that the object exists."""
@@ -128,9 +161,13 @@ class KubernetesGateway:
         """Look one object up; see `captep_core.ports.Gateway`. Only the payload of a Secret that changed costs a request."""
         informer = self._informer_of(ref)
         if informer is None:
-            return Unreadable("NotWatched", f"{ref} is in a namespace, or of a kind, that is not watched")
+            return Unreadable(
+                "NotWatched", f"{ref} is in a namespace, or of a kind, that is not watched"
+            )
         if not informer.has_synced:
-            unknown = Unreadable("NotSynced", f"the first list of {informer.resource} is not there yet")
+            unknown = Unreadable(
+                "NotSynced", f"the first list of {informer.resource} is not there yet"
+            )
             return unknown if informer.problem is None else informer.problem
         if self._is_by_metadata(ref):
             return self._payload(ref, informer)
@@ -154,7 +191,7 @@ class KubernetesGateway:
                     return self._patch(action)
                 case Delete():
                     return self._delete(action)
-                case Record():
+                case RecordEvent():
                     return self._record(action)
                 case _ as unreachable:
                     assert_never(unreachable)
@@ -166,9 +203,15 @@ class KubernetesGateway:
         return self._written(action.target, self._write("POST", path, action.body), before=None)
 
     def _patch(self, action: Patch) -> Answer:
-        path = self._resource(action.target).path(action.target.namespace, action.target.name, action.subresource)
+        path = self._resource(action.target).path(
+            action.target.namespace, action.target.name, action.subresource
+        )
         before = self._cached_identity(action.target)
-        return self._written(action.target, self._write("PATCH", path, _guarded(action.body, action.preconditions)), before=before)
+        return self._written(
+            action.target,
+            self._write("PATCH", path, _guarded(action.body, action.preconditions)),
+            before=before,
+        )
 
     def _delete(self, action: Delete) -> Answer:
         ref, uid = action.target, action.preconditions.uid
@@ -187,11 +230,16 @@ class KubernetesGateway:
             return self._written(ref, answer, before=before)
         # A 404 without JSON is a proxy's: taken for the API server's, it would hide the object for as long as it exists.
         is_gone = answer.status in (200, 202, 404) and answer.body is not None
-        if is_gone and uid and self._dry_run is DryRun.NONE and (informer := self._informer_of(ref)):
+        if (
+            is_gone
+            and uid
+            and self._dry_run is DryRun.NONE
+            and (informer := self._informer_of(ref))
+        ):
             informer.observe_delete(ref, uid)
         return _answer(answer, changed=answer.status < 300 and self._dry_run is DryRun.NONE)
 
-    def _record(self, action: Record) -> Answer:
+    def _record(self, action: RecordEvent) -> Answer:
         with self._lock:
             event = self._events.write(action, self._now())
         if event is None:
@@ -211,12 +259,19 @@ class KubernetesGateway:
     def _write(self, method: str, path: str, body: Mapping[str, JSON]) -> RawResponse:
         query: Query = [("dryRun", "All")] if self._dry_run is DryRun.SERVER else []
         content_type = MERGE_PATCH if method == "PATCH" else None
-        answer = self._transport.request(method, path, query=query, body=body, content_type=content_type, timeout=_WRITE_SECONDS)
+        answer = self._transport.request(
+            method, path, query=query, body=body, content_type=content_type, timeout=_WRITE_SECONDS
+        )
         if answer.status < 300 and answer.body is None:
-            raise UnansweredError(f"{method} {path}: HTTP {answer.status} that no API server sent", may_have_landed=True)
+            raise UnansweredError(
+                f"{method} {path}: HTTP {answer.status} that no API server sent",
+                may_have_landed=True,
+            )
         return answer
 
-    def _written(self, ref: ObjectRef, answer: RawResponse, *, before: tuple[str, str] | None) -> Answer:
+    def _written(
+        self, ref: ObjectRef, answer: RawResponse, *, before: tuple[str, str] | None
+    ) -> Answer:
         """Take the object that a write was answered with into the cache.
 
         It changed when its version is another than the one cached before the write was sent; afterwards the watch may have been faster.
@@ -281,7 +336,9 @@ class KubernetesGateway:
         self._on_change(change)
 
     def _informer(self, watched: Watched, namespace: str | None) -> Informer:
-        project = identity_only if watched.representation is Representation.METADATA else watched.project
+        project = (
+            identity_only if watched.representation is Representation.METADATA else watched.project
+        )
         return Informer(
             self._transport,
             watched.resource,
@@ -305,14 +362,20 @@ class KubernetesGateway:
 
 def _answer(answer: RawResponse, *, changed: bool) -> Answer:
     is_conflict = answer.status == 422 and set(field_causes(answer)) == {"metadata.uid"}
-    return Answer(409 if is_conflict else answer.status, changed=changed, retry_after=retry_after_of(answer))
+    return Answer(
+        409 if is_conflict else answer.status, changed=changed, retry_after=retry_after_of(answer)
+    )
 
 
 def _guarded(body: Mapping[str, JSON], preconditions: Preconditions) -> dict[str, JSON]:
     """A uid or resourceVersion in a merge patch must be the object's own, or the API server refuses the patch."""
     metadata = body.get("metadata")
     guards = {key: value for key, value in _named(preconditions).items() if value}
-    return {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), **guards}} if guards else dict(body)
+    return (
+        {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), **guards}}
+        if guards
+        else dict(body)
+    )
 
 
 def _named(preconditions: Preconditions) -> dict[str, str | None]:
@@ -328,11 +391,15 @@ def _identity(obj: Mapping[str, JSON]) -> tuple[str, str]:
 def _is_over(obj: Mapping[str, JSON]) -> bool:
     """Whether an object that a write was answered with went with it: it was being deleted, and nothing holds it any more."""
     metadata = obj.get("metadata")
-    return isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp")) and not _is_kept(obj)
+    return (
+        isinstance(metadata, dict) and bool(metadata.get("deletionTimestamp")) and not _is_kept(obj)
+    )
 
 
 def _is_kept(obj: Mapping[str, JSON]) -> bool:
     """Whether an object that a delete was answered with is still there: finalizers or a grace period hold it."""
     metadata = obj.get("metadata")
     known = metadata if isinstance(metadata, dict) else {}
-    return bool(known.get("deletionTimestamp")) and bool(known.get("finalizers") or known.get("deletionGracePeriodSeconds"))
+    return bool(known.get("deletionTimestamp")) and bool(
+        known.get("finalizers") or known.get("deletionGracePeriodSeconds")
+    )

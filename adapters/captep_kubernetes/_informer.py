@@ -35,7 +35,9 @@ from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, 
 __all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
-_PAGE = 250  # half of client-go's: a page is in memory as bytes and parsed, one of each kind at once
+_PAGE = (
+    250  # half of client-go's: a page is in memory as bytes and parsed, one of each kind at once
+)
 _LIST_SECONDS = 60.0
 _WATCH_SECONDS = 290
 _WATCH_SPREAD = 60
@@ -56,7 +58,10 @@ def without_managed_fields(obj: Object) -> Object:
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:
         return obj
-    return {**obj, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+    return {
+        **obj,
+        "metadata": {key: value for key, value in metadata.items() if key != "managedFields"},
+    }
 
 
 def identity_only(_obj: Object) -> Object:
@@ -128,7 +133,9 @@ class Informer:
 
     def start(self) -> None:
         """Start the thread; once."""
-        self._thread = threading.Thread(target=self._run, name=f"informer {self.resource}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"informer {self.resource}", daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -212,7 +219,9 @@ class Informer:
         page: Query = []
         while True:
             query = [*self._selectors, *limit, *page]
-            answer = self._transport.request("GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS)
+            answer = self._transport.request(
+                "GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS
+            )
             if answer.status == 410 and limit and page:
                 # The server forgets faster than the pages come: as client-go does, all at once and only once.
                 objects, limit, page = [], [], []
@@ -222,7 +231,11 @@ class Informer:
                 return self._refused(answer)
             items, metadata = body.get("items"), body.get("metadata")
             objects += self._referenced(items if isinstance(items, list) else [])
-            version, rest = (metadata.get("resourceVersion"), metadata.get("continue")) if isinstance(metadata, dict) else (None, None)
+            version, rest = (
+                (metadata.get("resourceVersion"), metadata.get("continue"))
+                if isinstance(metadata, dict)
+                else (None, None)
+            )
             if not rest or self._stopping.is_set():
                 break
             page = [("continue", str(rest))]
@@ -241,9 +254,19 @@ class Informer:
 
     def _watch(self, version: str) -> Unreadable | None:
         seconds = _WATCH_SECONDS - int(_WATCH_SPREAD * self._random())
-        asked: Query = [("watch", 1), ("resourceVersion", version), ("allowWatchBookmarks", "true"), ("timeoutSeconds", seconds)]
+        asked: Query = [
+            ("watch", 1),
+            ("resourceVersion", version),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", seconds),
+        ]
         with self._answering("WATCH"):
-            stream = self._transport.stream(self._path, query=[*self._selectors, *asked], accept=self._accept(""), timeout=_SILENCE_SECONDS)
+            stream = self._transport.stream(
+                self._path,
+                query=[*self._selectors, *asked],
+                accept=self._accept(""),
+                timeout=_SILENCE_SECONDS,
+            )
         if isinstance(stream, RawResponse):
             return self._refused(stream)
         with self._lock:
@@ -264,7 +287,9 @@ class Informer:
                 break
             event = _event(line)
             if event is None:
-                return Unreadable("Malformed", f"the watch of {self.resource} sent a line that is no event")
+                return Unreadable(
+                    "Malformed", f"the watch of {self.resource} sent a line that is no event"
+                )
             kind, obj = event
             if kind == "ERROR":
                 code = obj.get("code")
@@ -290,7 +315,11 @@ class Informer:
         with self._lock:
             return self._store.get(ref)
 
-    def _learn(self, learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None], obj: Mapping[str, JSON]) -> None:
+    def _learn(
+        self,
+        learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None],
+        obj: Mapping[str, JSON],
+    ) -> None:
         ref = reference(self.resource, obj)
         if ref is None:
             return
@@ -302,7 +331,9 @@ class Informer:
         return self._store.put(ref, self._named(obj))
 
     def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
-        return self._store.remove(ref, uid=_metadata(obj, "uid"), resource_version=_metadata(obj, "resourceVersion"))
+        return self._store.remove(
+            ref, uid=_metadata(obj, "uid"), resource_version=_metadata(obj, "resourceVersion")
+        )
 
     def _announce(self, change: Change | None) -> None:
         if change is not None and not self._stopping.is_set():

@@ -76,8 +76,14 @@ class LeaderElector:
 
     def problems(self) -> tuple[str, ...]:
         """Say what only a restart helps against: the thread has ended though nobody stopped it."""
-        has_ended = self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
-        return (f"the thread that renews the lease {self._namespace}/{self._name} has ended",) if has_ended else ()
+        has_ended = (
+            self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
+        )
+        return (
+            (f"the thread that renews the lease {self._namespace}/{self._name} has ended",)
+            if has_ended
+            else ()
+        )
 
     def is_leading(self) -> bool:
         """Whether this candidate leads at this moment."""
@@ -85,7 +91,9 @@ class LeaderElector:
 
     def start(self) -> None:
         """Start to compete; once."""
-        self._thread = threading.Thread(target=self._run, name=f"lease {self._namespace}/{self._name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"lease {self._namespace}/{self._name}", daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout: float = 12.0) -> None:
@@ -118,12 +126,16 @@ class LeaderElector:
         answer = self._send("GET", self._path())
         if answer.status not in (200, 404):
             return _refusal(answer)
-        self._elector = self._elector.observe(answer.body if answer.status == 200 else None, now=self._clock())
+        self._elector = self._elector.observe(
+            answer.body if answer.status == 200 else None, now=self._clock()
+        )
         return None
 
     def _claim(self, claim: dict[str, JSON], sent_at: float) -> str | None:
         if self._elector.lease is None:
-            answer = self._send("POST", _LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}})
+            answer = self._send(
+                "POST", _LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
+            )
         else:
             answer = self._send("PATCH", self._path(), claim)
         if answer.status in (200, 201) and answer.body is not None:
@@ -142,13 +154,24 @@ class LeaderElector:
         try:
             self._send("PATCH", self._path(), release)
         except UnansweredError as error:
-            _log.info("lease %s/%s: not given back, it will expire: %s", self._namespace, self._name, error)
+            _log.info(
+                "lease %s/%s: not given back, it will expire: %s",
+                self._namespace,
+                self._name,
+                error,
+            )
 
     def _send(self, method: str, path: str, body: Mapping[str, JSON] | None = None) -> RawResponse:
         # Connecting and reading have this timeout each: together they must end before leading does.
         left = self._elector.leading_until - self._clock()
         timeout = min(_REQUEST_SECONDS, max(left / 2, 0.1)) if left > 0 else _REQUEST_SECONDS
-        return self._transport.request(method, path, body=body, content_type=MERGE_PATCH if method == "PATCH" else None, timeout=timeout)
+        return self._transport.request(
+            method,
+            path,
+            body=body,
+            content_type=MERGE_PATCH if method == "PATCH" else None,
+            timeout=timeout,
+        )
 
     def _pause(self) -> float:
         period = self._elector.times.retry_period * (1 + _JITTER * self._random())
@@ -159,7 +182,13 @@ class LeaderElector:
         leading = self.is_leading()
         if leading != self._told:
             self._told = leading
-            _log.info("lease %s/%s: %s %s", self._namespace, self._name, self._elector.identity, "leads" if leading else "no longer leads")
+            _log.info(
+                "lease %s/%s: %s %s",
+                self._namespace,
+                self._name,
+                self._elector.identity,
+                "leads" if leading else "no longer leads",
+            )
             self._callbacks[leading]()
 
     def _report(self, problem: str | None) -> None:
@@ -174,5 +203,7 @@ class LeaderElector:
 
 
 def _refusal(answer: RawResponse) -> str:
-    hint = ": the ServiceAccount needs get, create and patch on leases" if answer.status == 403 else ""
+    hint = (
+        ": the ServiceAccount needs get, create and patch on leases" if answer.status == 403 else ""
+    )
     return f"{reason_of(answer)}: HTTP {answer.status}{hint}"

@@ -24,4 +24,6 @@ class Pacing:
         """Return how long to wait after `tries` tries in a row; `random` returns a number in [0, 1)."""
         if tries == 0:
             return 0.0
-        return float(min(self.cap, self.base * (1 << min(tries - 1, 30)))) * (1 + self.jitter * random())
+        return float(min(self.cap, self.base * (1 << min(tries - 1, 30)))) * (
+            1 + self.jitter * random()
+        )

@@ -31,7 +31,9 @@ class Packed:
 
     def unpacked(self) -> Object:
         """Return the object, a new one each time."""
-        obj: Object = json.loads(zlib.decompressobj(_RAW, self.dictionary).decompress(self.deflated))
+        obj: Object = json.loads(
+            zlib.decompressobj(_RAW, self.dictionary).decompress(self.deflated)
+        )
         return obj
 
     def __eq__(self, other: object) -> bool:

@@ -24,15 +24,21 @@ class Resource:
         group, _, _ = self.api_version.rpartition("/")
         return f"{self.plural}.{group}" if group else self.plural
 
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
         """Return the URL path of one object, or of all of them (in a namespace) when `name` is None.
 
         Raises:
             ValueError: a namespace for a cluster-scoped kind, or a namespaced object without one.
         """
         if (namespace and not self.namespaced) or (name and self.namespaced and not namespace):
-            raise ValueError(f"{self.kind} {name or ''} is {'' if self.namespaced else 'not '}namespaced, the namespace is {namespace}")
-        root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+            raise ValueError(
+                f"{self.kind} {name or ''} is {'' if self.namespaced else 'not '}namespaced, the namespace is {namespace}"
+            )
+        root = (
+            f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
+        )
         parts = [
             *(("namespaces", namespace) if namespace else ()),
             self.plural,
@@ -53,11 +59,15 @@ _KNOWN = (
     Resource("v1", "Event", "events"),
     Resource("coordination.k8s.io/v1", "Lease", "leases"),
 )
-RESOURCES: Mapping[tuple[str, str], Resource] = {(known.api_version, known.kind): known for known in _KNOWN}
+RESOURCES: Mapping[tuple[str, str], Resource] = {
+    (known.api_version, known.kind): known for known in _KNOWN
+}
 """The kinds that captep touches, by (apiVersion, kind)."""
 
 
-def resource_of(ref: ObjectRef, resources: Mapping[tuple[str, str], Resource] = RESOURCES) -> Resource:
+def resource_of(
+    ref: ObjectRef, resources: Mapping[tuple[str, str], Resource] = RESOURCES
+) -> Resource:
     """Return the kind of `ref`.
 
     Raises:
@@ -72,4 +82,9 @@ def reference(resource: Resource, obj: Mapping[str, JSON]) -> ObjectRef | None:
     if not isinstance(metadata, dict) or not isinstance(name := metadata.get("name"), str):
         return None
     namespace = metadata.get("namespace")
-    return ObjectRef(resource.api_version, resource.kind, sys.intern(namespace) if isinstance(namespace, str) else None, name)
+    return ObjectRef(
+        resource.api_version,
+        resource.kind,
+        sys.intern(namespace) if isinstance(namespace, str) else None,
+        name,
+    )

@@ -27,7 +27,11 @@ _REASONS = {
 def reason_of(answer: RawResponse) -> str:
     """Return the Kubernetes reason, the server's own when it gives one."""
     reason = (answer.body or {}).get("reason")
-    return reason if isinstance(reason, str) and reason else _REASONS.get(answer.status, f"HTTP{answer.status}")
+    return (
+        reason
+        if isinstance(reason, str) and reason
+        else _REASONS.get(answer.status, f"HTTP{answer.status}")
+    )
 
 
 def retry_after_of(answer: RawResponse) -> timedelta | None:
@@ -42,7 +46,11 @@ def retry_after_of(answer: RawResponse) -> timedelta | None:
 def field_causes(answer: RawResponse) -> tuple[str, ...]:
     """Return the fields that a 422 complains of."""
     causes = _details(answer).get("causes")
-    fields = (cause.get("field") for cause in causes if isinstance(cause, dict)) if isinstance(causes, list) else ()
+    fields = (
+        (cause.get("field") for cause in causes if isinstance(cause, dict))
+        if isinstance(causes, list)
+        else ()
+    )
     return tuple(field for field in fields if isinstance(field, str))
 
 

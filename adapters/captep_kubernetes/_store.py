@@ -102,7 +102,11 @@ class Store:
     def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> Change | None:
         """Learn that the incarnation `uid` of `ref` is gone, as of `resource_version` when known; None when nothing new was learned."""
         known = self._known.get(ref)
-        if known is not None and known.uid != uid and not (resource_version and is_newer(resource_version, known.resource_version)):
+        if (
+            known is not None
+            and known.uid != uid
+            and not (resource_version and is_newer(resource_version, known.resource_version))
+        ):
             return None
         self._bury(ref, uid, resource_version or (known.resource_version if known else ""))
         if known is None:
@@ -110,10 +114,16 @@ class Store:
         del self._known[ref]
         return Change(ref, known, None)
 
-    def replace(self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str) -> list[Change]:
+    def replace(
+        self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str
+    ) -> list[Change]:
         """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
-        changes = [self._put(ref, new) for ref, new in listed.items() if self._is_news(ref, new.uid, new.resource_version)]
+        changes = [
+            self._put(ref, new)
+            for ref, new in listed.items()
+            if self._is_news(ref, new.uid, new.resource_version)
+        ]
         for ref, known in [*self._known.items()]:
             if ref not in listed and not is_newer(known.resource_version, resource_version):
                 gone = self.remove(ref, uid=known.uid, resource_version=resource_version)
@@ -124,7 +134,9 @@ class Store:
         known, gone = self._known.get(ref), self._gone.get(ref)
         if known is not None and not is_newer(resource_version, known.resource_version):
             return False
-        return gone is None or (uid != gone.uid and is_newer(resource_version, gone.resource_version))
+        return gone is None or (
+            uid != gone.uid and is_newer(resource_version, gone.resource_version)
+        )
 
     def _put(self, ref: ObjectRef, new: Known) -> Change:
         known = self._known.get(ref)
@@ -135,7 +147,9 @@ class Store:
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
         before = self._gone.pop(ref, None)
         if before is not None and is_newer(before.resource_version or "0", resource_version):
-            self._gone[ref] = _Tombstone(uid if not resource_version else before.uid, before.resource_version)
+            self._gone[ref] = _Tombstone(
+                uid if not resource_version else before.uid, before.resource_version
+            )
         else:
             self._gone[ref] = _Tombstone(uid, resource_version)
         while len(self._gone) > _TOMBSTONES:

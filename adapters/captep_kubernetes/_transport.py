@@ -23,7 +23,16 @@ from kubernetes.dynamic import DynamicClient
 from captep_core import JSON
 from captep_core.errors import CaptepError
 
-__all__ = ["FIELD_MANAGER", "MERGE_PATCH", "KubernetesTransport", "Query", "RawResponse", "Stream", "Transport", "UnansweredError"]
+__all__ = [
+    "FIELD_MANAGER",
+    "MERGE_PATCH",
+    "KubernetesTransport",
+    "Query",
+    "RawResponse",
+    "Stream",
+    "Transport",
+    "UnansweredError",
+]
 
 FIELD_MANAGER = "captep"
 MERGE_PATCH = "application/merge-patch+json"
@@ -90,7 +99,9 @@ class Transport(Protocol):
         """
         ...
 
-    def stream(self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float) -> Stream | RawResponse:
+    def stream(
+        self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float
+    ) -> Stream | RawResponse:
         """Open a stream of lines; `timeout` is the longest silence in seconds. Anything but 200 is returned as an answer.
 
         Raises:
@@ -107,7 +118,9 @@ class KubernetesTransport:
         connection_pool_maxsize: connections kept open; at least one a worker and one a watch.
     """
 
-    def __init__(self, configuration: client.Configuration, *, connection_pool_maxsize: int = 32) -> None:
+    def __init__(
+        self, configuration: client.Configuration, *, connection_pool_maxsize: int = 32
+    ) -> None:
         configuration.retries = False
         configuration.connection_pool_maxsize = connection_pool_maxsize
         configuration.keep_alive = True
@@ -135,11 +148,15 @@ class KubernetesTransport:
             except client.ApiException as refused:
                 return _refused(refused)
 
-    def stream(self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float) -> Stream | RawResponse:
+    def stream(
+        self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float
+    ) -> Stream | RawResponse:
         """Open a stream of lines; see `Transport.stream`."""
         with _answered("GET", path):
             try:
-                return _HTTPStream(self._send("GET", path, query, None, None, accept, timeout), path)
+                return _HTTPStream(
+                    self._send("GET", path, query, None, None, accept, timeout), path
+                )
             except client.ApiException as refused:
                 return _refused(refused)
 
@@ -148,13 +165,29 @@ class KubernetesTransport:
         self._api.close()
 
     def _send(
-        self, method: str, path: str, query: Query, body: object, content_type: str | None, accept: str, timeout: float
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: object,
+        content_type: str | None,
+        accept: str,
+        timeout: float,
     ) -> urllib3.HTTPResponse:
         manager = [("fieldManager", FIELD_MANAGER)] if method in _WRITES else []
-        options: dict[str, Any] = {"query_params": [*query, *manager], "header_params": {"Accept": accept}, "body": body}
+        options: dict[str, Any] = {
+            "query_params": [*query, *manager],
+            "header_params": {"Accept": accept},
+            "body": body,
+        }
         wait = (min(timeout, _CONNECT_SECONDS), timeout)
         answer: urllib3.HTTPResponse = self._dynamic.request(
-            method, path, serialize=False, content_type=content_type or _JSON_TYPE, _request_timeout=wait, **options
+            method,
+            path,
+            serialize=False,
+            content_type=content_type or _JSON_TYPE,
+            _request_timeout=wait,
+            **options,
         )
         return answer
 
@@ -188,7 +221,11 @@ def _answered(method: str, path: str) -> Iterator[None]:
     is_read = method == "GET"
     try:
         yield
-    except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.LocationValueError) as error:
+    except (
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        urllib3.exceptions.LocationValueError,
+    ) as error:
         raise UnansweredError(_message(method, path, error), may_have_landed=False) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise UnansweredError(_message(method, path, error), may_have_landed=not is_read) from error
@@ -197,10 +234,14 @@ def _answered(method: str, path: str) -> Iterator[None]:
         raise UnansweredError(_message(method, path, error), may_have_landed=sent) from error
     except ConfigException:
         # The text may quote what a plugin or a kubeconfig holds.
-        raise UnansweredError(f"{method} {path}: the credentials could not be renewed", may_have_landed=False) from None
+        raise UnansweredError(
+            f"{method} {path}: the credentials could not be renewed", may_have_landed=False
+        ) from None
     except ValueError:
         # The text quotes the header that cannot be sent, token and all.
-        raise UnansweredError(f"{method} {path}: the credentials are malformed", may_have_landed=not is_read) from None
+        raise UnansweredError(
+            f"{method} {path}: the credentials are malformed", may_have_landed=not is_read
+        ) from None
 
 
 def _refused(refused: client.ApiException) -> RawResponse:

@@ -30,7 +30,15 @@ def denied(webhook: str, message: str, *, code: int = 403) -> Response:
     """Return the answer to a request that a webhook denied; the webhook chooses the code (400 to 599)."""
     reason = {400: "BadRequest", 403: "Forbidden", 422: "Invalid"}.get(code, "")
     told = f'admission webhook "{webhook}" denied the request: {message}'
-    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": told, "reason": reason, "code": code}
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": told,
+        "reason": reason,
+        "code": code,
+    }
     return Response(code, {key: value for key, value in body.items() if value != ""})
 
 
@@ -38,5 +46,11 @@ def webhook_down(webhook: str) -> Response:
     """Return the answer when a webhook with failurePolicy Fail cannot be reached."""
     why = f'failed calling webhook "{webhook}": connection refused'
     details = {"causes": [{"message": why}]}
-    body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": f"Internal error occurred: {why}"}
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": f"Internal error occurred: {why}",
+    }
     return Response(500, {**body, "reason": "InternalError", "details": details, "code": 500})

@@ -9,7 +9,15 @@ from typing import Any
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import config_key
 from captep_memory._request import Request
-from captep_memory._status import Cause, bad_request, forbidden_field, invalid_value, not_modelled, required, too_long
+from captep_memory._status import (
+    Cause,
+    bad_request,
+    forbidden_field,
+    invalid_value,
+    not_modelled,
+    required,
+    too_long,
+)
 
 __all__ = ["decode_built_in", "prepare_built_in", "validate_built_in"]
 
@@ -17,7 +25,16 @@ _SIZE_LIMIT = 1024 * 1024
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _IMMUTABLE = "field is immutable when `immutable` is set"
 _EVENT_FIELDS = (
-    *("involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "type"),
+    *(
+        "involvedObject",
+        "reason",
+        "message",
+        "source",
+        "firstTimestamp",
+        "lastTimestamp",
+        "count",
+        "type",
+    ),
     *("eventTime", "series", "action", "related", "reportingComponent", "reportingInstance"),
 )
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -72,10 +89,14 @@ def decode_built_in(obj: Object) -> Object:
 def _check_type(kind: str, name: str, value: Value) -> None:
     expected: type = {"immutable": bool, "count": int}.get(name, dict if name in _OBJECTS else str)
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into field {kind}.{name}')
+        raise bad_request(
+            f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into field {kind}.{name}'
+        )
 
 
-_OBJECTS = frozenset({"data", "stringData", "binaryData", "involvedObject", "source", "series", "related", "spec"})
+_OBJECTS = frozenset(
+    {"data", "stringData", "binaryData", "involvedObject", "source", "series", "related", "spec"}
+)
 
 
 def _strings(kind: str, values: Object) -> Object:
@@ -88,7 +109,9 @@ def _strings(kind: str, values: Object) -> Object:
 
 def _check_strings(kind: str, values: Mapping[str, Any]) -> None:
     if not all(isinstance(value, str) for value in values.values()):
-        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into Go value of type string')
+        raise bad_request(
+            f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into Go value of type string'
+        )
 
 
 def _check_bytes(kind: str, values: Mapping[str, Any]) -> None:
@@ -98,14 +121,19 @@ def _check_bytes(kind: str, values: Mapping[str, Any]) -> None:
             # Go's decoder skips line breaks inside of base64.
             base64.b64decode(value.replace("\n", "").replace("\r", "").encode(), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: illegal base64 data') from error
+        raise bad_request(
+            f'{kind} in version "v1" cannot be handled as a {kind}: illegal base64 data'
+        ) from error
 
 
 def _decode_secret(secret: Object) -> Object:
     data = _strings("Secret", secret.get("data", {}))
     _check_bytes("Secret", data)
     plain = _strings("Secret", secret.pop("stringData", {}))
-    data = data | {key: base64.b64encode(value.encode(errors="surrogatepass")).decode() for key, value in plain.items()}
+    data = data | {
+        key: base64.b64encode(value.encode(errors="surrogatepass")).decode()
+        for key, value in plain.items()
+    }
     if data:
         secret["data"] = data if not identical(data, secret.get("data")) else secret["data"]
     return secret
@@ -133,7 +161,10 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
     elif kind == "ConfigMap":
         yield from _validate_keys(obj, "data", "binaryData")
         both = set(obj.get("data", {})) & set(obj.get("binaryData", {}))
-        yield from (invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData") for key in sorted(both))
+        yield from (
+            invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
+            for key in sorted(both)
+        )
         yield from _validate_size(obj, "")
     elif kind == "Event":
         yield from _validate_event(request, obj)
@@ -177,13 +208,17 @@ def _validate_size(obj: Object, path: str) -> Iterator[Cause]:
     encoded = "data" if obj["kind"] == "Secret" else "binaryData"
     size = sum(len(value) * 3 // 4 - value.count("=") for value in obj.get(encoded, {}).values())
     if obj["kind"] == "ConfigMap":
-        size += sum(len(value.encode(errors="surrogatepass")) for value in obj.get("data", {}).values())
+        size += sum(
+            len(value.encode(errors="surrogatepass")) for value in obj.get("data", {}).values()
+        )
     if size > _SIZE_LIMIT:
         yield too_long(path, _SIZE_LIMIT)
 
 
 def _keys_required(*keys: str) -> Callable[[Object], Iterator[Cause]]:
-    return lambda secret: (required(f"data[{key}]") for key in keys if key not in secret.get("data", {}))
+    return lambda secret: (
+        required(f"data[{key}]") for key in keys if key not in secret.get("data", {})
+    )
 
 
 def _validate_basic_auth(secret: Object) -> Iterator[Cause]:
@@ -207,7 +242,9 @@ def _json_required(key: str) -> Callable[[Object], Iterator[Cause]]:
         if key not in secret.get("data", {}):
             yield required(f"data[{key}]")
         elif not _is_json_object(secret["data"][key]):
-            yield invalid_value(f"data[{key}]", "<secret contents redacted>", "invalid character in the JSON object")
+            yield invalid_value(
+                f"data[{key}]", "<secret contents redacted>", "invalid character in the JSON object"
+            )
 
     return validate
 

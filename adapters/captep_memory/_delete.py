@@ -4,7 +4,16 @@ from captep_memory._json import Object, Value, identical
 from captep_memory._kinds import Resource
 from captep_memory._metadata import finalizers
 from captep_memory._request import Key, Request, Response
-from captep_memory._status import Cause, RefusedError, bad_request, conflict, invalid, invalid_value, not_found, not_supported
+from captep_memory._status import (
+    Cause,
+    RefusedError,
+    bad_request,
+    conflict,
+    invalid,
+    invalid_value,
+    not_found,
+    not_supported,
+)
 from captep_memory._world import World, timestamp
 
 __all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
@@ -28,13 +37,22 @@ def delete(world: World, request: Request, resource: Resource, key: Key) -> tupl
         world, left = release(world, key, held)
     if not held or left is None:
         return world, Response(200, _success(resource, key, old["metadata"]["uid"]))
-    return world, Response(202 if options.get("orphanDependents") is False else 200, world.catalog.convert(left, resource))
+    return world, Response(
+        202 if options.get("orphanDependents") is False else 200,
+        world.catalog.convert(left, resource),
+    )
 
 
 def _success(resource: Resource, key: Key, uid: str) -> Object:
     group = {"group": resource.group} if resource.group else {}
     details = {"name": key.name, **group, "kind": resource.plural, "uid": uid}
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
 
 
 def _options(request: Request) -> Object:
@@ -42,9 +60,15 @@ def _options(request: Request) -> Object:
     if not isinstance(options, dict) or options.get("kind") not in (None, "DeleteOptions"):
         raise bad_request("expect a DeleteOptions object")
     preconditions = options.get("preconditions")
-    if preconditions is not None and not (isinstance(preconditions, dict) and all(_is_text(item) for item in preconditions.values())):
-        raise bad_request("cannot be handled as a DeleteOptions: json: cannot unmarshal preconditions")
-    if options.get("orphanDependents") not in (None, True, False) or not isinstance(options.get("dryRun") or [], list):
+    if preconditions is not None and not (
+        isinstance(preconditions, dict) and all(_is_text(item) for item in preconditions.values())
+    ):
+        raise bad_request(
+            "cannot be handled as a DeleteOptions: json: cannot unmarshal preconditions"
+        )
+    if options.get("orphanDependents") not in (None, True, False) or not isinstance(
+        options.get("dryRun") or [], list
+    ):
         raise bad_request("cannot be handled as a DeleteOptions: json: cannot unmarshal")
     _check_options(options)
     return options
@@ -58,9 +82,19 @@ def _check_options(options: Object) -> None:
     policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
     causes: list[Cause] = []
     if policy is not None and orphan is not None:
-        causes.append(invalid_value("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set"))
+        causes.append(
+            invalid_value(
+                "propagationPolicy",
+                policy,
+                "orphanDependents and deletionPropagation cannot be both set",
+            )
+        )
     if policy not in (None, "Foreground", "Background", "Orphan"):
-        causes.append(not_supported("propagationPolicy", policy, ("Foreground", "Background", "Orphan", "nil")))
+        causes.append(
+            not_supported(
+                "propagationPolicy", policy, ("Foreground", "Background", "Orphan", "nil")
+            )
+        )
     if (options.get("dryRun") or []) not in ([], ["All"]):
         causes.append(not_supported("dryRun", options["dryRun"], ("All",)))
     if causes:
@@ -73,7 +107,12 @@ def _check_preconditions(resource: Resource, key: Key, preconditions: Object, ol
     metadata = old["metadata"]
     if uid is not None and uid != metadata["uid"]:
         told = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']})"
-        raise conflict(resource.kind, resource.group, key.name, f"{told}. The object might have been deleted and then recreated")
+        raise conflict(
+            resource.kind,
+            resource.group,
+            key.name,
+            f"{told}. The object might have been deleted and then recreated",
+        )
     if version is not None and version != metadata["resourceVersion"]:
         told = f"the ResourceVersion in the precondition ({version}) does not match"
         record = f"the ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"

@@ -72,7 +72,11 @@ def _step(world: World, key: Key, known_owner: KnownOwner | None) -> _Step | Non
     if not owners or any(_is_unresolvable(world, owner) for owner in owners):
         return None
     found = [(owner, _find(world, owner)) for owner in owners]
-    absent = {owner.uid for owner, holder in found if holder is None and not (known_owner and known_owner(owner))}
+    absent = {
+        owner.uid
+        for owner, holder in found
+        if holder is None and not (known_owner and known_owner(owner))
+    }
     waiting = {owner.uid for owner, holder in found if holder is not None and _waits(holder)}
     if len(absent | waiting) < len({owner.uid for owner in owners}):
         gone = absent | waiting
@@ -91,14 +95,25 @@ def _finish(world: World, key: Key, obj: Object) -> _Step | None:
             first = dependents[0]
             return lambda: _without_owners(world, key_of(first), first, {uid})
         return lambda: _without_finalizer(world, key, obj, ORPHAN)
-    if FOREGROUND in held and not any(owner.blocks and owner.uid == uid for item in dependents for owner in _owners(item, key_of(item))):
+    if FOREGROUND in held and not any(
+        owner.blocks and owner.uid == uid
+        for item in dependents
+        for owner in _owners(item, key_of(item))
+    ):
         return lambda: _without_finalizer(world, key, obj, FOREGROUND)
     return None
 
 
 def _owners(obj: Object, key: Key) -> Iterator[OwnerRef]:
     for ref in obj["metadata"].get("ownerReferences", ()):
-        yield OwnerRef(ref["apiVersion"], ref["kind"], ref["name"], ref["uid"], key.namespace, ref.get("blockOwnerDeletion") is True)
+        yield OwnerRef(
+            ref["apiVersion"],
+            ref["kind"],
+            ref["name"],
+            ref["uid"],
+            key.namespace,
+            ref.get("blockOwnerDeletion") is True,
+        )
 
 
 def _find(world: World, owner: OwnerRef) -> Object | None:
@@ -116,8 +131,14 @@ def _is_unresolvable(world: World, owner: OwnerRef) -> bool:
         return False
     group = group_of(owner.api_version)
     custom = world.catalog.custom.get((group, owner.kind))
-    scopes = {version.scope for version in custom.versions.values()} if custom else {world.catalog.scopes.get((group, owner.kind))}
-    return "Namespaced" in scopes or (scopes == {None} and scope_of(group, owner.kind) == "Namespaced")
+    scopes = (
+        {version.scope for version in custom.versions.values()}
+        if custom
+        else {world.catalog.scopes.get((group, owner.kind))}
+    )
+    return "Namespaced" in scopes or (
+        scopes == {None} and scope_of(group, owner.kind) == "Namespaced"
+    )
 
 
 def _waits(holder: Object) -> bool:
@@ -131,13 +152,19 @@ def _own_policy(obj: Object) -> str:
 
 def _dependents(world: World, owner: Object) -> list[Object]:
     uid = owner["metadata"]["uid"]
-    return [obj for obj in world.objects() if any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences", ()))]
+    return [
+        obj
+        for obj in world.objects()
+        if any(ref["uid"] == uid for ref in obj["metadata"].get("ownerReferences", ()))
+    ]
 
 
 def _without_owners(world: World, key: Key, obj: Object, uids: set[str]) -> World:
     """Row G2: an owner that stays keeps the object; the references to the others are taken off."""
     kept = [ref for ref in obj["metadata"]["ownerReferences"] if ref["uid"] not in uids]
-    metadata = without(obj["metadata"], "ownerReferences") | ({"ownerReferences": kept} if kept else {})
+    metadata = without(obj["metadata"], "ownerReferences") | (
+        {"ownerReferences": kept} if kept else {}
+    )
     return world.put(key, {**obj, "metadata": metadata})[0]
 
 

@@ -9,7 +9,20 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Observed, Patch, Preconditions, Record, Unreadable, write_of
+from captep_core import (
+    ABSENT,
+    JSON,
+    Action,
+    Create,
+    Delete,
+    ObjectRef,
+    Observed,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Unreadable,
+    write_of,
+)
 from captep_core.ports import Answer
 from captep_memory._request import Request, Response, group_of
 from captep_memory._serve import serve
@@ -65,7 +78,9 @@ class MemoryGateway:
         for match, reason in self._unreadable.items():
             if match.matches(ref):
                 return Unreadable(reason)
-        _, response = serve(self.world, Request("get", ref.api_version, ref.kind, ref.namespace, ref.name))
+        _, response = serve(
+            self.world, Request("get", ref.api_version, ref.kind, ref.namespace, ref.name)
+        )
         if response.ok:
             return response.body
         # A kind that is not served is answered with 404 as well, but says nothing about the object.
@@ -81,10 +96,14 @@ class MemoryGateway:
                 return Answer(status, changed=False)
         with self._lock:
             response, changed = self._serve(_request(action, self.world))
-            if isinstance(action, Record) and response.status == 409:
+            if isinstance(action, RecordEvent) and response.status == 409:
                 response, changed = self._serve(_one_more(action, self.world))
         retry_after = response.headers.get("Retry-After")
-        return Answer(_status(response), changed, None if retry_after is None else timedelta(seconds=int(retry_after)))
+        return Answer(
+            _status(response),
+            changed,
+            None if retry_after is None else timedelta(seconds=int(retry_after)),
+        )
 
     def _serve(self, request: Request) -> tuple[Response, bool]:
         before = self.world
@@ -96,18 +115,45 @@ def _request(action: Action, world: World) -> Request:
     ref = action.target
     match action:
         case Create():
-            return Request("create", ref.api_version, ref.kind, ref.namespace, body=dict(action.body), field_manager=_FIELD_MANAGER)
+            return Request(
+                "create",
+                ref.api_version,
+                ref.kind,
+                ref.namespace,
+                body=dict(action.body),
+                field_manager=_FIELD_MANAGER,
+            )
         case Patch():
             body = _locked(action.body, action.preconditions)
             return Request(
-                "patch", ref.api_version, ref.kind, ref.namespace, ref.name, action.subresource, body=body, field_manager=_FIELD_MANAGER
+                "patch",
+                ref.api_version,
+                ref.kind,
+                ref.namespace,
+                ref.name,
+                action.subresource,
+                body=body,
+                field_manager=_FIELD_MANAGER,
             )
         case Delete():
-            options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": _wire(action.preconditions)}
-            return Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name, body=options)
-        case Record():
+            options: dict[str, Any] = {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": _wire(action.preconditions),
+            }
+            return Request(
+                "delete", ref.api_version, ref.kind, ref.namespace, ref.name, body=options
+            )
+        case RecordEvent():
             event = _event(action, world)
-            return Request("create", "v1", "Event", event["metadata"]["namespace"], body=event, field_manager=_FIELD_MANAGER)
+            return Request(
+                "create",
+                "v1",
+                "Event",
+                event["metadata"]["namespace"],
+                body=event,
+                field_manager=_FIELD_MANAGER,
+            )
 
 
 def _wire(preconditions: Preconditions) -> dict[str, str]:
@@ -119,18 +165,29 @@ def _locked(body: Mapping[str, JSON], preconditions: Preconditions) -> dict[str,
     """The API server compares uid and resourceVersion of a patch that carries them in its metadata."""
     metadata = body.get("metadata")
     locks = _wire(preconditions)
-    return {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), **locks}} if locks else dict(body)
+    return (
+        {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), **locks}}
+        if locks
+        else dict(body)
+    )
 
 
-def _event_name(action: Record) -> str:
-    identity = "\0".join((action.preconditions.uid or "", action.type, action.event, action.message))
+def _event_name(action: RecordEvent) -> str:
+    identity = "\0".join(
+        (action.preconditions.uid or "", action.type, action.reason, action.message)
+    )
     # A name may have 253 characters; the object's own is cut before the hash.
     return f"{action.target.name[:230]}.{hashlib.sha256(identity.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
-def _event(action: Record, world: World) -> dict[str, Any]:
+def _event(action: RecordEvent, world: World) -> dict[str, Any]:
     ref, at = action.target, timestamp(world.now)
-    about = {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name, "uid": action.preconditions.uid}
+    about = {
+        "apiVersion": ref.api_version,
+        "kind": ref.kind,
+        "name": ref.name,
+        "uid": action.preconditions.uid,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -145,10 +202,13 @@ def _event(action: Record, world: World) -> dict[str, Any]:
     }
 
 
-def _one_more(action: Record, world: World) -> Request:
+def _one_more(action: RecordEvent, world: World) -> Request:
     namespace, name = action.target.namespace or "default", _event_name(action)
     _, found = serve(world, Request("get", "v1", "Event", namespace, name))
-    body: dict[str, Any] = {"count": found.body.get("count", 0) + 1, "lastTimestamp": timestamp(world.now)}
+    body: dict[str, Any] = {
+        "count": found.body.get("count", 0) + 1,
+        "lastTimestamp": timestamp(world.now),
+    }
     return Request("patch", "v1", "Event", namespace, name, body=body, field_manager=_FIELD_MANAGER)
 
 

@@ -66,7 +66,13 @@ class Server:
     every request; it may be replaced at any time.
     """
 
-    def __init__(self, world: World, *, kinds: Iterable[tuple[str, str]] = (), disturb: Disturb = lambda _: None) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        kinds: Iterable[tuple[str, str]] = (),
+        disturb: Disturb = lambda _: None,
+    ) -> None:
         self._world = world
         self._changed = threading.Condition()
         self._kinds = plurals_of(world, kinds)
@@ -75,14 +81,21 @@ class Server:
         self.disturb = disturb
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.owner = self
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
 
     def __enter__(self) -> Self:
         """Begin to serve."""
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """End every watch and stop."""
         with self._changed:
             self._closing = True
@@ -136,7 +149,9 @@ class Server:
     def wait_beyond(self, version: int, seconds: float) -> bool:
         """Wait until something was written after `version`; return False when the server closes or the time is over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._world.resource_version > version, seconds)
+            self._changed.wait_for(
+                lambda: self._closing or self._world.resource_version > version, seconds
+            )
             return not self._closing and self._world.resource_version > version
 
     @property
@@ -190,7 +205,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send("get", 200, plain.encode(), "text/plain; charset=utf-8")
         if self.path == "/version":
             major, minor = self.server.owner.world.quirks.version
-            version = {"major": str(major), "minor": str(minor), "gitVersion": f"v{major}.{minor}.0", "platform": "memory"}
+            version = {
+                "major": str(major),
+                "minor": str(minor),
+                "gitVersion": f"v{major}.{minor}.0",
+                "platform": "memory",
+            }
             return self._send("get", 200, json.dumps(version).encode())
         route = route_of(self.path)
         kind = None if route is None else self.server.owner.kind_of(route.group, route.plural)
@@ -201,7 +221,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body: JSON = json.loads(raw) if raw else None
         except (ValueError, RecursionError):
-            return self._respond("create", bad_request("the body of the request is not JSON").response)
+            return self._respond(
+                "create", bad_request("the body of the request is not JSON").response
+            )
         return self._serve(request_of(self.command, self.path, route, kind, body, content_type))
 
     def _serve(self, request: Request) -> None:
@@ -224,17 +246,34 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _record(self, verb: str, status: int) -> None:
-        self.server.owner.record(Logged(verb, self.path, self.headers.get("User-Agent", ""), status))
+        self.server.owner.record(
+            Logged(verb, self.path, self.headers.get("User-Agent", ""), status)
+        )
 
     def _respond(self, verb: str, response: Response) -> None:
-        self._send(verb, response.status, json.dumps(response.body).encode(), "application/json", dict(response.headers))
+        self._send(
+            verb,
+            response.status,
+            json.dumps(response.body).encode(),
+            "application/json",
+            dict(response.headers),
+        )
 
     def _send(
-        self, verb: str, status: int, content: bytes, content_type: str = "application/json", headers: dict[str, str] | None = None
+        self,
+        verb: str,
+        status: int,
+        content: bytes,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> None:
         self._record(verb, status)
         self.send_response(status)
-        for name, value in {"Content-Type": content_type, "Content-Length": str(len(content)), **(headers or {})}.items():
+        for name, value in {
+            "Content-Type": content_type,
+            "Content-Length": str(len(content)),
+            **(headers or {}),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
@@ -253,7 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         if disturbance.expire_watch:
             told = f"too old resource version: {request.resource_version or 0} ({self.server.owner.world.resource_version})"
             events = [{"type": "ERROR", "object": expired(told).response.body}]
-        self._follow(stream, events, int(response.body["resourceVersion"]), disturbance.close_watch_after)
+        self._follow(
+            stream, events, int(response.body["resourceVersion"]), disturbance.close_watch_after
+        )
         self.wfile.write(b"0\r\n\r\n")
 
     def _follow(self, stream: _Stream, events: list[Object], since: int, most: int | None) -> None:
@@ -278,13 +319,21 @@ class _Handler(BaseHTTPRequestHandler):
                 events = []
 
     def _news(self, world: World, stream: _Stream, since: int) -> list[Object]:
-        news = evolve(stream.request, resource_version=str(since), send_initial_events=None, resource_version_match="")
+        news = evolve(
+            stream.request,
+            resource_version=str(since),
+            send_initial_events=None,
+            resource_version_match="",
+        )
         told = watch_events(world, news)
         return [] if isinstance(told, Response) else list(told)
 
     def _bookmark(self, stream: _Stream, since: int) -> _Stream:
         """Once a minute, tell a client that allows it where the stream stands."""
-        if not stream.request.allow_bookmarks or time.monotonic() - stream.bookmarked_at < _BOOKMARK_SECONDS:
+        if (
+            not stream.request.allow_bookmarks
+            or time.monotonic() - stream.bookmarked_at < _BOOKMARK_SECONDS
+        ):
             return stream
         self._chunk(bookmark(stream.resource, since))
         return evolve(stream, bookmarked_at=time.monotonic())

@@ -51,7 +51,9 @@ def identical(left: Value, right: Value) -> bool:
             return False
         return all(identical(value, right.get(key, MISSING)) for key, value in left.items())
     if isinstance(left, list):
-        return isinstance(right, list) and len(left) == len(right) and all(map(identical, left, right))
+        return (
+            isinstance(right, list) and len(left) == len(right) and all(map(identical, left, right))
+        )
     return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
 
 
@@ -76,12 +78,20 @@ def as_stored(value: Value, known: Value = None) -> Value:
         return value
     if isinstance(value, dict):
         before = known if isinstance(known, dict) else {}
-        changed = {key: new for key, item in value.items() if (new := as_stored(item, before.get(key))) is not item}
+        changed = {
+            key: new
+            for key, item in value.items()
+            if (new := as_stored(item, before.get(key))) is not item
+        }
         return {**value, **changed} if changed else value
     if isinstance(value, list):
         items = [as_stored(item) for item in value]
         return value if all(map(operator.is_, items, value)) else items
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63 else value
+    return (
+        int(value)
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63
+        else value
+    )
 
 
 def without(value: Mapping[str, Any], *keys: str) -> Object:
@@ -138,9 +148,16 @@ def _operate(target: Value, operation: Value) -> Value:
             return _change(target, path, _find(target, _pointer(members, "from")), insert=True)
         case "move":
             source = _pointer(members, "from")
-            return _change(_change(target, source, MISSING, insert=False), path, _find(target, source), insert=True)
+            return _change(
+                _change(target, source, MISSING, insert=False),
+                path,
+                _find(target, source),
+                insert=True,
+            )
         case "test":
-            if json.dumps(as_stored(_find(target, path)), sort_keys=True) == json.dumps(value, sort_keys=True):
+            if json.dumps(as_stored(_find(target, path)), sort_keys=True) == json.dumps(
+                value, sort_keys=True
+            ):
                 return target
             raise PatchError(f"testing path {members['path']} failed")
         case _:
@@ -181,11 +198,19 @@ def _change(target: Value, path: list[str], value: Value, *, insert: bool) -> Va
         return value
     token, rest = path[0], path[1:]
     if isinstance(target, dict):
-        return _change_member(target, token, value if not rest else _change(_find(target, [token]), rest, value, insert=insert))
+        return _change_member(
+            target,
+            token,
+            value if not rest else _change(_find(target, [token]), rest, value, insert=insert),
+        )
     if isinstance(target, list):
         if rest:
             index = _index(token, len(target) - 1)
-            return [*target[:index], _change(target[index], rest, value, insert=insert), *target[index + 1 :]]
+            return [
+                *target[:index],
+                _change(target[index], rest, value, insert=insert),
+                *target[index + 1 :],
+            ]
         return _change_item(target, token, value, insert=insert)
     raise PatchError(f"missing path: no member {token}")
 

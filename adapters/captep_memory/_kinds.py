@@ -15,7 +15,16 @@ from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 
-__all__ = ["NO_KINDS", "Catalog", "CustomKind", "Resource", "Scope", "catalog_of", "plural_of", "scope_of"]
+__all__ = [
+    "NO_KINDS",
+    "Catalog",
+    "CustomKind",
+    "Resource",
+    "Scope",
+    "catalog_of",
+    "plural_of",
+    "scope_of",
+]
 
 Scope: TypeAlias = Literal["Namespaced", "Cluster"]
 
@@ -120,7 +129,11 @@ class Catalog:
             return obj
         obj = self.complete(obj)
         converted = self._renamed(obj, resource)
-        return converted if converted is obj or resource.schema is None else normalise(converted, resource.schema)
+        return (
+            converted
+            if converted is obj or resource.schema is None
+            else normalise(converted, resource.schema)
+        )
 
     def complete(self, obj: Object) -> Object:
         """Return a stored object with the defaults of the version that it is stored in; the object itself when it has them."""
@@ -148,7 +161,11 @@ class Catalog:
     def storage_version(self, resource: Resource) -> str:
         """Return the apiVersion that new objects of a kind are stored in."""
         custom = self.custom.get((resource.group, resource.kind))
-        return f"{resource.group}/{custom.storage}" if custom and custom.storage in custom.versions else resource.api_version
+        return (
+            f"{resource.group}/{custom.storage}"
+            if custom and custom.storage in custom.versions
+            else resource.api_version
+        )
 
 
 NO_KINDS = Catalog()
@@ -184,7 +201,13 @@ def _default_resource(api_version: str, kind: str) -> Resource:
         case ("v1", "Secret" | "ConfigMap"):
             return evolve(resource, built_in=True, has_status=False, unconditional=True)
         case ("v1", "Event"):
-            return evolve(resource, built_in=True, has_status=False, unconditional=True, creates_on_update=True)
+            return evolve(
+                resource,
+                built_in=True,
+                has_status=False,
+                unconditional=True,
+                creates_on_update=True,
+            )
         case ("coordination.k8s.io/v1", "Lease"):
             return evolve(resource, built_in=True, has_status=False, creates_on_update=True)
         case _:
@@ -208,9 +231,14 @@ def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
     served = [item for item in spec["versions"] if item.get("served", True)]
     versions = {item["name"]: _version(spec, item) for item in served}
     if len(versions) > 1:
-        versions = {name: evolve(version, defaults=defaults_of(version.schema or {})) for name, version in versions.items()}
+        versions = {
+            name: evolve(version, defaults=defaults_of(version.schema or {}))
+            for name, version in versions.items()
+        }
     storage = next((item["name"] for item in spec["versions"] if item.get("storage")), "")
-    return CustomKind(versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None")
+    return CustomKind(
+        versions, storage, converts=(spec.get("conversion") or {}).get("strategy", "None") != "None"
+    )
 
 
 def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:
@@ -222,5 +250,7 @@ def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:
         scope="Cluster" if spec.get("scope") == "Cluster" else "Namespaced",
         has_status="status" in (version.get("subresources") or {}),
         schema=(version.get("schema") or {}).get("openAPIV3Schema"),
-        selectable=tuple(item["jsonPath"].removeprefix(".") for item in version.get("selectableFields", ())),
+        selectable=tuple(
+            item["jsonPath"].removeprefix(".") for item in version.get("selectableFields", ())
+        ),
     )

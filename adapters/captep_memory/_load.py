@@ -21,7 +21,13 @@ from captep_memory._write import decode
 __all__ = ["load"]
 
 
-def load(objects: Iterable[Mapping[str, Any]], *, now: datetime, quirks: Quirks = NEWEST, admission: tuple[Admission, ...] = ()) -> World:
+def load(
+    objects: Iterable[Mapping[str, Any]],
+    *,
+    now: datetime,
+    quirks: Quirks = NEWEST,
+    admission: tuple[Admission, ...] = (),
+) -> World:
     """Return a server that holds `objects`.
 
     uids, resourceVersions, generations, times, finalizers and status are kept when given. A namespaced object without a namespace
@@ -42,7 +48,10 @@ def load(objects: Iterable[Mapping[str, Any]], *, now: datetime, quirks: Quirks 
             raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name} is there twice")
         shelf[key.name] = obj
         highest = max(highest, _numeric(obj["metadata"]["resourceVersion"]))
-    kept = {place: {name: obj for name, obj in shelf.items() if not _is_gone(obj)} for place, shelf in shelves.items()}
+    kept = {
+        place: {name: obj for name, obj in shelf.items() if not _is_gone(obj)}
+        for place, shelf in shelves.items()
+    }
     return World(
         now=now,
         resource_version=highest,
@@ -57,21 +66,35 @@ def load(objects: Iterable[Mapping[str, Any]], *, now: datetime, quirks: Quirks 
 def _checked(obj: Mapping[str, Any]) -> Object:
     metadata = obj.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not all(isinstance(item, str) and item for item in (obj.get("apiVersion"), obj.get("kind"), name)):
+    if not all(
+        isinstance(item, str) and item for item in (obj.get("apiVersion"), obj.get("kind"), name)
+    ):
         raise ValueError("an object needs apiVersion, kind and metadata.name")
     return dict(obj)
 
 
 def _seed(catalog: Catalog, raw: Object, now: datetime, quirks: Quirks) -> tuple[Key, Object]:
-    key = Key(group_of(raw["apiVersion"]), raw["kind"], _namespace(catalog, raw), raw["metadata"]["name"])
+    key = Key(
+        group_of(raw["apiVersion"]), raw["kind"], _namespace(catalog, raw), raw["metadata"]["name"]
+    )
     try:
         obj = _decoded(catalog, raw)
     except RefusedError as error:
         told = error.response.body["message"]
         raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name}: {told}") from error
-    metadata = without(obj["metadata"], "namespace") | ({"namespace": key.namespace} if key.namespace else {})
-    supplied = {"uid": uid_of(key, ""), "resourceVersion": _version_of(key, quirks), "creationTimestamp": timestamp(now)}
-    is_custom = scope_of(key.api_group, key.kind) is None or (key.api_group, key.kind) in catalog.custom or key.api_group == "tf.upbound.io"
+    metadata = without(obj["metadata"], "namespace") | (
+        {"namespace": key.namespace} if key.namespace else {}
+    )
+    supplied = {
+        "uid": uid_of(key, ""),
+        "resourceVersion": _version_of(key, quirks),
+        "creationTimestamp": timestamp(now),
+    }
+    is_custom = (
+        scope_of(key.api_group, key.kind) is None
+        or (key.api_group, key.kind) in catalog.custom
+        or key.api_group == "tf.upbound.io"
+    )
     if is_custom:
         supplied["generation"] = 1  # type: ignore[assignment]
     return key, {**obj, "metadata": {**supplied, **metadata}}
@@ -81,7 +104,11 @@ def _namespace(catalog: Catalog, raw: Object) -> str | None:
     group, kind = group_of(raw["apiVersion"]), raw["kind"]
     given = raw["metadata"].get("namespace") or None
     custom = catalog.custom.get((group, kind))
-    scope = next(iter(custom.versions.values())).scope if custom and custom.versions else scope_of(group, kind)
+    scope = (
+        next(iter(custom.versions.values())).scope
+        if custom and custom.versions
+        else scope_of(group, kind)
+    )
     if scope is None:
         return given
     return None if scope == "Cluster" else given or "default"
@@ -98,7 +125,11 @@ def _decoded(catalog: Catalog, raw: Object) -> Object:
     if not resource.writable:
         return {**raw, "metadata": decode_metadata(raw["metadata"])}
     obj = decode(resource, raw)
-    return {**obj, "type": "Opaque"} if resource.built_in and raw["kind"] == "Secret" and not obj.get("type") else obj
+    return (
+        {**obj, "type": "Opaque"}
+        if resource.built_in and raw["kind"] == "Secret" and not obj.get("type")
+        else obj
+    )
 
 
 def _version_of(key: Key, quirks: Quirks) -> str:

@@ -7,9 +7,24 @@ from typing import Any
 
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import dns_label, dns_subdomain, label_value, qualified_name
-from captep_memory._status import Cause, RefusedError, bad_request, forbidden_field, invalid_struct, invalid_value, required, too_long
+from captep_memory._status import (
+    Cause,
+    RefusedError,
+    bad_request,
+    forbidden_field,
+    invalid_struct,
+    invalid_value,
+    required,
+    too_long,
+)
 
-__all__ = ["decode_metadata", "finalizers", "is_deleting", "validate_metadata", "validate_metadata_update"]
+__all__ = [
+    "decode_metadata",
+    "finalizers",
+    "is_deleting",
+    "validate_metadata",
+    "validate_metadata_update",
+]
 
 _ANNOTATIONS_LIMIT = 256 * 1024
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -77,7 +92,9 @@ def _time(path: str, value: Value) -> str:
     if not moment:
         return ""
     if not _TIME.fullmatch(moment):
-        raise bad_request(f'cannot be handled: parsing time in {path} as "2006-01-02T15:04:05Z07:00"')
+        raise bad_request(
+            f'cannot be handled: parsing time in {path} as "2006-01-02T15:04:05Z07:00"'
+        )
     try:
         return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError) as error:
@@ -103,8 +120,15 @@ def _owners(path: str, value: Value) -> list[Object]:
 
 
 def _owner(path: str, value: Object) -> Object:
-    owner: Object = {name: _string(f"{path}.{name}", value.get(name)) for name in ("apiVersion", "kind", "name", "uid")}
-    flags = {name: value[name] for name in ("controller", "blockOwnerDeletion") if value.get(name) is not None}
+    owner: Object = {
+        name: _string(f"{path}.{name}", value.get(name))
+        for name in ("apiVersion", "kind", "name", "uid")
+    }
+    flags = {
+        name: value[name]
+        for name in ("controller", "blockOwnerDeletion")
+        if value.get(name) is not None
+    }
     return {**owner, **{name: _boolean(f"{path}.{name}", flag) for name, flag in flags.items()}}
 
 
@@ -133,13 +157,18 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
 }
 
 
-def validate_metadata(metadata: Mapping[str, Any], *, built_in: bool, old: Mapping[str, Any] | None = None) -> Iterator[Cause]:
+def validate_metadata(
+    metadata: Mapping[str, Any], *, built_in: bool, old: Mapping[str, Any] | None = None
+) -> Iterator[Cause]:
     """Yield what is wrong with metadata on its own; fields that are the same object as in `old` were valid and are not looked at."""
     before = old or {}
     if old is None:
         yield from _validate_name(text(metadata.get("name")), built_in=built_in)
         if "namespace" in metadata:
-            yield from (invalid_value("metadata.namespace", metadata["namespace"], told) for told in dns_label(metadata["namespace"]))
+            yield from (
+                invalid_value("metadata.namespace", metadata["namespace"], told)
+                for told in dns_label(metadata["namespace"])
+            )
     for name, validate in _VALIDATIONS.items():
         value = metadata.get(name)
         if value is not None and before.get(name) is not value:
@@ -152,7 +181,9 @@ def _validate_name(name: str, *, built_in: bool) -> Iterator[Cause]:
         return
     told = dns_subdomain(name)
     if told and not built_in and (name in (".", "..") or "/" in name or "%" in name):
-        told = [f"may not {'be' if name in ('.', '..') else 'contain'} '{name if name in ('.', '..') else '/' if '/' in name else '%'}'"]
+        told = [
+            f"may not {'be' if name in ('.', '..') else 'contain'} '{name if name in ('.', '..') else '/' if '/' in name else '%'}'"
+        ]
     yield from (invalid_value("metadata.name", name, item) for item in told)
 
 
@@ -169,8 +200,13 @@ def _validate_labels(labels: Mapping[str, str]) -> Iterator[Cause]:
 
 def _validate_annotations(annotations: Mapping[str, str]) -> Iterator[Cause]:
     for key in annotations:
-        yield from (invalid_value("metadata.annotations", key, told) for told in qualified_name(key.lower()))
-    if sum(len(part.encode(errors="replace")) for item in annotations.items() for part in item) > _ANNOTATIONS_LIMIT:
+        yield from (
+            invalid_value("metadata.annotations", key, told) for told in qualified_name(key.lower())
+        )
+    if (
+        sum(len(part.encode(errors="replace")) for item in annotations.items() for part in item)
+        > _ANNOTATIONS_LIMIT
+    ):
         yield too_long("metadata.annotations", _ANNOTATIONS_LIMIT)
 
 
@@ -190,17 +226,27 @@ def _validate_owner(path: str, owner: Object) -> Iterator[Cause]:
     for name in ("apiVersion", "kind", "name", "uid"):
         if not owner[name]:
             yield required(f"{path}.{name}", "must not be empty")
-    if owner["apiVersion"] and (owner["apiVersion"].count("/") > 1 or owner["apiVersion"].endswith("/")):
-        yield invalid_value(f"{path}.apiVersion", owner["apiVersion"], "must be <group>/<version> or <version>")
+    if owner["apiVersion"] and (
+        owner["apiVersion"].count("/") > 1 or owner["apiVersion"].endswith("/")
+    ):
+        yield invalid_value(
+            f"{path}.apiVersion", owner["apiVersion"], "must be <group>/<version> or <version>"
+        )
     if (owner["apiVersion"], owner["kind"]) == ("v1", "Event"):
         yield invalid_struct(path, owner, "/v1, Kind=Event is disallowed from being an owner")
 
 
 def _validate_finalizers(names: list[str]) -> Iterator[Cause]:
     for name in names:
-        yield from (invalid_value("metadata.finalizers", name, told) for told in qualified_name(name))
+        yield from (
+            invalid_value("metadata.finalizers", name, told) for told in qualified_name(name)
+        )
     if {"orphan", "foregroundDeletion"} <= set(names):
-        yield invalid_value("metadata.finalizers", names, "finalizer orphan and foregroundDeletion cannot be both set")
+        yield invalid_value(
+            "metadata.finalizers",
+            names,
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        )
 
 
 _VALIDATIONS: Mapping[str, Callable[[Any], Iterator[Cause]]] = {
@@ -210,7 +256,14 @@ _VALIDATIONS: Mapping[str, Callable[[Any], Iterator[Cause]]] = {
     "ownerReferences": _validate_owners,
     "finalizers": _validate_finalizers,
 }
-_IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_IMMUTABLE = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 
 
 def validate_metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cause]:
@@ -224,5 +277,7 @@ def validate_metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> 
     for name in _IMMUTABLE:
         if not identical(new.get(name), old.get(name)):
             yield invalid_value(
-                f"metadata.{name}", new.get(name, "" if name in ("name", "namespace", "uid") else None), "field is immutable"
+                f"metadata.{name}",
+                new.get(name, "" if name in ("name", "namespace", "uid") else None),
+                "field is immutable",
             )

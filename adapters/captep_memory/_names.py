@@ -40,14 +40,22 @@ def _too_long(limit: int) -> str:
 def dns_label(value: str) -> list[str]:
     """A namespace: DNS-1123 label of at most 63 characters."""
     told = [_too_long(63)] if len(value) > 63 else []
-    return told if re.fullmatch(_LABEL, value) else [*told, _told(_LABEL_TEXT, _LABEL, "my-name", "123-abc")]
+    return (
+        told
+        if re.fullmatch(_LABEL, value)
+        else [*told, _told(_LABEL_TEXT, _LABEL, "my-name", "123-abc")]
+    )
 
 
 @lru_cache(maxsize=4096)
 def dns_subdomain(value: str) -> list[str]:
     """The name of a Secret or a custom resource: DNS-1123 subdomain of at most 253 characters."""
     told = [_too_long(253)] if len(value) > 253 else []
-    return told if re.fullmatch(_SUBDOMAIN, value) else [*told, _told(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com")]
+    return (
+        told
+        if re.fullmatch(_SUBDOMAIN, value)
+        else [*told, _told(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com")]
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -56,10 +64,16 @@ def qualified_name(value: str) -> list[str]:
     prefix, slash, name = value.rpartition("/")
     if "/" in prefix:
         shown = _told(_PART_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc")
-        return [f"a valid label key {shown} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"]
+        return [
+            f"a valid label key {shown} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
     told = []
     if slash:
-        told = ["prefix part must be non-empty"] if not prefix else [f"prefix part {item}" for item in dns_subdomain(prefix)]
+        told = (
+            ["prefix part must be non-empty"]
+            if not prefix
+            else [f"prefix part {item}" for item in dns_subdomain(prefix)]
+        )
     if not name:
         told.append("name part must be non-empty")
     elif len(name) > 63:
@@ -73,7 +87,11 @@ def qualified_name(value: str) -> list[str]:
 def label_value(value: str) -> list[str]:
     """A label's value: empty, or at most 63 characters."""
     told = [_too_long(63)] if len(value) > 63 else []
-    return told if re.fullmatch(_VALUE, value) else [*told, _told(_VALUE_TEXT, _VALUE, "MyValue", "my_value", "12345")]
+    return (
+        told
+        if re.fullmatch(_VALUE, value)
+        else [*told, _told(_VALUE_TEXT, _VALUE, "MyValue", "my_value", "12345")]
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -83,5 +101,11 @@ def config_key(value: str) -> list[str]:
     if not re.fullmatch(_CONFIG_KEY, value):
         told.append(_told(_CONFIG_TEXT, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
     if value == "." or value.startswith(".."):
-        told.append("must not be '.'" if value == "." else "must not be '..'" if value == ".." else "must not start with '..'")
+        told.append(
+            "must not be '.'"
+            if value == "."
+            else "must not be '..'"
+            if value == ".."
+            else "must not start with '..'"
+        )
     return told

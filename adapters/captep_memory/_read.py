@@ -12,7 +12,15 @@ from captep_memory._json import Object, text, without
 from captep_memory._kinds import Resource
 from captep_memory._request import Key, Request, Response
 from captep_memory._selectors import Selector, selector_of
-from captep_memory._status import Cause, RefusedError, bad_request, expired, failure, invalid, not_found
+from captep_memory._status import (
+    Cause,
+    RefusedError,
+    bad_request,
+    expired,
+    failure,
+    invalid,
+    not_found,
+)
 from captep_memory._world import Change, World
 
 __all__ = ["bookmark", "get", "list_objects", "watch"]
@@ -31,7 +39,9 @@ def _number(version: str, refused: Callable[[str], RefusedError]) -> int:
     if version == "":
         return 0
     if not version.isascii() or not version.isdigit():
-        raise refused(f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax')
+        raise refused(
+            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
+        )
     return int(version)
 
 
@@ -49,7 +59,9 @@ def _check_not_ahead(world: World, version: int) -> None:
     if version > world.resource_version:
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
         told = f"Too large resource version: {version}, current: {world.resource_version}"
-        raise failure(504, "Timeout", f"Timeout: {told}", {"causes": [cause], "retryAfterSeconds": 1})
+        raise failure(
+            504, "Timeout", f"Timeout: {told}", {"causes": [cause], "retryAfterSeconds": 1}
+        )
 
 
 def list_objects(world: World, request: Request, resource: Resource) -> tuple[World, Response]:
@@ -58,17 +70,31 @@ def list_objects(world: World, request: Request, resource: Resource) -> tuple[Wo
     start, version = _page_start(world, request)
     selects = selector_of(request, resource)
     listed = [
-        obj for obj in _snapshot(world, request, resource, version) if _storage_key(obj) >= start and (selects is None or selects(obj))
+        obj
+        for obj in _snapshot(world, request, resource, version)
+        if _storage_key(obj) >= start and (selects is None or selects(obj))
     ]
-    page = heapq.nsmallest(request.limit if request.limit > 0 else len(listed), listed, key=_storage_key)
+    page = heapq.nsmallest(
+        request.limit if request.limit > 0 else len(listed), listed, key=_storage_key
+    )
     # Lists of custom resources always have the member, as Go's unstructured lists do.
-    metadata: Object = {"resourceVersion": str(version)} | ({} if resource.built_in else {"continue": ""})
+    metadata: Object = {"resourceVersion": str(version)} | (
+        {} if resource.built_in else {"continue": ""}
+    )
     if len(page) < len(listed):
         metadata["continue"] = _continue_token(version, _storage_key(page[-1]) + "\0")
         if selects is None:
             metadata["remainingItemCount"] = len(listed) - len(page)
     items = [_as_item(world.catalog.convert(obj, resource), resource) for obj in page]
-    return world, Response(200, {"apiVersion": resource.api_version, "kind": f"{resource.kind}List", "metadata": metadata, "items": items})
+    return world, Response(
+        200,
+        {
+            "apiVersion": resource.api_version,
+            "kind": f"{resource.kind}List",
+            "metadata": metadata,
+            "items": items,
+        },
+    )
 
 
 def _as_item(obj: Object, resource: Resource) -> Object:
@@ -90,7 +116,12 @@ def _check_list_options(request: Request) -> None:
         raise invalid("ListOptions", "meta.k8s.io", "", [cause])
     if match not in ("", "Exact", "NotOlderThan"):
         shown = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
-        raise invalid("ListOptions", "meta.k8s.io", "", [Cause("FieldValueNotSupported", shown, "resourceVersionMatch")])
+        raise invalid(
+            "ListOptions",
+            "meta.k8s.io",
+            "",
+            [Cause("FieldValueNotSupported", shown, "resourceVersionMatch")],
+        )
 
 
 def _page_start(world: World, request: Request) -> tuple[str, int]:
@@ -104,18 +135,24 @@ def _page_start(world: World, request: Request) -> tuple[str, int]:
         start, version = "", _number(request.resource_version, _not_listed)
         _check_not_ahead(world, version)
         # Without a match, a limit makes it exact too, as it was before there were matches.
-        is_exact = request.resource_version_match == "Exact" or (request.limit > 0 and version > 0 and not request.resource_version_match)
+        is_exact = request.resource_version_match == "Exact" or (
+            request.limit > 0 and version > 0 and not request.resource_version_match
+        )
         version = version if is_exact else world.resource_version
     if version < world.compacted:
         if start:
             told = "The provided continue parameter is too old to display a consistent list result"
             raise expired(told, **{"continue": _continue_token(-1, start)})
-        raise expired(f"The resourceVersion for the provided list is too old: {version} ({world.compacted})")
+        raise expired(
+            f"The resourceVersion for the provided list is too old: {version} ({world.compacted})"
+        )
     return start, version
 
 
 def _continue_token(version: int, start: str) -> str:
-    encoded = json.dumps({"v": "meta.k8s.io/v1", "rv": version, "start": start}, separators=(",", ":")).encode()
+    encoded = json.dumps(
+        {"v": "meta.k8s.io/v1", "rv": version, "start": start}, separators=(",", ":")
+    ).encode()
     return base64.urlsafe_b64encode(encoded).decode().rstrip("=")
 
 
@@ -126,7 +163,11 @@ def _parse_continue(token: str) -> tuple[str, int]:
         raise bad_request(f"{told}: illegal base64 data at input byte {stray.start()}")
     try:
         decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if decoded["v"] == "meta.k8s.io/v1" and isinstance(decoded["start"], str) and isinstance(decoded["rv"], int):
+        if (
+            decoded["v"] == "meta.k8s.io/v1"
+            and isinstance(decoded["start"], str)
+            and isinstance(decoded["rv"], int)
+        ):
             return decoded["start"], decoded["rv"]
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
         raise bad_request(f"{told}: the token cannot be decoded") from error
@@ -160,7 +201,9 @@ def _in_scope(request: Request, namespace: str | None) -> bool:
 
 def _concerns(request: Request, resource: Resource, change: Change) -> bool:
     key = change.key
-    if (key.api_group, key.kind) != (resource.group, resource.kind) or not _in_scope(request, key.namespace):
+    if (key.api_group, key.kind) != (resource.group, resource.kind) or not _in_scope(
+        request, key.namespace
+    ):
         return False
     return request.name is None or request.name == key.name
 
@@ -183,13 +226,23 @@ def _watch_events(world: World, request: Request, resource: Resource) -> Iterato
     selects = selector_of(request, resource)
     _check_initial_events(request)
     if request.send_initial_events or (since == 0 and request.send_initial_events is None):
-        for obj in sorted(_snapshot(world, request, resource, world.resource_version), key=_storage_key):
-            if (selects is None or selects(obj)) and request.name in (None, obj["metadata"]["name"]):
+        for obj in sorted(
+            _snapshot(world, request, resource, world.resource_version), key=_storage_key
+        ):
+            if (selects is None or selects(obj)) and request.name in (
+                None,
+                obj["metadata"]["name"],
+            ):
                 yield {"type": "ADDED", "object": world.catalog.convert(obj, resource)}
         if request.send_initial_events and request.allow_bookmarks:
             yield bookmark(resource, world.resource_version, initial=True)
     elif 0 < since < world.compacted:
-        yield {"type": "ERROR", "object": expired(f"too old resource version: {since} ({world.compacted})").response.body}
+        yield {
+            "type": "ERROR",
+            "object": expired(
+                f"too old resource version: {since} ({world.compacted})"
+            ).response.body,
+        }
     else:
         yield from _events_since(world, request, resource, since or world.resource_version, selects)
 
@@ -198,7 +251,12 @@ def _check_initial_events(request: Request) -> None:
     if request.send_initial_events is None or request.resource_version_match == "NotOlderThan":
         return
     told = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    raise invalid("ListOptions", "meta.k8s.io", "", [Cause("FieldValueForbidden", told, "resourceVersionMatch")])
+    raise invalid(
+        "ListOptions",
+        "meta.k8s.io",
+        "",
+        [Cause("FieldValueForbidden", told, "resourceVersionMatch")],
+    )
 
 
 def bookmark(resource: Resource, version: int, *, initial: bool = False) -> Object:
@@ -206,10 +264,15 @@ def bookmark(resource: Resource, version: int, *, initial: bool = False) -> Obje
     metadata: Object = {"resourceVersion": str(version)}
     if initial:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
-    return {"type": "BOOKMARK", "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}}
+    return {
+        "type": "BOOKMARK",
+        "object": {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata},
+    }
 
 
-def _events_since(world: World, request: Request, resource: Resource, since: int, selects: Selector | None) -> Iterator[Object]:
+def _events_since(
+    world: World, request: Request, resource: Resource, since: int, selects: Selector | None
+) -> Iterator[Object]:
     for change in world.changes(since=since):
         if _concerns(request, resource, change):
             kind = _told_as(change, selects)
@@ -232,5 +295,8 @@ def _told(change: Change, kind: str) -> Object:
     """A DELETED event carries the last object that was selected, with the resourceVersion of its leaving."""
     if kind != "DELETED" or change.type == "DELETED" or change.previous is None:
         return change.object
-    metadata: Mapping[str, Any] = {**change.previous["metadata"], "resourceVersion": text(change.object["metadata"]["resourceVersion"])}
+    metadata: Mapping[str, Any] = {
+        **change.previous["metadata"],
+        "resourceVersion": text(change.object["metadata"]["resourceVersion"]),
+    }
     return {**change.previous, "metadata": dict(metadata)}

@@ -82,4 +82,6 @@ def group_of(api_version: str) -> str:
 def key_of(obj: Mapping[str, Any]) -> Key:
     """Return the key of an object that has apiVersion, kind and metadata.name."""
     metadata = obj["metadata"]
-    return Key(group_of(obj["apiVersion"]), obj["kind"], metadata.get("namespace"), metadata["name"])
+    return Key(
+        group_of(obj["apiVersion"]), obj["kind"], metadata.get("namespace"), metadata["name"]
+    )

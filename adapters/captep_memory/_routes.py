@@ -14,11 +14,29 @@ __all__ = ["BUILT_IN", "Route", "plurals_of", "request_of", "route_of"]
 
 # group, kind of the built-in resources that the server models, for URLs that no definition explains.
 BUILT_IN: tuple[tuple[str, str], ...] = (
-    *(("", kind) for kind in ("Secret", "ConfigMap", "Event", "Namespace", "Pod", "Service", "ServiceAccount", "Node")),
+    *(
+        ("", kind)
+        for kind in (
+            "Secret",
+            "ConfigMap",
+            "Event",
+            "Namespace",
+            "Pod",
+            "Service",
+            "ServiceAccount",
+            "Node",
+        )
+    ),
     ("coordination.k8s.io", "Lease"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
 )
-_VERBS: Mapping[str, Verb] = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete", "POST": "create"}
+_VERBS: Mapping[str, Verb] = {
+    "GET": "get",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+    "POST": "create",
+}
 
 
 @frozen
@@ -64,9 +82,14 @@ def route_of(path: str) -> Route | None:
     return Route(api_version, str(plural), namespace, name, subresource)
 
 
-def request_of(method: str, url: str, route: Route, kind: str, body: JSON, content_type: str) -> Request:
+def request_of(
+    method: str, url: str, route: Route, kind: str, body: JSON, content_type: str
+) -> Request:
     """Return what `serve` is asked; a GET of many is a list, or a watch when the query says so."""
-    query = {name: values[-1] for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()}
+    query = {
+        name: values[-1]
+        for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()
+    }
     verb = _VERBS.get(method, "get")
     if verb == "get" and (route.name is None or _is_true(query, "watch")):
         verb = "watch" if _is_true(query, "watch") else "list"
@@ -92,7 +115,9 @@ def request_of(method: str, url: str, route: Route, kind: str, body: JSON, conte
         continue_token=query.get("continue", ""),
         timeout_seconds=_integer(query["timeoutSeconds"]) if "timeoutSeconds" in query else None,
         allow_bookmarks=_is_true(query, "allowWatchBookmarks"),
-        send_initial_events=_is_true(query, "sendInitialEvents") if "sendInitialEvents" in query else None,
+        send_initial_events=_is_true(query, "sendInitialEvents")
+        if "sendInitialEvents" in query
+        else None,
     )
 
 

@@ -19,7 +19,11 @@ def normalise(obj: Object, schema: Schema) -> Object:
 
     apiVersion, kind and metadata are none of the schema's business.
     """
-    return _apply(obj, schema, lambda content, known: _prune(_default(_drop_nulls(content, known), known), known))
+    return _apply(
+        obj,
+        schema,
+        lambda content, known: _prune(_default(_drop_nulls(content, known), known), known),
+    )
 
 
 def coerce(obj: Object, schema: Schema) -> Object:
@@ -52,7 +56,12 @@ def fill(obj: Object, defaults: Schema) -> Object:
 
 def _apply(obj: Object, schema: Schema, step: "_Step") -> Object:
     content = {name: value for name, value in obj.items() if name not in _ROOT}
-    known = {**schema, "properties": {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}}
+    known = {
+        **schema,
+        "properties": {
+            name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT
+        },
+    }
     changed = step(content, known)
     if changed is content:
         return obj
@@ -101,7 +110,9 @@ def _is_stray_null(value: Value, schema: Schema | None) -> bool:
 def _drop_nulls(value: Value, schema: Schema) -> Value:
     """Drop members that are null and may not be, unless a default will take their place."""
     if isinstance(value, dict):
-        stray = [name for name, item in value.items() if _is_stray_null(item, child_schema(schema, name))]
+        stray = [
+            name for name, item in value.items() if _is_stray_null(item, child_schema(schema, name))
+        ]
         dropped = [name for name in stray if "default" not in (child_schema(schema, name) or {})]
         if dropped:
             value = {name: item for name, item in value.items() if name not in dropped}
@@ -113,7 +124,8 @@ def _default(value: Value, schema: Schema) -> Value:
         missing = {
             name: item["default"]
             for name, item in schema.get("properties", {}).items()
-            if item.get("default") is not None and (name not in value or _is_stray_null(value[name], item))
+            if item.get("default") is not None
+            and (name not in value or _is_stray_null(value[name], item))
         }
         value = {**value, **missing} if missing else value
     return _descend(value, schema, _default)

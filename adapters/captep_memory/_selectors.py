@@ -18,8 +18,21 @@ _EQUAL = re.compile(r"\s*(?P<key>[^\s!=,()]+)\s*(?P<operator>==|=|!=)\s*(?P<valu
 _EXISTS = re.compile(r"\s*(?P<absent>!?)\s*(?P<key>[^\s!=,()]+)\s*")
 _FIELD = re.compile(r"(?P<key>[^=!]+)(?P<operator>==|=|!=)(?P<value>.*)")
 _EVENT_FIELDS = (
-    *("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "involvedObject.apiVersion"),
-    *("involvedObject.resourceVersion", "involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"),
+    *(
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+    ),
+    *(
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
 )
 
 
@@ -64,12 +77,20 @@ def _label_term(part: str) -> _Term:
         return _compare(lambda labels: labels.get(key), found["operator"], value)
     if found := _EXISTS.fullmatch(part):
         key = found["key"]
-        return (lambda labels: key not in labels) if found["absent"] else (lambda labels: key in labels)
+        return (
+            (lambda labels: key not in labels)
+            if found["absent"]
+            else (lambda labels: key in labels)
+        )
     raise bad_request(f"unable to parse requirement: {part}")
 
 
 def _compare(get: Callable[[Mapping[str, Any]], object], operator: str, value: str) -> _Term:
-    return (lambda target: get(target) != value) if operator == "!=" else (lambda target: get(target) == value)
+    return (
+        (lambda target: get(target) != value)
+        if operator == "!="
+        else (lambda target: get(target) == value)
+    )
 
 
 def _field_terms(selector: str, resource: Resource) -> list[_Term]:
@@ -85,7 +106,11 @@ def _field_terms(selector: str, resource: Resource) -> list[_Term]:
 
 
 def _selectable(resource: Resource) -> tuple[str, ...]:
-    own = {"Secret": ("type",), "Event": _EVENT_FIELDS}.get(resource.kind, ()) if resource.built_in else resource.selectable
+    own = (
+        {"Secret": ("type",), "Event": _EVENT_FIELDS}.get(resource.kind, ())
+        if resource.built_in
+        else resource.selectable
+    )
     namespaced = () if resource.scope == "Cluster" else ("metadata.namespace",)
     return ("metadata.name", *namespaced, *own)
 

@@ -13,7 +13,14 @@ from captep_memory._json import Object
 from captep_memory._kinds import Resource
 from captep_memory._read import get, list_objects, watch
 from captep_memory._request import Key, Request, Response
-from captep_memory._status import RefusedError, bad_request, failure, not_found, not_modelled, unknown_resource
+from captep_memory._status import (
+    RefusedError,
+    bad_request,
+    failure,
+    not_found,
+    not_modelled,
+    unknown_resource,
+)
 from captep_memory._world import World
 from captep_memory._write import create, patch, update
 
@@ -55,11 +62,21 @@ def _dispatch(world: World, request: Request) -> tuple[World, Response]:
         return on_many(world, request, resource)
     on_one = _ONE.get(request.verb)
     if on_one is None:
-        raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+        raise failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+            {},
+        )
     if not request.name:
         raise not_modelled(f"{request.verb} without a name")
     _check_scope(request, resource)
-    return on_one(world, request, resource, Key(resource.group, resource.kind, request.namespace, request.name))
+    return on_one(
+        world,
+        request,
+        resource,
+        Key(resource.group, resource.kind, request.namespace, request.name),
+    )
 
 
 def _check_modelled(request: Request, resource: Resource) -> None:
@@ -72,9 +89,18 @@ def _check_modelled(request: Request, resource: Resource) -> None:
     if request.subresource is None:
         return
     if request.subresource != "status" or not resource.has_status:
-        raise unknown_resource() if resource.built_in else not_found(resource.plural, resource.group, request.name or "")
+        raise (
+            unknown_resource()
+            if resource.built_in
+            else not_found(resource.plural, resource.group, request.name or "")
+        )
     if request.verb not in ("get", "update", "patch"):
-        raise failure(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+        raise failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+            {},
+        )
 
 
 def _check_scope(request: Request, resource: Resource) -> None:
@@ -82,4 +108,8 @@ def _check_scope(request: Request, resource: Resource) -> None:
     if resource.scope == "Cluster" and request.namespace is not None:
         raise unknown_resource()
     if request.namespace == "" or (resource.scope == "Namespaced" and request.namespace is None):
-        raise bad_request("an empty namespace may not be set during creation" if request.verb == "create" else "namespace is required")
+        raise bad_request(
+            "an empty namespace may not be set during creation"
+            if request.verb == "create"
+            else "namespace is required"
+        )

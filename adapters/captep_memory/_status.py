@@ -33,7 +33,9 @@ __all__ = [
     "unknown_resource",
 ]
 
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 class RefusedError(Exception):
@@ -57,14 +59,27 @@ class Cause:
         return {"reason": self.reason, "message": self.message, "field": self.field}
 
 
-def failure(code: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> RefusedError:
+def failure(
+    code: int, reason: str, message: str, details: Mapping[str, Any] | None = None
+) -> RefusedError:
     """Return the failure with the given Status. Empty details are left out, as Go does."""
-    body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason}
+    body: Object = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+    }
     if details is not None:
         body["details"] = {key: value for key, value in details.items() if value not in ("", 0, [])}
     if not reason:
         del body["reason"]
-    headers = {"Retry-After": str(body["details"]["retryAfterSeconds"])} if "retryAfterSeconds" in body.get("details", {}) else {}
+    headers = (
+        {"Retry-After": str(body["details"]["retryAfterSeconds"])}
+        if "retryAfterSeconds" in body.get("details", {})
+        else {}
+    )
     return RefusedError(Response(code, {**body, "code": code}, headers))
 
 
@@ -87,7 +102,9 @@ def unknown_resource() -> RefusedError:
 def already_exists(plural: str, group: str, name: str, *, prefix: str = "") -> RefusedError:
     """Row C2."""
     details = {"name": name, "group": group, "kind": plural}
-    return failure(409, "AlreadyExists", f'{prefix}{qualified(plural, group)} "{name}" already exists', details)
+    return failure(
+        409, "AlreadyExists", f'{prefix}{qualified(plural, group)} "{name}" already exists', details
+    )
 
 
 def conflict(kind: str, group: str, name: str, why: str = MODIFIED) -> RefusedError:
@@ -101,7 +118,12 @@ def invalid(kind: str, group: str, name: str, causes: Iterable[Cause]) -> Refuse
     listed = list(dict.fromkeys(causes))
     lines = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in listed))
     told = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
-    details = {"name": name, "group": group, "kind": kind, "causes": [cause.json() for cause in listed]}
+    details = {
+        "name": name,
+        "group": group,
+        "kind": kind,
+        "causes": [cause.json() for cause in listed],
+    }
     return failure(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {told}', details)
 
 
@@ -113,7 +135,9 @@ def bad_request(message: str) -> RefusedError:
 def expired(message: str, **metadata: str) -> RefusedError:
     """410 for a resourceVersion or a continue token that is too old."""
     error = failure(410, "Expired", message)
-    return RefusedError(Response(410, {**without(error.response.body, "metadata"), "metadata": metadata}))
+    return RefusedError(
+        Response(410, {**without(error.response.body, "metadata"), "metadata": metadata})
+    )
 
 
 def not_modelled(what: str) -> RefusedError:
@@ -123,7 +147,9 @@ def not_modelled(what: str) -> RefusedError:
 
 def _shown(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=str)
+        return json.dumps(
+            value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=str
+        )
     return str(value)
 
 
@@ -144,7 +170,11 @@ def invalid_value(path: str, value: object, detail: str) -> Cause:
 
 def invalid_struct(path: str, value: object, detail: str) -> Cause:
     """An object or a list of them that Go has a type for: it tells the members in their own order, where those of maps are sorted."""
-    return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}: {detail}", path)
+    return Cause(
+        "FieldValueInvalid",
+        f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}: {detail}",
+        path,
+    )
 
 
 def type_invalid(path: str, value: object, detail: str) -> Cause:
@@ -155,7 +185,9 @@ def type_invalid(path: str, value: object, detail: str) -> Cause:
 def not_supported(path: str, value: object, supported: Iterable[object]) -> Cause:
     """A value outside of an enumeration."""
     listed = ", ".join(json.dumps(str(item), ensure_ascii=False) for item in supported)
-    return _cause("FieldValueNotSupported", "Unsupported value", path, value, f"supported values: {listed}")
+    return _cause(
+        "FieldValueNotSupported", "Unsupported value", path, value, f"supported values: {listed}"
+    )
 
 
 def forbidden_field(path: str, detail: str) -> Cause:
@@ -170,9 +202,21 @@ def duplicate(path: str, value: object) -> Cause:
 
 def too_long(path: str, limit: int) -> Cause:
     """A value whose length is above `limit`; the value itself is not told."""
-    return _cause("FieldValueTooLong", "Too long", path, MISSING, f"may not be more than {limit} byte{'' if limit == 1 else 's'}")
+    return _cause(
+        "FieldValueTooLong",
+        "Too long",
+        path,
+        MISSING,
+        f"may not be more than {limit} byte{'' if limit == 1 else 's'}",
+    )
 
 
 def too_many(path: str, count: int, limit: int) -> Cause:
     """A list or an object with more than `limit` members."""
-    return _cause("FieldValueTooMany", "Too many", path, count, f"must have at most {limit} item{'' if limit == 1 else 's'}")
+    return _cause(
+        "FieldValueTooMany",
+        "Too many",
+        path,
+        count,
+        f"must have at most {limit} item{'' if limit == 1 else 's'}",
+    )

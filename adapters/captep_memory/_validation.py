@@ -13,7 +13,17 @@ from typing import Any
 
 from captep_memory._json import MISSING, Value, identical
 from captep_memory._schema import Schema, child_schema, items_schema
-from captep_memory._status import Cause, duplicate, invalid_value, not_modelled, not_supported, required, too_long, too_many, type_invalid
+from captep_memory._status import (
+    Cause,
+    duplicate,
+    invalid_value,
+    not_modelled,
+    not_supported,
+    required,
+    too_long,
+    too_many,
+    type_invalid,
+)
 
 __all__ = ["validate"]
 
@@ -21,8 +31,35 @@ _UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
 _UNCHECKED_FORMATS = frozenset({"", "int32", "int64", "float", "double", "password"})
 # Formats that the API server checks; it ignores the ones it does not know.
 _UNMODELLED_FORMATS = frozenset(
-    {"bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10"}
-    | {"isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "date", "duration", "datetime", "k8s-short-name", "k8s-long-name"}
+    {
+        "bsonobjectid",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+    }
+    | {
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "date",
+        "duration",
+        "datetime",
+        "k8s-short-name",
+        "k8s-long-name",
+    }
 )
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -87,7 +124,9 @@ def _validate_type(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
         allowed = (expected, "integer") if expected == "number" else (expected,)
     else:
         return
-    if kind in allowed or ("integer" in allowed and isinstance(value, float) and value.is_integer()):
+    if kind in allowed or (
+        "integer" in allowed and isinstance(value, float) and value.is_integer()
+    ):
         return
     named = ",".join(allowed) if schema.get("x-kubernetes-int-or-string") else expected
     yield type_invalid(path, kind, f'{path} in body must be of type {named}: "{kind}"')
@@ -113,7 +152,9 @@ def _validate_string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Compile a Go regular expression; `$` of Python would also match before a final newline."""
-    translated = re.sub(r"(\\.)|(\[(?:\\.|[^\]\\])+\])|\$", lambda match: match[1] or match[2] or r"\Z", pattern)
+    translated = re.sub(
+        r"(\\.)|(\[(?:\\.|[^\]\\])+\])|\$", lambda match: match[1] or match[2] or r"\Z", pattern
+    )
     try:
         return re.compile(translated, re.ASCII)
     except re.error as error:
@@ -121,7 +162,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _validate_format(value: str, name: str, path: str) -> Iterator[Cause]:
-    name = name.replace("-", "") if name not in ("date-time", "k8s-short-name", "k8s-long-name") else name
+    name = (
+        name.replace("-", "")
+        if name not in ("date-time", "k8s-short-name", "k8s-long-name")
+        else name
+    )
     if name in _UNMODELLED_FORMATS:
         raise not_modelled(f"the format {name} at {path}")
     if name == "date-time" and not _is_date_time(value):
@@ -150,10 +195,14 @@ def _validate_number(value: float, schema: Schema, path: str) -> Iterator[Cause]
         yield invalid_value(path, value, f"{path} in body should be a multiple of {factor}")
 
 
-def _validate_object(value: dict[str, Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
+def _validate_object(
+    value: dict[str, Any], schema: Schema, path: str, old: Value
+) -> Iterator[Cause]:
     least, most = schema.get("minProperties"), schema.get("maxProperties")
     if least is not None and len(value) < least:
-        yield invalid_value(path, len(value), f"{path} in body should have at least {least} properties")
+        yield invalid_value(
+            path, len(value), f"{path} in body should have at least {least} properties"
+        )
     if most is not None and len(value) > most:
         yield too_many(path, len(value), most)
     for name in schema.get("required", ()):
@@ -163,7 +212,9 @@ def _validate_object(value: dict[str, Any], schema: Schema, path: str, old: Valu
     for name, item in value.items():
         below = child_schema(schema, name)
         if below is not None:
-            yield from validate(item, below, f"{path}.{name}" if path else name, before.get(name, MISSING))
+            yield from validate(
+                item, below, f"{path}.{name}" if path else name, before.get(name, MISSING)
+            )
 
 
 def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
@@ -172,7 +223,11 @@ def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> I
         yield too_many(path, len(value), most)
     if least is not None and len(value) < least:
         yield invalid_value(path, len(value), f"{path} in body should have at least {least} items")
-    keys = schema.get("x-kubernetes-list-map-keys") if schema.get("x-kubernetes-list-type") == "map" else None
+    keys = (
+        schema.get("x-kubernetes-list-map-keys")
+        if schema.get("x-kubernetes-list-type") == "map"
+        else None
+    )
     for index, item in enumerate(value):
         if below is not None:
             yield from validate(item, below, f"{path}[{index}]", _counterpart(item, keys, old))
@@ -187,7 +242,10 @@ def _counterpart(item: Value, keys: list[str] | None, old: Value) -> Value:
     """Return the item of the old list that an item continues: only lists of type map say which one."""
     if not keys or not isinstance(old, list):
         return MISSING
-    return next((before for before in old if identical(_identity(before, keys), _identity(item, keys))), MISSING)
+    return next(
+        (before for before in old if identical(_identity(before, keys), _identity(item, keys))),
+        MISSING,
+    )
 
 
 def _validate_unique(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:

@@ -84,10 +84,14 @@ class World:
     _history: _History | None = field(default=None, eq=lambda history: tuple(_changes(history)))
 
     @classmethod
-    def empty(cls, *, now: datetime, quirks: Quirks = NEWEST, admission: tuple[Admission, ...] = ()) -> Self:
+    def empty(
+        cls, *, now: datetime, quirks: Quirks = NEWEST, admission: tuple[Admission, ...] = ()
+    ) -> Self:
         """Return a server without objects. `now` must be aware of its time zone."""
         start = quirks.first_resource_version
-        return cls(now=now, resource_version=start, quirks=quirks, admission=admission, compacted=start)
+        return cls(
+            now=now, resource_version=start, quirks=quirks, admission=admission, compacted=start
+        )
 
     def __repr__(self) -> str:
         """Tell the size, never the content: there are Secrets in it."""
@@ -129,7 +133,9 @@ class World:
         history: _History | None = None
         for change in self.changes(since=upto):
             history = _History(change, history)
-        return evolve(self, history=history, compacted=max(self.compacted, min(upto, self.resource_version)))
+        return evolve(
+            self, history=history, compacted=max(self.compacted, min(upto, self.resource_version))
+        )
 
     def next_uid(self, key: Key, *, dry_run: bool) -> str:
         """Return the uid of an object that is created now: no two creations share key and resourceVersion, and a dry run is none."""
@@ -150,13 +156,21 @@ class World:
         version = self.resource_version + 1
         tombstone = {**last, "metadata": {**last["metadata"], "resourceVersion": str(version)}}
         change = Change("DELETED", key, tombstone, last, version)
-        shelf = {name: obj for name, obj in self.shelf(key.api_group, key.kind, key.namespace).items() if name != key.name}
+        shelf = {
+            name: obj
+            for name, obj in self.shelf(key.api_group, key.kind, key.namespace).items()
+            if name != key.name
+        }
         return self._next(shelf, change, self.departed | {last["metadata"]["uid"]})
 
     def _next(self, shelf: Mapping[str, Object], change: Change, departed: frozenset[str]) -> Self:
         # Spelt out because this is the one line that every write passes: `evolve` costs four times as much.
         place = (change.key.api_group, change.key.kind, change.key.namespace)
-        shelves = {**self.shelves, place: shelf} if shelf else {known: rest for known, rest in self.shelves.items() if known != place}
+        shelves = (
+            {**self.shelves, place: shelf}
+            if shelf
+            else {known: rest for known, rest in self.shelves.items() if known != place}
+        )
         return self.__class__(
             self.now,
             change.resource_version,

@@ -56,7 +56,13 @@ class Fault:
     around: Callable[[Serve, World, Request], tuple[World, Outcome]] = field(eq=False, repr=False)
 
 
-def on(*verbs: Verb, kind: str = "", name: str = "", namespace: str | None = None, subresource: str | None = None) -> Match:
+def on(
+    *verbs: Verb,
+    kind: str = "",
+    name: str = "",
+    namespace: str | None = None,
+    subresource: str | None = None,
+) -> Match:
     """Return a match by verb, kind, name, namespace and subresource; what is left out matches everything."""
 
     def matches(request: Request) -> bool:
@@ -95,7 +101,9 @@ def lost_request(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -
 
 def lost_response(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -> Fault:
     """F4: the request is applied and its answer does not arrive."""
-    return Fault("F4", strikes, lambda server, world, request: (server(world, request)[0], Broken(reason)))
+    return Fault(
+        "F4", strikes, lambda server, world, request: (server(world, request)[0], Broken(reason))
+    )
 
 
 def duplicate(strikes: Match, *, deliveries: int = 2) -> Fault:
@@ -127,7 +135,10 @@ def _touch(world: World, request: Request) -> World:
     if stored is None:
         return world
     annotations: Mapping[str, str] = stored["metadata"].get("annotations", {})
-    counted = {**annotations, "example.com/touched": str(int(annotations.get("example.com/touched", "0")) + 1)}
+    counted = {
+        **annotations,
+        "example.com/touched": str(int(annotations.get("example.com/touched", "0")) + 1),
+    }
     return world.put(key, {**stored, "metadata": {**stored["metadata"], "annotations": counted}})[0]
 
 
@@ -162,14 +173,19 @@ def webhook_unreachable(strikes: Match, webhook: str = "validation.example.com")
 
 
 _TRANSIENT: Mapping[int, tuple[str, str]] = {
-    429: ("TooManyRequests", "The server has received too many requests and has asked us to try again later"),
+    429: (
+        "TooManyRequests",
+        "The server has received too many requests and has asked us to try again later",
+    ),
     500: ("InternalError", "Internal error occurred: etcdserver: leader changed"),
     503: ("ServiceUnavailable", "The server is currently unable to handle the request"),
     504: ("Timeout", "Timeout: request did not complete within the allotted timeout"),
 }
 
 
-def transient(strikes: Match, status: int, *, applied: bool = False, retry_after_seconds: int = 0) -> Fault:
+def transient(
+    strikes: Match, status: int, *, applied: bool = False, retry_after_seconds: int = 0
+) -> Fault:
     """F17: the server answers 429, 500, 503 or 504, after it has `applied` the request or before."""
     reason, message = _TRANSIENT[status]
     answer = _failure(status, reason, message, retry_after_seconds)
@@ -186,7 +202,10 @@ _TERMINAL: Mapping[int, tuple[str, str]] = {
     403: ("Forbidden", "the request is forbidden"),
     404: ("NotFound", "the server could not find the requested resource"),
     405: ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
-    409: ("Conflict", "the object has been modified; please apply your changes to the latest version and try again"),
+    409: (
+        "Conflict",
+        "the object has been modified; please apply your changes to the latest version and try again",
+    ),
     410: ("Gone", "the resource is gone"),
     413: ("RequestEntityTooLarge", "etcdserver: request is too large"),
     415: ("UnsupportedMediaType", "the body of the request was in an unknown format"),
@@ -198,14 +217,26 @@ def terminal(strikes: Match, status: int) -> Fault:
     """F18: the server refuses with a status of 400 to 599, for as long as the fault is there."""
     if not 400 <= status <= 599:
         raise ValueError(f"a refusal has a status from 400 to 599, got {status}")
-    reason, message = _TERMINAL.get(status) or _TRANSIENT.get(status) or ("", f"refused with {status}")
+    reason, message = (
+        _TERMINAL.get(status) or _TRANSIENT.get(status) or ("", f"refused with {status}")
+    )
     return Fault("F18", strikes, lambda _, world, __: (world, _failure(status, reason, message, 0)))
 
 
 def _failure(status: int, reason: str, message: str, retry_after_seconds: int) -> Response:
-    body: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
+    body: Object = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+    }
     if reason:
         body["reason"] = reason
     if retry_after_seconds:
         body["details"] = {"retryAfterSeconds": retry_after_seconds}
-    return Response(status, {**body, "code": status}, {"Retry-After": str(retry_after_seconds)} if retry_after_seconds else {})
+    return Response(
+        status,
+        {**body, "code": status},
+        {"Retry-After": str(retry_after_seconds)} if retry_after_seconds else {},
+    )

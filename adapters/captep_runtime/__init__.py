@@ -1,12 +1,20 @@
 """What every gateway shares: execute a decision, the loop around the work queue, logs, metrics and health. It knows no domain."""
 
-from captep_runtime._attempts import Attempt, Attempts
 from captep_runtime._execute import ERROR_INTERVAL, Pass, run_pass
-from captep_runtime._health import Address, Page, Probe, Server, metrics_page, parse_bind_address, probe_page
+from captep_runtime._health import (
+    Address,
+    Page,
+    Probe,
+    Server,
+    metrics_page,
+    parse_bind_address,
+    probe_page,
+)
+from captep_runtime._history import Attempt, WriteHistory
 from captep_runtime._log import SILENT, JSONFormatter, Logger, Reporter, TextFormatter
 from captep_runtime._loop import Loop
-from captep_runtime._memory import Tuning
 from captep_runtime._metrics import NO_METRICS, InMemoryMetrics, Metrics, PrometheusMetrics
+from captep_runtime._schedule import Tuning
 
 __all__ = [
     "ERROR_INTERVAL",
@@ -14,7 +22,6 @@ __all__ = [
     "SILENT",
     "Address",
     "Attempt",
-    "Attempts",
     "InMemoryMetrics",
     "JSONFormatter",
     "Logger",
@@ -28,6 +35,7 @@ __all__ = [
     "Server",
     "TextFormatter",
     "Tuning",
+    "WriteHistory",
     "metrics_page",
     "parse_bind_address",
     "probe_page",

@@ -14,9 +14,18 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
-from captep_core import Action, Decision, ObjectRef, Recollection, Record, Refusal, write_of
+from captep_core import (
+    Action,
+    Decision,
+    ObjectRef,
+    ReconcileState,
+    RecordEvent,
+    Refusal,
+    refusal_of,
+    write_of,
+)
 from captep_core.ports import Answer, Decide, Gateway
-from captep_runtime._attempts import NO_ATTEMPTS, Attempts
+from captep_runtime._history import EMPTY_HISTORY, WriteHistory
 
 __all__ = ["ERROR_INTERVAL", "Pass", "run_pass"]
 
@@ -37,8 +46,8 @@ class Pass:
 
     decision: Decision
     sent: tuple[tuple[Action, Answer], ...]
-    recollection: Recollection
-    attempts: Attempts
+    state: ReconcileState
+    history: WriteHistory
     new_refusals: tuple[Refusal, ...]
     requeue_after: timedelta | None
     effective_writes: int
@@ -51,27 +60,27 @@ class Pass:
 class _Sending:
     """How far the sending of a decision has come; a new value after each answer.
 
-    `before`: the attempts of earlier passes. `held_for`: how long the write is still held back at which the pass stopped; zero for none.
+    `before`: the attempts of earlier passes. `backoff`: how long the write is still held back at which the pass stopped; zero for none.
     """
 
-    before: Attempts
-    attempts: Attempts
+    before: WriteHistory
+    history: WriteHistory
     sent: tuple[tuple[Action, Answer], ...] = ()
     refused: tuple[Refusal, ...] = ()
     stopped: bool = False
-    held_for: timedelta = timedelta(0)
+    backoff: timedelta = timedelta(0)
 
 
 def run_pass(
     decide: Decide,
     gateway: Gateway,
     key: ObjectRef,
-    recollection: Recollection,
+    state: ReconcileState,
     *,
     now: datetime,
-    attempts: Attempts = NO_ATTEMPTS,
+    history: WriteHistory = EMPTY_HISTORY,
     error_interval: timedelta = ERROR_INTERVAL,
-    retry_interval: timedelta = timedelta(0),
+    retry_backoff: timedelta = timedelta(0),
 ) -> Pass:
     """Run one pass over `key`.
 
@@ -80,30 +89,32 @@ def run_pass(
         now: the time of the pass, aware.
         attempts: what the pass before returned, empty for the first one.
         error_interval: when to look again as long as a write is known not to go through.
-        retry_interval: how long the same write is held back after it did not go through, whatever wakes the key in between.
+        retry_backoff: how long the same write is held back after it did not go through, whatever wakes the key in between.
     """
-    decision = decide(key, gateway.read, recollection, now=now)
-    known = attempts.forgotten(now=now)
-    sending = _Sending(before=known, attempts=known)
+    decision = decide(key, gateway.read, state, now=now)
+    known = history.forgotten(now=now)
+    sending = _Sending(before=known, history=known)
     for action in decision.actions:
         if sending.stopped:
             break
-        sending = _send(gateway, action, sending, now=now, retry_interval=retry_interval)
-    return _conclude(decision, recollection, sending, error_interval)
+        sending = _send(gateway, action, sending, now=now, retry_backoff=retry_backoff)
+    return _conclude(decision, state, sending, error_interval)
 
 
-def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime, retry_interval: timedelta) -> _Sending:
-    if isinstance(action, Record):
+def _send(
+    gateway: Gateway, action: Action, sending: _Sending, *, now: datetime, retry_backoff: timedelta
+) -> _Sending:
+    if isinstance(action, RecordEvent):
         return evolve(sending, sent=(*sending.sent, (action, gateway.send(action))))
-    held_for = sending.before.held_back_for(action, now=now)
-    if held_for:
-        return evolve(sending, stopped=True, held_for=held_for)
+    backoff = sending.before.backoff_of(action, now=now)
+    if backoff:
+        return evolve(sending, stopped=True, backoff=backoff)
     answer = gateway.send(action)
     refusal = _refusal(action, answer, in_vain=sending.before.does_not_last(action, now=now))
-    wait = max(retry_interval, answer.retry_after or timedelta(0))
+    wait = max(retry_backoff, answer.retry_after or timedelta(0))
     return evolve(
         sending,
-        attempts=sending.attempts.after(action, answer, refusal, now=now, wait=wait),
+        history=sending.history.after(action, answer, refusal, now=now, wait=wait),
         sent=(*sending.sent, (action, answer)),
         refused=() if refusal is None else (refusal,),
         stopped=refusal is not None,
@@ -114,25 +125,44 @@ def _refusal(action: Action, answer: Answer, *, in_vain: bool) -> Refusal | None
     """What the answer is remembered as, None when the write went through."""
     write = write_of(action)
     if answer.is_refusal:
-        return None if (write.verb, answer.status) == ("delete", 404) else Refusal(write, answer.status)
-    return Refusal(write, answer.status) if in_vain else None
+        return (
+            None
+            if (write.verb, answer.status) == ("delete", 404)
+            else refusal_of(write, answer.status)
+        )
+    return refusal_of(write, answer.status) if in_vain else None
 
 
-def _conclude(decision: Decision, before: Recollection, sending: _Sending, error_interval: timedelta) -> Pass:
+def _conclude(
+    decision: Decision, before: ReconcileState, sending: _Sending, error_interval: timedelta
+) -> Pass:
     tried = {write_of(action) for action, _ in sending.sent}
-    refusals = (*(known for known in decision.standing if known.write not in tried), *sending.refused)
+    refusals = (
+        *(known for known in decision.outstanding if known.write not in tried),
+        *sending.refused,
+    )
     stuck = {refusal.write for refusal in sending.refused}
-    effective = [write_of(action) for action, answer in sending.sent if answer.changed and not isinstance(action, Record)]
-    news = set(refusals) != set(before.refusals) or not sending.attempts.suspects() <= sending.before.suspects()
-    retry_after = max((answer.retry_after for _, answer in sending.sent if answer.retry_after), default=None)
+    effective = [
+        write_of(action)
+        for action, answer in sending.sent
+        if answer.changed and not isinstance(action, RecordEvent)
+    ]
+    news = (
+        set(refusals) != set(before.refusals)
+        or not sending.history.suspects() <= sending.before.suspects()
+    )
+    retry_after = max(
+        (answer.retry_after for _, answer in sending.sent if answer.retry_after), default=None
+    )
     wait = max(error_interval, retry_after or error_interval)
     return Pass(
         decision=decision,
         sent=sending.sent,
-        recollection=Recollection(refusals, _told(decision, before, len(sending.sent))),
-        attempts=sending.attempts,
+        state=ReconcileState(refusals, _told(decision, before, len(sending.sent))),
+        history=sending.history,
         new_refusals=tuple(refusal for refusal in refusals if refusal not in before.refusals),
-        requeue_after=sending.held_for or (wait if decision.standing or refusals else decision.requeue_after),
+        requeue_after=sending.backoff
+        or (wait if decision.outstanding or refusals else decision.requeue_after),
         effective_writes=len(effective),
         changed=bool(effective) or news,
         progressed=any(write not in stuck for write in effective) or news,
@@ -140,7 +170,7 @@ def _conclude(decision: Decision, before: Recollection, sending: _Sending, error
     )
 
 
-def _told(decision: Decision, before: Recollection, sent: int) -> str:
-    if any(isinstance(action, Record) for action in decision.actions[sent:]):
+def _told(decision: Decision, before: ReconcileState, sent: int) -> str:
+    if any(isinstance(action, RecordEvent) for action in decision.actions[sent:]):
         return before.verdict
     return decision.verdict.reason

@@ -41,7 +41,12 @@ def parse_bind_address(text: str) -> Address | None:
         return None
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65535 or (":" in bare and bare == host):
+    if (
+        not colon
+        or not (port.isascii() and port.isdigit())
+        or int(port) > 65535
+        or (":" in bare and bare == host)
+    ):
         raise ValueError(f"expected HOST:PORT, :PORT or 0, not {text!r}")
     return Address(bare, int(port))
 
@@ -51,7 +56,9 @@ def probe_page(probe: Probe) -> Page:
 
     def page() -> tuple[int, str, bytes]:
         problems = probe()
-        return (503, _TEXT, "\n".join((*problems, "")).encode()) if problems else (200, _TEXT, b"ok")
+        return (
+            (503, _TEXT, "\n".join((*problems, "")).encode()) if problems else (200, _TEXT, b"ok")
+        )
 
     return page
 
@@ -72,7 +79,12 @@ class Server:
         """
         family = _IPv6Server if ":" in address.host else _Server
         self._server = family((address.host, address.port), _handler(pages))
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True, kwargs={"poll_interval": 0.05})
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            name="http",
+            daemon=True,
+            kwargs={"poll_interval": 0.05},
+        )
         self._thread.start()
 
     @property

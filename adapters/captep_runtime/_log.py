@@ -13,15 +13,24 @@ import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from attrs import frozen
 
-from captep_core import ObjectRef, Record, write_of
+from captep_core import Conflicted, ObjectRef, RecordEvent, Refusal, Refused, Reverted, write_of
 from captep_core.errors import CaptepError
 from captep_runtime._execute import Pass
 
-__all__ = ["SILENT", "JSONFormatter", "Line", "Logger", "Reporter", "TextFormatter", "described", "lines"]
+__all__ = [
+    "SILENT",
+    "JSONFormatter",
+    "Line",
+    "Logger",
+    "Reporter",
+    "TextFormatter",
+    "described",
+    "lines",
+]
 
 _EXTRA = "captep_fields"
 
@@ -65,20 +74,47 @@ class Line:
     fields: Mapping[str, str | int]
 
 
+def _status_of(refusal: Refusal) -> Mapping[str, str | int]:
+    match refusal:
+        case Refused(status=status):
+            return {"status": status}
+        case Conflicted():
+            return {"status": 409}
+        case Reverted():
+            return {}
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
 def lines(verdict_before: str, done: Pass) -> tuple[Line, ...]:
     """Return what is worth a line in a pass: writes that changed something, new refusals, another verdict."""
     told = [
         Line(logging.INFO, f"{write_of(action)}: {action.reason}", {"status": answer.status})
         for action, answer in done.sent
-        if answer.changed and not isinstance(action, Record)
+        if answer.changed and not isinstance(action, RecordEvent)
     ]
-    level = logging.DEBUG if all(new.is_conflict for new in done.new_refusals) else logging.WARNING
-    told += [Line(level, str(new), {"status": new.status}) for new in done.new_refusals]
+    level = (
+        logging.DEBUG
+        if all(isinstance(new, Conflicted) for new in done.new_refusals)
+        else logging.WARNING
+    )
+    told += [Line(level, str(new), _status_of(new)) for new in done.new_refusals]
     conclusion = done.decision.verdict
-    verdict = f"{conclusion.reason}: {conclusion.message}" if conclusion.message else conclusion.reason
+    verdict = (
+        f"{conclusion.reason}: {conclusion.message}" if conclusion.message else conclusion.reason
+    )
     if verdict != verdict_before:
-        warns = any(isinstance(action, Record) and action.type == "Warning" for action in done.decision.actions)
-        told.append(Line(logging.WARNING if warns else logging.INFO, f"verdict: {verdict}", {"verdict": conclusion.reason}))
+        warns = any(
+            isinstance(action, RecordEvent) and action.type == "Warning"
+            for action in done.decision.actions
+        )
+        told.append(
+            Line(
+                logging.WARNING if warns else logging.INFO,
+                f"verdict: {verdict}",
+                {"verdict": conclusion.reason},
+            )
+        )
     return tuple(told)
 
 
@@ -87,7 +123,10 @@ def described(exc: Exception) -> str:
     if isinstance(exc, CaptepError):
         return f"{type(exc).__name__}: {exc}"
     frames = traceback.extract_tb(exc.__traceback__)
-    where = " < ".join(f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}" for frame in reversed(frames[-5:]))
+    where = " < ".join(
+        f"{PurePath(frame.filename).name}:{frame.lineno} {frame.name}"
+        for frame in reversed(frames[-5:])
+    )
     return f"{type(exc).__name__} at {where}" if where else type(exc).__name__
 
 
@@ -104,7 +143,11 @@ class Logger:
 
     def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
         """Write where it was raised."""
-        self._write(key, reconcile_id, Line(logging.ERROR, f"the pass failed and will be retried: {what}", {}))
+        self._write(
+            key,
+            reconcile_id,
+            Line(logging.ERROR, f"the pass failed and will be retried: {what}", {}),
+        )
 
     def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
         """Write one warning."""
@@ -112,7 +155,12 @@ class Logger:
         self._write(key, reconcile_id, Line(logging.WARNING, message, {"passes": passes}))
 
     def _write(self, key: ObjectRef, reconcile_id: str, line: Line) -> None:
-        about = {"controller": self._controller, "namespace": key.namespace or "", "name": key.name, "reconcileID": reconcile_id}
+        about = {
+            "controller": self._controller,
+            "namespace": key.namespace or "",
+            "name": key.name,
+            "reconcileID": reconcile_id,
+        }
         self._logger.log(line.level, "%s", line.message, extra={_EXTRA: {**about, **line.fields}})
 
 
@@ -121,7 +169,12 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of `record`."""
-        at = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name, "message": _message(record)}
+        at = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+        }
         return json.dumps({**at, **_fields(record)}, ensure_ascii=False)
 
 
@@ -130,12 +183,20 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of `record`."""
-        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items() if value != "")
-        return " ".join(filter(None, (_time(record), f"{record.levelname:<7}", _message(record), fields)))
+        fields = " ".join(
+            f"{name}={value}" for name, value in _fields(record).items() if value != ""
+        )
+        return " ".join(
+            filter(None, (_time(record), f"{record.levelname:<7}", _message(record), fields))
+        )
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(record.created, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _message(record: logging.LogRecord) -> str:

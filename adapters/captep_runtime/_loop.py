@@ -17,14 +17,22 @@ from datetime import datetime, timedelta
 
 from attrs import evolve, frozen
 
-from captep_core import ObjectRef, Recollection, Record, WorkQueue, write_of
+from captep_core import ObjectRef, ReconcileState, RecordEvent, WorkQueue, write_of
 from captep_core.errors import CaptepError
 from captep_core.ports import Clock, Decide, Gateway
 from captep_runtime._execute import Pass, run_pass
 from captep_runtime._log import SILENT, Reporter, described
-from captep_runtime._memory import DEFAULT_TUNING, NOTHING_KEPT, Kept, Tuning, after_pass, let_off, on_tick
 from captep_runtime._metrics import NO_METRICS, Metrics
-from captep_runtime._reads import NotingGateway, ReadIndex, Seen, Version
+from captep_runtime._reads import ReadIndex, ReadSet, TrackingGateway, Version
+from captep_runtime._schedule import (
+    DEFAULT_TUNING,
+    NEW_KEY,
+    KeyState,
+    Tuning,
+    after_pass,
+    aligned,
+    skipped,
+)
 
 __all__ = ["Loop"]
 
@@ -34,7 +42,7 @@ class _Run:
     """One pass that is under way."""
 
     key: ObjectRef
-    kept: Kept
+    kept: KeyState
     reconcile_id: str
     started_at: float
 
@@ -75,7 +83,7 @@ class Loop:
         self._seconds = seconds or (lambda: clock.now().timestamp())
         self._version = version
         self._queue: WorkQueue[ObjectRef] = WorkQueue(tuning.backoff)
-        self._kept: dict[ObjectRef, Kept] = {}
+        self._kept: dict[ObjectRef, KeyState] = {}
         self._runs: dict[ObjectRef, _Run] = {}
         self._reads = ReadIndex()
         # Guards everything above but the index; workers wait on it for the next key that is due.
@@ -88,7 +96,7 @@ class Loop:
     def add(self, key: ObjectRef) -> None:
         """Keep `key`, and make it due now."""
         with self._changed:
-            self._kept.setdefault(key, Kept())
+            self._kept.setdefault(key, KeyState())
             self._wake(key)
 
     def remove(self, key: ObjectRef) -> None:
@@ -109,10 +117,10 @@ class Loop:
         with self._changed:
             return tuple(sorted(self._kept, key=str))
 
-    def recollection(self, key: ObjectRef) -> Recollection:
+    def state(self, key: ObjectRef) -> ReconcileState:
         """Return what the next pass over `key` will be given."""
         with self._changed:
-            return self._kept.get(key, NOTHING_KEPT).recollection
+            return self._kept.get(key, NEW_KEY).state
 
     def run_due(self, now: datetime, *, limit: int = 10_000) -> datetime | None:
         """Run, in this thread, every pass that is due at `now`; return when the next one is due, None when none waits.
@@ -131,7 +139,10 @@ class Loop:
     def start(self, workers: int = 1) -> None:
         """Run passes in `workers` threads until `stop`."""
         self._metrics.set("controller_runtime_max_concurrent_reconciles", self._labels, workers)
-        self._threads = tuple(threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(workers))
+        self._threads = tuple(
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(workers)
+        )
         for thread in self._threads:
             thread.start()
 
@@ -149,9 +160,18 @@ class Loop:
         """Say what is wrong with the workers: one has died, or a pass has been under way for more than `longest_run`."""
         with self._changed:
             now = self._seconds()
-            stuck = sorted(str(run.key) for run in self._runs.values() if now - run.started_at > longest_run.total_seconds())
-        dead = [thread.name for thread in self._threads if not thread.is_alive() and not self._stopping]
-        return (*(f"{name} has ended" for name in dead), *(f"the pass over {key} does not end" for key in stuck))
+            stuck = sorted(
+                str(run.key)
+                for run in self._runs.values()
+                if now - run.started_at > longest_run.total_seconds()
+            )
+        dead = [
+            thread.name for thread in self._threads if not thread.is_alive() and not self._stopping
+        ]
+        return (
+            *(f"{name} has ended" for name in dead),
+            *(f"the pass over {key} does not end" for key in stuck),
+        )
 
     def measure(self) -> None:
         """Set the gauges that change while nothing happens; to be called before the metrics are read."""
@@ -161,14 +181,18 @@ class Loop:
             depth = self._queue.depth(now=now)
         self._metrics.set("workqueue_depth", self._queue_labels, depth)
         self._metrics.set("workqueue_unfinished_work_seconds", self._queue_labels, sum(under_way))
-        self._metrics.set("workqueue_longest_running_processor_seconds", self._queue_labels, max(under_way, default=0.0))
+        self._metrics.set(
+            "workqueue_longest_running_processor_seconds",
+            self._queue_labels,
+            max(under_way, default=0.0),
+        )
         self._metrics.set("controller_runtime_active_workers", self._labels, len(under_way))
 
     def _wake(self, key: ObjectRef) -> None:
         kept = self._kept.get(key)
         if kept is not None:
             now = self._seconds()
-            self._queue.add(key, now=now, delay=max(0.0, kept.rests_until - now))
+            self._queue.add(key, now=now, delay=max(0.0, kept.cooldown_until - now))
             self._metrics.count("workqueue_adds_total", self._queue_labels)
             self._changed.notify()
 
@@ -203,52 +227,76 @@ class Loop:
         """Begin a pass over the key that has been due the longest, None when none is; keys that can be let off are."""
         with self._changed:
             run, times = None, 0
-            while run is None and (due_at := self._queue.next_wakeup()) is not None and (key := self._queue.pop(now=now)) is not None:
+            while (
+                run is None
+                and (due_at := self._queue.next_wakeup()) is not None
+                and (key := self._queue.pop(now=now)) is not None
+            ):
                 kept = self._kept[key]
-                if self._is_let_off(kept.seen):
-                    self._kept[key] = let_off(kept, now=at)
-                    self._queue.done(key, now=now, requeue_after=on_tick(kept.interval, self._tuning.tick, now=now))
+                if self._is_skipped(kept.seen):
+                    self._kept[key] = skipped(kept, now=at)
+                    self._queue.done(
+                        key,
+                        now=now,
+                        requeue_after=aligned(kept.interval, self._tuning.align_to, now=now),
+                    )
                     times += 1
                 else:
                     run = self._runs[key] = _Run(key, kept, str(uuid.uuid4()), now)
         if times:
-            self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": "requeue_after"}, times)
+            self._metrics.count(
+                "controller_runtime_reconcile_total",
+                {**self._labels, "result": "requeue_after"},
+                times,
+            )
         if run is not None and due_at is not None:
-            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, now - due_at)
+            self._metrics.observe(
+                "workqueue_queue_duration_seconds", self._queue_labels, now - due_at
+            )
         return run
 
-    def _is_let_off(self, seen: Seen | None) -> bool:
+    def _is_skipped(self, seen: ReadSet | None) -> bool:
         return seen is not None and self._version is not None and seen.is_still_so(self._version)
 
     def _run(self, run: _Run, now: datetime, seconds: Callable[[], float]) -> None:
-        noting = NotingGateway(self._gateway, self._reads, run.key, self._version)
+        noting = TrackingGateway(self._gateway, self._reads, run.key, self._version)
         interval = self._tuning.error_interval
         try:
             done = run_pass(
                 self._decide,
                 noting,
                 run.key,
-                run.kept.recollection,
+                run.kept.state,
                 now=now,
-                attempts=run.kept.attempts,
+                history=run.kept.history,
                 error_interval=interval,
-                retry_interval=interval,
+                retry_backoff=interval,
             )
         except Exception as exc:  # noqa: BLE001 - rule 5: whatever decide or the gateway raises, the other keys go on
             self._fail(run, exc, seconds())
         else:
             self._finish(run, done, noting, seconds())
 
-    def _finish(self, run: _Run, done: Pass, noting: NotingGateway, now: float) -> None:
-        kept, following = after_pass(run.kept, run.key, done, self._tuning, now=now, seen=noting.settle())
-        self._count(run, "requeue" if following.delay == 0 else "success" if following.delay is None else "requeue_after", now)
+    def _finish(self, run: _Run, done: Pass, noting: TrackingGateway, now: float) -> None:
+        kept, following = after_pass(
+            run.kept, run.key, done, self._tuning, now=now, seen=noting.settle()
+        )
+        self._count(
+            run,
+            "requeue"
+            if following.delay == 0
+            else "success"
+            if following.delay is None
+            else "requeue_after",
+            now,
+        )
         self._count_writes(done)
         self._reporter.passed(run.key, run.reconcile_id, run.kept.verdict, done)
         if following.alarmed:
             self._reporter.alarmed(run.key, run.reconcile_id, run.kept.busy_passes + 1)
         with self._changed:
             self._keep(run, kept)
-            if following.rests:
+            if following.cooldown:
                 # What was added while it ran must not end the rest either.
                 self._queue.forget(run.key)
             self._queue.done(run.key, now=now)
@@ -270,7 +318,7 @@ class Loop:
             self._queue.failed(run.key, now=now)
             del self._runs[run.key]
 
-    def _keep(self, run: _Run, kept: Kept) -> None:
+    def _keep(self, run: _Run, kept: KeyState) -> None:
         """Keep what a pass left, unless its key was removed meanwhile (and perhaps added anew, to start from nothing)."""
         current = self._kept.get(run.key)
         if current is run.kept:
@@ -279,14 +327,23 @@ class Loop:
             self._reads.keep_only(run.key, ())
 
     def _count(self, run: _Run, result: str, now: float) -> None:
-        self._metrics.count("controller_runtime_reconcile_total", {**self._labels, "result": result})
-        self._metrics.observe("controller_runtime_reconcile_time_seconds", self._labels, now - run.started_at)
-        self._metrics.observe("workqueue_work_duration_seconds", self._queue_labels, now - run.started_at)
+        self._metrics.count(
+            "controller_runtime_reconcile_total", {**self._labels, "result": result}
+        )
+        self._metrics.observe(
+            "controller_runtime_reconcile_time_seconds", self._labels, now - run.started_at
+        )
+        self._metrics.observe(
+            "workqueue_work_duration_seconds", self._queue_labels, now - run.started_at
+        )
 
     def _count_writes(self, done: Pass) -> None:
         for action, answer in done.sent:
-            self._metrics.count("captep_writes_total", {**self._labels, "verb": write_of(action).verb, "code": str(answer.status)})
-            if answer.changed and not isinstance(action, Record):
+            self._metrics.count(
+                "captep_writes_total",
+                {**self._labels, "verb": write_of(action).verb, "code": str(answer.status)},
+            )
+            if answer.changed and not isinstance(action, RecordEvent):
                 self._metrics.count("captep_effective_writes_total", self._labels)
 
 

@@ -14,8 +14,50 @@ __all__ = ["CATALOG", "NO_METRICS", "InMemoryMetrics", "Metric", "Metrics", "Pro
 Labels: TypeAlias = Mapping[str, str]
 # The buckets of controller-runtime, in seconds.
 _RECONCILE_BUCKETS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0),
-    *(2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0),
+    *(
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+        1.25,
+        1.5,
+        1.75,
+        2.0,
+    ),
+    *(
+        2.5,
+        3.0,
+        3.5,
+        4.0,
+        4.5,
+        5.0,
+        6.0,
+        7.0,
+        8.0,
+        9.0,
+        10.0,
+        15.0,
+        20.0,
+        25.0,
+        30.0,
+        40.0,
+        50.0,
+        60.0,
+    ),
 )
 _QUEUE_BUCKETS: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
@@ -33,25 +75,55 @@ class Metric:
 _CONTROLLER: Final = ("controller",)
 _QUEUE: Final = ("name", "controller")
 CATALOG: Final[Mapping[str, Metric]] = {
-    "controller_runtime_reconcile_total": Metric("counter", "Passes by result", ("controller", "result")),
-    "controller_runtime_reconcile_errors_total": Metric("counter", "Passes that raised", _CONTROLLER),
-    "controller_runtime_terminal_reconcile_errors_total": Metric("counter", "Passes that raised and are not retried", _CONTROLLER),
-    "controller_runtime_reconcile_panics_total": Metric("counter", "Passes that raised what no adapter declares", _CONTROLLER),
-    "controller_runtime_reconcile_timeouts_total": Metric("counter", "Passes that were given up because they took too long", _CONTROLLER),
-    "controller_runtime_reconcile_time_seconds": Metric("histogram", "Length of a pass", _CONTROLLER, _RECONCILE_BUCKETS),
-    "controller_runtime_max_concurrent_reconciles": Metric("gauge", "Number of workers", _CONTROLLER),
-    "controller_runtime_active_workers": Metric("gauge", "Workers that are running a pass", _CONTROLLER),
+    "controller_runtime_reconcile_total": Metric(
+        "counter", "Passes by result", ("controller", "result")
+    ),
+    "controller_runtime_reconcile_errors_total": Metric(
+        "counter", "Passes that raised", _CONTROLLER
+    ),
+    "controller_runtime_terminal_reconcile_errors_total": Metric(
+        "counter", "Passes that raised and are not retried", _CONTROLLER
+    ),
+    "controller_runtime_reconcile_panics_total": Metric(
+        "counter", "Passes that raised what no adapter declares", _CONTROLLER
+    ),
+    "controller_runtime_reconcile_timeouts_total": Metric(
+        "counter", "Passes that were given up because they took too long", _CONTROLLER
+    ),
+    "controller_runtime_reconcile_time_seconds": Metric(
+        "histogram", "Length of a pass", _CONTROLLER, _RECONCILE_BUCKETS
+    ),
+    "controller_runtime_max_concurrent_reconciles": Metric(
+        "gauge", "Number of workers", _CONTROLLER
+    ),
+    "controller_runtime_active_workers": Metric(
+        "gauge", "Workers that are running a pass", _CONTROLLER
+    ),
     "workqueue_depth": Metric("gauge", "Keys that are due and wait for a worker", _QUEUE),
     "workqueue_adds_total": Metric("counter", "Wake-ups", _QUEUE),
-    "workqueue_queue_duration_seconds": Metric("histogram", "How long keys were due before a worker took them", _QUEUE, _QUEUE_BUCKETS),
-    "workqueue_work_duration_seconds": Metric("histogram", "How long workers took for a key", _QUEUE, _QUEUE_BUCKETS),
-    "workqueue_unfinished_work_seconds": Metric("gauge", "Seconds of all passes that are under way", _QUEUE),
-    "workqueue_longest_running_processor_seconds": Metric("gauge", "Seconds of the longest pass that is under way", _QUEUE),
+    "workqueue_queue_duration_seconds": Metric(
+        "histogram", "How long keys were due before a worker took them", _QUEUE, _QUEUE_BUCKETS
+    ),
+    "workqueue_work_duration_seconds": Metric(
+        "histogram", "How long workers took for a key", _QUEUE, _QUEUE_BUCKETS
+    ),
+    "workqueue_unfinished_work_seconds": Metric(
+        "gauge", "Seconds of all passes that are under way", _QUEUE
+    ),
+    "workqueue_longest_running_processor_seconds": Metric(
+        "gauge", "Seconds of the longest pass that is under way", _QUEUE
+    ),
     "workqueue_retries_total": Metric("counter", "Passes that are retried after a backoff", _QUEUE),
-    "rest_client_requests_total": Metric("counter", "HTTP requests by status, method and host", ("code", "method", "host")),
+    "rest_client_requests_total": Metric(
+        "counter", "HTTP requests by status, method and host", ("code", "method", "host")
+    ),
     "leader_election_master_status": Metric("gauge", "1 while this process leads", ("name",)),
-    "captep_writes_total": Metric("counter", "Writes by verb and HTTP status", ("controller", "verb", "code")),
-    "captep_effective_writes_total": Metric("counter", "Writes that changed something in the server", _CONTROLLER),
+    "captep_writes_total": Metric(
+        "counter", "Writes by verb and HTTP status", ("controller", "verb", "code")
+    ),
+    "captep_effective_writes_total": Metric(
+        "counter", "Writes that changed something in the server", _CONTROLLER
+    ),
 }
 
 
@@ -127,7 +199,9 @@ def _series(name: str, labels: Labels) -> tuple[str, frozenset[tuple[str, str]]]
         KeyError: the catalog has no such metric.
     """
     if set(labels) != set(CATALOG[name].labels):
-        raise ValueError(f"{name} has the labels {', '.join(CATALOG[name].labels)}, not {', '.join(labels)}")
+        raise ValueError(
+            f"{name} has the labels {', '.join(CATALOG[name].labels)}, not {', '.join(labels)}"
+        )
     return name, frozenset(labels.items())
 
 
@@ -152,11 +226,21 @@ class PrometheusMetrics:
         for name, metric in CATALOG.items():
             match metric.kind:
                 case "counter":
-                    self._counters[name] = prometheus.Counter(name, metric.help, metric.labels, registry=self.registry)
+                    self._counters[name] = prometheus.Counter(
+                        name, metric.help, metric.labels, registry=self.registry
+                    )
                 case "gauge":
-                    self._gauges[name] = prometheus.Gauge(name, metric.help, metric.labels, registry=self.registry)
+                    self._gauges[name] = prometheus.Gauge(
+                        name, metric.help, metric.labels, registry=self.registry
+                    )
                 case "histogram":
-                    made = prometheus.Histogram(name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets)
+                    made = prometheus.Histogram(
+                        name,
+                        metric.help,
+                        metric.labels,
+                        registry=self.registry,
+                        buckets=metric.buckets,
+                    )
                     self._histograms[name] = made
 
     def count(self, name: str, labels: Labels, amount: float = 1) -> None:

@@ -9,14 +9,14 @@ from attrs import frozen
 from captep_core import JSON, Action, ObjectRef, Observed, Unreadable
 from captep_core.ports import Answer, Gateway
 
-__all__ = ["NotingGateway", "ReadIndex", "Seen", "Version"]
+__all__ = ["ReadIndex", "ReadSet", "TrackingGateway", "Version"]
 
 Version: TypeAlias = Callable[[ObjectRef], str | None]
 """The version of an object, the same for as long as the object does not change, None while it does not exist. Must return at once."""
 
 
 @frozen
-class Seen:
+class ReadSet:
     """What one pass read: the objects, and of each the version that was there before it was read."""
 
     refs: tuple[ObjectRef, ...]
@@ -24,7 +24,9 @@ class Seen:
 
     def is_still_so(self, version: Version) -> bool:
         """Whether nothing of it has changed."""
-        return all(version(ref) == before for ref, before in zip(self.refs, self.versions, strict=True))
+        return all(
+            version(ref) == before for ref, before in zip(self.refs, self.versions, strict=True)
+        )
 
 
 class ReadIndex:
@@ -82,21 +84,23 @@ class ReadIndex:
             readers.discard(key)
 
 
-class NotingGateway:
+class TrackingGateway:
     """A gateway for one pass over one key: it notes each object before it is read, lest a change in between is missed."""
 
-    def __init__(self, gateway: Gateway, index: ReadIndex, key: ObjectRef, version: Version | None) -> None:
+    def __init__(
+        self, gateway: Gateway, index: ReadIndex, key: ObjectRef, version: Version | None
+    ) -> None:
         self._gateway, self._index, self._key, self._version = gateway, index, key, version
         self._versions: dict[ObjectRef, str | None] = {}
         self._is_uncertain = version is None
 
-    def settle(self) -> Seen | None:
+    def settle(self) -> ReadSet | None:
         """End the pass: nothing else is noted of the key than what it read.
 
         Return that in its versions, None when they cannot be told: of what is unreadable, nobody knows whether it changes.
         """
         refs = self._index.keep_only(self._key, self._versions)
-        return None if self._is_uncertain else Seen(refs, tuple(self._versions.values()))
+        return None if self._is_uncertain else ReadSet(refs, tuple(self._versions.values()))
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Note `ref`, then look it up."""

@@ -35,8 +35,20 @@ class _Facts:
 
 def entries(world: World) -> list[tuple[Key, Object]]:
     """List the objects of a world with their keys, sorted."""
-    found = [(Key(*place, name), obj) for place, shelf in world.shelves.items() for name, obj in shelf.items()]
-    return sorted(found, key=lambda entry: (entry[0].api_group, entry[0].kind, entry[0].namespace or "", entry[0].name))
+    found = [
+        (Key(*place, name), obj)
+        for place, shelf in world.shelves.items()
+        for name, obj in shelf.items()
+    ]
+    return sorted(
+        found,
+        key=lambda entry: (
+            entry[0].api_group,
+            entry[0].kind,
+            entry[0].namespace or "",
+            entry[0].name,
+        ),
+    )
 
 
 def key_of_target(action: Action) -> Key:
@@ -53,7 +65,9 @@ class Canonical:
         self._objects: dict[int, tuple[Object, _Facts]] = {}
         self._actions: dict[int, tuple[Action, _Facts]] = {}
 
-    def name(self, worlds: Iterable[World], actions: Iterable[Action] = (), rest: Name = ()) -> Name:
+    def name(
+        self, worlds: Iterable[World], actions: Iterable[Action] = (), rest: Name = ()
+    ) -> Name:
         """Name a state: worlds (the present one first), actions on their way, and whatever else tells states apart."""
         seen = [(key, self._object(obj)) for world in worlds for key, obj in _divided(world)]
         on_the_way = [(key_of_target(action), self._action(action)) for action in actions]
@@ -65,8 +79,12 @@ class Canonical:
             return None
         known = self._objects.get(id(obj))
         if known is None:
-            metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
-            facts = self._facts({**obj, "metadata": metadata}, obj["metadata"].get("resourceVersion"))
+            metadata = {
+                name: value for name, value in obj["metadata"].items() if name != "resourceVersion"
+            }
+            facts = self._facts(
+                {**obj, "metadata": metadata}, obj["metadata"].get("resourceVersion")
+            )
             known = self._objects[id(obj)] = (obj, facts)
         return known[1]
 
@@ -74,7 +92,10 @@ class Canonical:
         known = self._actions.get(id(action))
         if known is None:
             about = [str(write_of(action)), action.body, action.preconditions.uid]
-            known = self._actions[id(action)] = (action, self._facts(about, action.preconditions.resource_version))
+            known = self._actions[id(action)] = (
+                action,
+                self._facts(about, action.preconditions.resource_version),
+            )
         return known[1]
 
     def _facts(self, content: object, version: str | None) -> _Facts:

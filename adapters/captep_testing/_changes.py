@@ -22,7 +22,11 @@ _SYSTEM = frozenset(
 def changed_paths(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Path]:
     """List the fields that differ, those left out that only the server writes."""
     paths = _differences(before or {}, after or {}, ())
-    return [path for path in paths if not (path[:1] == ("metadata",) and path[1:2] and path[1] in _SYSTEM)]
+    return [
+        path
+        for path in paths
+        if not (path[:1] == ("metadata",) and path[1:2] and path[1] in _SYSTEM)
+    ]
 
 
 def _differences(before: Any, after: Any, path: Path) -> Iterator[Path]:  # noqa: ANN401 - JSON, taken apart
@@ -65,7 +69,9 @@ def changed_keys(before: World, after: World) -> list[Key]:
         one, other = before.shelves.get(place, {}), after.shelves.get(place, {})
         if one is not other:
             keys |= {
-                Key(*place, name) for name in {*one, *other} if one.get(name) is not other.get(name) and one.get(name) != other.get(name)
+                Key(*place, name)
+                for name in {*one, *other}
+                if one.get(name) is not other.get(name) and one.get(name) != other.get(name)
             }
     return sorted(keys, key=lambda key: (key.kind, key.namespace or "", key.name))
 
@@ -81,7 +87,9 @@ def _shown(key: Key, before: Object | None, after: Object | None) -> str:
         return f"{named} {'appears' if before is None else 'is gone'}"
     if before["metadata"]["uid"] != after["metadata"]["uid"]:
         return f"{named} is another one of that name"
-    marked = "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
+    marked = (
+        "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
+    )
     fields = sorted({".".join(_cut(path, before, after)) for path in changed_paths(before, after)})
     fields += ["metadata.deletionTimestamp"] * marked
     return f"{named}: {', '.join(fields) or 'metadata.resourceVersion'}"
@@ -106,9 +114,13 @@ def _writes(before: Object | None, after: Object | None) -> int:
     if before is None:
         return 1 + ("status" in (after or {}))
     if after is None:
-        return ("deletionTimestamp" not in before["metadata"]) + bool(before["metadata"].get("finalizers"))
+        return ("deletionTimestamp" not in before["metadata"]) + bool(
+            before["metadata"].get("finalizers")
+        )
     if before["metadata"]["uid"] != after["metadata"]["uid"]:
         return _writes(before, None) + _writes(None, after)
     parts = {path[0] == "status" for path in changed_paths(before, after)}
-    marked = "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
+    marked = (
+        "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
+    )
     return len(parts) + marked

@@ -28,8 +28,8 @@ from captep_core import (
     ObjectRef,
     Observed,
     Patch,
-    Recollection,
-    Record,
+    ReconcileState,
+    RecordEvent,
     Unreadable,
     write_of,
 )
@@ -50,7 +50,7 @@ class View:
 
     key: ObjectRef
     objects: Mapping[ObjectRef, Observed[dict[str, JSON]]] = field(repr=False)
-    recollection: Recollection
+    state: ReconcileState
     now: datetime
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -71,7 +71,9 @@ def check(kit: Kit) -> Report:
                 seen.add(text)
                 for finding in check_view(kit, view):
                     found.setdefault(finding, Violation(finding, place))
-    return Report(f"{len(seen)} views from {len(kit.worlds)} worlds", tuple(found.values()), states=len(seen))
+    return Report(
+        f"{len(seen)} views from {len(kit.worlds)} worlds", tuple(found.values()), states=len(seen)
+    )
 
 
 def views_of(kit: Kit) -> list[View]:
@@ -83,15 +85,15 @@ def views_of(kit: Kit) -> list[View]:
 
 
 def _recording(kit: Kit, views: list[View]) -> Any:  # noqa: ANN401 - a Decide
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         objects: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
         def noted(ref: ObjectRef) -> Observed[dict[str, JSON]]:
             # Copies, so that a function that changes what it reads is caught and harms nobody.
             return objects.setdefault(ref, deepcopy(read(ref)))
 
-        views.append(View(key, objects, recollection, now))
-        return kit.decide(key, lambda ref: deepcopy(noted(ref)), recollection, now=now)
+        views.append(View(key, objects, state, now))
+        return kit.decide(key, lambda ref: deepcopy(noted(ref)), state, now=now)
 
     return decide
 
@@ -113,25 +115,39 @@ def check_view(kit: Kit, view: View) -> Iterator[Finding]:
 
 
 def _decide(kit: Kit, view: View) -> Decision:
-    return safe(kit.decide)(view.key, view.read, view.recollection, now=view.now)
+    return safe(kit.decide)(view.key, view.read, view.state, now=view.now)
 
 
 def planned_amiss(kit: Kit, decision: Decision, read: Read) -> Iterator[Finding]:
     """Yield what is wrong with a decision by itself (P8, P15, P17)."""
     for action in decision.actions:
-        if not isinstance(action, Record | Create):
-            yield from (Finding("P8", f"{write_of(action)} {told}") for told in _unlocked(action, read))
+        if not isinstance(action, RecordEvent | Create):
+            yield from (
+                Finding("P8", f"{write_of(action)} {told}") for told in _unlocked(action, read)
+            )
     wait = decision.requeue_after
     if wait is not None and not kit.shortest <= wait <= kit.longest:
         yield Finding("P15", f"requeue_after is {wait}")
-    told = [repr(decision), decision.verdict.message, *(json.dumps(action.body, default=dict) for action in _telling(decision))]
+    told = [
+        repr(decision),
+        decision.verdict.message,
+        *(json.dumps(action.body, default=dict) for action in _telling(decision)),
+    ]
     for canary in kit.canaries:
-        if any(form in text for form in (canary, base64.b64encode(canary.encode()).decode()) for text in told):
+        if any(
+            form in text
+            for form in (canary, base64.b64encode(canary.encode()).decode())
+            for text in told
+        ):
             yield Finding("P17", f"a canary is told with the verdict {decision.verdict.reason}")
 
 
 def _telling(decision: Decision) -> list[Action]:
-    return [action for action in decision.actions if isinstance(action, Record) or action.subresource == "status"]
+    return [
+        action
+        for action in decision.actions
+        if isinstance(action, RecordEvent) or action.subresource == "status"
+    ]
 
 
 def _unlocked(action: Action, read: Read) -> Iterator[str]:
@@ -156,7 +172,9 @@ def _impurities(kit: Kit, view: View, decision: Decision) -> Iterator[Finding]:
     if _text(_decide(kit, _mapped(view, _reversed_keys))) != _text(decision):
         yield Finding("P5", "decides otherwise when keys come in another order")
     if _text(_decide(kit, _mapped(view, _reversed_sets)), sort=True) != _text(decision, sort=True):
-        yield Finding("P5", "decides otherwise when finalizers, owners or conditions come in another order")
+        yield Finding(
+            "P5", "decides otherwise when finalizers, owners or conditions come in another order"
+        )
 
 
 def _asymmetries(kit: Kit, view: View, decision: Decision) -> Iterator[Finding]:
@@ -170,10 +188,13 @@ def _partial_views(kit: Kit, view: View) -> Iterator[Finding]:
     for ref, found in view.objects.items():
         if isinstance(found, dict):
             for name in sorted(set(found) - {"apiVersion", "kind", "metadata"}):
-                _decide(kit, _with(view, ref, {key: value for key, value in found.items() if key != name}))
+                _decide(
+                    kit,
+                    _with(view, ref, {key: value for key, value in found.items() if key != name}),
+                )
         decision = _decide(kit, _with(view, ref, Unreadable("Timeout")))
         for action in decision.actions:
-            if action.target == ref and not isinstance(action, Record):
+            if action.target == ref and not isinstance(action, RecordEvent):
                 yield Finding("F24", f"{write_of(action)} though the object is unreadable")
 
 
@@ -182,7 +203,13 @@ def _with(view: View, ref: ObjectRef, found: Observed[dict[str, JSON]]) -> View:
 
 
 def _mapped(view: View, change: Any) -> View:  # noqa: ANN401 - JSON to JSON
-    return evolve(view, objects={ref: change(found) if isinstance(found, dict) else found for ref, found in view.objects.items()})
+    return evolve(
+        view,
+        objects={
+            ref: change(found) if isinstance(found, dict) else found
+            for ref, found in view.objects.items()
+        },
+    )
 
 
 def _reversed_keys(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
@@ -200,8 +227,15 @@ def _reversed_sets(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _identities(view: View) -> Iterable[str]:
-    found = [each["metadata"] for each in view.objects.values() if isinstance(each, dict)]
-    return {str(metadata[name]) for metadata in found for name in ("uid", "resourceVersion") if name in metadata}  # type: ignore[index,call-overload,operator]  # every object has metadata
+    found: list[Any] = [
+        each["metadata"] for each in view.objects.values() if isinstance(each, dict)
+    ]
+    return {
+        str(metadata[name])
+        for metadata in found
+        for name in ("uid", "resourceVersion")
+        if name in metadata
+    }
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSON, taken apart
@@ -213,19 +247,32 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401 - JSO
 
 
 def _text_of_view(view: View) -> str:
-    objects = {str(ref): repr(found) if isinstance(found, Absent | Unreadable) else found for ref, found in view.objects.items()}
-    return json.dumps([str(view.key), objects, repr(view.recollection), str(view.now)], sort_keys=True)
+    objects = {
+        str(ref): repr(found) if isinstance(found, Absent | Unreadable) else found
+        for ref, found in view.objects.items()
+    }
+    return json.dumps([str(view.key), objects, repr(view.state), str(view.now)], sort_keys=True)
 
 
 def _text(decision: Decision, *, sort: bool = False) -> str:
     """A decision as JSON text; `sort`: lists are sets."""
     actions = [
-        [str(write_of(action)), action.body, action.preconditions.uid, action.preconditions.resource_version, action.reason]
+        [
+            str(write_of(action)),
+            action.body,
+            action.preconditions.uid,
+            action.preconditions.resource_version,
+            action.reason,
+        ]
         for action in decision.actions
     ]
     verdict = [decision.verdict.reason, decision.verdict.message]
     whole = json.loads(
-        json.dumps([actions, str(decision.requeue_after), verdict, list(map(str, decision.standing))], default=dict, sort_keys=True)
+        json.dumps(
+            [actions, str(decision.requeue_after), verdict, list(map(str, decision.outstanding))],
+            default=dict,
+            sort_keys=True,
+        )
     )
     return json.dumps(_sorted(whole) if sort else whole)
 
@@ -233,4 +280,8 @@ def _text(decision: Decision, *, sort: bool = False) -> str:
 def _sorted(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
     if isinstance(value, dict):
         return {name: _sorted(item) for name, item in value.items()}
-    return sorted((_sorted(item) for item in value), key=json.dumps) if isinstance(value, list) else value
+    return (
+        sorted((_sorted(item) for item in value), key=json.dumps)
+        if isinstance(value, list)
+        else value
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from captep_core import Action, Create, Record, write_of
+from captep_core import Action, Create, RecordEvent, write_of
 from captep_core.ports import Answer
 from captep_memory import Key, MemoryGateway, Object, World, timestamp
 from captep_testing._canonical import key_of_target
@@ -44,14 +44,22 @@ def uid_in(world: World, action: Action) -> str | None:
     return None if obj is None else str(obj["metadata"]["uid"])
 
 
-def deliver(kit: Kit, world: World, action: Action, planned: str | None, *, undisturbed: bool, fault: Fault = NO_FAULT) -> Delivery:
+def deliver(
+    kit: Kit,
+    world: World,
+    action: Action,
+    planned: str | None,
+    *,
+    undisturbed: bool,
+    fault: Fault = NO_FAULT,
+) -> Delivery:
     """Send `action` to a world.
 
     Args:
         planned: the uid that its target had where it was decided.
         undisturbed: whether it was decided on a fresh view and nobody else has acted since.
     """
-    if isinstance(action, Record):
+    if isinstance(action, RecordEvent):
         return Delivery(world, Answer(201, changed=True))
     if fault.touched:
         world = touched(world, key_of_target(action))
@@ -74,7 +82,11 @@ def _serve(world: World, action: Action) -> tuple[World, Answer]:
 def _told(answer: Answer, fault: Fault) -> Answer:
     if fault.status is None:
         return answer
-    return Answer(fault.status, changed=False, retry_after=_RETRY_AFTER if fault.status in (429, 503) else None)
+    return Answer(
+        fault.status,
+        changed=False,
+        retry_after=_RETRY_AFTER if fault.status in (429, 503) else None,
+    )
 
 
 def touched(world: World, key: Key) -> World:
@@ -86,7 +98,10 @@ def touched(world: World, key: Key) -> World:
     if annotations.pop(_TOUCHED, None) is None:
         annotations[_TOUCHED] = "true"
     metadata = {name: value for name, value in stored["metadata"].items() if name != "annotations"}
-    return world.put(key, {**stored, "metadata": metadata | ({"annotations": annotations} if annotations else {})})[0]
+    return world.put(
+        key,
+        {**stored, "metadata": metadata | ({"annotations": annotations} if annotations else {})},
+    )[0]
 
 
 def _ineffective(action: Action, answer: Answer) -> Finding | None:
@@ -96,20 +111,34 @@ def _ineffective(action: Action, answer: Answer) -> Finding | None:
     return Finding("P2a", f"{write_of(action)} was decided on a fresh view and {came}")
 
 
-def _misdeed(kit: Kit, action: Action, before: World, after: World, planned: str | None) -> Finding | None:
+def _misdeed(
+    kit: Kit, action: Action, before: World, after: World, planned: str | None
+) -> Finding | None:
     if before.resource_version == after.resource_version:
         return None
     return next(_misdeeds(kit, action, before, after, planned), None)
 
 
-def _misdeeds(kit: Kit, action: Action, before: World, after: World, planned: str | None) -> Iterator[Finding]:
+def _misdeeds(
+    kit: Kit, action: Action, before: World, after: World, planned: str | None
+) -> Iterator[Finding]:
     write = write_of(action)
     if not isinstance(action, Create) and uid_in(before, action) != planned:
         yield Finding("P8", f"{write} hit another incarnation than the one that it was decided for")
     for key in changed_keys(before, after):
-        yield from (Finding("P9", f"{write} {told}") for told in _trespasses(kit, key, before.get(key), after.get(key)))
-        yield from (Finding("P14", f"{write}: {told}") for told in _untruths(before.get(key), after.get(key), timestamp(after.now)))
-    yield from (Finding("P13", f"{write} breaks: {name}") for name, holds in kit.always.items() if not holds(before, after))
+        yield from (
+            Finding("P9", f"{write} {told}")
+            for told in _trespasses(kit, key, before.get(key), after.get(key))
+        )
+        yield from (
+            Finding("P14", f"{write}: {told}")
+            for told in _untruths(before.get(key), after.get(key), timestamp(after.now))
+        )
+    yield from (
+        Finding("P13", f"{write} breaks: {name}")
+        for name, holds in kit.always.items()
+        if not holds(before, after)
+    )
 
 
 def _trespasses(kit: Kit, key: Key, before: Object | None, after: Object | None) -> Iterator[str]:
@@ -153,4 +182,8 @@ def _status(obj: Object | None) -> Mapping[str, Any]:
 
 def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     held = status.get("conditions")
-    return {item["type"]: item for item in held if isinstance(item, dict) and "type" in item} if isinstance(held, list) else {}
+    return (
+        {item["type"]: item for item in held if isinstance(item, dict) and "type" in item}
+        if isinstance(held, list)
+        else {}
+    )

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from captep_core import Action, Conclusion, ObjectRef, Recollection, Record, write_of
+from captep_core import Action, ObjectRef, ReconcileState, RecordEvent, VerdictLike, write_of
 from captep_core.ports import Answer, Read
 from captep_memory import MemoryGateway, World, collect_all
-from captep_runtime import ERROR_INTERVAL, Attempts, Pass, run_pass
+from captep_runtime import ERROR_INTERVAL, Pass, WriteHistory, run_pass
 from captep_testing._canonical import Canonical
 from captep_testing._changes import lower_bound, shown
 from captep_testing._delivery import deliver, uid_in
@@ -50,11 +50,13 @@ class Run:
     steps: tuple[Step, ...]
     sent: tuple[Sent, ...]
     finding: Finding | None
-    verdicts: Mapping[ObjectRef, Conclusion] = field(factory=dict)
+    verdicts: Mapping[ObjectRef, VerdictLike] = field(factory=dict)
 
     def counts(self) -> Counter[tuple[str, ObjectRef]]:
         """How often each object was created and deleted."""
-        return Counter((write_of(each.action).verb, each.action.target) for each in self.sent if each.changed)
+        return Counter(
+            (write_of(each.action).verb, each.action.target) for each in self.sent if each.changed
+        )
 
 
 class _CrashError(Exception):
@@ -63,8 +65,8 @@ class _CrashError(Exception):
 
 @frozen
 class _Memory:
-    recollection: Recollection = Recollection()
-    attempts: Attempts = field(factory=Attempts)
+    state: ReconcileState = ReconcileState()
+    history: WriteHistory = field(factory=WriteHistory)
 
 
 class _Wire:
@@ -78,9 +80,13 @@ class _Wire:
 
     def send(self, action: Action) -> Answer:
         driver = self._driver
-        fault = NO_FAULT if isinstance(action, Record) else driver.strike(len(driver.sent), action)
+        fault = (
+            NO_FAULT if isinstance(action, RecordEvent) else driver.strike(len(driver.sent), action)
+        )
         before, planned = driver.world, uid_in(self._seen, action)
-        done = deliver(driver.kit, before, action, planned, undisturbed=not self._disturbed, fault=fault)
+        done = deliver(
+            driver.kit, before, action, planned, undisturbed=not self._disturbed, fault=fault
+        )
         self._disturbed = self._disturbed or fault is not NO_FAULT
         driver.note(action, fault, before, done.world, done.answer)
         if done.finding:
@@ -91,24 +97,36 @@ class _Wire:
 
 
 class _Driver:
-    def __init__(self, kit: Kit, world: World, recollections: Mapping[ObjectRef, Recollection], strike: Strike) -> None:
+    def __init__(
+        self,
+        kit: Kit,
+        world: World,
+        recollections: Mapping[ObjectRef, ReconcileState],
+        strike: Strike,
+    ) -> None:
         self.kit, self.world, self.strike = kit, world, strike
         self.steps, self.sent = list[Step](), list[Sent]()
-        self.verdicts = dict[ObjectRef, Conclusion]()
+        self.verdicts = dict[ObjectRef, VerdictLike]()
         self._start = world.now
-        self._memories = {key: _Memory(recollections.get(key, Recollection())) for key in kit.keys}
+        self._memories = {
+            key: _Memory(recollections.get(key, ReconcileState())) for key in kit.keys
+        }
         self._canonical, self._left = Canonical(), set[object]()
         self._segment, self._segment_writes, self._surplus = world, 0, 0
 
-    def note(self, action: Action, fault: Fault, before: World, after: World, answer: Answer | None) -> None:
+    def note(
+        self, action: Action, fault: Fault, before: World, after: World, answer: Answer | None
+    ) -> None:
         self.world = after
-        if isinstance(action, Record):
+        if isinstance(action, RecordEvent):
             return
         changed = before.resource_version != after.resource_version
         self._segment_writes += changed
         self.sent.append(Sent(action, (before.now - self._start).total_seconds(), changed))
         label = f"{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
-        self.steps.append(Step(label, answer.status if answer else None, tuple(shown(before, after))))
+        self.steps.append(
+            Step(label, answer.status if answer else None, tuple(shown(before, after)))
+        )
 
     def run(self) -> Finding | None:
         """Run to rest; return what is wrong."""
@@ -120,7 +138,11 @@ class _Driver:
             if any(each.changed for each in self.sent[sent:]) and self._comes_back(before):
                 return Finding("P4a", "a world comes back that was left by a write")
         told = f"not at rest after {self.kit.bound} passes"
-        return Finding("P2", f"{told}, though all is as it should be") if self.kit.matches(self.world) else Finding("P1", told)
+        return (
+            Finding("P2", f"{told}, though all is as it should be")
+            if self.kit.matches(self.world)
+            else Finding("P1", told)
+        )
 
     def _comes_back(self, world: World) -> bool:
         name = self._canonical.name([world])
@@ -138,7 +160,9 @@ class _Driver:
                 break
             self.world = settled
         else:
-            raise ValueError(f"the neighbours do not come to rest: they still act after {_NEIGHBOURLY} rounds")
+            raise ValueError(
+                f"the neighbours do not come to rest: they still act after {_NEIGHBOURLY} rounds"
+            )
         if self.world.resource_version != before.resource_version:
             self._close_segment(before)
             self.steps.append(Step("others", None, tuple(shown(before, self.world))))
@@ -151,7 +175,9 @@ class _Driver:
         """Run one pass over each key; return whether all rest."""
         before = self.world
         passes = [self._pass(key) for key in self.kit.keys]
-        if self.world.resource_version != before.resource_version or any(done is None or done.progressed for done in passes):
+        if self.world.resource_version != before.resource_version or any(
+            done is None or done.progressed for done in passes
+        ):
             return False  # what changed wakes it at once
         if all(done is not None and _rests(done) for done in passes):
             return True
@@ -159,7 +185,11 @@ class _Driver:
         return False
 
     def _wait(self, passes: list[Pass | None]) -> None:
-        waits = [done.requeue_after for done in passes if done is not None and done.requeue_after is not None]
+        waits = [
+            done.requeue_after
+            for done in passes
+            if done is not None and done.requeue_after is not None
+        ]
         self.world = self.world.at(self.world.now + min(waits, default=ERROR_INTERVAL))
 
     def _pass(self, key: ObjectRef) -> Pass | None:
@@ -170,15 +200,15 @@ class _Driver:
                 safe(self.kit.decide),
                 _Wire(self),
                 key,
-                known.recollection,
+                known.state,
                 now=self.world.now,
-                attempts=known.attempts,
-                retry_interval=ERROR_INTERVAL,
+                history=known.history,
+                retry_backoff=ERROR_INTERVAL,
             )
         except _CrashError:
             self._memories[key] = _Memory()
             return None
-        self._memories[key] = _Memory(done.recollection, done.attempts)
+        self._memories[key] = _Memory(done.state, done.history)
         self.verdicts[key] = done.decision.verdict
         return done
 
@@ -197,7 +227,11 @@ class _Driver:
     def surplus(self) -> Finding | None:
         if self._surplus <= self.kit.slack:
             return None
-        return Finding("P3", f"{self._surplus} more writes than needed" + (f", {self.kit.slack} of them declared" * bool(self.kit.slack)))
+        return Finding(
+            "P3",
+            f"{self._surplus} more writes than needed"
+            + (f", {self.kit.slack} of them declared" * bool(self.kit.slack)),
+        )
 
     def _said(self) -> str:
         return ", ".join(f"{key} is {verdict.reason}" for key, verdict in self.verdicts.items())
@@ -205,14 +239,23 @@ class _Driver:
 
 def _rests(done: Pass) -> bool:
     """Whether a pass changed nothing, and held nothing back."""
-    return not done.changed and not done.recollection.refusals and len(done.sent) == len(done.decision.actions)
+    return (
+        not done.changed
+        and not done.state.refusals
+        and len(done.sent) == len(done.decision.actions)
+    )
 
 
 def _never(_: int, __: Action) -> Fault:
     return NO_FAULT
 
 
-def drive(kit: Kit, world: World, recollections: Mapping[ObjectRef, Recollection] | None = None, strike: Strike = _never) -> Run:
+def drive(
+    kit: Kit,
+    world: World,
+    recollections: Mapping[ObjectRef, ReconcileState] | None = None,
+    strike: Strike = _never,
+) -> Run:
     """Run the loop from a world to rest. Without faults, past ones included, the writes are counted as well (P3).
 
     Raises:

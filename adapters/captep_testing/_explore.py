@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
-from captep_core import Recollection
+from captep_core import ReconcileState
 from captep_memory import World
 from captep_testing._canonical import Name
 from captep_testing._changes import shown
@@ -60,7 +60,11 @@ class _Search:
             return None
         self.ways[name] = way
         self.todo.append((state, way))
-        self.occurred.update(each for each, holds in self.kit.sometimes.items() if each not in self.occurred and holds(state.world))
+        self.occurred.update(
+            each
+            for each, holds in self.kit.sometimes.items()
+            if each not in self.occurred and holds(state.world)
+        )
         return self._heal(state)
 
     def _heal(self, state: State) -> Run | None:
@@ -68,18 +72,20 @@ class _Search:
             name = self.system.canonical.name([state.world], rest=(state.world.now, *recollections))
             if name not in self.healed:
                 self.healed.add(name)
-                run = drive(self.kit, state.world, dict(zip(self.kit.keys, recollections, strict=False)))
+                run = drive(
+                    self.kit, state.world, dict(zip(self.kit.keys, recollections, strict=False))
+                )
                 if run.finding:
                     return run
         return None
 
 
-def _remembered(state: State) -> list[tuple[Recollection, ...]]:
+def _remembered(state: State) -> list[tuple[ReconcileState, ...]]:
     """What the loop may remember when the faults stop: nothing, and when all are idle what the first instances do."""
     first = {actor.key: actor for actor in reversed(state.actors)}
-    known = tuple(actor.recollection for actor in reversed(first.values()))
+    known = tuple(actor.state for actor in reversed(first.values()))
     idle = all(actor.decision is None for actor in state.actors)
-    return [(), known] if idle and any(each != Recollection() for each in known) else [()]
+    return [(), known] if idle and any(each != ReconcileState() for each in known) else [()]
 
 
 def explore(
@@ -101,10 +107,13 @@ def explore(
         instances: how many instances of the loop run at once (P22).
         limit: how many states are looked at; the report says TRUNCATED when there are more.
     """
-    bounds = f"faults<={faults} events<={events} lag<={lag}" + f" instances={instances}" * (instances > 1)
+    bounds = f"faults<={faults} events<={events} lag<={lag}" + f" instances={instances}" * (
+        instances > 1
+    )
     search = _Search(kit, System(kit, tuple(kinds), lag), instances, bounds)
     starts = [
-        (search.system.start(world, faults=faults, events=events, instances=instances), _Way(n)) for n, world in enumerate(kit.worlds)
+        (search.system.start(world, faults=faults, events=events, instances=instances), _Way(n))
+        for n, world in enumerate(kit.worlds)
     ]
     for state, way in starts:
         if run := search.reach(state, way):
@@ -125,34 +134,73 @@ def _search(search: _Search, limit: int) -> Violation | None:
 
 
 def _report(search: _Search, violation: Violation | None) -> Report:
-    missing = () if violation else tuple(name for name in search.kit.sometimes if name not in search.occurred)
+    missing = (
+        ()
+        if violation
+        else tuple(name for name in search.kit.sometimes if name not in search.occurred)
+    )
     states, edges = len(search.ways), sum(search.counts.values())
-    sometimes = f"; sometimes {len(search.occurred)}/{len(search.kit.sometimes)}" if search.kit.sometimes else ""
+    sometimes = (
+        f"; sometimes {len(search.occurred)}/{len(search.kit.sometimes)}"
+        if search.kit.sometimes
+        else ""
+    )
     scope = f"{states:,} states, {edges:,} edges, {len(search.healed):,} worlds driven to rest; {search.bounds}{sometimes}"
     exhausted = not search.todo and violation is None
-    return Report(scope, (violation,) if violation else (), exhausted, states, edges, dict(search.counts), missing)
+    return Report(
+        scope,
+        (violation,) if violation else (),
+        exhausted,
+        states,
+        edges,
+        dict(search.counts),
+        missing,
+    )
 
 
 def _violation(search: _Search, way: _Way, run: Run | None) -> Violation:
     """Go the way again, now with every step written down; transitions are deterministic."""
-    found = _walk(search.system, search.kit.worlds[way.world], way.world, way.labels(), run, instances=search.instances)
+    found = _walk(
+        search.system,
+        search.kit.worlds[way.world],
+        way.world,
+        way.labels(),
+        run,
+        instances=search.instances,
+    )
     if found is None:
         raise AssertionError(f"what was found is not found again: {way.labels()}")
     return found
 
 
-def replay(kit: Kit, labels: Sequence[str], *, world: int = 0, lag: int = 8, instances: int = 1) -> Violation | None:
+def replay(
+    kit: Kit, labels: Sequence[str], *, world: int = 0, lag: int = 8, instances: int = 1
+) -> Violation | None:
     """Go the way of a violation again; return what is wrong at its end, None when nothing is (any more).
 
     Raises:
         ValueError: the way cannot be gone; the message says where it ends.
     """
     kinds = tuple({fault.name: fault for fault in (*ALL_FAULTS, *TYPICAL_FAULTS)}.values())
-    return _walk(System(kit, kinds, lag), kit.worlds[world], world, tuple(labels), None, instances=instances)
+    return _walk(
+        System(kit, kinds, lag), kit.worlds[world], world, tuple(labels), None, instances=instances
+    )
 
 
-def _walk(system: System, world: World, place: int, labels: tuple[str, ...], run: Run | None, *, instances: int) -> Violation | None:
-    state, steps, last = system.start(world, faults=len(labels), events=len(labels), instances=instances), list[Step](), None
+def _walk(
+    system: System,
+    world: World,
+    place: int,
+    labels: tuple[str, ...],
+    run: Run | None,
+    *,
+    instances: int,
+) -> Violation | None:
+    state, steps, last = (
+        system.start(world, faults=len(labels), events=len(labels), instances=instances),
+        list[Step](),
+        None,
+    )
     for label in labels:
         last = _taken(system, state, label)
         steps.append(Step(label, last.status, tuple(shown(state.world, last.state.world))))
@@ -171,7 +219,14 @@ def _walk(system: System, world: World, place: int, labels: tuple[str, ...], run
         + (f", lag={system.lag}" if system.lag else "")
         + (f", instances={instances}" if instances > 1 else "")
     )
-    return Violation(finding, place, tuple(steps), run.steps if run else (), labels, f"replay(kit, [{again}]{more})")
+    return Violation(
+        finding,
+        place,
+        tuple(steps),
+        run.steps if run else (),
+        labels,
+        f"replay(kit, [{again}]{more})",
+    )
 
 
 def _taken(system: System, state: State, label: str) -> Transition:
@@ -182,5 +237,8 @@ def _taken(system: System, state: State, label: str) -> Transition:
 
 
 def _unhealed(kit: Kit, state: State) -> Run | None:
-    runs = (drive(kit, state.world, dict(zip(kit.keys, known, strict=False))) for known in _remembered(state))
+    runs = (
+        drive(kit, state.world, dict(zip(kit.keys, known, strict=False)))
+        for known in _remembered(state)
+    )
     return next((run for run in runs if run.finding), None)

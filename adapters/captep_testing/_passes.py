@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NoReturn
 
-from captep_core import Action, Decision, ObjectRef, Recollection, Record
+from captep_core import Action, Decision, ObjectRef, ReconcileState, RecordEvent
 from captep_core.ports import Answer, Decide
 from captep_memory import MemoryGateway, World
 from captep_runtime import Pass, run_pass
@@ -30,12 +30,14 @@ def safe(decide: Decide) -> Decide:
         RaisedError: when called, and the function under test raised.
     """
 
-    def called(key: ObjectRef, read: object, recollection: Recollection, *, now: datetime) -> Decision:
+    def called(key: ObjectRef, read: object, state: ReconcileState, *, now: datetime) -> Decision:
         try:
-            return decide(key, read, recollection, now=now)  # type: ignore[arg-type]  # handed on as it came
+            return decide(key, read, state, now=now)  # type: ignore[arg-type]  # handed on as it came
         except Exception as error:
             # The text of the error may hold a Secret; its type and place are enough.
-            raise RaisedError(Finding("P5a", f"raises {type(error).__name__} {_place(error)}")) from error
+            raise RaisedError(
+                Finding("P5a", f"raises {type(error).__name__} {_place(error)}")
+            ) from error
 
     return called
 
@@ -47,9 +49,9 @@ def _place(error: Exception) -> str:
     return f"in {last.tb_frame.f_code.co_name}, line {last.tb_lineno}" if last else ""
 
 
-def look(kit: Kit, key: ObjectRef, world: World, recollection: Recollection) -> Decision:
+def look(kit: Kit, key: ObjectRef, world: World, state: ReconcileState) -> Decision:
     """Decide once for a world, and send nothing."""
-    return safe(kit.decide)(key, MemoryGateway(world).read, recollection, now=world.now)
+    return safe(kit.decide)(key, MemoryGateway(world).read, state, now=world.now)
 
 
 class _PendingError(Exception):
@@ -67,7 +69,7 @@ class _Script:
         raise AssertionError(f"a decision that is made reads nothing, asked for {ref}")
 
     def send(self, action: Action) -> Answer:
-        if isinstance(action, Record):
+        if isinstance(action, RecordEvent):
             return Answer(201, changed=True)
         answer = next(self._answers, None)
         if answer is None:
@@ -75,12 +77,19 @@ class _Script:
         return answer
 
 
-def advance(decision: Decision, key: ObjectRef, recollection: Recollection, answers: Iterable[Answer], *, now: datetime) -> Action | Pass:
+def advance(
+    decision: Decision,
+    key: ObjectRef,
+    state: ReconcileState,
+    answers: Iterable[Answer],
+    *,
+    now: datetime,
+) -> Action | Pass:
     """Return the next write of a pass that got these answers so far, or what became of it when none is left.
 
     Between passes so much time goes by that no write is held back any more.
     """
     try:
-        return run_pass(lambda *_, **__: decision, _Script(answers), key, recollection, now=now)
+        return run_pass(lambda *_, **__: decision, _Script(answers), key, state, now=now)
     except _PendingError as pending:
         return pending.action

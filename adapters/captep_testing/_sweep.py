@@ -25,7 +25,12 @@ def converge(kit: Kit) -> Report:
     runs = [(place, drive(kit, world)) for place, world in enumerate(kit.worlds)]
     writes = sum(len(run.sent) for _, run in runs)
     slack = f", {kit.slack} more than needed allowed" * bool(kit.slack)
-    return Report(f"{len(runs)} worlds, {writes} writes{slack}", _violations(runs), states=len(runs), edges=writes)
+    return Report(
+        f"{len(runs)} worlds, {writes} writes{slack}",
+        _violations(runs),
+        states=len(runs),
+        edges=writes,
+    )
 
 
 def sweep(kit: Kit, faults: Iterable[Fault] = ALL_FAULTS) -> Report:
@@ -49,7 +54,9 @@ def _violations(runs: Iterable[tuple[int, Run]]) -> tuple[Violation, ...]:
     """One violation for each finding, with the fewest steps."""
     shortest: dict[Finding, Violation] = {}
     for place, run in runs:
-        if run.finding and (run.finding not in shortest or len(run.steps) < len(shortest[run.finding].steps)):
+        if run.finding and (
+            run.finding not in shortest or len(run.steps) < len(shortest[run.finding].steps)
+        ):
             shortest[run.finding] = Violation(run.finding, place, run.steps)
     return tuple(shortest.values())
 
@@ -69,18 +76,31 @@ def _compared(run: Run, reference: Run) -> Run:
     """P18: what is created or deleted more often than in the reference."""
     more = run.counts() - reference.counts()
     needless = sorted(f"{verb} {target}" for verb, target in more if verb in ("create", "delete"))
-    finding = Finding("P18", f"{needless[0]} more often than without the fault") if needless else None
+    finding = (
+        Finding("P18", f"{needless[0]} more often than without the fault") if needless else None
+    )
     return Run(run.world, run.steps, run.sent, finding, run.verdicts)
 
 
 def _refused(kit: Kit, world: World, reference: Run) -> Iterator[Run]:
     for verb, kind in sorted({_sort(each.action) for each in reference.sent}):
-        targets = {each.action.target for each in reference.sent if _sort(each.action) == (verb, kind)}
+        targets = {
+            each.action.target for each in reference.sent if _sort(each.action) == (verb, kind)
+        }
         for status in _FOR_GOOD:
-            run = drive(kit, world, strike=_always(verb, kind, Fault(f"refused with {status}", status=status)))
+            run = drive(
+                kit,
+                world,
+                strike=_always(verb, kind, Fault(f"refused with {status}", status=status)),
+            )
             finding = _retried(kit, run, reference, (verb, kind), targets)
             healed = drive(kit, run.world, strike=_once(-1, NO_FAULT))
-            finding = finding or (healed.finding and Finding(healed.finding.property, f"after a refusal for good: {healed.finding.what}"))
+            finding = finding or (
+                healed.finding
+                and Finding(
+                    healed.finding.property, f"after a refusal for good: {healed.finding.what}"
+                )
+            )
             yield Run(run.world, run.steps, run.sent, finding)
 
 
@@ -93,15 +113,26 @@ def _always(verb: str, kind: str, fault: Fault) -> Strike:
     return lambda _, action: fault if _sort(action) == (verb, kind) else NO_FAULT
 
 
-def _retried(kit: Kit, run: Run, reference: Run, sort: tuple[str, str], targets: set[ObjectRef]) -> Finding | None:
+def _retried(
+    kit: Kit, run: Run, reference: Run, sort: tuple[str, str], targets: set[ObjectRef]
+) -> Finding | None:
     """P16, for a run in which all writes of one sort are refused; that it does not come to rest is no fault of its own."""
     if run.finding and run.finding.property not in ("P1", "P2"):
         return run.finding
     tried = [each.at_seconds for each in run.sent if _sort(each.action) == sort]
     allowed = len(targets) * (1 + int(max(tried, default=0) / ERROR_INTERVAL.total_seconds()))
     if len(tried) > allowed:
-        return Finding("P16", f"{' '.join(sort)} is refused for good and tried {len(tried)} times where {allowed} would do")
-    silent = all(run.verdicts[key].reason == reference.verdicts[key].reason for key in kit.keys if key in run.verdicts)
-    if tried and silent and not sort[1].endswith("/status"):  # a status that cannot be written tells nothing
+        return Finding(
+            "P16",
+            f"{' '.join(sort)} is refused for good and tried {len(tried)} times where {allowed} would do",
+        )
+    silent = all(
+        run.verdicts[key].reason == reference.verdicts[key].reason
+        for key in kit.keys
+        if key in run.verdicts
+    )
+    if (
+        tried and silent and not sort[1].endswith("/status")
+    ):  # a status that cannot be written tells nothing
         return Finding("P16", f"{' '.join(sort)} is refused for good, and nothing is told of it")
     return None

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from captep_core import Action, Decision, ObjectRef, Recollection, Record, write_of
+from captep_core import Action, Decision, ObjectRef, ReconcileState, RecordEvent, write_of
 from captep_core.ports import Answer
 from captep_memory import Key, MemoryGateway, Object, World, collect, garbage
 from captep_runtime import Pass
@@ -42,7 +42,7 @@ class Actor:
 
     key: ObjectRef
     label: str
-    recollection: Recollection = Recollection()
+    state: ReconcileState = ReconcileState()
     older: tuple[World, ...] = ()
     decision: Decision | None = None
     pending: Action | None = None
@@ -87,23 +87,39 @@ class System:
     def start(self, world: World, *, faults: int, events: int, instances: int) -> State:
         """Return the state in which every instance is idle and knows nothing."""
         names = [(key, number) for key in self.kit.keys for number in range(1, instances + 1)]
-        actors = tuple(Actor(key, _label(key, number, len(self.kit.keys), instances)) for key, number in names)
+        actors = tuple(
+            Actor(key, _label(key, number, len(self.kit.keys), instances)) for key, number in names
+        )
         return State(world, actors, faults, events)
 
     def name(self, state: State) -> Name:
         """Name a state; equal names mean equal up to uids and resourceVersions."""
         worlds = [state.world, *(older for actor in state.actors for older in actor.older)]
         actions = [
-            action for actor in state.actors if actor.decision for action in actor.decision.actions if not isinstance(action, Record)
+            action
+            for actor in state.actors
+            if actor.decision
+            for action in actor.decision.actions
+            if not isinstance(action, RecordEvent)
         ]
         hits = tuple(uid_in(state.world, action) == planned for action, planned in state.late)
-        rest = (tuple(_name_of(actor, state.world) for actor in state.actors), state.faults, state.events, hits, state.world.now)
+        rest = (
+            tuple(_name_of(actor, state.world) for actor in state.actors),
+            state.faults,
+            state.events,
+            hits,
+            state.world.now,
+        )
         return self.canonical.name(worlds, [*actions, *(action for action, _ in state.late)], rest)
 
     def transitions(self, state: State) -> Iterator[Transition]:
         """Yield everything that may happen next."""
         for place, actor in enumerate(state.actors):
-            yield from self._sends(state, place, actor) if actor.decision else self._observes(state, place, actor)
+            yield from (
+                self._sends(state, place, actor)
+                if actor.decision
+                else self._observes(state, place, actor)
+            )
         yield from self._others(state)
         yield from self._arrivals(state)
 
@@ -115,15 +131,23 @@ class System:
             except RaisedError as error:
                 yield Transition(label, "raise", state, None, error.finding)
                 continue
-            following = _began(evolve(actor, older=older), decision, view, state.world, fresh=not told)
+            following = _began(
+                evolve(actor, older=older), decision, view, state.world, fresh=not told
+            )
             if following != actor or finding:
-                yield Transition(label, "stale view" if told else "observe", _replaced(state, place, following), None, finding)
+                yield Transition(
+                    label,
+                    "stale view" if told else "observe",
+                    _replaced(state, place, following),
+                    None,
+                    finding,
+                )
 
     def _decide(self, actor: Actor, view: World) -> tuple[Decision, Finding | None]:
-        memo = (actor.key, actor.recollection, view.now, _identity(view))
+        memo = (actor.key, actor.state, view.now, _identity(view))
         known = self._decisions.get(memo)
         if known is None:
-            decision = look(self.kit, actor.key, view, actor.recollection)
+            decision = look(self.kit, actor.key, view, actor.state)
             finding = next(planned_amiss(self.kit, decision, MemoryGateway(view).read), None)
             # The view is kept so that the identities of its objects are not given to others.
             known = self._decisions[memo] = (view, decision, finding)
@@ -134,25 +158,50 @@ class System:
         assert action is not None and seen is not None  # noqa: S101, PT018 - rule 1: a pass has a view and a next write
         planned = uid_in(seen, action)
         for fault in (NO_FAULT, *(self.faults if state.faults else ())):
-            done = deliver(self.kit, state.world, action, planned, undisturbed=actor.undisturbed, fault=fault)
-            after = State(done.world, state.actors, state.faults - (fault is not NO_FAULT), state.events, state.late)
+            done = deliver(
+                self.kit, state.world, action, planned, undisturbed=actor.undisturbed, fault=fault
+            )
+            after = State(
+                done.world,
+                state.actors,
+                state.faults - (fault is not NO_FAULT),
+                state.events,
+                state.late,
+            )
             if fault.lingers:
                 after = evolve(after, late=(*state.late, (action, planned)))
             after = _disturbed(after, state.world, self.lag, but=None if fault.touched else place)
             following = _answered(after.actors[place], done.answer, action, done.world)
-            kind = f"{write_of(action).verb} {done.answer.status}" if done.answer and fault is NO_FAULT else fault.name
+            kind = (
+                f"{write_of(action).verb} {done.answer.status}"
+                if done.answer and fault is NO_FAULT
+                else fault.name
+            )
             label = f"{actor.label}{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
-            yield Transition(label, kind, _replaced(after, place, following), done.answer.status if done.answer else None, done.finding)
+            yield Transition(
+                label,
+                kind,
+                _replaced(after, place, following),
+                done.answer.status if done.answer else None,
+                done.finding,
+            )
 
     def _others(self, state: State) -> Iterator[Transition]:
         for key in self._collectable(state.world):
             after = evolve(state, world=collect(state.world, key))
-            yield Transition(f"collect {key.kind} {key.namespace}/{key.name}", "collect", _disturbed(after, state.world, self.lag))
+            yield Transition(
+                f"collect {key.kind} {key.namespace}/{key.name}",
+                "collect",
+                _disturbed(after, state.world, self.lag),
+            )
         if not state.events:
             return
         for name, move in self.kit.moves.items():
             world = move(state.world)
-            if world is not None and (world.resource_version, world.now) != (state.world.resource_version, state.world.now):
+            if world is not None and (world.resource_version, world.now) != (
+                state.world.resource_version,
+                state.world.now,
+            ):
                 after = evolve(state, world=world, events=state.events - 1)
                 yield Transition(name, name, _disturbed(after, state.world, self.lag))
 
@@ -165,10 +214,18 @@ class System:
     def _arrivals(self, state: State) -> Iterator[Transition]:
         for place, (action, planned) in enumerate(state.late):
             done = deliver(self.kit, state.world, action, planned, undisturbed=False)
-            after = evolve(state, world=done.world, late=(*state.late[:place], *state.late[place + 1 :]))
+            after = evolve(
+                state, world=done.world, late=(*state.late[:place], *state.late[place + 1 :])
+            )
             status = done.answer.status if done.answer else None
             label = f"{write_of(action)} arrives late" + f" ({place + 1})" * bool(place)
-            yield Transition(label, f"late {status}", _disturbed(after, state.world, self.lag), status, done.finding)
+            yield Transition(
+                label,
+                f"late {status}",
+                _disturbed(after, state.world, self.lag),
+                status,
+                done.finding,
+            )
 
 
 def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:
@@ -182,12 +239,14 @@ def _identity(world: World) -> Name:
 
 def _name_of(actor: Actor, world: World) -> Name:
     if actor.decision is None or actor.seen is None:
-        return (actor.recollection, len(actor.older))
-    writes = [action for action in actor.decision.actions if not isinstance(action, Record)]
+        return (actor.state, len(actor.older))
+    writes = [action for action in actor.decision.actions if not isinstance(action, RecordEvent)]
     answers = tuple((answer.status, answer.changed) for answer in actor.answers)
-    hits = tuple(uid_in(world, action) == uid_in(actor.seen, action) for action in writes[len(answers) :])
-    told = (actor.decision.verdict.reason, actor.decision.standing)
-    return (actor.recollection, len(actor.older), len(writes), told, answers, hits, actor.undisturbed)
+    hits = tuple(
+        uid_in(world, action) == uid_in(actor.seen, action) for action in writes[len(answers) :]
+    )
+    told = (actor.decision.verdict.reason, actor.decision.outstanding)
+    return (actor.state, len(actor.older), len(writes), told, answers, hits, actor.undisturbed)
 
 
 def _replaced(state: State, place: int, actor: Actor) -> State:
@@ -196,7 +255,7 @@ def _replaced(state: State, place: int, actor: Actor) -> State:
 
 def _began(actor: Actor, decision: Decision, view: World, world: World, *, fresh: bool) -> Actor:
     begun = evolve(actor, decision=decision, seen=view, answers=(), undisturbed=fresh)
-    return _onwards(begun, advance(decision, actor.key, actor.recollection, (), now=world.now))
+    return _onwards(begun, advance(decision, actor.key, actor.state, (), now=world.now))
 
 
 def _answered(actor: Actor, answer: Answer | None, action: Action, world: World) -> Actor:
@@ -204,14 +263,20 @@ def _answered(actor: Actor, answer: Answer | None, action: Action, world: World)
     if answer is None or actor.decision is None:
         return Actor(actor.key, actor.label, older=actor.older)
     key = key_of_target(action)
-    older = tuple(_overlaid(view, key, world.get(key)) for view in actor.older) if not answer.is_refusal else actor.older
+    older = (
+        tuple(_overlaid(view, key, world.get(key)) for view in actor.older)
+        if not answer.is_refusal
+        else actor.older
+    )
     told = evolve(actor, answers=(*actor.answers, answer), older=older)
-    return _onwards(told, advance(actor.decision, actor.key, actor.recollection, told.answers, now=world.now))
+    return _onwards(
+        told, advance(actor.decision, actor.key, actor.state, told.answers, now=world.now)
+    )
 
 
 def _onwards(actor: Actor, following: Action | Pass) -> Actor:
     if isinstance(following, Pass):
-        return Actor(actor.key, actor.label, following.recollection, actor.older)
+        return Actor(actor.key, actor.label, following.state, actor.older)
     return evolve(actor, pending=following)
 
 
@@ -220,27 +285,44 @@ def _disturbed(state: State, before: World, lag: int, but: int | None = None) ->
     if state.world.resource_version == before.resource_version:
         return state
     actors = tuple(
-        actor if place == but else evolve(actor, older=(before, *actor.older)[:lag], undisturbed=False)
+        actor
+        if place == but
+        else evolve(actor, older=(before, *actor.older)[:lag], undisturbed=False)
         for place, actor in enumerate(state.actors)
     )
     return evolve(state, actors=actors)
 
 
-def _views(world: World, older: tuple[World, ...]) -> Iterator[tuple[str, World, tuple[World, ...]]]:
+def _views(
+    world: World, older: tuple[World, ...]
+) -> Iterator[tuple[str, World, tuple[World, ...]]]:
     """The views that are possible, each with what may be seen after it: for each kind, the shelf as it is or as it was."""
     places = sorted({place for view in older for place in _differing(world, view)}, key=str)
     for behind in product(range(len(older) + 1), repeat=len(places)):
         counts = {place: count for place, count in zip(places, behind, strict=True) if count}
         view = _combined(world, {place: older[count - 1] for place, count in counts.items()})
-        told = ", ".join(f"{kind} {namespace or ''} {count} behind" for (_, kind, namespace), count in counts.items())
-        left = [_combined(view, {place: known for place in places if counts.get(place, 0) > age}) for age, known in enumerate(older)]
+        told = ", ".join(
+            f"{kind} {namespace or ''} {count} behind"
+            for (_, kind, namespace), count in counts.items()
+        )
+        left = [
+            _combined(view, {place: known for place in places if counts.get(place, 0) > age})
+            for age, known in enumerate(older)
+        ]
         yield (f" with {told}" if told else ""), view, tuple(_distinct(world, left))
 
 
 def _combined(world: World, shelves: dict[Shelf, World]) -> World:
     """Return a world with some of its shelves as they are in others."""
     taken = {place: other.shelves.get(place, {}) for place, other in shelves.items()}
-    return evolve(world, shelves={place: shelf for place, shelf in {**world.shelves, **taken}.items() if shelf}) if taken else world
+    return (
+        evolve(
+            world,
+            shelves={place: shelf for place, shelf in {**world.shelves, **taken}.items() if shelf},
+        )
+        if taken
+        else world
+    )
 
 
 def _distinct(world: World, older: list[World]) -> Iterator[World]:
@@ -260,6 +342,8 @@ def _differing(world: World, view: World) -> Iterator[Shelf]:
 def _overlaid(world: World, key: Key, obj: Object | None) -> World:
     """Return a view in which one object is as it is now."""
     place = (key.api_group, key.kind, key.namespace)
-    shelf = {name: held for name, held in world.shelves.get(place, {}).items() if name != key.name} | ({key.name: obj} if obj else {})
+    shelf = {
+        name: held for name, held in world.shelves.get(place, {}).items() if name != key.name
+    } | ({key.name: obj} if obj else {})
     rest = {held: each for held, each in world.shelves.items() if held != place}
     return evolve(world, shelves={**rest, place: shelf} if shelf else rest)

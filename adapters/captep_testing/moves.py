@@ -16,18 +16,27 @@ def create(manifest: Mapping[str, Any]) -> Move:
     """Somebody creates an object, unless there is one of that name."""
     body = deepcopy(dict(manifest))
     namespace = body["metadata"].get("namespace")
-    return lambda world: _served(world, Request("create", body["apiVersion"], body["kind"], namespace, body=body))
+    return lambda world: _served(
+        world, Request("create", body["apiVersion"], body["kind"], namespace, body=body)
+    )
 
 
 def edit(ref: ObjectRef, patch: Mapping[str, Any], *, subresource: str | None = None) -> Move:
     """Somebody changes an object by a merge patch."""
     body = deepcopy(dict(patch))
-    return lambda world: _served(world, Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, subresource, body=body))
+    return lambda world: _served(
+        world,
+        Request(
+            "patch", ref.api_version, ref.kind, ref.namespace, ref.name, subresource, body=body
+        ),
+    )
 
 
 def delete(ref: ObjectRef) -> Move:
     """Somebody deletes an object; finalizers hold it as they do."""
-    return lambda world: _served(world, Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name))
+    return lambda world: _served(
+        world, Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name)
+    )
 
 
 def recreate(ref: ObjectRef, *, change: Callable[[Object], Object] = lambda obj: obj) -> Move:
@@ -38,7 +47,11 @@ def recreate(ref: ObjectRef, *, change: Callable[[Object], Object] = lambda obj:
         stored, gone = world.get(key), delete(ref)(world)
         if stored is None or gone is None or gone.get(key) is not None:
             return None
-        metadata = {name: value for name, value in stored["metadata"].items() if name in ("name", "namespace", "labels")}
+        metadata = {
+            name: value
+            for name, value in stored["metadata"].items()
+            if name in ("name", "namespace", "labels")
+        }
         content = {name: value for name, value in stored.items() if name != "status"}
         return create(change({**content, "metadata": metadata}))(gone)
 
@@ -47,7 +60,9 @@ def recreate(ref: ObjectRef, *, change: Callable[[Object], Object] = lambda obj:
 
 def touch(ref: ObjectRef) -> Move:
     """Somebody sets an annotation of theirs on an object, or takes it off: another resourceVersion and nothing that matters."""
-    return lambda world: touched(world, Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
+    return lambda world: touched(
+        world, Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
+    )
 
 
 def _served(world: World, request: Request) -> World | None:

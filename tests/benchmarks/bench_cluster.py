@@ -29,8 +29,18 @@ from tests.cluster.manifests import bind
 from tests.cluster.process import Captep
 
 _FLEET = "fleet"
-_READY = {"type": "Ready", "status": "True", "reason": "Available", "lastTransitionTime": "2026-01-01T00:00:00Z"}
-_SYNCED = {"type": "Synced", "status": "True", "reason": "ReconcileSuccess", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+_READY = {
+    "type": "Ready",
+    "status": "True",
+    "reason": "Available",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
+_SYNCED = {
+    "type": "Synced",
+    "status": "True",
+    "reason": "ReconcileSuccess",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
 _INFRASTRUCTURE = "infrastructure.cluster.x-k8s.io/v1beta1"
 _APPLIES = RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplateApply"]
 _WORKSPACES = RESOURCES["tf.upbound.io/v1beta1", "Workspace"]
@@ -60,7 +70,9 @@ class Users:
 
     def merge(self, path: str, body: dict[str, Any]) -> None:
         """Merge-patch an object."""
-        answer = self.transport.request("PATCH", path, body=body, content_type=MERGE_PATCH, timeout=30)
+        answer = self.transport.request(
+            "PATCH", path, body=body, content_type=MERGE_PATCH, timeout=30
+        )
         assert answer.status == 200, (path, answer.status, answer.body)
 
     def all(self, tasks: Iterable[Callable[[], None]]) -> None:
@@ -82,7 +94,12 @@ class Neighbours:
         self._informer.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._informer.stop()
         assert kind is not None or not self._problems, self._problems[:3]
 
@@ -108,21 +125,38 @@ class Neighbours:
                 "cluster_endpoint": f"https://{cluster}.example",
                 "cluster_certificate_authority_data": _CA,
             }
-            encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-            self._users.create(_SECRETS.path(_FLEET), {"metadata": {"name": to["name"]}, "data": encoded})
+            encoded = {
+                key: base64.b64encode(value.encode()).decode() for key, value in data.items()
+            }
+            self._users.create(
+                _SECRETS.path(_FLEET), {"metadata": {"name": to["name"]}, "data": encoded}
+            )
         spec: dict[str, Any] = {"forProvider": {"source": "Inline", "module": "# a module\n" * 50}}
         if to:
             spec["writeConnectionSecretToRef"] = to
-        body = {"apiVersion": _WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": workspace}, "spec": spec}
+        body = {
+            "apiVersion": _WORKSPACES.api_version,
+            "kind": "Workspace",
+            "metadata": {"name": workspace},
+            "spec": spec,
+        }
         self._users.create(_WORKSPACES.path(), body)
         self._users.merge(
-            _WORKSPACES.path(None, workspace, "status"), {"status": {"conditions": [_SYNCED, _READY], "atProvider": {"outputs": outputs}}}
+            _WORKSPACES.path(None, workspace, "status"),
+            {"status": {"conditions": [_SYNCED, _READY], "atProvider": {"outputs": outputs}}},
         )
-        status = {"applied": True, "workspaceName": workspace, "lastAppliedTime": "2026-01-01T00:00:00Z", "conditions": [_SYNCED, _READY]}
+        status = {
+            "applied": True,
+            "workspaceName": workspace,
+            "lastAppliedTime": "2026-01-01T00:00:00Z",
+            "conditions": [_SYNCED, _READY],
+        }
         self._users.merge(_APPLIES.path(_FLEET, name, "status"), {"status": status})
 
 
-_CA = base64.b64encode(b"-----BEGIN CERTIFICATE-----\n" + b"A" * 1400 + b"\n-----END CERTIFICATE-----\n").decode()
+_CA = base64.b64encode(
+    b"-----BEGIN CERTIFICATE-----\n" + b"A" * 1400 + b"\n-----END CERTIFICATE-----\n"
+).decode()
 
 
 def give(users: Users, count: int) -> None:
@@ -133,15 +167,37 @@ def give(users: Users, count: int) -> None:
         "kind": "WorkspaceTemplate",
         "spec": {"template": {"spec": {"forProvider": {"source": "Inline", "module": ""}}}},
     }
-    users.create(RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplate"].path(_FLEET), {**template, "metadata": {"name": "eks"}})
+    users.create(
+        RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplate"].path(_FLEET),
+        {**template, "metadata": {"name": "eks"}},
+    )
     users.all(_giver(users, f"c{number}") for number in range(count))
 
 
 def _giver(users: Users, name: str) -> Callable[[], None]:
-    ref = {"apiVersion": _CONTROL_PLANES.api_version, "kind": "CAPTControlPlane", "name": name, "namespace": _FLEET}
-    cluster = {"apiVersion": "cluster.x-k8s.io/v1beta1", "kind": "Cluster", "metadata": {"name": name}, "spec": {"controlPlaneRef": ref}}
-    spec = {"version": "1.33", "workspaceTemplateRef": {"name": "eks"}, "controlPlaneConfig": {"region": "ap-northeast-1"}}
-    control_plane = {"apiVersion": _CONTROL_PLANES.api_version, "kind": "CAPTControlPlane", "metadata": {"name": name}, "spec": spec}
+    ref = {
+        "apiVersion": _CONTROL_PLANES.api_version,
+        "kind": "CAPTControlPlane",
+        "name": name,
+        "namespace": _FLEET,
+    }
+    cluster = {
+        "apiVersion": "cluster.x-k8s.io/v1beta1",
+        "kind": "Cluster",
+        "metadata": {"name": name},
+        "spec": {"controlPlaneRef": ref},
+    }
+    spec = {
+        "version": "1.33",
+        "workspaceTemplateRef": {"name": "eks"},
+        "controlPlaneConfig": {"region": "ap-northeast-1"},
+    }
+    control_plane = {
+        "apiVersion": _CONTROL_PLANES.api_version,
+        "kind": "CAPTControlPlane",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
 
     def task() -> None:
         users.create(RESOURCES["cluster.x-k8s.io/v1beta1", "Cluster"].path(_FLEET), cluster)
@@ -155,7 +211,11 @@ def usable(users: Users) -> int:
     items = users.transport.request("GET", _CONTROL_PLANES.path(_FLEET), timeout=60).body or {}
     found = items.get("items")
     assert isinstance(found, list)
-    return sum(bool(each.get("status", {}).get("ready") and each["status"].get("secretsReady")) for each in found if isinstance(each, dict))  # type: ignore[union-attr]  # JSON
+    return sum(
+        bool(each.get("status", {}).get("ready") and each["status"].get("secretsReady"))  # type: ignore[union-attr]  # JSON
+        for each in found
+        if isinstance(each, dict)
+    )
 
 
 def cpu_seconds(pid: int) -> float:
@@ -177,13 +237,17 @@ def spent(pid: int, seconds: float) -> float:
 
 
 def rss_mib(pid: int) -> float:
-    """Resident memory of a process."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    """ControlLoop memory of a process."""
+    line = next(
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS")
+    )
     return int(line.split()[1]) / 1024
 
 
 def idle_rss_mib() -> float:
-    """Resident memory of an interpreter that has loaded the client and does nothing."""
+    """ControlLoop memory of an interpreter that has loaded the client and does nothing."""
     with subprocess.Popen([sys.executable, "-c", _CLIENT_LOADED], stdout=subprocess.PIPE) as idle:
         assert idle.stdout is not None
         idle.stdout.readline()
@@ -194,7 +258,11 @@ def idle_rss_mib() -> float:
 
 def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
     """What the controller asked of objects."""
-    return [event for event in server.audit()[since:] if event["user"].get("username") == "controller" and "objectRef" in event]
+    return [
+        event
+        for event in server.audit()[since:]
+        if event["user"].get("username") == "controller" and "objectRef" in event
+    ]
 
 
 def creation(server: ApiServer, users: Users, process: Captep, count: int) -> None:
@@ -202,13 +270,29 @@ def creation(server: ApiServer, users: Users, process: Captep, count: int) -> No
     since, began, pid = len(server.audit()), time.monotonic(), process.process.pid
     with Neighbours(users):
         eventually(process.works, what="works", within=60)
-        eventually(lambda: is_after(1.0) and usable(users) == count, what="the whole fleet is usable", within=900)
+        eventually(
+            lambda: is_after(1.0) and usable(users) == count,
+            what="the whole fleet is usable",
+            within=900,
+        )
     seconds, cpu = time.monotonic() - began, cpu_seconds(pid)
     time.sleep(5)
     told = asked(server, since)
-    kinds = Counter((each["verb"], each["responseStatus"]["code"] < 300) for each in told if each["objectRef"]["resource"] != "events")
-    writes = sum(number for (verb, good), number in kinds.items() if verb in ("create", "patch", "delete") and good)
-    refused = sum(number for (verb, good), number in kinds.items() if verb in ("create", "patch", "delete") and not good)
+    kinds = Counter(
+        (each["verb"], each["responseStatus"]["code"] < 300)
+        for each in told
+        if each["objectRef"]["resource"] != "events"
+    )
+    writes = sum(
+        number
+        for (verb, good), number in kinds.items()
+        if verb in ("create", "patch", "delete") and good
+    )
+    refused = sum(
+        number
+        for (verb, good), number in kinds.items()
+        if verb in ("create", "patch", "delete") and not good
+    )
     gets = sum(number for (verb, _), number in kinds.items() if verb == "get")
     show(
         "creation",
@@ -231,9 +315,22 @@ def quiet(server: ApiServer, process: Captep, count: int) -> None:
     share = (cpu_seconds(pid) - before) / _QUIET_SECONDS
     verbs = Counter(each["verb"] for each in asked(server, since))
     resident, idle = rss_mib(pid), idle_rss_mib()
-    show("requests at rest", control_planes=count, seconds=_QUIET_SECONDS, by_verb=dict(verbs), target="watch only")
+    show(
+        "requests at rest",
+        control_planes=count,
+        seconds=_QUIET_SECONDS,
+        by_verb=dict(verbs),
+        target="watch only",
+    )
     show("CPU at rest", control_planes=count, percent_of_a_core=round(100 * share, 2), target=1)
-    show("memory", control_planes=count, mib=round(resident, 1), idle_client_mib=round(idle, 1), above=round(resident - idle, 1), target=60)
+    show(
+        "memory",
+        control_planes=count,
+        mib=round(resident, 1),
+        idle_client_mib=round(idle, 1),
+        above=round(resident - idle, 1),
+        target=60,
+    )
 
 
 def rotation(server: ApiServer, users: Users, count: int) -> None:
@@ -242,16 +339,25 @@ def rotation(server: ApiServer, users: Users, count: int) -> None:
     names = [f"c{number * 7 % count}" for number in range(min(_ROTATIONS, count))]
     for number, name in enumerate(names):
         value = base64.b64encode(f"token {number}".encode()).decode()
-        users.merge(_SECRETS.path(_FLEET, f"{name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}})
+        users.merge(
+            _SECRETS.path(_FLEET, f"{name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}}
+        )
         time.sleep(0.02)
     time.sleep(2)
     at: dict[tuple[str, str], float] = {}
     for event in server.audit()[since:]:
         if event["verb"] == "patch" and event["objectRef"]["resource"] == "secrets":
-            moment = "stageTimestamp" if event["user"]["username"] == "admin" else "requestReceivedTimestamp"
-            at[event["user"]["username"], event["objectRef"]["name"].removesuffix("-outputs-kubeconfig").removesuffix("-kubeconfig")] = (
-                _seconds(event[moment])
+            moment = (
+                "stageTimestamp"
+                if event["user"]["username"] == "admin"
+                else "requestReceivedTimestamp"
             )
+            at[
+                event["user"]["username"],
+                event["objectRef"]["name"]
+                .removesuffix("-outputs-kubeconfig")
+                .removesuffix("-kubeconfig"),
+            ] = _seconds(event[moment])
     waits = sorted(1000 * (at["controller", name] - at["admin", name]) for name in names)
     show(
         "Secret change to its write",
@@ -284,7 +390,13 @@ def start_up(kubeconfig: Path, folder: Path, count: int) -> None:
             target=3,
         )
         resident, idle = rss_mib(pid), idle_rss_mib()
-        show("memory after a restart", control_planes=count, mib=round(resident, 1), above=round(resident - idle, 1), target=60)
+        show(
+            "memory after a restart",
+            control_planes=count,
+            mib=round(resident, 1),
+            above=round(resident - idle, 1),
+            target=60,
+        )
         status, ended = process.end()
         show("SIGTERM to the end", status=status, seconds=round(ended, 2))
 
@@ -292,7 +404,9 @@ def start_up(kubeconfig: Path, folder: Path, count: int) -> None:
 def main(count: int) -> None:
     """Measure everything once."""
     with tempfile.TemporaryDirectory() as folder:
-        server = ApiServer(Path(os.environ["KUBEBUILDER_ASSETS"]), Path(folder) / "server", users=["controller"])
+        server = ApiServer(
+            Path(os.environ["KUBEBUILDER_ASSETS"]), Path(folder) / "server", users=["controller"]
+        )
         server.start()
         try:
             server.install(definitions())

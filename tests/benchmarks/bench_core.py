@@ -10,9 +10,19 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from captep_core import ABSENT, JSON, ObjectRef, Observed, Recollection, control_plane_ref, decide, observe, reconcile
+from captep_core import (
+    ABSENT,
+    JSON,
+    ObjectRef,
+    Observed,
+    ReconcileState,
+    control_plane_ref,
+    decide,
+    observe,
+    reconcile,
+)
 from captep_memory import load
-from tests.core import worlds
+from tests.capt import worlds
 
 NOW = datetime(2026, 1, 1, 1, tzinfo=UTC)
 KEY = control_plane_ref("fleet", "tokyo")
@@ -22,7 +32,10 @@ ROUNDS = 15
 def ready_world() -> dict[ObjectRef, str]:
     """Return the objects of a ready control plane, as the server would send them."""
     objects = [json.loads(json.dumps(each)) for each in load(worlds.ready(), now=NOW).objects()]
-    refs = [ObjectRef(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+    refs = [
+        ObjectRef(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
+        for o in objects
+    ]
     return dict(zip(refs, map(json.dumps, objects), strict=True))
 
 
@@ -42,7 +55,12 @@ def importing(module: str) -> float:
     """Return the CPU time that a fresh interpreter takes to import `module`, in milliseconds."""
     code = f"import time; began = time.process_time(); import {module}; print((time.process_time() - began) * 1e3)"
     return min(
-        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(ROUNDS)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for _ in range(ROUNDS)
     )
 
 
@@ -59,18 +77,37 @@ def main() -> None:
         200,
         lambda: [json.loads(text) for text in world.values()],
         lambda: reconcile(*observation, now=NOW),
-        lambda: decide(KEY, read, Recollection(), now=NOW),
+        lambda: decide(KEY, read, ReconcileState(), now=NOW),
     )
     size = sum(map(len, world.values()))
     print(
         json.dumps(
-            {"figure": "json.loads of the objects of one ready control plane", "objects": len(world), "bytes": size, "us": round(loads, 1)}
+            {
+                "figure": "json.loads of the objects of one ready control plane",
+                "objects": len(world),
+                "bytes": size,
+                "us": round(loads, 1),
+            }
         )
     )
     print(
-        json.dumps({"figure": "quiet reconcile, from parsed observation", "us": round(quiet, 1), "of json.loads": round(quiet / loads, 2)})
+        json.dumps(
+            {
+                "figure": "quiet reconcile, from parsed observation",
+                "us": round(quiet, 1),
+                "of json.loads": round(quiet / loads, 2),
+            }
+        )
     )
-    print(json.dumps({"figure": "quiet pass, from raw JSON", "us": round(raw, 1), "of json.loads": round(raw / loads, 2)}))
+    print(
+        json.dumps(
+            {
+                "figure": "quiet pass, from raw JSON",
+                "us": round(raw, 1),
+                "of json.loads": round(raw / loads, 2),
+            }
+        )
+    )
     print(
         json.dumps(
             {

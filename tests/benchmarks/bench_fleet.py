@@ -22,8 +22,8 @@ import yaml
 from captep_core import decide
 from captep_memory import MemoryGateway, Object, load
 from captep_memory.http import Server as HTTPServer
-from captep_memory.world import Server, Simulation, Subject, VirtualClock, neighbours, stories
 from captep_runtime import Loop
+from captep_world import Server, Simulation, Subject, VirtualClock, neighbours, stories
 from tests.benchmarks.bench_cluster import cpu_seconds, idle_rss_mib, rss_mib, show, spent
 from tests.cluster.apiserver import eventually
 from tests.cluster.around import FAST
@@ -52,11 +52,15 @@ def ready() -> list[Object]:
     """Return the objects of one control plane that has come to rest, without the templates."""
     clock = VirtualClock(_NOW)
     server = Server(load(stories.templates("fleet"), now=_NOW))
-    simulation = Simulation(server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", _MODEL))
-    simulation.live_with(Loop(decide, _Gateway(server), clock))
+    simulation = Simulation(
+        server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", _MODEL)
+    )
+    simulation.attach(Loop(decide, _Gateway(server), clock))
     simulation.run(_NOW + timedelta(hours=1))
     assert simulation.is_over
-    return [obj for obj in server.world.objects() if obj["kind"] not in ("WorkspaceTemplate", "Event")]
+    return [
+        obj for obj in server.world.objects() if obj["kind"] not in ("WorkspaceTemplate", "Event")
+    ]
 
 
 def fleet(count: int) -> Iterator[Object]:
@@ -76,13 +80,22 @@ def serve(count: int) -> None:
     with HTTPServer(load(fleet(count), now=_NOW)) as server:
         print(server.url, flush=True)
         sys.stdin.read()
-        print(json.dumps([[each.verb, each.path.partition("?")[0]] for each in server.log]), flush=True)
+        print(
+            json.dumps([[each.verb, each.path.partition("?")[0]] for each in server.log]),
+            flush=True,
+        )
 
 
 def kubeconfig(url: str, folder: Path) -> Path:
     """Write a kubeconfig for a server without credentials."""
-    named = {"clusters": [{"name": "fleet", "cluster": {"server": url}}], "users": [{"name": "fleet", "user": {"token": "none"}}]}
-    context = {"contexts": [{"name": "fleet", "context": {"cluster": "fleet", "user": "fleet"}}], "current-context": "fleet"}
+    named = {
+        "clusters": [{"name": "fleet", "cluster": {"server": url}}],
+        "users": [{"name": "fleet", "user": {"token": "none"}}],
+    }
+    context = {
+        "contexts": [{"name": "fleet", "context": {"cluster": "fleet", "user": "fleet"}}],
+        "current-context": "fleet",
+    }
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", **named, **context}))
     return path
@@ -93,7 +106,9 @@ def main(count: int) -> None:
     command = [sys.executable, "-m", "tests.benchmarks.bench_fleet", "serve", str(count)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server,
     ):
         assert server.stdin is not None
         assert server.stdout is not None
@@ -101,13 +116,27 @@ def main(count: int) -> None:
         with Captep(kubeconfig(url, Path(folder)), Path(folder)) as process:
             pid = process.process.pid
             eventually(process.works, what="works", within=300)
-            show("start-up to synced", control_planes=count, seconds=round(time.monotonic() - began, 1), cpu_seconds=cpu_seconds(pid))
+            show(
+                "start-up to synced",
+                control_planes=count,
+                seconds=round(time.monotonic() - began, 1),
+                cpu_seconds=cpu_seconds(pid),
+            )
             eventually(lambda: spent(pid, 5.0) < 2.0, what="rests", within=900)
-            show("every control plane looked at once", seconds=round(time.monotonic() - began - 5, 1), cpu_seconds=cpu_seconds(pid))
+            show(
+                "every control plane looked at once",
+                seconds=round(time.monotonic() - began - 5, 1),
+                cpu_seconds=cpu_seconds(pid),
+            )
             at_once = rss_mib(pid)
             time.sleep(40)
             share = spent(pid, _QUIET_SECONDS) / _QUIET_SECONDS
-            show("CPU at rest", control_planes=count, percent_of_a_core=round(100 * share, 2), target=5)
+            show(
+                "CPU at rest",
+                control_planes=count,
+                percent_of_a_core=round(100 * share, 2),
+                target=5,
+            )
             resident, idle = rss_mib(pid), idle_rss_mib()
             show(
                 "memory",

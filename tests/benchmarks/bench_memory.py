@@ -18,10 +18,19 @@ def objects(control_planes: int) -> Iterator[Object]:
     """Yield 14 objects for each control plane: itself, nine other custom resources and four Secrets."""
     for index in range(control_planes):
         name = f"cp-{index}"
-        yield {"apiVersion": API, "kind": KIND, "metadata": {"name": name, "namespace": "fleet"}, "spec": {"version": "1.31"}}
+        yield {
+            "apiVersion": API,
+            "kind": KIND,
+            "metadata": {"name": name, "namespace": "fleet"},
+            "spec": {"version": "1.31"},
+        }
         for number in range(9):
             metadata = {"name": f"{name}-{number}", "namespace": "fleet"}
-            apply = {"apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1", "kind": "WorkspaceTemplateApply", "metadata": metadata}
+            apply = {
+                "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
+                "kind": "WorkspaceTemplateApply",
+                "metadata": metadata,
+            }
             yield {**apply, "spec": {"variables": {"a": "b"}}}
         for number in range(4):
             yield {
@@ -44,7 +53,9 @@ def no_op_patch(_: int) -> Request:
 
 def status_patch(index: int) -> Request:
     """Patch the status to something new."""
-    return Request("patch", API, KIND, "fleet", "cp-0", "status", {"status": {"ready": False, "round": index}})
+    return Request(
+        "patch", API, KIND, "fleet", "cp-0", "status", {"status": {"ready": False, "round": index}}
+    )
 
 
 def mix(index: int) -> Request:

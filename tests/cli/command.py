@@ -63,19 +63,34 @@ class Command:
         path = self._directory / f"world-{self._files}"
         if isinstance(content, list):
             content = "\n---\n".join(json.dumps(obj) for obj in content)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+        path.write_bytes(
+            content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+        )
         return str(path)
 
     def simulate(self, world: list[dict[str, Any]] | str, *args: str) -> dict[str, Any]:
         """Run `simulate` at a fixed time with Secrets shown."""
         name = world if isinstance(world, str) else self.file(world)
-        return self("simulate", "-f", name, "--now", NOW, "-o", "json", "--show-secrets", *args).json("simulate")
+        return self(
+            "simulate", "-f", name, "--now", NOW, "-o", "json", "--show-secrets", *args
+        ).json("simulate")
 
     def ready(self) -> list[dict[str, Any]]:
         """Return the objects of a settled world in which the neighbours have done all that they do."""
-        world = self.simulate(self.simulate(overlaid(self.simulate(NEW)["objects"], items("provided.yaml")))["objects"])["objects"]
-        to = find(world, "WorkspaceTemplateApply", "osaka-kubeconfig-apply")["spec"]["writeConnectionSecretToRef"]
-        outputs = {"apiVersion": "v1", "kind": "Secret", "metadata": to, "stringData": {"kubeconfig": KUBECONFIG}}
+        world = self.simulate(
+            self.simulate(overlaid(self.simulate(NEW)["objects"], items("provided.yaml")))[
+                "objects"
+            ]
+        )["objects"]
+        to = find(world, "WorkspaceTemplateApply", "osaka-kubeconfig-apply")["spec"][
+            "writeConnectionSecretToRef"
+        ]
+        outputs = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": to,
+            "stringData": {"kubeconfig": KUBECONFIG},
+        }
         objects: list[dict[str, Any]] = self.simulate([*world, outputs])["objects"]
         return objects
 
@@ -101,5 +116,9 @@ def overlaid(objects: list[dict[str, Any]], news: list[dict[str, Any]]) -> list[
     out = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
     for obj in news:
         key = (obj["kind"], obj["metadata"]["name"])
-        out[key] = {**obj, **out.get(key, {}), **{name: value for name, value in obj.items() if name not in ("metadata", "spec")}}
+        out[key] = {
+            **obj,
+            **out.get(key, {}),
+            **{name: value for name, value in obj.items() if name not in ("metadata", "spec")},
+        }
     return list(out.values())

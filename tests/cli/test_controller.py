@@ -11,16 +11,32 @@ import pytest
 import yaml
 
 from captep_cli._counting import CountingTransport
+from captep_cli._dry_run import DryRunDecide
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
 from captep_cli._preflight import fatal_problem
-from captep_cli._rehearsal import Rehearsal
 from captep_cli._run import _Process
-from captep_core import ABSENT, Create, Decision, ObjectRef, Observed, Recollection, Unreadable, control_plane_ref
+from captep_core import (
+    ABSENT,
+    Create,
+    Decision,
+    ObjectRef,
+    Observed,
+    ReconcileState,
+    Unreadable,
+    control_plane_ref,
+)
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import RESOURCES, DryRun, KubernetesGateway, RawResponse, UnansweredError, Watched
+from captep_kubernetes import (
+    RESOURCES,
+    DryRun,
+    KubernetesGateway,
+    RawResponse,
+    UnansweredError,
+    Watched,
+)
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,9 +51,11 @@ class Verdict:
     reason, message = "Fine", ""
 
 
-def wanting(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def wanting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Do nothing while A is there, else create it."""
-    return Decision(() if isinstance(read(A), dict) else (CREATE,), timedelta(seconds=30), Verdict())
+    return Decision(
+        () if isinstance(read(A), dict) else (CREATE,), timedelta(seconds=30), Verdict()
+    )
 
 
 def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
@@ -77,17 +95,23 @@ PLACE = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/fleet/captcontro
 
 def test_live_reads_ask_once_for_each_object() -> None:
     """Present, absent and unreadable are told apart, and a second look costs nothing."""
-    template = ObjectRef("infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplate", "fleet", "eks")
+    template = ObjectRef(
+        "infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplate", "fleet", "eks"
+    )
     transport = Scripted(
         {
             **VERSION,
             "/api/v1/namespaces/fleet/secrets/a": RawResponse(200, {}, {"kind": "Secret"}),
-            "/apis/infrastructure.cluster.x-k8s.io/v1beta1/namespaces/fleet/workspacetemplates/eks": RawResponse(404, {}, None),
+            "/apis/infrastructure.cluster.x-k8s.io/v1beta1/namespaces/fleet/workspacetemplates/eks": RawResponse(
+                404, {}, None
+            ),
         }
     )
     read = live_reader(transport)
     assert [read(A), read(B), read(A)] == [{"kind": "Secret"}, ABSENT, {"kind": "Secret"}]
-    assert read(template) == Unreadable("NotFound", f"{template}: HTTP 404: is its CustomResourceDefinition installed?")
+    assert read(template) == Unreadable(
+        "NotFound", f"{template}: HTTP 404: is its CustomResourceDefinition installed?"
+    )
     assert isinstance(read(ObjectRef("v1", "Secret", None, "a")), Unreadable)
     assert [path for _, path in transport.asked].count("/api/v1/namespaces/fleet/secrets/a") == 1
     assert {method for method, _ in transport.asked} == {"GET"}
@@ -97,10 +121,22 @@ def test_live_reads_ask_once_for_each_object() -> None:
     ("answers", "error", "expected"),
     [
         ({}, InputError, "there is no namespace fleet"),
-        ({"/api/v1/namespaces/fleet": RawResponse(200, {}, {})}, InputError, "kubectl get captcontrolplanes -n fleet"),
-        ({PLACE: RawResponse(403, {}, {"reason": "Forbidden"})}, GatewayError, "may not get captcontrolplanes"),
+        (
+            {"/api/v1/namespaces/fleet": RawResponse(200, {}, {})},
+            InputError,
+            "kubectl get captcontrolplanes -n fleet",
+        ),
+        (
+            {PLACE: RawResponse(403, {}, {"reason": "Forbidden"})},
+            GatewayError,
+            "may not get captcontrolplanes",
+        ),
         ({PLACE: RawResponse(500, {}, None)}, GatewayError, "cannot be read: InternalError"),
-        ({PLACE: UnansweredError("refused", may_have_landed=False)}, GatewayError, "cannot be read: Unavailable: refused"),
+        (
+            {PLACE: UnansweredError("refused", may_have_landed=False)},
+            GatewayError,
+            "cannot be read: Unavailable: refused",
+        ),
         (
             {PLACE: RawResponse(200, {}, {"metadata": {"name": "tokyo"}, "spec": {"version": 1}})},
             InputError,
@@ -108,7 +144,11 @@ def test_live_reads_ask_once_for_each_object() -> None:
         ),
     ],
 )
-def test_a_control_plane_that_cannot_be_planned(answers: Any, error: type[Exception], expected: str) -> None:  # noqa: ANN401
+def test_a_control_plane_that_cannot_be_planned(
+    answers: Any,  # noqa: ANN401
+    error: type[Exception],
+    expected: str,
+) -> None:
     """Without the control plane there is no plan: one line says why."""
     with pytest.raises(error, match=expected):
         live_reader(Scripted({**VERSION, **answers}))(KEY)
@@ -117,13 +157,18 @@ def test_a_control_plane_that_cannot_be_planned(answers: Any, error: type[Except
 def test_requests_are_counted_as_client_go_does() -> None:
     """By status, method and host; one without an answer has the code <error>."""
     metrics = InMemoryMetrics()
-    transport = CountingTransport(Scripted({**VERSION, "/gone": UnansweredError("cut", may_have_landed=True)}), metrics)  # type: ignore[arg-type]  # stands for the real one
+    transport = CountingTransport(
+        Scripted({**VERSION, "/gone": UnansweredError("cut", may_have_landed=True)}),  # type: ignore[arg-type]
+        metrics,
+    )
     transport.request("GET", "/version", timeout=1)
     transport.stream("/nowhere", timeout=1)
     with pytest.raises(UnansweredError):
         transport.request("POST", "/gone", timeout=1)
     counts = [
-        metrics.value("rest_client_requests_total", {"code": code, "method": method, "host": "server:6443"})
+        metrics.value(
+            "rest_client_requests_total", {"code": code, "method": method, "host": "server:6443"}
+        )
         for code, method in (("200", "GET"), ("404", "GET"), ("<error>", "POST"))
     ]
     assert counts == [1, 1, 1]
@@ -132,7 +177,7 @@ def test_requests_are_counted_as_client_go_does() -> None:
 def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> None:
     """No action is left for the executor; what is wanted is told when it begins to be wanted, and again after it was not."""
     gateway, world = KubernetesGateway(Scripted({})), dict[ObjectRef, dict[str, Any]]()
-    rehearsal = Rehearsal(wanting, gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
+    rehearsal = DryRunDecide(wanting, gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
     caplog.set_level(logging.INFO, "rehearsed")
     told = []
     for change in ("", "", "there", "gone"):
@@ -140,23 +185,32 @@ def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> N
             world[A] = {}
         if change == "gone":
             world.clear()
-        assert rehearsal(KEY, reading(world), Recollection(), now=NOW).actions == ()
+        assert rehearsal(KEY, reading(world), ReconcileState(), now=NOW).actions == ()
         told.append(len(caplog.messages))
     assert told == [1, 1, 1, 2]
-    assert caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"
+    assert (
+        caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"
+    )
 
 
 def candidate(tmp_path: Path) -> _Process:
     """A process that competes for the Lease ns/one of a server that nobody reaches, not started."""
     kubeconfig = tmp_path / "config"
-    cluster, context = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}, {"name": "x", "context": {"cluster": "c"}}
-    kubeconfig.write_text(yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context]}))
+    cluster, context = (
+        {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}},
+        {"name": "x", "context": {"cluster": "c"}},
+    )
+    kubeconfig.write_text(
+        yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context]})
+    )
     elect = ("--leader-elect", "--leader-election-namespace", "ns", "--leader-election-id", "one")
     return _Process(parse(["run", "--kubeconfig", str(kubeconfig), *elect]), queue.SimpleQueue())
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_candidate_whose_thread_has_ended_is_not_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """/healthz names it: without that, a process that can never lead again would look sound for ever."""
     process = candidate(tmp_path)
     health = process._pages()[process._options.health_probe_bind_address]["/healthz"]
@@ -167,11 +221,17 @@ def test_a_candidate_whose_thread_has_ended_is_not_healthy(tmp_path: Path, monke
     process._elector.start()
     assert process._elector._thread is not None
     process._elector._thread.join(10)
-    assert health() == (503, "text/plain; charset=utf-8", b"the thread that renews the lease ns/one has ended\n")
+    assert health() == (
+        503,
+        "text/plain; charset=utf-8",
+        b"the thread that renews the lease ns/one has ended\n",
+    )
 
 
 @pytest.mark.parametrize("status", [0, 1])
-def test_the_lease_is_given_back_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+def test_the_lease_is_given_back_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     """By who has lost it as well: while the last pass ended it may have won it again, and nobody could lead until that expired."""
     process, stopped = candidate(tmp_path), list[float]()
     assert process._elector is not None
@@ -187,11 +247,15 @@ def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:
         return RawResponse(500 if "/ours/" in path else 403, {}, None)
 
     transport = Scripted({})
-    gateway = KubernetesGateway(transport, namespaces=["ours", "theirs"], watched=[Watched(RESOURCES["v1", "Secret"])])
+    gateway = KubernetesGateway(
+        transport, namespaces=["ours", "theirs"], watched=[Watched(RESOURCES["v1", "Secret"])]
+    )
     transport._answers = {informer._path: answer(informer._path) for informer in gateway.informers}
     assert fatal_problem(transport, gateway.informers) is None
     for informer in gateway.informers:
         informer._report(informer._list())
     problem = fatal_problem(transport, gateway.informers)
     assert problem is not None
-    assert problem.endswith(" may not list secrets in the namespace theirs: grant list and watch, or choose with --namespace")
+    assert problem.endswith(
+        " may not list secrets in the namespace theirs: grant list and watch, or choose with --namespace"
+    )

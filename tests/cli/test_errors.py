@@ -48,7 +48,9 @@ def refused(captep: Command, *args: str) -> str:
     ids=lambda value: str(value)[:40],
 )
 @pytest.mark.parametrize("verb", ["plan", "simulate"])
-def test_broken_content_is_told_with_its_place(captep: Command, verb: str, content: bytes, told: str) -> None:
+def test_broken_content_is_told_with_its_place(
+    captep: Command, verb: str, content: bytes, told: str
+) -> None:
     """One line that names the file and the place."""
     name = captep.file(content)
     err = refused(captep, verb, "-f", name)
@@ -66,14 +68,18 @@ def test_the_same_object_twice(captep: Command) -> None:
     """In two files or in one, in two versions or the same, as a List or not."""
     assert "is there twice" in refused(captep, "plan", "-f", NEW, "-f", NEW)
     other = {**new()[1], "apiVersion": "cluster.x-k8s.io/v1beta2"}
-    assert "Cluster clusters/osaka is there twice" in refused(captep, "plan", "-f", captep.file([*new(), other]))
+    assert "Cluster clusters/osaka is there twice" in refused(
+        captep, "plan", "-f", captep.file([*new(), other])
+    )
     listed = {"apiVersion": "v1", "kind": "List", "items": [new()[1]]}
     assert "is there twice" in refused(captep, "plan", "-f", captep.file([*new(), listed]))
 
 
 def test_which_control_plane(captep: Command) -> None:
     """None, not the one named (with the one that was meant), several and none named."""
-    assert "did you mean clusters/osaka?" in refused(captep, "plan", "-f", NEW, "--control-plane", "clusters/osake")
+    assert "did you mean clusters/osaka?" in refused(
+        captep, "plan", "-f", NEW, "--control-plane", "clusters/osake"
+    )
     two = [*new(), {**new()[0], "metadata": {"name": "kobe", "namespace": "clusters"}}]
     err = refused(captep, "simulate", "-f", captep.file(two))
     assert "clusters/kobe, clusters/osaka" in err
@@ -90,7 +96,9 @@ def test_a_malformed_control_plane_with_all_its_problems(captep: Command) -> Non
     assert "spec.workspaceTemplateRef.name: " in err
     world = new()
     world[0]["metadata"]["deletionTimestamp"] = {}
-    assert "malformed CAPTControlPlane clusters/osaka" in refused(captep, "plan", "-f", captep.file(world))
+    assert "malformed CAPTControlPlane clusters/osaka" in refused(
+        captep, "plan", "-f", captep.file(world)
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,12 +130,28 @@ def test_errors_quote_nothing_of_a_secret(captep: Command, content: bytes) -> No
         ("-f", NEW, "--show-secret"),
         *(
             ("-f", NEW, "--now", time)
-            for time in ("yesterday", "2026-01-01", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z")
+            for time in (
+                "yesterday",
+                "2026-01-01",
+                "2026-13-01T00:00:00Z",
+                "2026-01-01T00:00:00",
+                "9999-12-31T23:59:59Z",
+            )
         ),
-        *(("-f", NEW, "--control-plane", name) for name in ("osaka", "a/b/c", "/osaka", "clusters/")),
+        *(
+            ("-f", NEW, "--control-plane", name)
+            for name in ("osaka", "a/b/c", "/osaka", "clusters/")
+        ),
         *(
             ("-f", NEW, "--unreadable", what)
-            for what in ("Secret/a/b", "Secret/a=Forbidden", "Secret/a/b=", "/a/b=Timeout", "Secret./a/b=X", "Secret/a/b=4 3")
+            for what in (
+                "Secret/a/b",
+                "Secret/a=Forbidden",
+                "Secret/a/b=",
+                "/a/b=Timeout",
+                "Secret./a/b=X",
+                "Secret/a/b=4 3",
+            )
         ),
     ],
     ids=str,
@@ -170,7 +194,10 @@ def test_wrong_usage_of_simulate(captep: Command, args: tuple[str, ...]) -> None
         (("run", "--leader-election-namespace", "a/b"), "the name of a namespace"),
         (("run", "--leader-election-namespace", "a" * 64), "the name of a namespace"),
         (("run", "--leader-election-id", "a..b"), "a name for the Lease"),
-        (("run", "--leader-election-id", f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 62}"), "a name for the Lease"),
+        (
+            ("run", "--leader-election-id", f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 62}"),
+            "a name for the Lease",
+        ),
         (("run", "--metrics-bind-address", "8080"), "HOST:PORT"),
         (("run", "--dry-run", "maybe"), "invalid choice"),
         (("demo", "--hours", "0"), "above 0"),
@@ -178,7 +205,9 @@ def test_wrong_usage_of_simulate(captep: Command, args: tuple[str, ...]) -> None
     ],
     ids=str,
 )
-def test_wrong_usage_is_told_with_what_was_meant(captep: Command, args: tuple[str, ...], told: str) -> None:
+def test_wrong_usage_is_told_with_what_was_meant(
+    captep: Command, args: tuple[str, ...], told: str
+) -> None:
     """Status 2 and a line that helps."""
     ended = captep(*args)
     assert (ended.status, ended.out) == (2, "")
@@ -193,12 +222,19 @@ def test_help_teaches_by_example(captep: Command, command: str) -> None:
     assert f"  captep {command}" in ended.out
 
 
-def test_not_settled_is_status_3_with_all_its_output(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_not_settled_is_status_3_with_all_its_output(
+    captep: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """20 passes, the further ones, and no settled_after."""
     monkeypatch.setattr("captep_cli._simulate._is_changed", lambda *_: True)
     ended = captep("simulate", "-f", NEW, "-o", "json", "--passes", "2")
     printed = ended.json("simulate")
-    assert (ended.status, printed["settled"], printed["settled_after"], len(printed["passes"])) == (3, False, None, 22)
+    assert (ended.status, printed["settled"], printed["settled_after"], len(printed["passes"])) == (
+        3,
+        False,
+        None,
+        22,
+    )
     assert "not settled" in captep("simulate", "-f", NEW).out
 
 
@@ -208,7 +244,7 @@ def test_ctrl_c_is_status_130(captep: Command, monkeypatch: pytest.MonkeyPatch) 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("captep_cli._given.given", interrupt)
+    monkeypatch.setattr("captep_cli._input_world.given", interrupt)
     ended = captep("plan", "-f", NEW)
     assert (ended.status, ended.out, ended.err) == (130, "", "captep: interrupted\n")
 
@@ -238,7 +274,9 @@ def test_ctrl_c_is_status_130(captep: Command, monkeypatch: pytest.MonkeyPatch) 
 def test_scalars_mean_what_they_mean_to_kubectl(captep: Command, yaml: str, value: object) -> None:
     """Plain YAML scalars, by way of an annotation-like field of an unknown kind."""
     thing = f"apiVersion: example.org/v1\nkind: Thing\nmetadata: {{name: it, namespace: clusters}}\nspec:\n  field: {yaml}\n  1: number\n"
-    objects = captep("simulate", "-f", NEW, "-f", captep.file(thing), "-o", "json").json("simulate")["objects"]
+    objects = captep("simulate", "-f", NEW, "-f", captep.file(thing), "-o", "json").json(
+        "simulate"
+    )["objects"]
     (spec,) = (obj["spec"] for obj in objects if obj["kind"] == "Thing")
     assert spec == {"field": value, "1": "number"}
 
@@ -254,7 +292,9 @@ def process(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[bytes]
     """Run the command as a process of its own."""
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "captep_cli", *args]
-    return subprocess.run(command, env=environment, check=False, timeout=60, **{"capture_output": True, **kwargs})  # type: ignore[call-overload,no-any-return] # passed on
+    return subprocess.run(  # type: ignore[call-overload,no-any-return] # passed on
+        command, env=environment, check=False, timeout=60, **{"capture_output": True, **kwargs}
+    )
 
 
 def test_standard_input_and_json_by_content() -> None:
@@ -264,7 +304,11 @@ def test_standard_input_and_json_by_content() -> None:
     assert done.stdout.startswith(b"CAPTControlPlane clusters/osaka\n")
 
 
-@pytest.mark.parametrize("arguments", [["simulate", "-f", NEW], ["demo", "--hours", "0.1"]], ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize(
+    "arguments",
+    [["simulate", "-f", NEW], ["demo", "--hours", "0.1"]],
+    ids=lambda arguments: arguments[0],
+)
 def test_a_closed_pipe_ends_quietly(arguments: list[str]) -> None:
     """Whoever reads one line and goes leaves no traceback behind."""
     code = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); p.stdout.close(); sys.exit(p.wait())"
@@ -284,7 +328,9 @@ def test_an_output_that_cannot_be_written_is_an_error() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(
+    captep: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The core's installation is enough for JSON."""
     monkeypatch.delitem(sys.modules, "captep_cli._yaml", raising=False)
     monkeypatch.delattr("captep_cli._yaml", raising=False)
@@ -301,7 +347,11 @@ def test_the_command_is_what_main_returns() -> None:
 @pytest.mark.parametrize(
     ("wrong", "right", "told"),
     [
-        ("kind: CAPTControlplane", "kind: CAPTControlPlane", "has the kind CAPTControlplane, did you mean CAPTControlPlane?"),
+        (
+            "kind: CAPTControlplane",
+            "kind: CAPTControlPlane",
+            "has the kind CAPTControlplane, did you mean CAPTControlPlane?",
+        ),
         (
             "apiVersion: controlplanes.cluster.x-k8s.io/v1beta1",
             "apiVersion: controlplane.cluster.x-k8s.io/v1beta1",
@@ -309,7 +359,9 @@ def test_the_command_is_what_main_returns() -> None:
         ),
     ],
 )
-def test_a_mistyped_control_plane_is_pointed_to(captep: Command, wrong: str, right: str, told: str) -> None:
+def test_a_mistyped_control_plane_is_pointed_to(
+    captep: Command, wrong: str, right: str, told: str
+) -> None:
     """The object that was meant, and what it should say."""
     text = Path(NEW).read_text()
     assert right in text
@@ -319,10 +371,15 @@ def test_a_mistyped_control_plane_is_pointed_to(captep: Command, wrong: str, rig
 
 def test_a_mistyped_file_is_pointed_to(captep: Command) -> None:
     """A name that is nearly that of a file beside it."""
-    assert "did you mean new.yaml?" in refused(captep, "plan", "-f", str(Path(NEW).with_name("nwe.yaml")))
+    assert "did you mean new.yaml?" in refused(
+        captep, "plan", "-f", str(Path(NEW).with_name("nwe.yaml"))
+    )
 
 
-@pytest.mark.parametrize("option", ["--unreadable=Secrt/fleet/tokyo-ca=Forbidden", "--refuse=patch:Secrt/fleet/tokyo-ca=403"])
+@pytest.mark.parametrize(
+    "option",
+    ["--unreadable=Secrt/fleet/tokyo-ca=Forbidden", "--refuse=patch:Secrt/fleet/tokyo-ca=403"],
+)
 def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
     """One that nobody has and that is nearly one that somebody has; a kind that is merely unknown may be named."""
     assert "did you mean Secret?" in refused(captep, "simulate", "-f", NEW, option)
@@ -330,13 +387,25 @@ def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "--dry-run", "client"], ["plan", "--live", "fleet/tokyo"]], ids=lambda arguments: arguments[0]
+    "arguments",
+    [["run", "--dry-run", "client"], ["plan", "--live", "fleet/tokyo"]],
+    ids=lambda arguments: arguments[0],
 )
 @pytest.mark.parametrize("missing", ["kubernetes", "yaml", "urllib3"])
 def test_what_needs_a_cluster_says_what_to_install(arguments: list[str], missing: str) -> None:
     """The core's installation has no client."""
     code = f"import sys; sys.modules[{missing!r}] = None; from captep_cli import main; sys.exit(main({arguments!r}))"
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False, timeout=60, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"captep: {missing} is not installed; to use this command: pip install 'captep[kubernetes]'\n"
+    assert (
+        done.stderr
+        == f"captep: {missing} is not installed; to use this command: pip install 'captep[kubernetes]'\n"
+    )

@@ -30,7 +30,8 @@ def test_a_settled_run_has_a_pass_that_shows_it_and_those_asked_for(captep: Comm
     run = captep.simulate(NEW, "--passes", "3")
     assert (run["settled"], len(run["passes"])) == (True, run["settled_after"] + 1 + 3)
     assert all(
-        (done["effective_writes"], done["actions"], done["responses"]) == (0, [], []) for done in run["passes"][run["settled_after"] :]
+        (done["effective_writes"], done["actions"], done["responses"]) == (0, [], [])
+        for done in run["passes"][run["settled_after"] :]
     )
     assert all(done["effective_writes"] > 0 for done in run["passes"][: run["settled_after"]])
     assert {done["requeue_after"] for done in run["passes"]} == {5}
@@ -45,13 +46,23 @@ def test_every_action_has_a_response(captep: Command) -> None:
 
 def test_nobody_else_acts(captep: Command) -> None:
     """The WorkspaceTemplateApply stays without status, however many passes are run."""
-    assert "status" not in find(captep.simulate(NEW, "--passes", "5")["objects"], "WorkspaceTemplateApply", APPLY)
+    assert "status" not in find(
+        captep.simulate(NEW, "--passes", "5")["objects"], "WorkspaceTemplateApply", APPLY
+    )
 
 
 def test_the_output_is_input(captep: Command) -> None:
     """Settled after 0 passes, and it comes back equal; sorted, and without Events."""
     for objects in (captep.simulate(NEW)["objects"], captep.ready()):
-        keys = [(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]) for obj in objects]
+        keys = [
+            (
+                obj["apiVersion"],
+                obj["kind"],
+                obj["metadata"].get("namespace") or "",
+                obj["metadata"]["name"],
+            )
+            for obj in objects
+        ]
         assert keys == sorted(keys)
         assert not any(obj["kind"] == "Event" for obj in objects)
         again = captep.simulate(objects)
@@ -72,31 +83,47 @@ def test_order_does_not_show(captep: Command, *, reverse: bool) -> None:
     """Files, documents and keys in any order give the same, supplied uids and resourceVersions included."""
 
     def turned(obj: Any) -> Any:  # noqa: ANN401 - JSON
-        return {key: turned(obj[key]) for key in sorted(obj, reverse=reverse)} if isinstance(obj, dict) else obj
+        return (
+            {key: turned(obj[key]) for key in sorted(obj, reverse=reverse)}
+            if isinstance(obj, dict)
+            else obj
+        )
 
     files = [captep.file([turned(obj)]) for obj in new()][:: -1 if reverse else 1]
     args = [arg for name in files for arg in ("-f", name)]
-    assert captep("simulate", *args, "--now", NOW, "-o", "json", "--show-secrets").json("simulate") == captep.simulate(NEW)
+    assert captep("simulate", *args, "--now", NOW, "-o", "json", "--show-secrets").json(
+        "simulate"
+    ) == captep.simulate(NEW)
 
 
 def test_a_refused_write_is_reported_and_retried(captep: Command) -> None:
     """It changes nothing, stops the pass, is in the conditions and is tried again every 10 s."""
-    run = captep.simulate(NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=403", "--passes", "2")
+    run = captep.simulate(
+        NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=403", "--passes", "2"
+    )
     assert not any(obj["metadata"]["name"] == APPLY for obj in run["objects"])
     assert run["passes"][0]["responses"][-1] == 403
-    assert [(done["responses"], done["requeue_after"]) for done in run["passes"][run["settled_after"] :]] == [([403], 10)] * 3
+    assert [
+        (done["responses"], done["requeue_after"]) for done in run["passes"][run["settled_after"] :]
+    ] == [([403], 10)] * 3
     conditions = find(run["objects"], "CAPTControlPlane", "osaka")["status"]["conditions"]
-    assert any(c["reason"] == "WorkspaceTemplateApplyFailed" and "403" in c["message"] for c in conditions)
+    assert any(
+        c["reason"] == "WorkspaceTemplateApplyFailed" and "403" in c["message"] for c in conditions
+    )
 
 
-@pytest.mark.parametrize("match", ["CAPTControlPlane", "CAPTControlPlane.controlplane.cluster.x-k8s.io"])
+@pytest.mark.parametrize(
+    "match", ["CAPTControlPlane", "CAPTControlPlane.controlplane.cluster.x-k8s.io"]
+)
 def test_refusals_are_by_verb_and_include_the_status(captep: Command, match: str) -> None:
     """All patches of the control plane are refused, by kind alone or with its group; nothing else is."""
     run = captep.simulate(NEW, "--refuse", f"patch:{match}/clusters/osaka=500")
     control_plane = find(run["objects"], "CAPTControlPlane", "osaka")
     assert "status" not in control_plane
     assert "finalizers" not in control_plane["metadata"]
-    other = captep.simulate(NEW, "--refuse", "patch:CAPTControlPlane.example.org/clusters/osaka=500")
+    other = captep.simulate(
+        NEW, "--refuse", "patch:CAPTControlPlane.example.org/clusters/osaka=500"
+    )
     assert other == captep.simulate(NEW)
 
 
@@ -110,14 +137,18 @@ def test_a_refused_event_is_not_reported(captep: Command) -> None:
 
 def test_a_conflict_is_retried_but_never_reported(captep: Command) -> None:
     """409 for ever: the passes know of it (10 s), the conditions do not."""
-    run = captep.simulate(NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=409", "--passes", "2")
+    run = captep.simulate(
+        NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=409", "--passes", "2"
+    )
     assert run["passes"][-1]["requeue_after"] == 10
     assert "409" not in json.dumps(find(run["objects"], "CAPTControlPlane", "osaka")["status"])
 
 
 def test_an_unreadable_object_is_not_an_absent_one(captep: Command) -> None:
     """Nothing that depends on it is created; 10 s."""
-    run = captep.simulate(NEW, "--unreadable", "WorkspaceTemplate/clusters/eks=Forbidden", "--passes", "2")
+    run = captep.simulate(
+        NEW, "--unreadable", "WorkspaceTemplate/clusters/eks=Forbidden", "--passes", "2"
+    )
     assert run["passes"][-1]["requeue_after"] == 10
     assert not any(obj["metadata"]["name"] == APPLY for obj in run["objects"])
     assert "WorkspaceTemplateNotFound" not in json.dumps(run)
@@ -126,7 +157,15 @@ def test_an_unreadable_object_is_not_an_absent_one(captep: Command) -> None:
 def test_a_cluster_scoped_object_is_named_with_an_empty_namespace(captep: Command) -> None:
     """`Workspace//name` is the Workspace of that name."""
     world = captep.file(captep.ready())
-    decided = captep("plan", "-f", world, "--unreadable", "Workspace//osaka-eks-controlplane=Timeout", "-o", "json").json("plan")
+    decided = captep(
+        "plan",
+        "-f",
+        world,
+        "--unreadable",
+        "Workspace//osaka-eks-controlplane=Timeout",
+        "-o",
+        "json",
+    ).json("plan")
     assert "Timeout" in decided["verdict"]
 
 
@@ -153,8 +192,16 @@ def test_a_malformed_neighbour_is_unreadable_and_kept(captep: Command) -> None:
 
 def test_a_malformed_definition_is_kept_as_any_object(captep: Command) -> None:
     """A CustomResourceDefinition without a sensible spec is no schema, and no error."""
-    broken = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "x"}, "spec": 5}
-    assert find(captep.simulate([*new(), broken])["objects"], "CustomResourceDefinition", "x") == broken
+    broken = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "x"},
+        "spec": 5,
+    }
+    assert (
+        find(captep.simulate([*new(), broken])["objects"], "CustomResourceDefinition", "x")
+        == broken
+    )
 
 
 def test_objects_of_unknown_kinds_are_kept(captep: Command) -> None:
@@ -165,7 +212,9 @@ def test_objects_of_unknown_kinds_are_kept(captep: Command) -> None:
         "metadata": {"name": "it", "namespace": "clusters"},
         "spec": {"a": [1, None]},
     }
-    assert find(captep.simulate([*new(), unknown])["objects"], "Whatever", "it")["spec"] == {"a": [1, None]}
+    assert find(captep.simulate([*new(), unknown])["objects"], "Whatever", "it")["spec"] == {
+        "a": [1, None]
+    }
 
 
 def test_no_namespace_is_default(captep: Command) -> None:
@@ -189,11 +238,21 @@ def test_a_control_plane_that_is_gone_is_settled(captep: Command) -> None:
 def test_what_loses_its_owner_during_the_run_is_collected(captep: Command) -> None:
     """The control plane is let go; the WorkspaceTemplateApplies that it owns go with it, one whose owner was never there stays."""
     world = captep.simulate(NEW)["objects"]
-    find(world, "CAPTControlPlane", "osaka")["metadata"]["deletionTimestamp"] = "2026-01-01T00:30:00Z"
+    find(world, "CAPTControlPlane", "osaka")["metadata"]["deletionTimestamp"] = (
+        "2026-01-01T00:30:00Z"
+    )
     owner = {"apiVersion": "example.org/v1", "kind": "Elsewhere", "name": "e", "uid": "e-1"}
-    stays = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stays", "namespace": "clusters", "ownerReferences": [owner]}}
+    stays = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "stays", "namespace": "clusters", "ownerReferences": [owner]},
+    }
     run = captep.simulate([*world, stays], "--passes", "1")
-    assert sorted(obj["kind"] for obj in run["objects"]) == ["Cluster", "ConfigMap", "WorkspaceTemplate"]
+    assert sorted(obj["kind"] for obj in run["objects"]) == [
+        "Cluster",
+        "ConfigMap",
+        "WorkspaceTemplate",
+    ]
     assert (run["settled"], run["passes"][-1]["requeue_after"]) == (True, None)
 
 
@@ -202,7 +261,9 @@ def test_a_definition_is_a_schema(captep: Command) -> None:
     open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     spec = {"type": "object", "properties": {"templateRef": open_object}}
     version = {"name": "v1beta1", "served": True, "storage": True, "subresources": {"status": {}}}
-    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": open_object}}}
+    schema = {
+        "openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": open_object}}
+    }
     definition = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -239,7 +300,10 @@ def test_secrets_are_masked(captep: Command) -> None:
     shown = captep("simulate", "-f", name, "--now", NOW, "-o", "json").json("simulate")["objects"]
     secret = find(shown, "Secret", "osaka-kubeconfig")
     assert all(MASK.fullmatch(value) for value in secret["data"].values())
-    assert secret["data"]["value"] == f"<{len(KUBECONFIG.encode())} bytes, sha256:" + secret["data"]["value"][-9:]
+    assert (
+        secret["data"]["value"]
+        == f"<{len(KUBECONFIG.encode())} bytes, sha256:" + secret["data"]["value"][-9:]
+    )
 
 
 def test_secrets_are_shown_on_request(captep: Command) -> None:
@@ -251,7 +315,13 @@ def test_secrets_are_shown_on_request(captep: Command) -> None:
 def test_the_text_says_what_and_why(captep: Command) -> None:
     """A plan for people names the verdict, each write, its reason and what changes."""
     out = captep("plan", "-f", NEW, "--now", NOW).out
-    for part in ("CAPTControlPlane clusters/osaka", "Creating", f"+ create WorkspaceTemplateApply clusters/{APPLY}", "why: ", '"1.32"'):
+    for part in (
+        "CAPTControlPlane clusters/osaka",
+        "Creating",
+        f"+ create WorkspaceTemplateApply clusters/{APPLY}",
+        "why: ",
+        '"1.32"',
+    ):
         assert part in out
     run = captep("simulate", "-f", NEW, "--now", NOW).out
     assert "settled after 2 passes" in run
@@ -263,7 +333,10 @@ def test_the_text_of_a_patch_shows_before_and_after(captep: Command) -> None:
     world = captep.simulate(NEW)["objects"]
     find(world, "WorkspaceTemplateApply", APPLY)["spec"]["variables"]["kubernetes_version"] = "1.1"
     out = captep("plan", "-f", captep.file(world)).out
-    assert '    - spec.variables.kubernetes_version: "1.1"\n    + spec.variables.kubernetes_version: "1.32"\n' in out
+    assert (
+        '    - spec.variables.kubernetes_version: "1.1"\n    + spec.variables.kubernetes_version: "1.32"\n'
+        in out
+    )
 
 
 def test_the_text_cannot_drive_the_terminal(captep: Command) -> None:
@@ -278,6 +351,9 @@ def test_the_text_cannot_drive_the_terminal(captep: Command) -> None:
 
 def test_provided_items_are_what_the_neighbours_do() -> None:
     """The fixture is not empty, and laying it over keeps what the loop wrote."""
-    laid = overlaid([{"kind": "WorkspaceTemplateApply", "metadata": {"name": APPLY}, "spec": {"kept": True}}], items("provided.yaml"))
+    laid = overlaid(
+        [{"kind": "WorkspaceTemplateApply", "metadata": {"name": APPLY}, "spec": {"kept": True}}],
+        items("provided.yaml"),
+    )
     assert find(laid, "WorkspaceTemplateApply", APPLY)["spec"] == {"kept": True}
     assert len(laid) == 5

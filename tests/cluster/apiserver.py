@@ -22,7 +22,12 @@ __all__ = ["ADMIN", "ApiServer", "eventually"]
 ADMIN = "admin"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
-_AUDIT_POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
 
 
 def eventually(probe: Callable[[], object], *, what: str, within: float = 10.0) -> None:
@@ -80,9 +85,15 @@ class ApiServer:
         self._spawn("kube-apiserver", self._apiserver_flags())
         deadline = time.monotonic() + _READY_SECONDS
         while not self._is_ready():
-            ended = [name for name, process in self._processes.items() if process.poll() is not None]
+            ended = [
+                name for name, process in self._processes.items() if process.poll() is not None
+            ]
             if ended or time.monotonic() > deadline:
-                problem = f"{' and '.join(ended)} ended" if ended else f"kube-apiserver was not ready within {_READY_SECONDS:g} s"
+                problem = (
+                    f"{' and '.join(ended)} ended"
+                    if ended
+                    else f"kube-apiserver was not ready within {_READY_SECONDS:g} s"
+                )
                 logs = self.log_tail()
                 self.stop()
                 raise RuntimeError(f"{problem}\n{logs}")
@@ -102,7 +113,13 @@ class ApiServer:
         return "\n".join(parts)
 
     def call(
-        self, method: str, path: str, body: object = None, *, user: str = ADMIN, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str = ADMIN,
+        content_type: str = "application/json",
     ) -> tuple[int, Any]:
         """Send one request as `user`, independent of the code under test; returns the status and the JSON of the answer."""
         data = None if body is None else json.dumps(body).encode()
@@ -116,7 +133,9 @@ class ApiServer:
 
     def connection(self) -> http.client.HTTPSConnection:
         """Return a connection for many requests, independent of the code under test too."""
-        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=self._trust())
+        return http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=20, context=self._trust()
+        )
 
     def credentials(self, user: str = ADMIN) -> dict[str, str]:
         """Return the headers that say who asks."""
@@ -144,7 +163,10 @@ class ApiServer:
         self.create(f"{rbac}/clusterroles", {"metadata": {"name": name}, "rules": rules})
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
         subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
-        self.create(f"{rbac}/clusterrolebindings", {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]})
+        self.create(
+            f"{rbac}/clusterrolebindings",
+            {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]},
+        )
 
     def install(self, definitions: Iterable[dict[str, Any]]) -> None:
         """Create CustomResourceDefinitions and wait until their kinds are served."""
@@ -154,7 +176,11 @@ class ApiServer:
             spec = definition["spec"]
             for version in (v["name"] for v in spec["versions"] if v["served"]):
                 kind = f"/apis/{spec['group']}/{version}/{spec['names']['plural']}"
-                eventually(lambda kind=kind: self.call("GET", kind)[0] == 200, what=f"{kind} is served", within=30)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                eventually(
+                    lambda kind=kind: self.call("GET", kind)[0] == 200,  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                    what=f"{kind} is served",
+                    within=30,
+                )
 
     def kubeconfig(self, user: str = ADMIN, *, server: str | None = None) -> Path:
         """Write a kubeconfig for `user`; `server` replaces the address, for a proxy in between."""
@@ -180,15 +206,21 @@ class ApiServer:
         with (self._folder / "audit.log").open("rb") as log:
             log.seek(position)
             complete, newline, _ = log.read().rpartition(b"\n")
-        return [json.loads(line) for line in complete.splitlines()], position + len(complete) + len(newline)
+        return [json.loads(line) for line in complete.splitlines()], position + len(complete) + len(
+            newline
+        )
 
     def compact(self) -> None:
         """Make etcd forget all history, so that older resourceVersions are gone for a server without a cache of them."""
-        revision = json.loads(self._etcd("/v3/kv/range", {"key": base64.b64encode(b"x").decode()}))["header"]["revision"]
+        revision = json.loads(self._etcd("/v3/kv/range", {"key": base64.b64encode(b"x").decode()}))[
+            "header"
+        ]["revision"]
         self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
 
     def _etcd(self, path: str, body: object) -> bytes:
-        request = urllib.request.Request(f"http://127.0.0.1:{self._etcd_port}{path}", json.dumps(body).encode())
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._etcd_port}{path}", json.dumps(body).encode()
+        )
         with urllib.request.urlopen(request, timeout=20) as answer:
             content: bytes = answer.read()
         return content
@@ -205,7 +237,10 @@ class ApiServer:
         (self._folder / "service-account.pem").write_text(_ec_key())
         (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
         groups = {ADMIN: ',"system:masters"'}
-        lines = [f"{token},{name},uid-{name}{groups.get(name, '')}\n" for name, token in self._tokens.items()]
+        lines = [
+            f"{token},{name},uid-{name}{groups.get(name, '')}\n"
+            for name, token in self._tokens.items()
+        ]
         (self._folder / "tokens.csv").write_text("".join(lines))
 
     def _etcd_flags(self) -> list[str]:
@@ -243,7 +278,11 @@ class ApiServer:
     def _spawn(self, name: str, flags: list[str]) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [self._assets / name, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_quiet_env()
+                [self._assets / name, *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_quiet_env(),
             )
 
     def _end(self, name: str, how: Callable[[subprocess.Popen[bytes]], None]) -> None:
@@ -260,7 +299,9 @@ class ApiServer:
 
 def _quiet_env() -> dict[str, str]:
     """Loopback never goes through a proxy."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
 
 
 def _free_ports(count: int) -> list[int]:

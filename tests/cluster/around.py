@@ -8,9 +8,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES, Change, Informer, KubernetesTransport, Pacing, UnansweredError, load_transport
+from captep_kubernetes import (
+    RESOURCES,
+    Change,
+    Informer,
+    KubernetesTransport,
+    Pacing,
+    UnansweredError,
+    load_transport,
+)
 from captep_memory import Request, Response
-from captep_memory.world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
+from captep_world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.calls import call_of
 
@@ -29,7 +37,11 @@ FAST = Pace(
 """Terraform in half a second, and no look of its own accord within a test."""
 _SOON = Pacing(base=0.1, cap=0.2)
 """The neighbours look again so soon that it is never they who are waited for."""
-_WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
+_WATCHED = [
+    resource
+    for (_, kind), resource in RESOURCES.items()
+    if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")
+]
 
 
 class Caller:
@@ -42,7 +54,14 @@ class Caller:
         """Send one request; a server that is not at work yet has not answered."""
         call = call_of(request)
         body = call.body if isinstance(call.body, dict) else None
-        answer = self._transport.request(call.method, call.path, query=call.query, body=body, content_type=call.content_type, timeout=20)
+        answer = self._transport.request(
+            call.method,
+            call.path,
+            query=call.query,
+            body=body,
+            content_type=call.content_type,
+            timeout=20,
+        )
         if answer.status in (401, 403, 429) or answer.status >= 500:
             raise UnansweredError(f"HTTP {answer.status}", may_have_landed=False)
         return Response(answer.status, _whole(request, answer.body or {}))
@@ -53,7 +72,12 @@ def _whole(request: Request, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JS
     items = body.get("items")
     if not isinstance(items, list):
         return dict(body)
-    return {**body, "items": [{**item, "apiVersion": request.api_version, "kind": request.kind} for item in items]}
+    return {
+        **body,
+        "items": [
+            {**item, "apiVersion": request.api_version, "kind": request.kind} for item in items
+        ],
+    }
 
 
 class Around:
@@ -71,8 +95,13 @@ class Around:
         self._subjects: set[Subject] = set()
         self._hollow: set[str] = set()
         self._informers = [
-            *(Informer(self._transport, each, on_change=self._changes.put, pacing=_SOON) for each in _WATCHED),
-            Informer(self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, pacing=_SOON),
+            *(
+                Informer(self._transport, each, on_change=self._changes.put, pacing=_SOON)
+                for each in _WATCHED
+            ),
+            Informer(
+                self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, pacing=_SOON
+            ),
         ]
         self._thread = threading.Thread(target=self._live, name="neighbours")
         self._problem: BaseException | None = None
@@ -83,7 +112,12 @@ class Around:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for informer in self._informers:
             informer.stop()
         self._changes.put(None)
@@ -92,13 +126,21 @@ class Around:
         self._transport.close()
         if kind is None and self._problem is not None:
             raise self._problem
-        assert kind is not None or not self._hollow, f"seen with an empty value: {sorted(self._hollow)}"
+        assert kind is not None or not self._hollow, (
+            f"seen with an empty value: {sorted(self._hollow)}"
+        )
 
     def subject(self, namespace: str, name: str) -> Subject:
         """Look after a control plane that is to come, with the templates that it needs."""
         for template in stories.templates(namespace):
             response = self.call(
-                Request("create", template["apiVersion"], template["kind"], template["metadata"]["namespace"], body=template)
+                Request(
+                    "create",
+                    template["apiVersion"],
+                    template["kind"],
+                    template["metadata"]["namespace"],
+                    body=template,
+                )
             )
             assert response.status in (201, 409), response
         self.look_after(Subject(namespace, name))
@@ -111,25 +153,46 @@ class Around:
     def _tidy(self) -> None:
         """Take the Workspaces away: they have no namespace, so other tests would see them."""
         for workspace in self.objects.list("tf.upbound.io/v1beta1", "Workspace"):
-            ref = ObjectRef(workspace["apiVersion"], workspace["kind"], None, workspace["metadata"]["name"])
+            ref = ObjectRef(
+                workspace["apiVersion"], workspace["kind"], None, workspace["metadata"]["name"]
+            )
             if self._is_ours(ref):
-                self.call(Request("patch", ref.api_version, ref.kind, None, ref.name, body={"metadata": {"finalizers": None}}))
+                self.call(
+                    Request(
+                        "patch",
+                        ref.api_version,
+                        ref.kind,
+                        None,
+                        ref.name,
+                        body={"metadata": {"finalizers": None}},
+                    )
+                )
                 self.call(Request("delete", ref.api_version, ref.kind, None, ref.name))
 
     def merge(self, ref: ObjectRef, body: dict[str, Any]) -> None:
         """Merge-patch an object, as its user."""
-        response = self.call(Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body))
+        response = self.call(
+            Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body)
+        )
         assert response.ok, response
 
     def _weigh(self, change: Change) -> None:
         data = (change.new or {}).get("data")
-        published = {f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")}
-        if change.new is not None and change.ref.name in published and not (isinstance(data, dict) and data and all(data.values())):
+        published = {
+            f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")
+        }
+        if (
+            change.new is not None
+            and change.ref.name in published
+            and not (isinstance(data, dict) and data and all(data.values()))
+        ):
             self._hollow.add(str(change.ref))
 
     def _is_ours(self, ref: ObjectRef) -> bool:
         return any(
-            ref.namespace == each.namespace or (ref.namespace is None and ref.name.startswith(f"{each.name}-")) for each in self._subjects
+            ref.namespace == each.namespace
+            or (ref.namespace is None and ref.name.startswith(f"{each.name}-"))
+            for each in self._subjects
         )
 
     def _live(self) -> None:
@@ -155,7 +218,9 @@ class Around:
             change = self._changes.get(timeout=wait)
             while change is not None:
                 if self._is_ours(change.ref):
-                    self._neighbourhood.notice(change.ref, change.new or change.old or {}, now=datetime.now(UTC))
+                    self._neighbourhood.notice(
+                        change.ref, change.new or change.old or {}, now=datetime.now(UTC)
+                    )
                 change = self._changes.get_nowait()
         except queue.Empty:
             return True
@@ -165,14 +230,20 @@ class Around:
 def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0) -> None:
     """Play a story on the server, without its pauses; fail when it does not go on `within` seconds."""
     for act in story.acts:
-        eventually(lambda act=act: act.once(around.objects, subject), what=f"{story.title}: time to be {act.title}", within=within)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        eventually(
+            lambda act=act: act.once(around.objects, subject),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            what=f"{story.title}: time to be {act.title}",
+            within=within,
+        )
         for request in act.requests(subject):
             response = around.call(request)
             assert response.ok, (act.title, response)
     eventually(lambda: story.ends(around.objects, subject), what=story.title, within=within)
 
 
-def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, ObjectRef | None, str, int]]:
+def told_by(
+    server: ApiServer, user: str, *, since: int = 0
+) -> list[tuple[str, ObjectRef | None, str, int]]:
     """Return what `user` asked of the server from audit event number `since` on: verb, object, subresource, HTTP status."""
     return [
         (
@@ -189,7 +260,9 @@ def told_by(server: ApiServer, user: str, *, since: int = 0) -> list[tuple[str, 
 def _ref(told: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
     if not told:
         return None
-    group = f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
+    group = (
+        f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
+    )
     kinds = {(each.api_version, each.plural): each.kind for each in RESOURCES.values()}
     kind = kinds.get((group, told["resource"]), told["resource"])
     return ObjectRef(group, kind, told.get("namespace"), told.get("name", ""))

@@ -13,7 +13,12 @@ from tests.cluster.apiserver import ApiServer
 
 __all__ = ["Call", "Direct", "call_of"]
 
-_METHODS: Mapping[str, str] = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+_METHODS: Mapping[str, str] = {
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
 
 
 @frozen
@@ -34,7 +39,11 @@ class Call:
 
 def call_of(request: Request) -> Call:
     """Return a request as HTTP; the kind has the plural that Kubernetes derives from it."""
-    root = f"/apis/{request.api_version}" if "/" in request.api_version else f"/api/{request.api_version}"
+    root = (
+        f"/apis/{request.api_version}"
+        if "/" in request.api_version
+        else f"/api/{request.api_version}"
+    )
     name = None if request.verb in ("create", "list") else request.name
     parts = [
         *(("namespaces", request.namespace) if request.namespace else ()),
@@ -66,7 +75,9 @@ def _query(request: Request) -> list[tuple[str, str]]:
         "continue": request.continue_token,
         "timeoutSeconds": "" if request.timeout_seconds is None else str(request.timeout_seconds),
         "allowWatchBookmarks": _flag(request.allow_bookmarks) if request.allow_bookmarks else "",
-        "sendInitialEvents": "" if request.send_initial_events is None else _flag(request.send_initial_events),
+        "sendInitialEvents": ""
+        if request.send_initial_events is None
+        else _flag(request.send_initial_events),
     }
     return [(name, value) for name, value in given.items() if value]
 
@@ -103,5 +114,10 @@ class Direct:
     def _send(self, connection: HTTPSConnection, request: Request) -> HTTPResponse:
         call = call_of(request)
         body = None if call.body is None else json.dumps(call.body).encode()
-        connection.request(call.method, call.url, body, {**self._server.credentials(), "Content-Type": call.content_type})
+        connection.request(
+            call.method,
+            call.url,
+            body,
+            {**self._server.credentials(), "Content-Type": call.content_type},
+        )
         return connection.getresponse()

@@ -20,18 +20,24 @@ _numbers = itertools.count(1)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a server when there is none; one place, so that pytest reports it in one line."""
     if item.get_closest_marker("cluster") and not os.environ.get("KUBEBUILDER_ASSETS"):
-        pytest.skip("needs KUBEBUILDER_ASSETS, a folder with etcd and kube-apiserver: make test-cluster builds and uses one")
+        pytest.skip(
+            "needs KUBEBUILDER_ASSETS, a folder with etcd and kube-apiserver: make test-cluster builds and uses one"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the garbage collector have what CPython 3.11 does not close: the socket of a TLS handshake that the server's end has reset."""
     for item in items:
         if item.get_closest_marker("cluster"):
-            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"))
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+            )
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the end of the server's log beside a failure."""
     report = yield
     server = getattr(item, "funcargs", {}).get("apiserver")
@@ -46,7 +52,10 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     assets = Path(os.environ["KUBEBUILDER_ASSETS"])
     missing = [name for name in ("etcd", "kube-apiserver") if not os.access(assets / name, os.X_OK)]
     if missing:
-        pytest.fail(f"KUBEBUILDER_ASSETS={assets} holds no {' and no '.join(missing)} that can be run", pytrace=False)
+        pytest.fail(
+            f"KUBEBUILDER_ASSETS={assets} holds no {' and no '.join(missing)} that can be run",
+            pytrace=False,
+        )
     server = ApiServer(assets, tmp_path_factory.mktemp("apiserver"), users=USERS)
     server.start()
     try:

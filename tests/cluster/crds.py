@@ -16,10 +16,17 @@ _CONDITIONS = {
     "items": {
         "type": "object",
         "required": ["type", "status"],
-        "properties": {name: {"type": "string"} for name in ("type", "status", "reason", "message", "severity", "lastTransitionTime")},
+        "properties": {
+            name: {"type": "string"}
+            for name in ("type", "status", "reason", "message", "severity", "lastTransitionTime")
+        },
     },
 }
-_ENDPOINT = {"type": "object", "required": ["host", "port"], "properties": {"host": {"type": "string"}, "port": {"type": "integer"}}}
+_ENDPOINT = {
+    "type": "object",
+    "required": ["host", "port"],
+    "properties": {"host": {"type": "string"}, "port": {"type": "integer"}},
+}
 _CONTROL_PLANE_SPEC = {
     "type": "object",
     "required": ["version", "workspaceTemplateRef"],
@@ -72,7 +79,12 @@ def _upstream(folder: Path) -> list[dict[str, Any]]:
 def _own() -> list[dict[str, Any]]:
     infrastructure = "infrastructure.cluster.x-k8s.io"
     return [
-        _definition("controlplane.cluster.x-k8s.io", "CAPTControlPlane", spec=_CONTROL_PLANE_SPEC, status=_CONTROL_PLANE_STATUS),
+        _definition(
+            "controlplane.cluster.x-k8s.io",
+            "CAPTControlPlane",
+            spec=_CONTROL_PLANE_SPEC,
+            status=_CONTROL_PLANE_STATUS,
+        ),
         _definition("cluster.x-k8s.io", "Cluster"),
         _definition(infrastructure, "WorkspaceTemplate"),
         _definition(infrastructure, "WorkspaceTemplateApply", plural="workspacetemplateapplies"),
@@ -81,7 +93,13 @@ def _own() -> list[dict[str, Any]]:
 
 
 def _definition(
-    group: str, kind: str, *, plural: str = "", scope: str = "Namespaced", spec: Schema = _ANYTHING, status: Schema = _ANYTHING
+    group: str,
+    kind: str,
+    *,
+    plural: str = "",
+    scope: str = "Namespaced",
+    spec: Schema = _ANYTHING,
+    status: Schema = _ANYTHING,
 ) -> dict[str, Any]:
     plural = plural or f"{kind.lower()}s"
     version = {
@@ -89,7 +107,9 @@ def _definition(
         "served": True,
         "storage": True,
         "subresources": {"status": {}},
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}},
+        "schema": {
+            "openAPIV3Schema": {"type": "object", "properties": {"spec": spec, "status": status}}
+        },
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -98,7 +118,12 @@ def _definition(
         "spec": {
             "group": group,
             "scope": scope,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+            },
             "versions": [version],
         },
     }

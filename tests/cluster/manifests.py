@@ -19,7 +19,11 @@ Permission = tuple[str, str, str]
 def objects(folder: str) -> Iterator[dict[str, Any]]:
     """Yield the objects of a folder, without those of the folders it builds on."""
     for file in sorted((FOLDER / folder).glob("*.yaml")):
-        yield from (each for each in yaml.safe_load_all(file.read_text("utf-8")) if each["kind"] not in ("Kustomization", "Component"))
+        yield from (
+            each
+            for each in yaml.safe_load_all(file.read_text("utf-8"))
+            if each["kind"] not in ("Kustomization", "Component")
+        )
 
 
 def granted(folder: str) -> list[Permission]:
@@ -34,18 +38,40 @@ def granted(folder: str) -> list[Permission]:
     ]
 
 
-def bind(server: ApiServer, folder: str, user: str, *, namespace: str | None = None, lease_namespace: str = "kube-system") -> None:
+def bind(
+    server: ApiServer,
+    folder: str,
+    user: str,
+    *,
+    namespace: str | None = None,
+    lease_namespace: str = "kube-system",
+) -> None:
     """Create the roles of a folder and bind them to `user`; `namespace` takes the place of each Role's own."""
     suffix = secrets.token_hex(4)
     for role in (each for each in objects(folder) if each["kind"] in ("Role", "ClusterRole")):
         is_lease = role["metadata"]["name"].endswith("leader-election")
-        where = (lease_namespace if is_lease else namespace or role["metadata"]["namespace"]) if role["kind"] == "Role" else None
-        _create(server, role["kind"], where, {"metadata": {"name": f"{role['metadata']['name']}-{suffix}"}, "rules": role["rules"]}, user)
+        where = (
+            (lease_namespace if is_lease else namespace or role["metadata"]["namespace"])
+            if role["kind"] == "Role"
+            else None
+        )
+        _create(
+            server,
+            role["kind"],
+            where,
+            {"metadata": {"name": f"{role['metadata']['name']}-{suffix}"}, "rules": role["rules"]},
+            user,
+        )
 
 
-def _create(server: ApiServer, kind: str, namespace: str | None, role: dict[str, Any], user: str) -> None:
+def _create(
+    server: ApiServer, kind: str, namespace: str | None, role: dict[str, Any], user: str
+) -> None:
     root = f"{_RBAC}/namespaces/{namespace}" if namespace else _RBAC
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
     to = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role["metadata"]["name"]}
     server.create(f"{root}/{kind.lower()}s", role)
-    server.create(f"{root}/{kind.lower()}bindings", {"metadata": role["metadata"], "roleRef": to, "subjects": [subject]})
+    server.create(
+        f"{root}/{kind.lower()}bindings",
+        {"metadata": role["metadata"], "roleRef": to, "subjects": [subject]},
+    )

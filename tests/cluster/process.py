@@ -21,14 +21,18 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     return {**kept, "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'adapters'}"}
 
 
 def captep(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     command = [sys.executable, "-m", "captep_cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=_environment(), check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=_environment(), check=False
+    )
 
 
 class Captep:
@@ -37,15 +41,38 @@ class Captep:
     def __init__(self, kubeconfig: Path, folder: Path, *words: str) -> None:
         number = len(list(folder.glob("captep-*.log")))
         self._log = folder / f"captep-{number}.log"
-        ports = ["--metrics-bind-address", "127.0.0.1:0", "--health-probe-bind-address", "127.0.0.1:00"]
-        command = [sys.executable, "-m", "captep_cli", "run", "--kubeconfig", str(kubeconfig), "--log-format", "json", *ports, *words]
+        ports = [
+            "--metrics-bind-address",
+            "127.0.0.1:0",
+            "--health-probe-bind-address",
+            "127.0.0.1:00",
+        ]
+        command = [
+            sys.executable,
+            "-m",
+            "captep_cli",
+            "run",
+            "--kubeconfig",
+            str(kubeconfig),
+            "--log-format",
+            "json",
+            *ports,
+            *words,
+        ]
         with self._log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment())
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+            )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.kill()
 
     def log(self) -> list[dict[str, Any]]:
@@ -67,11 +94,17 @@ class Captep:
 
     def get(self, path: str) -> tuple[int, str]:
         """Ask one of its own pages."""
-        ports = [re.search(r"on port (\d+)", line["message"]) for line in self.log() if path in str(line.get("message"))]
+        ports = [
+            re.search(r"on port (\d+)", line["message"])
+            for line in self.log()
+            if path in str(line.get("message"))
+        ]
         assert ports, f"{path} is not served: {self.log()}"
         assert ports[0] is not None
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{ports[0][1]}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{ports[0][1]}{path}", timeout=10
+            ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()

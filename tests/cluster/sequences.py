@@ -123,7 +123,11 @@ _OPERATIONS: tuple[Object, ...] = (
     {"op": "add", "path": "/metadata/finalizers", "value": ["ex.io/f"]},
     {"op": "add", "path": "/metadata/finalizers/-", "value": "ex.io/g"},
     {"op": "add", "path": "/metadata/finalizers/0", "value": "ex.io/f"},
-    *({"op": "remove", "path": "/metadata/finalizers/0"}, {"op": "remove", "path": "/metadata/finalizers"}) * 2,
+    *(
+        {"op": "remove", "path": "/metadata/finalizers/0"},
+        {"op": "remove", "path": "/metadata/finalizers"},
+    )
+    * 2,
     {"op": "replace", "path": "/metadata/finalizers", "value": []},
     {"op": "add", "path": "/metadata/labels", "value": {"x": "1"}},
     {"op": "add", "path": "/metadata/labels/x", "value": "2"},
@@ -217,7 +221,15 @@ _LISTS: tuple[Template, ...] = (
     {"resource_version": "$rv-before:{}", "limit": 1},
     *({"resource_version_match": "NotOlderThan"},) * 2,
 )
-_VERBS = st.sampled_from(["create"] * 4 + ["update"] * 4 + ["patch"] * 4 + ["json-patch"] * 3 + ["delete"] * 4 + ["list"] * 2 + ["get"] * 2)
+_VERBS = st.sampled_from(
+    ["create"] * 4
+    + ["update"] * 4
+    + ["patch"] * 4
+    + ["json-patch"] * 3
+    + ["delete"] * 4
+    + ["list"] * 2
+    + ["get"] * 2
+)
 _KINDS = st.sampled_from([THING] * 5 + [SECRET] * 5 + [THING_V2])
 
 
@@ -251,7 +263,11 @@ def _metadata(draw: st.DrawFn, name: str) -> Object:
 def _content(draw: st.DrawFn, kind: str) -> Object:
     """The part beside the metadata."""
     if kind == "Secret":
-        return {key: value for part in draw(st.lists(st.sampled_from(_CONTENTS), max_size=2)) for key, value in part.items()}
+        return {
+            key: value
+            for part in draw(st.lists(st.sampled_from(_CONTENTS), max_size=2))
+            for key, value in part.items()
+        }
     content: Object = {"spec": draw(st.sampled_from(_SPECS))} if _one_in(draw, 2) else {}
     return {**content, **({"status": draw(st.sampled_from(_STATUSES))} if _one_in(draw, 2) else {})}
 
@@ -262,7 +278,12 @@ def _whole(draw: st.DrawFn, api_version: str, kind: str, name: str) -> Object:
     content = draw(_content(kind))
     if kind == "Thing" and not _one_in(draw, 6):
         content = {"spec": draw(st.sampled_from(_SPECS[:5])), **content}
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **draw(_metadata(name))}, **content}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, **draw(_metadata(name))},
+        **content,
+    }
 
 
 @st.composite
@@ -292,7 +313,12 @@ def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) ->
 
 def _sound(api_version: str, kind: str, name: str, **metadata: Any) -> Object:  # noqa: ANN401  # JSON
     content: Object = {"data": {"k": "dg=="}} if kind == "Secret" else {"spec": {"size": 1}}
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **metadata}, **content}
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, **metadata},
+        **content,
+    }
 
 
 def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
@@ -317,7 +343,12 @@ def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
         {"verb": "delete", **here, "dry_run": True},
         {"verb": "delete", **here, "body": {"preconditions": {"uid": f"$uid:{name}"}}},
         {"verb": "delete", **here, "body": {"orphanDependents": False}},
-        {"verb": "list", **of_all, "resource_version": f"$rv-before:{name}", "resource_version_match": "Exact"},
+        {
+            "verb": "list",
+            **of_all,
+            "resource_version": f"$rv-before:{name}",
+            "resource_version_match": "Exact",
+        },
         {"verb": "list", **of_all, "limit": 1},
         *({**here, **each, "subresource": "status"} for each in status if kind == "Thing"),
     )
@@ -330,7 +361,11 @@ def requests(draw: st.DrawFn) -> Template:
     name = draw(st.sampled_from(NAMES[kind]))
     if _one_in(draw, 3):
         return draw(st.sampled_from(_pointed(api_version, kind, NAMES[kind][0])))
-    request: Template = {"verb": verb.removeprefix("json-"), "api_version": api_version, "kind": kind}
+    request: Template = {
+        "verb": verb.removeprefix("json-"),
+        "api_version": api_version,
+        "kind": kind,
+    }
     if verb == "list":
         return {**request, **_about(draw(st.sampled_from(_LISTS)), name)}
     request |= {"name": name, "body": draw(_body(verb, api_version, kind, name))}
@@ -338,7 +373,9 @@ def requests(draw: st.DrawFn) -> Template:
         request["content_type"] = "application/json-patch+json"
     if verb in ("update", "patch", "json-patch", "get") and kind == "Thing" and _one_in(draw, 3):
         request["subresource"] = "status"
-    if verb in ("create", "update", "patch", "json-patch") or (verb == "delete" and request["body"] is None):
+    if verb in ("create", "update", "patch", "json-patch") or (
+        verb == "delete" and request["body"] is None
+    ):
         request |= {"dry_run": True} if _one_in(draw, 8) else {}
     if verb in ("create", "update", "patch", "json-patch"):
         request |= {"field_manager": "other"} if _one_in(draw, 6) else {}
@@ -346,15 +383,29 @@ def requests(draw: st.DrawFn) -> Template:
 
 
 def _created(kind: tuple[str, str], name: str, **metadata: Any) -> Template:  # noqa: ANN401  # JSON
-    return {"verb": "create", "api_version": kind[0], "kind": kind[1], "name": name, "body": _sound(*kind, name, **metadata)}
+    return {
+        "verb": "create",
+        "api_version": kind[0],
+        "kind": kind[1],
+        "name": name,
+        "body": _sound(*kind, name, **metadata),
+    }
 
 
 def _deleted(kind: tuple[str, str], name: str) -> Template:
     return {"verb": "delete", "api_version": kind[0], "kind": kind[1], "name": name}
 
 
-_ALL = (_created(THING, "a"), _created(SECRET, "s"), _created(THING, "b", labels={"x": "1"}), _created(SECRET, "t", labels={"x": "1"}))
-_HELD = (_created(THING, "a", finalizers=["ex.io/f"]), _created(SECRET, "s", finalizers=["ex.io/f"]))
+_ALL = (
+    _created(THING, "a"),
+    _created(SECRET, "s"),
+    _created(THING, "b", labels={"x": "1"}),
+    _created(SECRET, "t", labels={"x": "1"}),
+)
+_HELD = (
+    _created(THING, "a", finalizers=["ex.io/f"]),
+    _created(SECRET, "s", finalizers=["ex.io/f"]),
+)
 # Worlds to begin in, built rather than hoped for: objects, objects that wait for a finalizer, and second incarnations.
 _OPENINGS: tuple[tuple[Template, ...], ...] = (
     (),
@@ -364,6 +415,18 @@ _OPENINGS: tuple[tuple[Template, ...], ...] = (
     (*_ALL, _deleted(THING, "a"), _deleted(SECRET, "s"), *_ALL[:2]),
     (_created(THING_V2, "a"), _created(THING_V2, "b", finalizers=["ex.io/f"]), *_ALL[1::2]),
 )
-SEQUENCES = st.builds(lambda opening, rest: [*opening, *rest], st.sampled_from(_OPENINGS), st.lists(requests(), min_size=4, max_size=12))
+SEQUENCES = st.builds(
+    lambda opening, rest: [*opening, *rest],
+    st.sampled_from(_OPENINGS),
+    st.lists(requests(), min_size=4, max_size=12),
+)
 # What a watch looks at that tells the whole sequence at its end.
-VIEWS = st.sampled_from([{}, {}, {"label_selector": "x=1"}, {"label_selector": "x"}, {"field_selector": "metadata.name!=a"}])
+VIEWS = st.sampled_from(
+    [
+        {},
+        {},
+        {"label_selector": "x=1"},
+        {"label_selector": "x"},
+        {"field_selector": "metadata.name!=a"},
+    ]
+)

@@ -46,7 +46,13 @@ class Asked:
             return self.method
         names = self.path.split("/")[3 if self.path.startswith("/api/") else 4 :]
         of_one_namespace = names[:1] == ["namespaces"] and len(names) > 2
-        return "watch" if "watch" in self.query else "list" if len(names) == (3 if of_one_namespace else 1) else "get"
+        return (
+            "watch"
+            if "watch" in self.query
+            else "list"
+            if len(names) == (3 if of_one_namespace else 1)
+            else "get"
+        )
 
 
 @frozen
@@ -71,7 +77,9 @@ PASS = Tamper()
 
 def answered(status: int, **headers: str) -> Tamper:
     """Answer a Status; an underscore in a header's name is a hyphen."""
-    return Tamper(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return Tamper(
+        status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 class Tampering(ThreadingHTTPServer):
@@ -88,7 +96,9 @@ class Tampering(ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.accepted: list[Asked] = []
         self.ended = threading.Event()
-        self.pool = urllib3.HTTPSConnectionPool("127.0.0.1", server.port, maxsize=64, ca_certs=str(server.ca_file), retries=False)
+        self.pool = urllib3.HTTPSConnectionPool(
+            "127.0.0.1", server.port, maxsize=64, ca_certs=str(server.ca_file), retries=False
+        )
         self.connections: set[socket.socket] = set()
         self.streams: set[urllib3.BaseHTTPResponse] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -99,10 +109,17 @@ class Tampering(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.ended.set()
         self.shutdown()
         self.server_close()
@@ -146,14 +163,29 @@ class _Handler(BaseHTTPRequestHandler):
         if len(content) < length:
             self.close_connection = True
             return
-        asked = Asked(time.monotonic(), self.command, split.path, dict(parse_qsl(split.query, keep_blank_values=True)), content)
+        asked = Asked(
+            time.monotonic(),
+            self.command,
+            split.path,
+            dict(parse_qsl(split.query, keep_blank_values=True)),
+            content,
+        )
         self.server.asked.append(asked)
         tamper = self.server.tamper(asked)
         if self.server.ended.wait(tamper.before) or tamper.drop:
             self.close_connection = True
         elif tamper.status is not None:
-            body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": tamper.status}
-            self._reply(tamper.status, {"Content-Type": "application/json", **tamper.headers}, json.dumps(body).encode())
+            body = {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": tamper.status,
+            }
+            self._reply(
+                tamper.status,
+                {"Content-Type": "application/json", **tamper.headers},
+                json.dumps(body).encode(),
+            )
         else:
             self._pass_on(asked, tamper)
 
@@ -161,14 +193,25 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass_on(self, asked: Asked, tamper: Tamper) -> None:
         url = f"{asked.path}?{urlencode({**asked.query, **tamper.query})}"
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS}
+        headers = {
+            name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS
+        }
         self.close_connection = True  # unless all goes well
         answer = self.server.pool.urlopen(
-            asked.method, url, body=asked.content or None, headers=headers, preload_content=False, timeout=_READ_SECONDS
+            asked.method,
+            url,
+            body=asked.content or None,
+            headers=headers,
+            preload_content=False,
+            timeout=_READ_SECONDS,
         )
         if answer.status < 300:
             self.server.accepted.append(asked)
-        told = {name: value for name, value in answer.headers.items() if name.lower() in ("content-type", "retry-after")}
+        told = {
+            name: value
+            for name, value in answer.headers.items()
+            if name.lower() in ("content-type", "retry-after")
+        }
         try:
             if self.server.ended.wait(tamper.after):
                 return

@@ -15,31 +15,50 @@ CONTROL_PLANES = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/{}/capt
 def control_plane(name: str) -> dict[str, Any]:
     """A small valid CAPTControlPlane."""
     spec = {"version": "1.31", "workspaceTemplateRef": {"name": "eks"}}
-    return {"apiVersion": "controlplane.cluster.x-k8s.io/v1beta1", "kind": "CAPTControlPlane", "metadata": {"name": name}, "spec": spec}
+    return {
+        "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",
+        "kind": "CAPTControlPlane",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
 
 
 def first_events(server: ApiServer, path: str, count: int) -> list[tuple[str, str]]:
     """Read the first `count` (type, resourceVersion) of a watch from the beginning."""
     with closing(server.connection()) as connection:
-        connection.request("GET", f"{path}?watch=1&resourceVersion=0&timeoutSeconds=10", headers=server.credentials())
+        connection.request(
+            "GET",
+            f"{path}?watch=1&resourceVersion=0&timeoutSeconds=10",
+            headers=server.credentials(),
+        )
         answer = connection.getresponse()
         events = [json.loads(answer.readline()) for _ in range(count)]
     return [(event["type"], event["object"]["metadata"]["resourceVersion"]) for event in events]
 
 
-def test_a_status_patch_is_seen_by_a_watch_and_told_by_the_audit_log(apiserver: ApiServer, namespace: str) -> None:
+def test_a_status_patch_is_seen_by_a_watch_and_told_by_the_audit_log(
+    apiserver: ApiServer, namespace: str
+) -> None:
     """A CR is created, its status subresource is patched, secretsReady survives, and user, verb, object and answer of both writes are on record."""
     path = CONTROL_PLANES.format(namespace)
     created = apiserver.create(path, control_plane("one"))
-    patched = apiserver.merge(f"{path}/one/status", {"status": {"phase": "Creating", "secretsReady": True}})
+    patched = apiserver.merge(
+        f"{path}/one/status", {"status": {"phase": "Creating", "secretsReady": True}}
+    )
     assert patched["status"] == {"phase": "Creating", "secretsReady": True}
     assert patched["metadata"]["generation"] == created["metadata"]["generation"] == 1
     versions = [one["metadata"]["resourceVersion"] for one in (created, patched)]
     assert first_events(apiserver, path, 1)[0] in [("ADDED", versions[0]), ("ADDED", versions[1])]
     told = [
-        (event["verb"], event["user"]["username"], event["objectRef"].get("subresource"), event["responseStatus"]["code"])
+        (
+            event["verb"],
+            event["user"]["username"],
+            event["objectRef"].get("subresource"),
+            event["responseStatus"]["code"],
+        )
         for event in apiserver.audit()
-        if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] in ("create", "patch")
+        if event.get("objectRef", {}).get("namespace") == namespace
+        and event["verb"] in ("create", "patch")
     ]
     assert told == [("create", "admin", None, 201), ("patch", "admin", "status", 200)]
 
@@ -57,7 +76,12 @@ def test_the_schema_refuses_a_phase_that_is_none(apiserver: ApiServer, namespace
     path = CONTROL_PLANES.format(namespace)
     apiserver.create(path, control_plane("one"))
     body = {"status": {"phase": "Sleeping"}}
-    assert apiserver.call("PATCH", f"{path}/one/status", body, content_type="application/merge-patch+json")[0] == 422
+    assert (
+        apiserver.call(
+            "PATCH", f"{path}/one/status", body, content_type="application/merge-patch+json"
+        )[0]
+        == 422
+    )
 
 
 def test_the_apiserver_comes_back_with_what_it_had(apiserver: ApiServer, namespace: str) -> None:

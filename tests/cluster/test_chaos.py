@@ -17,7 +17,7 @@ import pytest
 
 from captep_core import ObjectRef
 from captep_kubernetes import RESOURCES
-from captep_memory.world import Subject
+from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, told_by
 from tests.cluster.process import Captep
@@ -44,7 +44,14 @@ DEEDS = 60
 class Chaos:
     """A process that works on a fleet, and all that befalls them."""
 
-    def __init__(self, server: ApiServer, wire: Tampering, fleet: list[Subject], kubeconfig: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        wire: Tampering,
+        fleet: list[Subject],
+        kubeconfig: Path,
+        folder: Path,
+    ) -> None:
         self._server, self._wire, self._fleet = server, wire, fleet
         self._kubeconfig, self._folder = kubeconfig, folder
         self._chance, self._tampers = random.Random(16), itertools.cycle(TAMPERS)
@@ -92,7 +99,11 @@ class Chaos:
 
     def tamper(self) -> None:
         """Do something to a part of all requests, each time something else."""
-        what, part, each = next(self._tampers), self._chance.random(), random.Random(self._chance.random())
+        what, part, each = (
+            next(self._tampers),
+            self._chance.random(),
+            random.Random(self._chance.random()),
+        )
         self._wire.tamper = lambda _: what if each.random() < part else PASS
         time.sleep(self._chance.uniform(0.5, 3.0))
         self._wire.tamper = lambda _: PASS
@@ -105,7 +116,9 @@ class Chaos:
     def rotate(self) -> None:
         """Write another token, or the same again."""
         value = self._chance.choice(["bmV3", "bmV3ZXI=", "b2xk"])
-        self._merge(SECRETS.path(*self._secret("outputs-kubeconfig")), {"data": {"kubeconfig": value}})
+        self._merge(
+            SECRETS.path(*self._secret("outputs-kubeconfig")), {"data": {"kubeconfig": value}}
+        )
 
     def delete(self) -> None:
         """Delete a Secret that is ours."""
@@ -119,7 +132,10 @@ class Chaos:
 
     def tag(self) -> None:
         """Edit a control plane, as its user does."""
-        self._merge(self._control_plane(), {"spec": {"additionalTags": {"Stage": f"{self._chance.random()}"}}})
+        self._merge(
+            self._control_plane(),
+            {"spec": {"additionalTags": {"Stage": f"{self._chance.random()}"}}},
+        )
 
     def pause(self) -> None:
         """Pause a control plane for a moment."""
@@ -143,22 +159,40 @@ class Chaos:
 
     def _merge(self, path: str, body: dict[str, Any]) -> None:
         # What is not there yet cannot be changed.
-        status, _ = self._server.call("PATCH", path, body, content_type="application/merge-patch+json")
+        status, _ = self._server.call(
+            "PATCH", path, body, content_type="application/merge-patch+json"
+        )
         assert status in (200, 404)
 
 
 def is_well(server: ApiServer, around: Around, subject: Subject) -> bool:
     """Whether a control plane is usable, with the token and the certificate of now."""
-    source, authority = secret_of(server, subject, "outputs-kubeconfig"), secret_of(server, subject, "ca")
+    source, authority = (
+        secret_of(server, subject, "outputs-kubeconfig"),
+        secret_of(server, subject, "ca"),
+    )
     is_current = secret_of(server, subject) == {"value": source.get("kubeconfig")}
-    return is_usable(around, subject) and is_current and len(authority) == 2 and len(set(authority.values()) - {"eA=="}) == 1
+    return (
+        is_usable(around, subject)
+        and is_current
+        and len(authority) == 2
+        and len(set(authority.values()) - {"eA=="}) == 1
+    )
 
 
 def test_a_fleet_outlives_all_at_once(
-    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     """Sixty deeds on a fleet in the making: all is well an interval later and followed as ever; nothing was created but what was not there."""
-    fleet = [around.subject(namespace, name) for name in ("himeji", "hikone", "inuyama", "matsue", "maruoka")]
+    fleet = [
+        around.subject(namespace, name)
+        for name in ("himeji", "hikone", "inuyama", "matsue", "maruoka")
+    ]
     since = len(apiserver.audit())
     chaos = Chaos(apiserver, wire, fleet, through, tmp_path)
     try:
@@ -168,13 +202,23 @@ def test_a_fleet_outlives_all_at_once(
             chaos.do_something()
         assert len(chaos.done) == 10
         assert chaos.done["tamper"] >= len(TAMPERS)
-        eventually(lambda: all(is_well(apiserver, around, each) for each in fleet), what="all is well", within=INTERVAL + SLACK)
+        eventually(
+            lambda: all(is_well(apiserver, around, each) for each in fleet),
+            what="all is well",
+            within=INTERVAL + SLACK,
+        )
         for each in fleet:
             rotate(apiserver, each, "bGFzdA==")
         assert_at_rest(apiserver, "controller")
     finally:
         chaos.process.kill()
-    told = [each for each in told_by(apiserver, "controller", since=since) if each[0] == "create" and each[3] == 201]
-    created = Counter(str(ref) for _, ref, _, _ in told if isinstance(ref, ObjectRef) and ref.kind != "Event")
+    told = [
+        each
+        for each in told_by(apiserver, "controller", since=since)
+        if each[0] == "create" and each[3] == 201
+    ]
+    created = Counter(
+        str(ref) for _, ref, _, _ in told if isinstance(ref, ObjectRef) and ref.kind != "Event"
+    )
     assert len(created) == 5 * len(fleet)
     assert {name: count for name, count in created.items() if count > 1 + chaos.deleted[name]} == {}

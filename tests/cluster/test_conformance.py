@@ -37,7 +37,9 @@ def real(apiserver: ApiServer) -> Iterator[Direct]:
     """The real server, which has what the record begins with; skipped when it is of another version."""
     version = apiserver.call("GET", "/version")[1]["gitVersion"]
     if version != f"v{VERSION}":
-        pytest.skip(f"the in-memory server is held against kube-apiserver {VERSION}, this one is {version}")
+        pytest.skip(
+            f"the in-memory server is held against kube-apiserver {VERSION}, this one is {version}"
+        )
     apiserver.install(DEFINITIONS)
     for namespace in (each for each in objects() if each["kind"] == "Namespace"):
         assert apiserver.call("POST", "/api/v1/namespaces", namespace)[0] in (201, 409)
@@ -111,15 +113,20 @@ def named(request: Object, response: Response, changes: tuple[Change, ...]) -> I
     yield name
     message, metadata = response.body.get("message", ""), response.body.get("metadata", {})
     is_dry = request.get("dry_run") or "dryRun" in (request.get("body") or {})
-    is_write = request["verb"] in ("create", "update", "patch", "delete") and response.ok and not is_dry
+    is_write = (
+        request["verb"] in ("create", "update", "patch", "delete") and response.ok and not is_dry
+    )
     happened = {
         "dry run": is_dry,
         "while deleting": message.startswith("object is being deleted"),
         "without effect": is_write and not changes,
         "of a status": changes and request.get("subresource") == "status",
-        "ends a deletion": request["verb"] != "delete" and any(change.type == "DELETED" for change in changes),
-        "waits for finalizers": request["verb"] == "delete" and any(change.type == "MODIFIED" for change in changes),
-        "by resourceVersion": "has been modified" in message or "might have been modified" in message,
+        "ends a deletion": request["verb"] != "delete"
+        and any(change.type == "DELETED" for change in changes),
+        "waits for finalizers": request["verb"] == "delete"
+        and any(change.type == "MODIFIED" for change in changes),
+        "by resourceVersion": "has been modified" in message
+        or "might have been modified" in message,
         "by uid": "UID in" in message,
         "by a finalizer while deleting": "no new finalizers can be added" in message,
         "with more to come": metadata.get("continue"),
@@ -145,7 +152,15 @@ class Agreement:
     def of(self, sequence: list[Object], view: dict[str, Any]) -> None:
         """Fail at the first answer that differs, or at the end when a list or a watch does."""
         namespace, version = self._namespace()
-        fake = Fake(load([*DEFINITIONS, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}], now=NOW))
+        fake = Fake(
+            load(
+                [
+                    *DEFINITIONS,
+                    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+                ],
+                now=NOW,
+            )
+        )
         start, ours, theirs = fake.world, Conversation(fake), Conversation(self.real)
         for template in [*sequence, *_ending()]:
             before = fake.world
@@ -156,11 +171,15 @@ class Agreement:
             _, said = theirs({**template, "namespace": namespace})
             assert told == said, template
             self.asked += 1
-            self.seen.update(named(template, response, fake.world.changes(since=before.resource_version)))
+            self.seen.update(
+                named(template, response, fake.world.changes(since=before.resource_version))
+            )
         for api_version, kind in KINDS:
             watch = Request("watch", api_version, kind, namespace, **view)
             told = ours.number(_events(fake.world, watch, start))
-            said = theirs.number(self.real.events_until(LAST, evolve(watch, resource_version=version)))
+            said = theirs.number(
+                self.real.events_until(LAST, evolve(watch, resource_version=version))
+            )
             assert told == said, watch
             self.seen.update(f"watched {event['type']}" for event in told)
 
@@ -172,7 +191,9 @@ class Agreement:
 
     def _made(self) -> tuple[str, str]:
         name = f"sequence-{next(self._numbers)}"
-        response = self.real(Request("create", "v1", "Namespace", body={"metadata": {"name": name}}))
+        response = self.real(
+            Request("create", "v1", "Namespace", body={"metadata": {"name": name}})
+        )
         assert response.status == 201, response
         return name, response.body["metadata"]["resourceVersion"]
 
@@ -181,7 +202,11 @@ def _ending() -> list[Object]:
     """List everything, and create the last objects."""
     asked: list[Object] = []
     for api_version, kind in KINDS:
-        last = {"apiVersion": api_version, "kind": kind, "metadata": {"name": LAST, "labels": {"x": "1"}}}
+        last = {
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": LAST, "labels": {"x": "1"}},
+        }
         asked += [{"verb": "list", "api_version": api_version, "kind": kind}]
         asked += [{"verb": "create", "api_version": api_version, "kind": kind, "body": last}]
     return asked
@@ -190,7 +215,9 @@ def _ending() -> list[Object]:
 def _events(world: World, request: Request, start: World) -> list[Object]:
     events = watch_events(world, evolve(request, resource_version=str(start.resource_version)))
     assert not isinstance(events, Response)
-    return list(itertools.takewhile(lambda event: event["object"]["metadata"]["name"] != LAST, events))
+    return list(
+        itertools.takewhile(lambda event: event["object"]["metadata"]["name"] != LAST, events)
+    )
 
 
 @pytest.mark.timeout(1200)  # a failure is made small first

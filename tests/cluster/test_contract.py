@@ -19,9 +19,14 @@ class TestOnACluster(GatewayContract):
     def site(self, apiserver: ApiServer, namespace: str) -> Iterator[Site]:
         """A namespace of its own, and two gateways to it."""
         with ExitStack() as stack:
-            gateways = [KubernetesGateway(load_transport(apiserver.kubeconfig()), namespaces=[namespace]) for _ in range(2)]
+            gateways = [
+                KubernetesGateway(load_transport(apiserver.kubeconfig()), namespaces=[namespace])
+                for _ in range(2)
+            ]
             for gateway in gateways:
                 gateway.start()
                 stack.callback(gateway.stop)
-            eventually(lambda: all(gateway.has_synced for gateway in gateways), "every cache has synced")
+            eventually(
+                lambda: all(gateway.has_synced for gateway in gateways), "every cache has synced"
+            )
             yield Site(gateways[0], gateways[1], namespace)

@@ -12,7 +12,7 @@ import pytest
 
 from captep_core import ObjectRef
 from captep_kubernetes import RESOURCES
-from captep_memory.world import Subject
+from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
 from tests.cluster.manifests import bind, granted
@@ -48,7 +48,10 @@ def writes_of(server: ApiServer, user: str, since: int) -> list[str]:
     return [
         f"{verb} {ref}/{sub}"
         for verb, ref, sub, status in told_by(server, user, since=since)
-        if verb in WRITES and status < 300 and ref is not None and ref.kind not in ("Event", "Lease")
+        if verb in WRITES
+        and status < 300
+        and ref is not None
+        and ref.kind not in ("Event", "Lease")
     ]
 
 
@@ -73,9 +76,15 @@ def test_a_crash_at_any_moment_loses_nothing(
             time.sleep(chance.uniform(0.0, 0.4))
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
-        eventually(lambda: is_usable(around, sapporo), what="usable after eight crashes", within=INTERVAL)
+        eventually(
+            lambda: is_usable(around, sapporo), what="usable after eight crashes", within=INTERVAL
+        )
         assert_at_rest(apiserver, "controller")
-        creations = [write for write in writes_of(apiserver, "controller", since) if write.startswith("create")]
+        creations = [
+            write
+            for write in writes_of(apiserver, "controller", since)
+            if write.startswith("create")
+        ]
         assert len(creations) == len(set(creations)) == 5, creations
         play(around, DELETION, sapporo)
 
@@ -91,10 +100,15 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
         ("--namespace", namespace, "--leader-elect", "--leader-election-namespace", namespace),
     )
     since = len(apiserver.audit())
-    with Proxy(apiserver.port) as wire, Captep(apiserver.kubeconfig("controller", server=wire.url), tmp_path, *elect) as first:
+    with (
+        Proxy(apiserver.port) as wire,
+        Captep(apiserver.kubeconfig("controller", server=wire.url), tmp_path, *elect) as first,
+    ):
         first.wait_until_it_works()
         with Captep(apiserver.kubeconfig("standby"), tmp_path, *elect) as second:
-            eventually(lambda: second.says("waiting for the lease"), what="the standby waits", within=20)
+            eventually(
+                lambda: second.says("waiting for the lease"), what="the standby waits", within=20
+            )
             begin(around, otaru)
             eventually(lambda: secret_of(apiserver, otaru, "ca"), what="the leader works")
             wire.cut()
@@ -104,8 +118,16 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
             assert 5 < time.monotonic() - cut_at < 25
             assert first.process.wait(15) == 1
             assert first.says("the lease")
-            eventually(lambda: is_usable(around, otaru) and secret_of(apiserver, otaru, "ca"), what="usable", within=INTERVAL)
-            told = [each for each in apiserver.audit()[since:] if each["verb"] in WRITES and "dryRun" not in each["requestURI"]]
+            eventually(
+                lambda: is_usable(around, otaru) and secret_of(apiserver, otaru, "ca"),
+                what="usable",
+                within=INTERVAL,
+            )
+            told = [
+                each
+                for each in apiserver.audit()[since:]
+                if each["verb"] in WRITES and "dryRun" not in each["requestURI"]
+            ]
             by = [
                 each["user"]["username"]
                 for each in told
@@ -115,7 +137,9 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
             assert set(by) == {"controller", "standby"}
 
 
-def test_a_leader_that_ends_hands_over_at_once(apiserver: ApiServer, namespace: str, tmp_path: Path) -> None:
+def test_a_leader_that_ends_hands_over_at_once(
+    apiserver: ApiServer, namespace: str, tmp_path: Path
+) -> None:
     """After SIGTERM the standby leads within four seconds, without waiting for the lease to expire."""
     for user in ("controller", "standby"):
         bind(apiserver, "base", user, lease_namespace=namespace)
@@ -124,7 +148,11 @@ def test_a_leader_that_ends_hands_over_at_once(apiserver: ApiServer, namespace: 
         Captep(apiserver.kubeconfig("controller"), tmp_path, *elect) as first,
         Captep(apiserver.kubeconfig("standby"), tmp_path, *elect) as second,
     ):
-        eventually(lambda: any(each.says("working with") for each in (first, second)), what="one leads", within=20)
+        eventually(
+            lambda: any(each.says("working with") for each in (first, second)),
+            what="one leads",
+            within=20,
+        )
         leads, waits = (first, second) if first.says("working with") else (second, first)
         assert not waits.says("working with")
         eventually(lambda: waits.says("waiting for the lease"), what="the other waits", within=20)
@@ -147,7 +175,11 @@ def test_a_restart_of_the_server_in_the_middle(
         time.sleep(3)
         assert cpu_seconds(process) - before < 0.3
         apiserver.start_apiserver()
-        eventually(lambda: is_usable(around, hakone), what="usable after the restart", within=INTERVAL + SLACK)
+        eventually(
+            lambda: is_usable(around, hakone),
+            what="usable after the restart",
+            within=INTERVAL + SLACK,
+        )
         assert process.process.poll() is None
         assert_at_rest(apiserver, "controller")
 
@@ -158,13 +190,17 @@ def cpu_seconds(process: Captep) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_while_the_wire_is_cut_it_hardly_asks(apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path) -> None:
+def test_while_the_wire_is_cut_it_hardly_asks(
+    apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
+) -> None:
     """Cut off for ten seconds it uses under 2 % of a core; what happened meanwhile is mended within one interval after that."""
     bind(apiserver, "base", "controller", lease_namespace=namespace)
     nikko = around.subject(namespace, "nikko")
     with (
         Proxy(apiserver.port) as wire,
-        Captep(apiserver.kubeconfig("controller", server=wire.url), tmp_path, "--namespace", namespace) as process,
+        Captep(
+            apiserver.kubeconfig("controller", server=wire.url), tmp_path, "--namespace", namespace
+        ) as process,
     ):
         process.wait_until_it_works()
         play(around, CREATION, nikko)
@@ -176,11 +212,17 @@ def test_while_the_wire_is_cut_it_hardly_asks(apiserver: ApiServer, around: Arou
         time.sleep(10)
         assert cpu_seconds(process) - before < 0.2
         wire.mend()
-        eventually(lambda: secret_of(apiserver, nikko), what="the deleted Secret is made again", within=INTERVAL)
+        eventually(
+            lambda: secret_of(apiserver, nikko),
+            what="the deleted Secret is made again",
+            within=INTERVAL,
+        )
         assert_at_rest(apiserver, "controller")
 
 
-def test_a_permission_is_revoked_and_given_back(apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path) -> None:
+def test_a_permission_is_revoked_and_given_back(
+    apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
+) -> None:
     """Without permission for Secrets nothing else suffers and nothing is repeated in a hurry; given back, all is mended in one interval."""
     nagano, matsumoto = around.subject(namespace, "nagano"), around.subject(namespace, "matsumoto")
     with (
@@ -198,7 +240,8 @@ def test_a_permission_is_revoked_and_given_back(apiserver: ApiServer, around: Ar
             lambda: (
                 (
                     apiserver.call(
-                        "GET", f"/apis/{_INFRASTRUCTURE}/namespaces/{namespace}/workspacetemplateapplies/matsumoto-eks-controlplane-apply"
+                        "GET",
+                        f"/apis/{_INFRASTRUCTURE}/namespaces/{namespace}/workspacetemplateapplies/matsumoto-eks-controlplane-apply",
                     )[0]
                 )
                 == 200
@@ -209,7 +252,11 @@ def test_a_permission_is_revoked_and_given_back(apiserver: ApiServer, around: Ar
         refused = [each for each in told_by(apiserver, "tenant", since=since) if each[3] == 403]
         assert 1 <= len(refused) < 25, refused
         allow()
-        eventually(lambda: secret_of(apiserver, nagano) and is_usable(around, matsumoto), what="all is well", within=INTERVAL + SLACK)
+        eventually(
+            lambda: secret_of(apiserver, nagano) and is_usable(around, matsumoto),
+            what="all is well",
+            within=INTERVAL + SLACK,
+        )
         assert process.process.poll() is None
         assert_at_rest(apiserver, "tenant")
 
@@ -220,31 +267,45 @@ def permission(server: ApiServer, user: str, namespace: str) -> Iterator[Any]:
     name, rbac = f"{user}-{namespace}", "/apis/rbac.authorization.k8s.io/v1"
 
     def rules(without: str = "") -> list[dict[str, list[str]]]:
-        return [{"apiGroups": [g], "resources": [r], "verbs": [v]} for g, r, v in granted("base") if r != without]
+        return [
+            {"apiGroups": [g], "resources": [r], "verbs": [v]}
+            for g, r, v in granted("base")
+            if r != without
+        ]
 
     subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
     server.create(f"{rbac}/clusterroles", {"metadata": {"name": name}, "rules": rules()})
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
-    server.create(f"{rbac}/clusterrolebindings", {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]})
+    server.create(
+        f"{rbac}/clusterrolebindings",
+        {"metadata": {"name": name}, "roleRef": role, "subjects": [subject]},
+    )
 
     def allow(without: str = "") -> None:
         server.merge(f"{rbac}/clusterroles/{name}", {"rules": rules(without)})
 
-    eventually(lambda: server.call("GET", SECRETS.path(), user=user)[0] == 200, what="the permission counts")
+    eventually(
+        lambda: server.call("GET", SECRETS.path(), user=user)[0] == 200,
+        what="the permission counts",
+    )
     try:
         yield allow
     finally:
         server.call("DELETE", f"{rbac}/clusterrolebindings/{name}")
 
 
-def test_a_definition_without_secrets_ready(apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path) -> None:
+def test_a_definition_without_secrets_ready(
+    apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
+) -> None:
     """Where the server prunes status.secretsReady a control plane becomes Ready all the same, and nothing is written again and again."""
     aomori = around.subject(namespace, "aomori")
     path = f"{_DEFINITIONS}/captcontrolplanes.controlplane.cluster.x-k8s.io"
     whole = apiserver.call("GET", path)[1]["spec"]
     older = deepcopy(whole)
     for version in older["versions"]:
-        version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"].pop("secretsReady")
+        version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"].pop(
+            "secretsReady"
+        )
     apiserver.merge(path, {"spec": older})
     try:
         time.sleep(1)
@@ -268,24 +329,50 @@ def test_a_world_that_the_go_controller_left(
         process.wait_until_it_works()
         play(around, CREATION, akita)
         settle(apiserver, "controller")
-    apply = ObjectRef(_INFRASTRUCTURE, "WorkspaceTemplateApply", namespace, "akita-kubeconfig-apply")
+    apply = ObjectRef(
+        _INFRASTRUCTURE, "WorkspaceTemplateApply", namespace, "akita-kubeconfig-apply"
+    )
     host = (around.objects.get(akita.control_plane) or {})["spec"]["controlPlaneEndpoint"]["host"]
     for ref in (akita.control_plane, akita.cluster):
-        around.merge(ref, {"spec": {"controlPlaneEndpoint": {"host": f"https://{host}", "port": 443}}})
-    around.merge(apply, {"spec": {"writeConnectionSecretToRef": {"name": "akita-outputs-kubeconfig", "namespace": "default"}}})
+        around.merge(
+            ref, {"spec": {"controlPlaneEndpoint": {"host": f"https://{host}", "port": 443}}}
+        )
+    around.merge(
+        apply,
+        {
+            "spec": {
+                "writeConnectionSecretToRef": {
+                    "name": "akita-outputs-kubeconfig",
+                    "namespace": "default",
+                }
+            }
+        },
+    )
     apiserver.call("DELETE", SECRETS.path(namespace, "akita-outputs-kubeconfig"))
-    apiserver.create(SECRETS.path("default"), {"metadata": {"name": "akita-outputs-kubeconfig"}, "data": {"kubeconfig": "b2xk"}})
-    with Captep(controller, tmp_path, "--namespace", namespace, "--namespace", "default") as process:
+    apiserver.create(
+        SECRETS.path("default"),
+        {"metadata": {"name": "akita-outputs-kubeconfig"}, "data": {"kubeconfig": "b2xk"}},
+    )
+    with Captep(
+        controller, tmp_path, "--namespace", namespace, "--namespace", "default"
+    ) as process:
         process.wait_until_it_works()
 
         def is_right() -> bool:
-            endpoints = [(around.objects.get(ref) or {})["spec"]["controlPlaneEndpoint"] for ref in (akita.control_plane, akita.cluster)]
-            return endpoints == [{"host": host, "port": 443}] * 2 and secret_of(apiserver, akita) == {"value": "b2xk"}
+            endpoints = [
+                (around.objects.get(ref) or {})["spec"]["controlPlaneEndpoint"]
+                for ref in (akita.control_plane, akita.cluster)
+            ]
+            return endpoints == [{"host": host, "port": 443}] * 2 and secret_of(
+                apiserver, akita
+            ) == {"value": "b2xk"}
 
         eventually(is_right, what="what the Go controller left is right", within=INTERVAL)
         rotate(apiserver, akita, "bmV3", "default")
         assert_at_rest(apiserver, "controller")
-        assert (around.objects.get(apply) or {})["spec"]["writeConnectionSecretToRef"]["namespace"] == "default"
+        assert (around.objects.get(apply) or {})["spec"]["writeConnectionSecretToRef"][
+            "namespace"
+        ] == "default"
 
 
 @contextmanager
@@ -295,7 +382,10 @@ def lax(server: ApiServer, definition: str, part: str) -> Iterator[None]:
     strict = server.call("GET", path)[1]["spec"]
     loose = deepcopy(strict)
     for version in loose["versions"]:
-        version["schema"]["openAPIV3Schema"]["properties"][part] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        version["schema"]["openAPIV3Schema"]["properties"][part] = {
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": True,
+        }
     server.merge(path, {"spec": loose})
     try:
         yield
@@ -303,7 +393,9 @@ def lax(server: ApiServer, definition: str, part: str) -> Iterator[None]:
         server.merge(path, {"spec": strict})
 
 
-def test_malformed_objects_harm_no_other(apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path) -> None:
+def test_malformed_objects_harm_no_other(
+    apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
+) -> None:
     """A Workspace and a control plane that no schema admits are told of; the control plane beside them is made as if nothing were; all rest."""
     bad, worse, good = (around.subject(namespace, name) for name in ("iwate", "aizu", "miyagi"))
     unsound = {"status": {"atProvider": {"outputs": "unsound"}}}
@@ -312,13 +404,24 @@ def test_malformed_objects_harm_no_other(apiserver: ApiServer, around: Around, c
         for subject in (bad, worse):
             play(around, CREATION, subject)
         with lax(apiserver, "workspaces.tf.upbound.io", "status"):
-            path = RESOURCES["tf.upbound.io/v1beta1", "Workspace"].path(None, bad.workspace.name, "status")
+            path = RESOURCES["tf.upbound.io/v1beta1", "Workspace"].path(
+                None, bad.workspace.name, "status"
+            )
             eventually(lambda: merged(apiserver, path, unsound), what="an unsound Workspace got in")
         with lax(apiserver, "captcontrolplanes.controlplane.cluster.x-k8s.io", "spec"):
-            path = RESOURCES[worse.control_plane.api_version, "CAPTControlPlane"].path(namespace, worse.name)
-            eventually(lambda: merged(apiserver, path, {"spec": {"version": 5}}), what="an unsound control plane got in")
+            path = RESOURCES[worse.control_plane.api_version, "CAPTControlPlane"].path(
+                namespace, worse.name
+            )
+            eventually(
+                lambda: merged(apiserver, path, {"spec": {"version": 5}}),
+                what="an unsound control plane got in",
+            )
         for subject in (bad, worse):
-            eventually(lambda name=subject.name: tells_of_malformed(process, name), what=f"{subject.name} is told of", within=INTERVAL)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            eventually(
+                lambda name=subject.name: tells_of_malformed(process, name),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                what=f"{subject.name} is told of",
+                within=INTERVAL,
+            )
         play(around, CREATION, good)
         assert_at_rest(apiserver, "controller")
         assert (around.objects.get(bad.control_plane) or {})["status"]["ready"] is True

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, Record
+from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer
 from captep_kubernetes import (
@@ -34,12 +34,29 @@ pytestmark = pytest.mark.cluster
 FAST = Pacing(base=0.05, cap=0.5)
 SECRETS = RESOURCES["v1", "Secret"]
 CONTROL_PLANES = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
-GROUPS = ["controlplane.cluster.x-k8s.io", "cluster.x-k8s.io", "infrastructure.cluster.x-k8s.io", "tf.upbound.io"]
+GROUPS = [
+    "controlplane.cluster.x-k8s.io",
+    "cluster.x-k8s.io",
+    "infrastructure.cluster.x-k8s.io",
+    "tf.upbound.io",
+]
 LEAST = [
-    {"apiGroups": GROUPS, "resources": ["*"], "verbs": ["get", "list", "watch", "create", "patch", "delete"]},
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "patch"]},
+    {
+        "apiGroups": GROUPS,
+        "resources": ["*"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "verbs": ["get", "list", "watch", "create", "patch"],
+    },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
-    {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "patch"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "patch"],
+    },
 ]
 
 
@@ -57,15 +74,26 @@ def secret_path(namespace: str, name: str = "") -> str:
 
 def put_secret(server: ApiServer, namespace: str, name: str, value: str = "YQ==") -> dict[str, Any]:
     """Create a Secret as administrator."""
-    return server.create(secret_path(namespace), {"metadata": {"name": name}, "data": {"value": value}})
+    return server.create(
+        secret_path(namespace), {"metadata": {"name": name}, "data": {"value": value}}
+    )
 
 
 @contextmanager
-def informing(kubeconfig: Path, namespace: str, **options: Any) -> Iterator[tuple[Informer, list[Change]]]:  # noqa: ANN401  # options of Informer
+def informing(
+    kubeconfig: Path,
+    namespace: str,
+    **options: Any,  # noqa: ANN401  # options of Informer
+) -> Iterator[tuple[Informer, list[Change]]]:
     """Run an informer of the Secrets in a namespace."""
     changes: list[Change] = []
     transport = load_transport(kubeconfig)
-    informer = Informer(transport, SECRETS, namespace=namespace, **{"on_change": changes.append, "pacing": FAST, **options})
+    informer = Informer(
+        transport,
+        SECRETS,
+        namespace=namespace,
+        **{"on_change": changes.append, "pacing": FAST, **options},
+    )
     informer.start()
     try:
         assert informer.wait_synced(10)
@@ -78,7 +106,10 @@ def informing(kubeconfig: Path, namespace: str, **options: Any) -> Iterator[tupl
 
 def names(changes: list[Change]) -> list[tuple[str, str]]:
     """What was announced, in order: + appeared, ~ changed, - gone."""
-    return [(change.ref.name, "+" if change.old is None else "-" if change.new is None else "~") for change in changes]
+    return [
+        (change.ref.name, "+" if change.old is None else "-" if change.new is None else "~")
+        for change in changes
+    ]
 
 
 def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> None:
@@ -90,20 +121,30 @@ def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> Non
     with pytest.raises(GatewayError, match=r"refuses the credentials \(401\)"):
         check_connection(load_transport(wrong))
     other = tmp_path / "other"
-    other.write_text("\n".join(line for line in good.read_text().splitlines() if "certificate-authority" not in line))
+    other.write_text(
+        "\n".join(
+            line for line in good.read_text().splitlines() if "certificate-authority" not in line
+        )
+    )
     with pytest.raises(GatewayError, match="CERTIFICATE_VERIFY_FAILED"):
         check_connection(load_transport(other))
 
 
-def test_what_may_not_be_done_is_an_answer(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_what_may_not_be_done_is_an_answer(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """403 with the server's own reason."""
-    answer = load_transport(kubeconfig).request("DELETE", secret_path(namespace, "one"), timeout=5.0)
+    answer = load_transport(kubeconfig).request(
+        "DELETE", secret_path(namespace, "one"), timeout=5.0
+    )
     assert (answer.status, (answer.body or {}).get("reason")) == (403, "Forbidden")
 
 
 def test_a_watch_over_tls_ends_at_once_when_it_is_closed(kubeconfig: Path, namespace: str) -> None:
     """A reader that waits for the next event returns within a second."""
-    stream = load_transport(kubeconfig).stream(secret_path(namespace), query=[("watch", 1)], timeout=60.0)
+    stream = load_transport(kubeconfig).stream(
+        secret_path(namespace), query=[("watch", 1)], timeout=60.0
+    )
     assert not isinstance(stream, RawResponse)
     ended = threading.Event()
 
@@ -118,7 +159,9 @@ def test_a_watch_over_tls_ends_at_once_when_it_is_closed(kubeconfig: Path, names
     assert ended.wait(1)
 
 
-def test_a_cache_follows_the_server(apiserver: ApiServer, kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_follows_the_server(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three pages are listed; created, changed and deleted objects arrive, a change that changes nothing does not."""
     monkeypatch.setattr("captep_kubernetes._informer._PAGE", 5)
     for number in range(12):
@@ -134,13 +177,22 @@ def test_a_cache_follows_the_server(apiserver: ApiServer, kubeconfig: Path, name
         assert names(changes) == [("new", "+"), ("s1", "~"), ("s2", "-")]
         changed = informer.get(ObjectRef("v1", "Secret", namespace, "s1"))
         assert changed is not None
-        assert (changed["apiVersion"], changed["kind"], changed["data"]) == ("v1", "Secret", {"value": "Yg=="})
+        assert (changed["apiVersion"], changed["kind"], changed["data"]) == (
+            "v1",
+            "Secret",
+            {"value": "Yg=="},
+        )
 
 
-def test_metadata_alone_never_holds_a_payload(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_metadata_alone_never_holds_a_payload(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """The real server sends PartialObjectMetadata, in the list and in the watch."""
     put_secret(apiserver, namespace, "listed")
-    with informing(kubeconfig, namespace, representation=Representation.METADATA, project=dict) as (informer, changes):
+    with informing(kubeconfig, namespace, representation=Representation.METADATA, project=dict) as (
+        informer,
+        changes,
+    ):
         put_secret(apiserver, namespace, "watched")
         eventually(lambda: len(changes) == 2, what="both are announced")
         for name in ("listed", "watched"):
@@ -149,10 +201,18 @@ def test_metadata_alone_never_holds_a_payload(apiserver: ApiServer, kubeconfig: 
             assert ("data" in found, found["kind"]) == (False, "Secret")
 
 
-def test_a_cut_watch_goes_on_where_it_was(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_a_cut_watch_goes_on_where_it_was(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """Cut, change, mend: the changes arrive, what did not change is not announced again, and nothing is listed again."""
     put_secret(apiserver, namespace, "old")
-    with Proxy(apiserver.port) as proxy, informing(apiserver.kubeconfig("captep", server=proxy.url), namespace) as (informer, changes):
+    with (
+        Proxy(apiserver.port) as proxy,
+        informing(apiserver.kubeconfig("captep", server=proxy.url), namespace) as (
+            informer,
+            changes,
+        ),
+    ):
         eventually(lambda: informer.problem is None, what="the watch is open")
         proxy.cut()
         eventually(lambda: informer.problem is not None, what="the cut is noticed")
@@ -160,11 +220,17 @@ def test_a_cut_watch_goes_on_where_it_was(apiserver: ApiServer, kubeconfig: Path
         proxy.mend()
         eventually(lambda: len(changes) == 2, what="the new one is announced")
         assert names(changes) == [("old", "+"), ("new", "+")]
-    lists = [event for event in apiserver.audit() if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] == "list"]
+    lists = [
+        event
+        for event in apiserver.audit()
+        if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] == "list"
+    ]
     assert len(lists) == 1
 
 
-def test_a_cache_survives_a_restart_of_the_server(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_a_cache_survives_a_restart_of_the_server(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """kube-apiserver crashes and comes back: the cache stays, is current again soon, and announces only what is new."""
     put_secret(apiserver, namespace, "old")
     with informing(kubeconfig, namespace) as (informer, changes):
@@ -177,11 +243,16 @@ def test_a_cache_survives_a_restart_of_the_server(apiserver: ApiServer, kubeconf
         assert names(changes) == [("old", "+"), ("new", "+")]
 
 
-def test_an_expired_version_is_listed_again(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_an_expired_version_is_listed_again(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """The history is compacted while the wire is cut: 410, then one more LIST, and the deletion in between is announced."""
     put_secret(apiserver, namespace, "kept")
     put_secret(apiserver, namespace, "gone")
-    with Proxy(apiserver.port) as proxy, informing(apiserver.kubeconfig("captep", server=proxy.url), namespace) as (_, changes):
+    with (
+        Proxy(apiserver.port) as proxy,
+        informing(apiserver.kubeconfig("captep", server=proxy.url), namespace) as (_, changes),
+    ):
         proxy.cut()
         apiserver.call("DELETE", secret_path(namespace, "gone"))
         for number in range(5):
@@ -190,16 +261,31 @@ def test_an_expired_version_is_listed_again(apiserver: ApiServer, kubeconfig: Pa
         apiserver.kill_apiserver()
         apiserver.start_apiserver()
         proxy.mend()
-        eventually(lambda: len(changes) == 8, what="what happened in between is announced", within=20)
-        assert sorted(names(changes)[2:]) == [("gone", "-"), *((f"new{number}", "+") for number in range(5))]
-    lists = [event for event in apiserver.audit() if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] == "list"]
+        eventually(
+            lambda: len(changes) == 8, what="what happened in between is announced", within=20
+        )
+        assert sorted(names(changes)[2:]) == [
+            ("gone", "-"),
+            *((f"new{number}", "+") for number in range(5)),
+        ]
+    lists = [
+        event
+        for event in apiserver.audit()
+        if event.get("objectRef", {}).get("namespace") == namespace and event["verb"] == "list"
+    ]
     assert len(lists) == 2
 
 
 def candidate(kubeconfig: Path, namespace: str, identity: str) -> LeaderElector:
     """A started elector with short times."""
     times = LeaseTimes(lease_duration=3.0, renew_deadline=2.0, retry_period=0.2)
-    elector = LeaderElector(load_transport(kubeconfig), namespace=namespace, name="captep", identity=identity, times=times)
+    elector = LeaderElector(
+        load_transport(kubeconfig),
+        namespace=namespace,
+        name="captep",
+        identity=identity,
+        times=times,
+    )
     elector.start()
     return elector
 
@@ -222,7 +308,11 @@ def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespa
         assert not any(both)
         assert (one.is_leading(), one.is_alive) == (False, True)
         spec = apiserver.call("GET", path)[1]["spec"]
-        assert (spec["holderIdentity"], spec["leaseTransitions"], spec["leaseDurationSeconds"]) == ("two", 1, 3)
+        assert (spec["holderIdentity"], spec["leaseTransitions"], spec["leaseDurationSeconds"]) == (
+            "two",
+            1,
+            3,
+        )
         proxy.mend()
         two.stop()
         eventually(one.is_leading, what="the first leads again", within=2.5)
@@ -232,10 +322,17 @@ def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespa
 
 
 @contextmanager
-def a_gateway(kubeconfig: Path, namespace: str, dry_run: DryRun = DryRun.NONE) -> Iterator[tuple[KubernetesGateway, list[Change]]]:
+def a_gateway(
+    kubeconfig: Path, namespace: str, dry_run: DryRun = DryRun.NONE
+) -> Iterator[tuple[KubernetesGateway, list[Change]]]:
     """A synced gateway for one namespace."""
     changes: list[Change] = []
-    made = KubernetesGateway(load_transport(kubeconfig), namespaces=[namespace], on_change=changes.append, dry_run=dry_run)
+    made = KubernetesGateway(
+        load_transport(kubeconfig),
+        namespaces=[namespace],
+        on_change=changes.append,
+        dry_run=dry_run,
+    )
     made.start()
     try:
         eventually(lambda: made.has_synced, what="every cache has synced")
@@ -249,7 +346,11 @@ def control_plane(namespace: str, name: str = "one") -> Create:
     ref = ObjectRef(CONTROL_PLANES.api_version, CONTROL_PLANES.kind, namespace, name)
     spec: JSON = {"version": "1.31", "workspaceTemplateRef": {"name": "eks"}}
     metadata: JSON = {"name": name, "namespace": namespace}
-    return Create(ref, {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata, "spec": spec}, "why")
+    return Create(
+        ref,
+        {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata, "spec": spec},
+        "why",
+    )
 
 
 def preconditions(made: KubernetesGateway, ref: ObjectRef) -> Preconditions:
@@ -267,23 +368,40 @@ def test_every_action_and_what_the_server_makes_of_it(kubeconfig: Path, namespac
         assert made.send(create) == Answer(201, changed=True)
         first = preconditions(made, ref)
         assert made.send(create) == Answer(409, changed=False)
-        status = Patch(ref, {"status": {"phase": "Creating", "secretsReady": True}}, first, "why", subresource="status")
+        status = Patch(
+            ref,
+            {"status": {"phase": "Creating", "secretsReady": True}},
+            first,
+            "why",
+            subresource="status",
+        )
         assert made.send(status) == Answer(200, changed=True)
         again = preconditions(made, ref)
         noop = Patch(ref, status.body, again, "why", subresource="status")
         assert made.send(noop) == Answer(200, changed=False)
         assert made.send(status) == Answer(409, changed=False)
-        assert made.send(Patch(ref, {"spec": {"version": "1.32"}}, Preconditions("another"), "why")) == Answer(409, changed=False)
+        assert made.send(
+            Patch(ref, {"spec": {"version": "1.32"}}, Preconditions("another"), "why")
+        ) == Answer(409, changed=False)
         sleeping: Callable[[str], JSON] = lambda phase: {"phase": phase}  # noqa: E731  # a value of type JSON, for mypy
-        assert made.send(Patch(ref, {"status": sleeping("Sleeping")}, again, "why", subresource="status")) == Answer(422, changed=False)
-        assert made.send(Patch(ref, {"metadata": {"finalizers": ["captep.test/f"]}}, again, "why")) == Answer(200, changed=True)
+        assert made.send(
+            Patch(ref, {"status": sleeping("Sleeping")}, again, "why", subresource="status")
+        ) == Answer(422, changed=False)
+        assert made.send(
+            Patch(ref, {"metadata": {"finalizers": ["captep.test/f"]}}, again, "why")
+        ) == Answer(200, changed=True)
         assert made.send(Delete(ref, Preconditions("another"), "why")) == Answer(409, changed=False)
         uid = Preconditions(first.uid)
         assert made.send(Delete(ref, uid, "why")) == Answer(200, changed=True)
         marked: Any = made.read(ref)
         assert marked["metadata"]["deletionTimestamp"]
         assert made.send(Delete(ref, uid, "why")) == Answer(200, changed=False)
-        assert made.send(Patch(ref, {"metadata": {"finalizers": None}}, preconditions(made, ref), "why")).status == 200
+        assert (
+            made.send(
+                Patch(ref, {"metadata": {"finalizers": None}}, preconditions(made, ref), "why")
+            ).status
+            == 200
+        )
         eventually(lambda: made.read(ref) is ABSENT, what="the watch tells that it is gone")
         assert made.send(Delete(ref, uid, "why")) == Answer(404, changed=False)
         assert [kind for _, kind in names(changes)] == ["+", "~", "~", "~", "-"]
@@ -294,7 +412,9 @@ def test_deleted_at_once_is_absent_at_once(kubeconfig: Path, namespace: str) -> 
     create = control_plane(namespace)
     with a_gateway(kubeconfig, namespace) as (made, _):
         made.send(create)
-        assert made.send(Delete(create.target, preconditions(made, create.target), "why")) == Answer(200, changed=True)
+        assert made.send(
+            Delete(create.target, preconditions(made, create.target), "why")
+        ) == Answer(200, changed=True)
         assert made.read(create.target) is ABSENT
 
 
@@ -304,7 +424,9 @@ def test_secrets_events_and_silence(apiserver: ApiServer, kubeconfig: Path, name
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))
     with a_gateway(kubeconfig, namespace) as (made, _):
         made.send(create)
-        assert made.send(Create(mine, {"metadata": {"name": "mine"}, "data": {"value": "YQ=="}}, "why")) == Answer(201, changed=True)
+        assert made.send(
+            Create(mine, {"metadata": {"name": "mine"}, "data": {"value": "YQ=="}}, "why")
+        ) == Answer(201, changed=True)
         put_secret(apiserver, namespace, "theirs")
         eventually(lambda: made.read(theirs) is not ABSENT, what="the watch tells of it")
         apiserver.merge(secret_path(namespace, "theirs"), {"data": {"value": "Yg=="}})
@@ -315,18 +437,36 @@ def test_secrets_events_and_silence(apiserver: ApiServer, kubeconfig: Path, name
 
         eventually(lambda: value(theirs) == "Yg==", what="the new payload is read")
         assert value(mine) == "YQ=="
-        record = Record(create.target, "Normal", "Ready", "control plane is ready", preconditions(made, create.target))
+        record = RecordEvent(
+            create.target,
+            "Normal",
+            "Ready",
+            "control plane is ready",
+            preconditions(made, create.target).uid,
+        )
         assert [made.send(record).status for _ in range(2)] == [201, 200]
     events = apiserver.call("GET", f"/api/v1/namespaces/{namespace}/events")[1]["items"]
-    assert [(event["count"], event["reason"], event["involvedObject"]["name"]) for event in events] == [(2, "Ready", "one")]
+    assert [
+        (event["count"], event["reason"], event["involvedObject"]["name"]) for event in events
+    ] == [(2, "Ready", "one")]
     ours = [
         event
         for event in apiserver.audit()
-        if event["user"].get("username") == "captep" and event.get("objectRef", {}).get("namespace") == namespace
+        if event["user"].get("username") == "captep"
+        and event.get("objectRef", {}).get("namespace") == namespace
     ]
     assert {event["userAgent"].partition("/")[0] for event in ours} == {"captep"}
-    writes = [(event["verb"], event["objectRef"]["resource"]) for event in ours if event["verb"] not in ("get", "list", "watch")]
-    assert writes == [("create", "captcontrolplanes"), ("create", "secrets"), ("create", "events"), ("patch", "events")]
+    writes = [
+        (event["verb"], event["objectRef"]["resource"])
+        for event in ours
+        if event["verb"] not in ("get", "list", "watch")
+    ]
+    assert writes == [
+        ("create", "captcontrolplanes"),
+        ("create", "secrets"),
+        ("create", "events"),
+        ("patch", "events"),
+    ]
     gets = [event["objectRef"]["name"] for event in ours if event["verb"] == "get"]
     assert gets == ["theirs", "theirs"]
     managers = apiserver.call("GET", secret_path(namespace, "mine"))[1]["metadata"]["managedFields"]
@@ -351,16 +491,22 @@ def test_a_dry_run_deletes_nothing(kubeconfig: Path, namespace: str) -> None:
     with a_gateway(kubeconfig, namespace) as (made, _):
         assert made.send(create) == Answer(201, changed=True)
     with a_gateway(kubeconfig, namespace, DryRun.SERVER) as (made, _):
-        assert made.send(Delete(create.target, Preconditions(), "why")) == Answer(200, changed=False)
+        assert made.send(Delete(create.target, Preconditions(), "why")) == Answer(
+            200, changed=False
+        )
     with a_gateway(kubeconfig, namespace) as (made, _):
         assert made.read(create.target) is not ABSENT
 
 
-def test_only_identities_are_kept_of_what_is_watched_by_metadata(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_only_identities_are_kept_of_what_is_watched_by_metadata(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """Two hundred Secrets of 3 KB: uid and resourceVersion of each."""
     for number in range(200):
         put_secret(apiserver, namespace, f"s{number}", "QUJD" * 1000)
-    with informing(kubeconfig, namespace, representation=Representation.METADATA, project=identity_only) as (informer, changes):
+    with informing(
+        kubeconfig, namespace, representation=Representation.METADATA, project=identity_only
+    ) as (informer, changes):
         assert len(changes) == 200
         assert all(change.new == {} for change in changes)
         assert all(informer.identity(change.ref) != ("", "") for change in changes)

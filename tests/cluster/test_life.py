@@ -15,7 +15,7 @@ import pytest
 
 from captep_kubernetes import RESOURCES, load_transport
 from captep_memory import Request, Response
-from captep_memory.world import Subject, stories
+from captep_world import Subject, stories
 from tests.cluster.apiserver import ADMIN, ApiServer, eventually
 from tests.cluster.around import Caller, told_by
 from tests.cluster.manifests import granted
@@ -47,7 +47,11 @@ class OnServer:
         def is_quiet() -> bool:
             nonlocal heard_at
             events, self._position = self._server.audit_from(self._position)
-            if any(event["user"].get("username") == USER and event.get("objectRef", {}).get("resource") != "leases" for event in events):
+            if any(
+                event["user"].get("username") == USER
+                and event.get("objectRef", {}).get("resource") != "leases"
+                for event in events
+            ):
                 heard_at = time.monotonic()
             return time.monotonic() - heard_at >= _REST_SECONDS
 
@@ -64,7 +68,12 @@ class OnServer:
         self._begin()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for process in self.processes:
             process.kill()
 
@@ -74,11 +83,15 @@ class OnServer:
 
 
 @pytest.fixture(scope="module")
-def life(apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def life(
+    apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What was asked in each part of a life, by a controller that leads."""
     apiserver.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for template in stories.templates(NAMESPACE):
-        path = RESOURCES[template["apiVersion"], template["kind"]].path(template["metadata"]["namespace"])
+        path = RESOURCES[template["apiVersion"], template["kind"]].path(
+            template["metadata"]["namespace"]
+        )
         # The template for kubeconfigs is in `default`, where other tests share it.
         assert apiserver.call("POST", path, template)[0] in (201, 409)
     recorded: dict[str, Any] = {}
@@ -105,16 +118,28 @@ def seconds_after_the_last_other(server: ApiServer, since: int) -> float:
     """From the answer to the last write of somebody else to the answer to the last write of the controller, by the server's clock."""
     at: dict[str, float] = {}
     for event in server.audit()[since:]:
-        if event["verb"] in WRITES and event.get("objectRef", {}).get("resource") not in ("events", "leases"):
-            at[event["user"]["username"]] = datetime.fromisoformat(event["stageTimestamp"]).timestamp()
+        if event["verb"] in WRITES and event.get("objectRef", {}).get("resource") not in (
+            "events",
+            "leases",
+        ):
+            at[event["user"]["username"]] = datetime.fromisoformat(
+                event["stageTimestamp"]
+            ).timestamp()
     return at[USER] - at[ADMIN]
 
 
 def written(asked: list[Any]) -> list[str]:
     """The writes as text, but for the Lease's; none was refused. An Event may be a new one or the count of an old one."""
-    told = [(verb, ref, sub, status) for verb, ref, sub, status in asked if verb in WRITES and ref.kind != "Lease"]
+    told = [
+        (verb, ref, sub, status)
+        for verb, ref, sub, status in asked
+        if verb in WRITES and ref.kind != "Lease"
+    ]
     assert all(status < 300 for _, _, _, status in told), told
-    return ["Event" if ref.kind == "Event" else f"{verb} {ref}{'/' + sub if sub else ''}" for verb, ref, sub, _ in told]
+    return [
+        "Event" if ref.kind == "Event" else f"{verb} {ref}{'/' + sub if sub else ''}"
+        for verb, ref, sub, _ in told
+    ]
 
 
 def writes(asked: list[Any]) -> list[str]:
@@ -135,7 +160,9 @@ def in_memory() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("title", PARTS)
-def test_the_writes_are_those_of_the_same_life_in_memory(life: dict[str, Any], in_memory: dict[str, list[str]], title: str) -> None:
+def test_the_writes_are_those_of_the_same_life_in_memory(
+    life: dict[str, Any], in_memory: dict[str, list[str]], title: str
+) -> None:
     """Each part has the same writes in the same order, Events too, none refused."""
     assert written(life[title]) == in_memory[title]
 
@@ -149,7 +176,9 @@ def test_creation_takes_at_most_thirteen_writes(life: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("title", ["rotation", "repair", "tag"])
-def test_what_differs_is_mended_by_one_write_within_a_second(life: dict[str, Any], title: str) -> None:
+def test_what_differs_is_mended_by_one_write_within_a_second(
+    life: dict[str, Any], title: str
+) -> None:
     """A rotated token, a deleted Secret and an edited tag."""
     assert len(writes(life[title])) == 1
     assert 0 <= life[f"{title} took"] < 1
@@ -166,26 +195,40 @@ def test_deletion_takes_four_writes(life: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("title", ["failure", "failure again"])
-def test_failure_and_recovery_are_reported_and_nothing_else(life: dict[str, Any], title: str) -> None:
+def test_failure_and_recovery_are_reported_and_nothing_else(
+    life: dict[str, Any], title: str
+) -> None:
     """A failure of Terraform under a Ready control plane is surfaced, and taken back, by two writes to the status."""
     assert writes(life[title]) == ["patch CAPTControlPlane life/tokyo/status"] * 2
 
 
 def test_at_rest_nothing_is_written_and_nothing_is_read(life: dict[str, Any]) -> None:
     """For longer than the longest interval there is no request at all but those for the lease and watches that are renewed."""
-    others = [each for each in life["quiet"] if each[1] is None or (each[1].kind != "Lease" and each[0] != "watch")]
+    others = [
+        each
+        for each in life["quiet"]
+        if each[1] is None or (each[1].kind != "Lease" and each[0] != "watch")
+    ]
     assert others == []
-    leases = [(verb, status) for verb, ref, _, status in life["quiet"] if ref is not None and ref.kind == "Lease"]
+    leases = [
+        (verb, status)
+        for verb, ref, _, status in life["quiet"]
+        if ref is not None and ref.kind == "Lease"
+    ]
     assert set(leases) == {("patch", 200)}
     assert len(leases) <= QUIET_SECONDS / 2 + 2
 
 
-def test_it_ends_in_time_and_gives_the_lease_back(life: dict[str, Any], apiserver: ApiServer) -> None:
+def test_it_ends_in_time_and_gives_the_lease_back(
+    life: dict[str, Any], apiserver: ApiServer
+) -> None:
     """SIGTERM ends it with status 0 inside ten seconds, and nobody holds the lease after that."""
     status, seconds = life["end"]
     assert status == 0
     assert seconds < 10
-    _, lease = apiserver.call("GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep"))
+    _, lease = apiserver.call(
+        "GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep")
+    )
     assert lease["spec"]["holderIdentity"] == ""
 
 
@@ -194,7 +237,11 @@ def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
     assert not [line for line in life["log"] if "raw" in line]
     told = [line for line in life["log"] if line["logger"] == "captep.controller"]
     assert told
-    assert all((line["controller"], line["namespace"], line["name"]) == ("captcontrolplane", "life", "tokyo") for line in told)
+    assert all(
+        (line["controller"], line["namespace"], line["name"])
+        == ("captcontrolplane", "life", "tokyo")
+        for line in told
+    )
     assert all(line["reconcileID"] for line in told)
     assert "bmV3" not in str(life["log"])
 

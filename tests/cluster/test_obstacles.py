@@ -17,16 +17,48 @@ ELECT = (*RUN, "--leader-elect", "--leader-election-namespace")
 CASES: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "run, no file": ("missing", RUN, "no such file: --kubeconfig wants a kubeconfig"),
     "plan, no file": ("missing", PLAN, "no such file: --kubeconfig wants a kubeconfig"),
-    "run, no such context": ("controller", (*RUN, "--context", "other"), "no context 'other': expected one of test"),
-    "plan, no such context": ("controller", (*PLAN, "--context", "other"), "no context 'other': expected one of test"),
+    "run, no such context": (
+        "controller",
+        (*RUN, "--context", "other"),
+        "no context 'other': expected one of test",
+    ),
+    "plan, no such context": (
+        "controller",
+        (*PLAN, "--context", "other"),
+        "no context 'other': expected one of test",
+    ),
     "run, nobody there": ("nowhere", RUN, "check that it runs and that the kubeconfig names it"),
     "plan, nobody there": ("nowhere", PLAN, "check that it runs and that the kubeconfig names it"),
-    "run, expired": ("expired", RUN, "(401): they are expired or wrong; log in again or choose another --context"),
-    "plan, expired": ("expired", PLAN, "(401): they are expired or wrong; log in again or choose another --context"),
-    "run, no credentials": ("anonymous", RUN, "a request without credentials (does the context name a user with some?) may not list"),
-    "plan, no credentials": ("anonymous", PLAN, "a request without credentials (does the context name a user with some?) may not get"),
-    "run, may not list": ("nobody", RUN, "the user nobody may not list captcontrolplanes.controlplane.cluster.x-k8s.io, clusters"),
-    "run, may not list there": ("nobody", (*RUN, "--namespace", "default"), "in the namespace default: grant list and watch, or choose"),
+    "run, expired": (
+        "expired",
+        RUN,
+        "(401): they are expired or wrong; log in again or choose another --context",
+    ),
+    "plan, expired": (
+        "expired",
+        PLAN,
+        "(401): they are expired or wrong; log in again or choose another --context",
+    ),
+    "run, no credentials": (
+        "anonymous",
+        RUN,
+        "a request without credentials (does the context name a user with some?) may not list",
+    ),
+    "plan, no credentials": (
+        "anonymous",
+        PLAN,
+        "a request without credentials (does the context name a user with some?) may not get",
+    ),
+    "run, may not list": (
+        "nobody",
+        RUN,
+        "the user nobody may not list captcontrolplanes.controlplane.cluster.x-k8s.io, clusters",
+    ),
+    "run, may not list there": (
+        "nobody",
+        (*RUN, "--namespace", "default"),
+        "in the namespace default: grant list and watch, or choose",
+    ),
     "plan, may not get": (
         "nobody",
         PLAN,
@@ -37,20 +69,38 @@ CASES: Mapping[str, tuple[str, tuple[str, ...], str]] = {
         (*RUN, "--namespace", "default", "--namespace", "nope"),
         "no namespace nope in the cluster: create it, or correct --namespace",
     ),
-    "plan, no namespace": ("admin", ("plan", "--live", "nope/nope"), "there is no namespace nope; is this the right --context?"),
-    "plan, no control plane": ("admin", PLAN, "no CAPTControlPlane default/nope in the cluster: kubectl get captcontrolplanes -n default"),
-    "run, no namespace for the Lease": ("admin", (*ELECT, "nope"), "create it, or correct --leader-election-namespace"),
+    "plan, no namespace": (
+        "admin",
+        ("plan", "--live", "nope/nope"),
+        "there is no namespace nope; is this the right --context?",
+    ),
+    "plan, no control plane": (
+        "admin",
+        PLAN,
+        "no CAPTControlPlane default/nope in the cluster: kubectl get captcontrolplanes -n default",
+    ),
+    "run, no namespace for the Lease": (
+        "admin",
+        (*ELECT, "nope"),
+        "create it, or correct --leader-election-namespace",
+    ),
     "run, no permission for the Lease": (
         "controller",
         (*ELECT, "default"),
         "the Lease default/captep: grant get, create and patch on leases",
     ),
-    "run, port taken": ("controller", ("run", "--metrics-bind-address", "taken"), "choose another address for /metrics, or 0"),
+    "run, port taken": (
+        "controller",
+        ("run", "--metrics-bind-address", "taken"),
+        "choose another address for /metrics, or 0",
+    ),
 }
 
 
 @pytest.fixture(scope="module")
-def kubeconfigs(apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+def kubeconfigs(
+    apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Path]:
     """Kubeconfigs by what is wrong with them."""
     text, folder = controller.read_text(), tmp_path_factory.mktemp("kubeconfigs")
     token = next(line for line in text.splitlines() if "token:" in line)
@@ -61,7 +111,11 @@ def kubeconfigs(apiserver: ApiServer, controller: Path, tmp_path_factory: pytest
     }
     for name, content in made.items():
         (folder / name).write_text(content)
-    known = {"controller": controller, "admin": apiserver.kubeconfig(), "nobody": apiserver.kubeconfig("nobody")}
+    known = {
+        "controller": controller,
+        "admin": apiserver.kubeconfig(),
+        "nobody": apiserver.kubeconfig("nobody"),
+    }
     return known | {name: folder / name for name in (*made, "missing")}
 
 
@@ -75,11 +129,17 @@ def told(*words: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_obstacle_is_one_line(apiserver: ApiServer, kubeconfigs: Mapping[str, Path], case: str) -> None:
+def test_an_obstacle_is_one_line(
+    apiserver: ApiServer, kubeconfigs: Mapping[str, Path], case: str
+) -> None:
     """What keeps it from starting is told in one line that says what to do, with exit status 1 and an empty standard output."""
     who, words, expected = CASES[case]
     taken = f"127.0.0.1:{apiserver.port}"
-    line = told(*(taken if word == "taken" else word for word in words), "--kubeconfig", str(kubeconfigs[who]))
+    line = told(
+        *(taken if word == "taken" else word for word in words),
+        "--kubeconfig",
+        str(kubeconfigs[who]),
+    )
     assert line.startswith("captep: ")
     assert expected in line
 

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from captep_kubernetes import RESOURCES
-from captep_memory.world import Subject, stories
+from captep_world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
 from tests.cluster.manifests import bind, granted
@@ -44,11 +44,18 @@ def secret_of(server: ApiServer, subject: Subject, suffix: str = "kubeconfig") -
 
 def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | None = None) -> None:
     """Put a new token where Crossplane puts it, and wait until it is where users read it."""
-    server.merge(SECRETS.path(namespace or subject.namespace, f"{subject.name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}})
-    eventually(lambda: secret_of(server, subject) == {"value": value}, what="the new token is copied")
+    server.merge(
+        SECRETS.path(namespace or subject.namespace, f"{subject.name}-outputs-kubeconfig"),
+        {"data": {"kubeconfig": value}},
+    )
+    eventually(
+        lambda: secret_of(server, subject) == {"value": value}, what="the new token is copied"
+    )
 
 
-def test_one_namespace_is_enough_permission(apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path) -> None:
+def test_one_namespace_is_enough_permission(
+    apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
+) -> None:
     """With the roles of examples/manifests/namespaced, in one namespace, a control plane becomes Ready and nothing is refused."""
     bind(apiserver, "namespaced", "tenant", namespace=namespace)
     osaka = around.subject(namespace, "osaka")
@@ -59,20 +66,37 @@ def test_one_namespace_is_enough_permission(apiserver: ApiServer, around: Around
     asked = told_by(apiserver, "tenant", since=since)
     assert [each for each in asked if each[3] == 403] == []
     leases = ("coordination.k8s.io", "leases")
-    assert sorted(granted("namespaced")) == sorted(each for each in granted("base") if each[:2] != leases)
+    assert sorted(granted("namespaced")) == sorted(
+        each for each in granted("base") if each[:2] != leases
+    )
 
 
-def test_who_may_not_see_a_namespace_is_warned_and_goes_on(apiserver: ApiServer, tmp_path: Path) -> None:
+def test_who_may_not_see_a_namespace_is_warned_and_goes_on(
+    apiserver: ApiServer, tmp_path: Path
+) -> None:
     """Where a namespace may not be got, the lists say whether anything may be read; nothing but reads is sent to find out."""
-    apiserver.grant("blind", [{"apiGroups": [g], "resources": [r], "verbs": [v]} for g, r, v in granted("base") if r != "namespaces"])
+    apiserver.grant(
+        "blind",
+        [
+            {"apiGroups": [g], "resources": [r], "verbs": [v]}
+            for g, r, v in granted("base")
+            if r != "namespaces"
+        ],
+    )
     since = len(apiserver.audit())
     with Captep(apiserver.kubeconfig("blind"), tmp_path, "--namespace", "hidden") as process:
         process.wait_until_it_works()
-        assert process.says("whether there is a namespace hidden cannot be seen: grant get on namespaces, in a Role there")
-        assert [line["level"] for line in process.log() if "hidden" in line["message"]] == ["warning"]
+        assert process.says(
+            "whether there is a namespace hidden cannot be seen: grant get on namespaces, in a Role there"
+        )
+        assert [line["level"] for line in process.log() if "hidden" in line["message"]] == [
+            "warning"
+        ]
     asked = told_by(apiserver, "blind", since=since)
     assert {verb for verb, _, _, _ in asked} == {"get", "list", "watch"}
-    assert [ref.kind for _, ref, _, status in asked if status == 403 and ref is not None] == ["namespaces"]
+    assert [ref.kind for _, ref, _, status in asked if status == 403 and ref is not None] == [
+        "namespaces"
+    ]
 
 
 def test_its_pages(apiserver: ApiServer, controller: Path, namespace: str, tmp_path: Path) -> None:
@@ -101,7 +125,9 @@ def test_a_signal_ends_it(controller: Path, namespace: str, tmp_path: Path, numb
         assert seconds < 3
 
 
-def test_a_second_signal_ends_it_at_once(apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path) -> None:
+def test_a_second_signal_ends_it_at_once(
+    apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
+) -> None:
     """While a write hangs in a server that does not answer, the first signal waits for it, the second does not."""
     kyoto = around.subject(namespace, "kyoto")
     server = apiserver._processes["kube-apiserver"]
@@ -124,7 +150,12 @@ def test_a_second_signal_ends_it_at_once(apiserver: ApiServer, around: Around, c
 
 @pytest.mark.parametrize("mode", ["client", "server"])
 def test_a_dry_run_changes_nothing(
-    apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path, mode: str
+    apiserver: ApiServer,
+    around: Around,
+    controller: Path,
+    namespace: str,
+    tmp_path: Path,
+    mode: str,
 ) -> None:
     """It tells what it would do; with `client` no write is sent, with `server` each is one that the server forgets; no lease is taken."""
     kobe = around.subject(namespace, f"kobe-{mode}")
@@ -132,20 +163,36 @@ def test_a_dry_run_changes_nothing(
         for request in act.requests(kobe):
             assert around.call(request).ok
     since = len(apiserver.audit())
-    with Captep(controller, tmp_path, "--namespace", namespace, "--leader-elect", "--dry-run", mode) as process:
+    with Captep(
+        controller, tmp_path, "--namespace", namespace, "--leader-elect", "--dry-run", mode
+    ) as process:
         process.wait_until_it_works()
-        eventually(lambda: process.says("would create WorkspaceTemplateApply"), what="it tells what it would do")
-    asked = [event for event in apiserver.audit()[since:] if event["user"].get("username") == "controller"]
+        eventually(
+            lambda: process.says("would create WorkspaceTemplateApply"),
+            what="it tells what it would do",
+        )
+    asked = [
+        event
+        for event in apiserver.audit()[since:]
+        if event["user"].get("username") == "controller"
+    ]
     sent = [event for event in asked if event["verb"] not in ("get", "list", "watch")]
     assert all("dryRun=All" in event["requestURI"] for event in sent)
     assert bool(sent) is (mode == "server")
     assert (
-        apiserver.call("GET", RESOURCES["infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplateApply"].path(namespace))[1]["items"]
+        apiserver.call(
+            "GET",
+            RESOURCES["infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplateApply"].path(
+                namespace
+            ),
+        )[1]["items"]
         == []
     )
 
 
-def test_plan_live_reads_what_it_needs_and_writes_nothing(apiserver: ApiServer, around: Around, controller: Path, namespace: str) -> None:
+def test_plan_live_reads_what_it_needs_and_writes_nothing(
+    apiserver: ApiServer, around: Around, controller: Path, namespace: str
+) -> None:
     """One GET for each object that the decision looks at, no list, no watch, no write; the decision is the one that plan prints."""
     nara = around.subject(namespace, "nara")
     for act in CREATION.acts:
@@ -153,7 +200,15 @@ def test_plan_live_reads_what_it_needs_and_writes_nothing(apiserver: ApiServer, 
             assert around.call(request).ok
     apiserver.grant("other", [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get"]}])
     since = len(apiserver.audit())
-    shown = captep("plan", "--live", "--kubeconfig", str(apiserver.kubeconfig("other")), f"{namespace}/nara", "-o", "json")
+    shown = captep(
+        "plan",
+        "--live",
+        "--kubeconfig",
+        str(apiserver.kubeconfig("other")),
+        f"{namespace}/nara",
+        "-o",
+        "json",
+    )
     assert (shown.returncode, shown.stderr) == (0, "")
     assert '"verdict": "Creating: Control plane is being created"' in shown.stdout
     assert '"verb": "create"' in shown.stdout

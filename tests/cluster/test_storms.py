@@ -21,12 +21,21 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from captep_memory.world import Subject
+from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
 from tests.cluster.process import Captep
 from tests.cluster.tampering import GONE, PASS, Asked, Tamper, Tampering, answered
-from tests.cluster.test_faults import INTERVAL, PACE, SLACK, assert_at_rest, begin, cpu_seconds, is_usable, writes_of
+from tests.cluster.test_faults import (
+    INTERVAL,
+    PACE,
+    SLACK,
+    assert_at_rest,
+    begin,
+    cpu_seconds,
+    is_usable,
+    writes_of,
+)
 from tests.cluster.test_run import CREATION, SECRETS, secret_of, settle
 
 pytestmark = pytest.mark.cluster
@@ -39,14 +48,20 @@ LAG = 1.5
 class Storm:
     """A control plane in the making, and what was written for it."""
 
-    def __init__(self, apiserver: ApiServer, around: Around, wire: Tampering, subject: Subject) -> None:
+    def __init__(
+        self, apiserver: ApiServer, around: Around, wire: Tampering, subject: Subject
+    ) -> None:
         self._apiserver, self._around, self._wire, self._subject = apiserver, around, wire, subject
         self._since = len(apiserver.audit())
         begin(around, subject)
 
     def ends(self, within: float) -> None:
         """Wait until the control plane is usable."""
-        eventually(lambda: is_usable(self._around, self._subject), what=f"{self._subject.name} is usable", within=within)
+        eventually(
+            lambda: is_usable(self._around, self._subject),
+            what=f"{self._subject.name} is usable",
+            within=within,
+        )
 
     def assert_nothing_repeated(self) -> None:
         """Five creations, each tried once; twenty writes at most, where a calm day takes thirteen; no accepted one twice in a row;
@@ -55,22 +70,39 @@ class Storm:
         What is more than thirteen are reports of what passes: whoever sees less of the world at a time sees more of what it went through.
         """
         whole = f"{self._subject.namespace}/{self._subject.name}"
-        told = [each for each in told_by(self._apiserver, "controller", since=self._since) if whole in str(each[1])]
-        creations = [str(ref) for verb, ref, _, _ in told if verb == "create" and ref is not None and ref.kind != "Event"]
+        told = [
+            each
+            for each in told_by(self._apiserver, "controller", since=self._since)
+            if whole in str(each[1])
+        ]
+        creations = [
+            str(ref)
+            for verb, ref, _, _ in told
+            if verb == "create" and ref is not None and ref.kind != "Event"
+        ]
         assert len(creations) == len(set(creations)) == 5, creations
-        written = [write for write in writes_of(self._apiserver, "controller", self._since) if whole in write]
+        written = [
+            write
+            for write in writes_of(self._apiserver, "controller", self._since)
+            if whole in write
+        ]
         assert len(written) <= 20, written
         sent = defaultdict(list)
         for asked in self._wire.accepted:
             if asked.method != "GET" and "/events" not in asked.path:
                 sent[asked.method, asked.path].append(_lasting(asked.content))
         for path, bodies in sent.items():
-            assert all(earlier != later for earlier, later in itertools.pairwise(bodies)), (path, bodies)
+            assert all(earlier != later for earlier, later in itertools.pairwise(bodies)), (
+                path,
+                bodies,
+            )
         replaced: dict[str, int] = defaultdict(int)
         for asked in self._wire.asked:
             version, where = _bound_to(asked), asked.path.removesuffix("/status")
             if version is not None:
-                assert version > replaced[where], f"{where} at {version}, which an own write has replaced"
+                assert version > replaced[where], (
+                    f"{where} at {version}, which an own write has replaced"
+                )
                 replaced[where] = version if asked in self._wire.accepted else replaced[where]
 
 
@@ -93,7 +125,11 @@ def heal(wire: Tampering) -> None:
     wire.tamper = lambda _: PASS
     since = time.monotonic()
     wire.end_watches()
-    eventually(lambda: len(asked_for(wire, "watch", since)) == KINDS, what="every kind is watched again", within=PACE + SLACK)
+    eventually(
+        lambda: len(asked_for(wire, "watch", since)) == KINDS,
+        what="every kind is watched again",
+        within=PACE + SLACK,
+    )
 
 
 def asked_for(wire: Tampering, verb: str, since: float = 0.0) -> dict[str, list[float]]:
@@ -109,17 +145,30 @@ def assert_no_hurry(wire: Tampering, *verbs: str, since: float = 0.0) -> None:
     """Of one path, one second and more between two of a verb."""
     for verb in verbs:
         for path, times in asked_for(wire, verb, since).items():
-            assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(times)), (verb, path, times)
+            assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(times)), (
+                verb,
+                path,
+                times,
+            )
 
 
-def test_410_on_every_watch(apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path) -> None:
+def test_410_on_every_watch(
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
     """Each watch expires, as a status and as an event in turns: lists alone make the control plane; then watches do, and nothing is listed."""
     turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
     def expire(asked: Asked) -> Tamper:
         if asked.verb != "watch":
             return PASS
-        return Tamper(lines=lambda _: iter([GONE])) if next(turns[asked.path]) % 2 else answered(410)
+        return (
+            Tamper(lines=lambda _: iter([GONE])) if next(turns[asked.path]) % 2 else answered(410)
+        )
 
     wire.tamper = expire
     with Captep(through, tmp_path, "--namespace", namespace) as process:
@@ -135,14 +184,25 @@ def test_410_on_every_watch(apiserver: ApiServer, around: Around, through: Path,
         assert_no_hurry(wire, "list", "watch")
 
 
-def test_pages_that_expire(apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path) -> None:
+def test_pages_that_expire(
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
+) -> None:
     """Every continue token is too old: each kind is listed as a whole, once, and all goes on as ever."""
     mie = around.subject(namespace, "mie")
     for name in ("one", "two", "three"):
         apiserver.create(SECRETS.path(namespace), {"metadata": {"name": name}})
 
     def expire(asked: Asked) -> Tamper:
-        return answered(410) if "continue" in asked.query else Tamper(query={"limit": "1"} if "limit" in asked.query else {})
+        return (
+            answered(410)
+            if "continue" in asked.query
+            else Tamper(query={"limit": "1"} if "limit" in asked.query else {})
+        )
 
     wire.tamper = expire
     with Captep(through, tmp_path, "--namespace", namespace) as process:
@@ -150,13 +210,22 @@ def test_pages_that_expire(apiserver: ApiServer, around: Around, through: Path, 
         storm = Storm(apiserver, around, wire, mie)
         storm.ends(within=INTERVAL)
         assert_at_rest(apiserver, "controller")
-    pages = [sorted(asked.query) for asked in wire.asked if asked.verb == "list" and asked.path == SECRETS.path(namespace)]
+    pages = [
+        sorted(asked.query)
+        for asked in wire.asked
+        if asked.verb == "list" and asked.path == SECRETS.path(namespace)
+    ]
     assert pages == [["limit"], ["continue", "limit"], []]
     storm.assert_nothing_repeated()
 
 
 def test_a_slow_server_and_watches_that_lag(
-    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     """Answers come late and the lines of watches later: own writes are seen without them, and what they tell of the past undoes nothing."""
     wire.tamper = lambda _: Tamper(after=0.3, lines=lagging)
@@ -167,8 +236,16 @@ def test_a_slow_server_and_watches_that_lag(
         storm.ends(within=60)
         assert_at_rest(apiserver, "controller")
     storm.assert_nothing_repeated()
-    applied = [asked.at for asked in wire.asked if asked.method == "POST" and "workspacetemplateapplies" in asked.path]
-    reported = [asked.at for asked in wire.asked if asked.method == "PATCH" and asked.path.endswith("shiga/status")]
+    applied = [
+        asked.at
+        for asked in wire.asked
+        if asked.method == "POST" and "workspacetemplateapplies" in asked.path
+    ]
+    reported = [
+        asked.at
+        for asked in wire.asked
+        if asked.method == "PATCH" and asked.path.endswith("shiga/status")
+    ]
     assert min(reported) - applied[1] < LAG / 2
 
 
@@ -189,7 +266,12 @@ def lagging(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def test_answers_that_never_come(
-    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     """A create and a patch land and are not answered in time: what they did is seen before anything is written again."""
     lost: dict[str, Asked] = {}
@@ -197,8 +279,11 @@ def test_answers_that_never_come(
 
     def swallow(asked: Asked) -> Tamper:
         for what, is_it in {
-            "create": asked.method == "POST" and asked.path.endswith(applies) and b'"kyoto-kubeconfig-apply"' in asked.content,
-            "patch": asked.method == "PATCH" and asked.path.endswith("/captcontrolplanes/uji/status"),
+            "create": asked.method == "POST"
+            and asked.path.endswith(applies)
+            and b'"kyoto-kubeconfig-apply"' in asked.content,
+            "patch": asked.method == "PATCH"
+            and asked.path.endswith("/captcontrolplanes/uji/status"),
         }.items():
             if is_it and what not in lost:
                 lost[what] = asked
@@ -219,7 +304,12 @@ def test_answers_that_never_come(
 
 
 def test_a_server_that_is_away(
-    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     """503, 429, closed connections, no answer at all: a try a second at the most, hardly any CPU, nothing left behind; then all is mended."""
     oita = around.subject(namespace, "oita")
@@ -241,21 +331,35 @@ def test_a_server_that_is_away(
         assert len(tries) == KINDS
         assert all(len(times) >= 4 for times in tries.values())
         heal(wire)
-        eventually(lambda: secret_of(apiserver, oita), what="the deleted Secret is made again", within=SLACK)
+        eventually(
+            lambda: secret_of(apiserver, oita),
+            what="the deleted Secret is made again",
+            within=SLACK,
+        )
         assert_at_rest(apiserver, "controller")
         assert asked_for(wire, "list", since=began) == {}
         assert_no_hurry(wire, "watch")
         # Idle connections are kept: there may be one or two more of them than before.
-        assert all(now <= before + 2 for now, before in zip(held_by(process), held, strict=True)), (held, held_by(process))
+        assert all(now <= before + 2 for now, before in zip(held_by(process), held, strict=True)), (
+            held,
+            held_by(process),
+        )
 
 
 def held_by(process: Captep) -> tuple[int, int]:
     """How many threads and open files a process has."""
-    return len(os.listdir(f"/proc/{process.process.pid}/task")), len(os.listdir(f"/proc/{process.process.pid}/fd"))
+    return len(os.listdir(f"/proc/{process.process.pid}/task")), len(
+        os.listdir(f"/proc/{process.process.pid}/fd")
+    )
 
 
 def test_watches_are_cut_at_any_moment(
-    apiserver: ApiServer, around: Around, through: Path, wire: Tampering, namespace: str, tmp_path: Path
+    apiserver: ApiServer,
+    around: Around,
+    through: Path,
+    wire: Tampering,
+    namespace: str,
+    tmp_path: Path,
 ) -> None:
     """Each watch ends after some events, with half a line or between two: nothing is missed, and nothing is listed for it."""
     chance = random.Random(410)

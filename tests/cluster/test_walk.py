@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from captep_memory.world import Subject
+from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, told_by
 from tests.cluster.crds import definitions
@@ -40,7 +40,12 @@ class Terminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._shell.communicate("kill $(jobs -p); wait\n", timeout=30)
 
     def type(self, line: str) -> str:
@@ -99,7 +104,10 @@ def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
     if shutil.which("kubectl", path=path) is None:
         pytest.skip("needs kubectl, in KUBEBUILDER_ASSETS or on PATH")
     files = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in files.stdout.decode().split("\0"):
         if name and (ROOT / name).is_file():
@@ -109,19 +117,31 @@ def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
     (tmp_path / "home").mkdir()
     loopback = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     ours = {"HOME": str(tmp_path / "home"), "KUBECONFIG": str(kubeconfig), "PATH": path, **loopback}
-    others = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    others = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONPATH", "VIRTUAL_ENV")
+    }
     with Terminal(tmp_path / "captep", others | ours) as shell:
         yield shell
 
 
 def commands() -> list[str]:
     """The commands of the README's way, in order."""
-    section = re.search(r"^## On a cluster\n(.*?)^##", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    section = re.search(
+        r"^## On a cluster\n(.*?)^##", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
     assert section is not None
-    return [line for block in re.findall(r"```sh\n(.*?)```", section[1], re.DOTALL) for line in block.splitlines()]
+    return [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", section[1], re.DOTALL)
+        for line in block.splitlines()
+    ]
 
 
-def test_the_way_of_the_readme_leads_to_a_control_plane_that_is_ready(given: ApiServer, terminal: Terminal) -> None:
+def test_the_way_of_the_readme_leads_to_a_control_plane_that_is_ready(
+    given: ApiServer, terminal: Terminal
+) -> None:
     """Every command does what the README says, from `pip install` to a fleet that is Ready, with the permissions of the manifests.
 
     All are typed as they stand there; only `captep run` is given ports of its own.
@@ -136,7 +156,11 @@ def test_the_way_of_the_readme_leads_to_a_control_plane_that_is_ready(given: Api
                 continue
             since = len(given.audit())
             process = terminal.start(f"{line} {PORTS}")
-            eventually(lambda process=process: process.says("working with"), what=f"{line} works", within=30)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            eventually(
+                lambda process=process: process.says("working with"),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                what=f"{line} works",
+                within=30,
+            )
             if "--dry-run" not in line:
                 running.append(process)
                 continue
@@ -144,7 +168,11 @@ def test_the_way_of_the_readme_leads_to_a_control_plane_that_is_ready(given: Api
                 told = f"would create WorkspaceTemplateApply fleet/{name}-eks-controlplane-apply"
                 eventually(lambda process=process, told=told: process.says(told), what=told)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             process.interrupt()
-            assert {verb for verb, _, _, _ in told_by(given, USER, since=since)} == {"get", "list", "watch"}
+            assert {verb for verb, _, _, _ in told_by(given, USER, since=since)} == {
+                "get",
+                "list",
+                "watch",
+            }
         assert "verdict     Creating: Control plane is being created" in plans[0]
         assert "+ create WorkspaceTemplateApply fleet/tokyo-eks-controlplane-apply" in plans[0]
         assert "verdict     Ready: Control plane is ready" in plans[1]
@@ -162,4 +190,6 @@ def test_the_manifests_of_the_deployment_are_taken(terminal: Terminal) -> None:
         printed = terminal.type(f"kubectl apply --validate=strict -k examples/manifests/{folder}")
         assert "Warning" not in printed
     assert "deployment.apps/captep" in printed
-    assert "role.rbac.authorization.k8s.io/captep " in terminal.type("kubectl apply -k examples/manifests/namespaced")
+    assert "role.rbac.authorization.k8s.io/captep " in terminal.type(
+        "kubectl apply -k examples/manifests/namespaced"
+    )

@@ -11,12 +11,22 @@ from typing import Protocol
 
 from attrs import evolve
 
-from captep_core import JSON, Action, ObjectRef, Observed, Record, decide, write_of
+from captep_core import JSON, Action, ObjectRef, Observed, RecordEvent, decide, write_of
 from captep_core.ports import Answer
 from captep_kubernetes import RESOURCES
 from captep_memory import MemoryGateway, Object, Request, Response, load
-from captep_memory.world import Neighbourhood, Objects, Server, Story, Subject, VirtualClock, changed_ref, neighbours, stories
 from captep_runtime import Loop
+from captep_world import (
+    Neighbourhood,
+    Objects,
+    Server,
+    Story,
+    Subject,
+    VirtualClock,
+    changed_ref,
+    neighbours,
+    stories,
+)
 from tests.cluster.around import FAST
 
 __all__ = ["PARTS", "InMemory", "Place", "Turns"]
@@ -26,7 +36,11 @@ _SOON = timedelta(minutes=1)
 _PACE = evolve(FAST, retry=(9000.0, 9000.0))
 """What fails is not tried again until somebody changes something."""
 _MOST_TURNS = 500
-_WATCHED = [resource for (_, kind), resource in RESOURCES.items() if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")]
+_WATCHED = [
+    resource
+    for (_, kind), resource in RESOURCES.items()
+    if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")
+]
 _CREATION = stories.creation_to_ready
 _REPAIR = evolve(stories.repair, acts=stories.repair.acts[1:])
 _FAILURE = evolve(stories.failure_and_recovery, acts=stories.failure_and_recovery.acts[1:])
@@ -118,7 +132,10 @@ class Turns:
         found = {ref: obj for ref, obj in self._listed() if self._is_ours(ref)}
         news = [(ref, obj) for ref, obj in found.items() if self._known.get(ref) != obj]
         gone = [(ref, obj) for ref, obj in self._known.items() if ref not in found]
-        for ref, obj in (*sorted(news, key=lambda each: int(each[1]["metadata"]["resourceVersion"])), *gone):
+        for ref, obj in (
+            *sorted(news, key=lambda each: int(each[1]["metadata"]["resourceVersion"])),
+            *gone,
+        ):
             self._neighbourhood.notice(ref, obj, now=self._now)
         self._known = found
 
@@ -126,17 +143,31 @@ class Turns:
         for resource in _WATCHED:
             for obj in self.objects.list(resource.api_version, resource.kind):
                 metadata = obj["metadata"]
-                yield ObjectRef(resource.api_version, resource.kind, metadata.get("namespace"), metadata["name"]), obj
+                yield (
+                    ObjectRef(
+                        resource.api_version,
+                        resource.kind,
+                        metadata.get("namespace"),
+                        metadata["name"],
+                    ),
+                    obj,
+                )
 
     def _is_ours(self, ref: ObjectRef) -> bool:
-        return ref.namespace == self.subject.namespace or (ref.namespace is None and ref.name.startswith(f"{self.subject.name}-"))
+        return ref.namespace == self.subject.namespace or (
+            ref.namespace is None and ref.name.startswith(f"{self.subject.name}-")
+        )
 
 
 def _rotate(turns: Turns) -> None:
     """Put a new token where Crossplane puts it."""
     place = turns.subject
     body: Object = {"data": {"kubeconfig": "bmV3"}}
-    turns.do(Request("patch", "v1", "Secret", place.namespace, f"{place.name}-outputs-kubeconfig", body=body))
+    turns.do(
+        Request(
+            "patch", "v1", "Secret", place.namespace, f"{place.name}-outputs-kubeconfig", body=body
+        )
+    )
 
 
 def _mistype(turns: Turns) -> None:
@@ -145,7 +176,13 @@ def _mistype(turns: Turns) -> None:
     kept = turns.objects.get(secret)
     assert kept is not None
     metadata = {name: kept["metadata"][name] for name in ("name", "labels", "ownerReferences")}
-    body: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": kept["data"]}
+    body: Object = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata,
+        "type": "Opaque",
+        "data": kept["data"],
+    }
     delete = Request("delete", "v1", "Secret", secret.namespace, secret.name)
     turns.do_unseen(delete, Request("create", "v1", "Secret", secret.namespace, body=body))
     mended = turns.objects.get(secret)
@@ -216,7 +253,7 @@ class InMemory:
         answer = gateway.send(action)
         self._server.world = gateway.world
         assert answer.status < 300, (action, answer)
-        self.written.append("Event" if isinstance(action, Record) else str(write_of(action)))
+        self.written.append("Event" if isinstance(action, RecordEvent) else str(write_of(action)))
         return answer
 
     def _keep(self, key: ObjectRef) -> None:

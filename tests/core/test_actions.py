@@ -2,8 +2,22 @@
 
 import pytest
 
-from captep_core import JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Refusal, Write, write_of
-from captep_core._converter import _problems
+from captep_core import (
+    JSON,
+    Action,
+    Conflicted,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Write,
+    purpose_of,
+    refusal_of,
+    write_of,
+)
+from captep_core.capt._converter import _problems
 
 TARGET = ObjectRef("v1", "Secret", "fleet", "tokyo")
 BODY: dict[str, JSON] = {"data": {"value": "canary"}}
@@ -13,10 +27,26 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
     ("action", "write", "said"),
     [
         (Create(TARGET, BODY, "because"), Write("create", TARGET), "create Secret fleet/tokyo"),
-        (Patch(TARGET, BODY, Preconditions("u"), "because"), Write("patch", TARGET), "patch Secret fleet/tokyo"),
-        (Patch(TARGET, BODY, Preconditions(), "because", "status"), Write("patch", TARGET, "status"), "patch Secret fleet/tokyo/status"),
-        (Delete(TARGET, Preconditions("u"), "because"), Write("delete", TARGET), "delete Secret fleet/tokyo"),
-        (Record(TARGET, "Normal", "Ready", "m", Preconditions("u")), Write("event", TARGET), "event Secret fleet/tokyo"),
+        (
+            Patch(TARGET, BODY, Preconditions("u"), "because"),
+            Write("patch", TARGET),
+            "patch Secret fleet/tokyo",
+        ),
+        (
+            Patch(TARGET, BODY, Preconditions(), "because", "status"),
+            Write("patch", TARGET, "status"),
+            "patch Secret fleet/tokyo/status",
+        ),
+        (
+            Delete(TARGET, Preconditions("u"), "because"),
+            Write("delete", TARGET),
+            "delete Secret fleet/tokyo",
+        ),
+        (
+            RecordEvent(TARGET, "Normal", "Ready", "m", "u"),
+            Write("event", TARGET),
+            "event Secret fleet/tokyo",
+        ),
     ],
 )
 def test_an_action_is_one_write(action: Action, write: Write, said: str) -> None:
@@ -25,10 +55,10 @@ def test_an_action_is_one_write(action: Action, write: Write, said: str) -> None
     assert "canary" not in repr(action)
 
 
-def test_an_event_says_what_it_tells() -> None:
-    """The fields that every action has, of an Event."""
-    event = Record(TARGET, "Warning", "SecretError", "m", Preconditions("u"))
-    assert event.reason == "tell that the verdict is now SecretError"
+def test_an_event_has_the_fields_that_every_action_has() -> None:
+    """Its purpose names the Event's own reason and claims nothing about the verdict."""
+    event = RecordEvent(TARGET, "Warning", "SecretError", "m", "u")
+    assert purpose_of(event) == "record the Event SecretError"
     assert event.body == {"type": "Warning", "reason": "SecretError", "message": "m"}
     assert event.subresource is None
 
@@ -39,13 +69,13 @@ def test_an_event_says_what_it_tells() -> None:
         (403, "create Secret fleet/tokyo is refused: HTTP 403", False),
         (409, "create Secret fleet/tokyo is refused: HTTP 409", True),
         (300, "create Secret fleet/tokyo is refused: HTTP 300", False),
-        (299, "create Secret fleet/tokyo is accepted (HTTP 299) but does not last", False),
+        (299, "create Secret fleet/tokyo is accepted but does not last", False),
     ],
 )
 def test_a_refusal_says_what_came_back(status: int, said: str, conflict: bool) -> None:
     """Section 8.7: verb, kind, name and HTTP status; 409 alone is a conflict."""
-    refusal = Refusal(Write("create", TARGET), status)
-    assert (str(refusal), refusal.is_conflict) == (said, conflict)
+    refusal = refusal_of(Write("create", TARGET), status)
+    assert (str(refusal), isinstance(refusal, Conflicted)) == (said, conflict)
 
 
 def test_a_cluster_scoped_object_has_no_namespace_to_name() -> None:

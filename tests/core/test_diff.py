@@ -11,15 +11,23 @@ from captep_core import JSON, merge_patch
 from captep_core._diff import same_json, without_nulls
 
 KEYS = st.sampled_from(["a", "b"])
-LEAVES: st.SearchStrategy[JSON] = st.one_of(st.none(), st.booleans(), st.sampled_from([0, 1, 1.5, "", "x"]))
+LEAVES: st.SearchStrategy[JSON] = st.one_of(
+    st.none(), st.booleans(), st.sampled_from([0, 1, 1.5, "", "x"])
+)
 
 
 def _json(leaves: st.SearchStrategy[JSON]) -> st.SearchStrategy[JSON]:
-    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2), max_leaves=8)
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2),
+        max_leaves=8,
+    )
 
 
 def _is_storable(value: JSON) -> bool:
-    return not isinstance(value, dict) or all(item is not None and _is_storable(item) for item in value.values())
+    return not isinstance(value, dict) or all(
+        item is not None and _is_storable(item) for item in value.values()
+    )
 
 
 ANY = _json(LEAVES)
@@ -44,13 +52,17 @@ def apply(target: JSON, patch: JSON) -> JSON:
 @example({"a": {"b": 1}}, {"a": {}})
 @example({"a": 1}, {"a": True})
 @example({"a": [1]}, {"a": {"b": 1}})
-def test_the_patch_makes_the_one_into_the_other(one: dict[str, JSON], other: dict[str, JSON]) -> None:
+def test_the_patch_makes_the_one_into_the_other(
+    one: dict[str, JSON], other: dict[str, JSON]
+) -> None:
     """Must 1: applying the difference gives the desired object."""
     assert same_json(apply(one, merge_patch(one, other)), other)
 
 
 @given(OBJECTS, OBJECTS)
-def test_the_patch_is_empty_exactly_when_nothing_differs(one: dict[str, JSON], other: dict[str, JSON]) -> None:
+def test_the_patch_is_empty_exactly_when_nothing_differs(
+    one: dict[str, JSON], other: dict[str, JSON]
+) -> None:
     """Must 1: equal means no write."""
     assert (merge_patch(one, other) == {}) is same_json(one, other)
     assert merge_patch(one, deepcopy(one)) == {}
@@ -65,7 +77,9 @@ def test_no_part_of_the_patch_can_be_left_out(one: dict[str, JSON], other: dict[
     """Must 1: the patch is minimal: without any one of its keys the result differs."""
     patch = merge_patch(one, other)
     for key in patch:
-        assert not same_json(apply(one, {name: value for name, value in patch.items() if name != key}), other)
+        assert not same_json(
+            apply(one, {name: value for name, value in patch.items() if name != key}), other
+        )
     assert _size(patch) <= _size(dict.fromkeys([*one, *other])) + _size(other)
 
 
@@ -89,7 +103,10 @@ def test_what_a_merge_patch_cannot_store_is_left_out(value: JSON) -> None:
 
 def test_the_difference_between_objects_is_reachable() -> None:
     """The laws above are not about equal objects only."""
-    find(st.tuples(OBJECTS, OBJECTS), lambda pair: any(isinstance(value, dict) for value in merge_patch(*pair).values()))
+    find(
+        st.tuples(OBJECTS, OBJECTS),
+        lambda pair: any(isinstance(value, dict) for value in merge_patch(*pair).values()),
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,6 +148,8 @@ def test_json_is_compared_as_json(one: JSON, other: JSON, same: bool) -> None:
         ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
     ],
 )
-def test_patches_in_the_manner_of_the_rfc(one: dict[str, JSON], other: dict[str, JSON], patch: dict[str, JSON]) -> None:
+def test_patches_in_the_manner_of_the_rfc(
+    one: dict[str, JSON], other: dict[str, JSON], patch: dict[str, JSON]
+) -> None:
     """The table of RFC 7386, appendix A, read backwards."""
     assert merge_patch(one, other) == patch

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import captep_core
-from captep_core import errors, ports, wire
+from captep_core import errors, ports
+from captep_core.capt import wire
 
 CORE = Path(captep_core.__file__).parent
-MODULES = sorted(CORE.glob("*.py"))
+MODULES = sorted(CORE.rglob("*.py"))
 ALLOWED = {"attr", "attrs", "cattr", "cattrs", "captep_core", "typing_extensions"}
 """typing_extensions comes with cattrs."""
 
@@ -37,11 +38,21 @@ IMPURE_METHODS = {"now", "utcnow", "today", "fromtimestamp"}
 def loaded(code: str) -> set[str]:
     """Return the top-level modules outside the standard library that `code` loads in an interpreter of its own."""
     report = f"import sys; before = set(sys.modules); {code}; print(*sorted({{n.partition('.')[0] for n in set(sys.modules) - before}}))"
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=CORE.parent, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", report],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CORE.parent,
+        timeout=60,
+    )
     return set(done.stdout.split()) - set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("code", ["import captep_core", "import captep_core.wire; captep_core.wire.problems({})"])
+@pytest.mark.parametrize(
+    "code",
+    ["import captep_core", "import captep_core.capt.wire; captep_core.capt.wire.problems({})"],
+)
 def test_the_core_loads_nothing_but_attrs_and_cattrs(code: str) -> None:
     """Neither by its import nor when cattrs is fetched for the first object."""
     assert loaded(code) - ALLOWED == set()
@@ -50,10 +61,17 @@ def test_the_core_loads_nothing_but_attrs_and_cattrs(code: str) -> None:
 def test_the_core_loads_none_of_the_impure_standard_library() -> None:
     """Nothing that opens sockets, starts threads or processes, or draws random numbers is loaded on account of the core itself."""
     report = (
-        "import attrs, cattrs, datetime, sys; before = set(sys.modules); import captep_core, captep_core._converter; "
+        "import attrs, cattrs, datetime, sys; before = set(sys.modules); import captep_core, captep_core.capt._converter; "
         "print(*sorted(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True, cwd=CORE.parent, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", report],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CORE.parent,
+        timeout=60,
+    )
     assert [name for name in done.stdout.split() if name.partition(".")[0] in IMPURE_MODULES] == []
 
 
@@ -63,7 +81,9 @@ def trespasses(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):
-                found += [name.name for name in names if name.name.partition(".")[0] in IMPURE_MODULES]
+                found += [
+                    name.name for name in names if name.name.partition(".")[0] in IMPURE_MODULES
+                ]
             case ast.ImportFrom(module=str(origin)) if origin.partition(".")[0] in IMPURE_MODULES:
                 found.append(origin)
             case ast.Call(func=ast.Name(id=called)) if called in IMPURE_CALLS:
@@ -77,7 +97,7 @@ def trespasses(source: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(CORE)))
 def test_no_module_of_the_core_names_what_is_impure(module: Path) -> None:
     """No clock, no I/O, no randomness, no identity of objects: not imported, not called."""
     assert trespasses(module.read_text()) == []
@@ -99,7 +119,9 @@ def test_the_search_for_what_is_impure_finds_it(code: str, named: list[str]) -> 
     assert trespasses(code) == named
 
 
-@pytest.mark.parametrize("module", [captep_core, errors, ports, wire], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [captep_core, errors, ports, wire], ids=lambda module: module.__name__
+)
 def test_what_is_exported_is_there_sorted_and_once(module: object) -> None:
     """`__all__` is the public surface: every name exists, in the order that the linter keeps, and nothing public is missing from it."""
     exported: list[str] = module.__all__  # type: ignore[attr-defined]  # every public module has one
@@ -108,6 +130,40 @@ def test_what_is_exported_is_there_sorted_and_once(module: object) -> None:
 
 
 def test_nothing_public_of_the_core_is_left_out() -> None:
-    """A name that `__init__` imports is in its `__all__`."""
-    public = {name for name, value in vars(captep_core).items() if not name.startswith("_") and not isinstance(value, type(captep_core))}
-    assert public == set(captep_core.__all__)
+    """`__all__` holds every name that `__init__` imports at once or on first use."""
+    eager = {
+        name
+        for name, value in vars(captep_core).items()
+        if not name.startswith("_") and getattr(value, "__module__", "").startswith("captep_core")
+    }
+    assert eager - {"JSON", "Action", "Refusal"} <= set(captep_core.__all__)
+    assert set(captep_core._DOMAIN) <= set(captep_core.__all__)
+
+
+def _loaded_by(code: str) -> list[str]:
+    report = (
+        f"import sys; {code}; print(*(m for m in sys.modules if m.startswith('captep_core.capt')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", report],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=CORE.parent,
+        timeout=60,
+    )
+    return done.stdout.split()
+
+
+def test_another_operator_never_loads_the_domain() -> None:
+    """`from captep_core import ...` loads `captep_core.capt` for a name of the domain and for no name of the kit."""
+    kit = sorted(set(captep_core.__all__) - set(captep_core._DOMAIN))
+    assert _loaded_by(f"from captep_core import {', '.join(kit)}") == []
+    assert _loaded_by("from captep_core import reconcile") != []
+
+
+def test_a_name_that_the_core_does_not_have_is_an_attribute_error() -> None:
+    """The lazy import answers only for the names of the domain, and `dir()` lists them."""
+    with pytest.raises(AttributeError, match="module 'captep_core' has no attribute 'recncile'"):
+        captep_core.recncile  # noqa: B018
+    assert set(captep_core.__all__) <= set(dir(captep_core))

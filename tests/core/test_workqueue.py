@@ -7,7 +7,14 @@ import pytest
 from attrs import evolve, frozen
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from captep_core import Backoff, WorkQueue, jittered
 
@@ -36,10 +43,14 @@ class _Model:
         self.turn += 1
         if any(w.key == key and w.due_at <= due_at for w in self.waiting):
             return
-        self.waiting = [w for w in self.waiting if w.key != key] + [_Waiting(key, due_at, self.turn)]
+        self.waiting = [w for w in self.waiting if w.key != key] + [
+            _Waiting(key, due_at, self.turn)
+        ]
 
     def ready(self) -> list[_Waiting]:
-        return sorted((w for w in self.waiting if w.key not in self.running), key=lambda w: (w.due_at, w.turn))
+        return sorted(
+            (w for w in self.waiting if w.key not in self.running), key=lambda w: (w.due_at, w.turn)
+        )
 
     def pop(self, now: float) -> str | None:
         due = [w for w in self.ready() if w.due_at <= now]
@@ -119,12 +130,17 @@ class QueueAgainstModel(RuleBasedStateMachine):
         assert len(self.queue) == len(self.model.waiting)
         assert self.queue.depth(now=self.now) == sum(w.due_at <= self.now for w in ready)
         for key in ("a", "b", "c"):
-            assert (key in self.queue) == (key in self.model.running or any(w.key == key for w in self.model.waiting))
+            assert (key in self.queue) == (
+                key in self.model.running or any(w.key == key for w in self.model.waiting)
+            )
 
 
 def test_the_queue_does_what_the_model_does() -> None:
     """Any sequence of adds, pops, ends, forgets and waiting gives the same answers as the obvious model."""
-    run_state_machine_as_test(QueueAgainstModel, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        QueueAgainstModel,
+        settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
+    )
 
 
 def test_the_earliest_deadline_wins_and_a_later_one_does_not_delay() -> None:
@@ -263,5 +279,7 @@ def test_jitter_is_the_same_in_every_process(seed: str) -> None:
     """The share of a key does not depend on the hash seed of the process."""
     program = "import captep_core as c; print(c.jittered(30.0, 'fleet/tokyo'))"
     environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
-    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
     assert float(told) == jittered(30.0, "fleet/tokyo")

@@ -15,7 +15,19 @@ from kubernetes import client
 
 from captep_kubernetes import KubernetesTransport
 
-__all__ = ["Asked", "Reply", "Scripted", "events", "hang", "raw", "refused_port", "replying", "reset", "serving", "transport_to"]
+__all__ = [
+    "Asked",
+    "Reply",
+    "Scripted",
+    "events",
+    "hang",
+    "raw",
+    "refused_port",
+    "replying",
+    "reset",
+    "serving",
+    "transport_to",
+]
 
 
 @frozen
@@ -31,7 +43,11 @@ class Asked:
     @property
     def verb(self) -> str:
         """LIST, WATCH or the HTTP method."""
-        return ("WATCH" if ("watch", "1") in self.query else "LIST") if self.method == "GET" else self.method
+        return (
+            ("WATCH" if ("watch", "1") in self.query else "LIST")
+            if self.method == "GET"
+            else self.method
+        )
 
     @property
     def json(self) -> Any:  # noqa: ANN401  # whatever was sent
@@ -71,7 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
         split = urlsplit(self.path)
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        asked = Asked(self.command, split.path, tuple(parse_qsl(split.query, keep_blank_values=True)), headers, content)
+        asked = Asked(
+            self.command,
+            split.path,
+            tuple(parse_qsl(split.query, keep_blank_values=True)),
+            headers,
+            content,
+        )
         self.server.asked.append(asked)
         self.server.reply(asked, self)
 
@@ -89,7 +111,11 @@ def raw(status: int, content: bytes, **headers: str) -> Reply:
 
     def reply(_: Asked, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        for name, value in {"Content-Type": "application/json", **headers, "Content-Length": str(len(content))}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            **headers,
+            "Content-Length": str(len(content)),
+        }.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(content)
@@ -144,7 +170,9 @@ def events(*lines: object, hold: bool = True) -> Reply:
 def serving(reply: Reply) -> Iterator[Scripted]:
     """Serve until the block ends."""
     server = Scripted(reply)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server

@@ -69,18 +69,28 @@ def test_kubeconfig_in_the_home_directory(tmp_path: Path) -> None:
 
 def test_a_context_chooses_its_cluster(tmp_path: Path) -> None:
     """The one that is named, and http is an address too; the pool is as large as was said."""
-    clusters = [{"name": name, "cluster": {"server": f"http://{name}.example"}} for name in ("c", "d")]
-    contexts = [{"name": name, "context": {"cluster": cluster, "user": "u"}} for name, cluster in (("blue", "c"), ("green", "d"))]
+    clusters = [
+        {"name": name, "cluster": {"server": f"http://{name}.example"}} for name in ("c", "d")
+    ]
+    contexts = [
+        {"name": name, "context": {"cluster": cluster, "user": "u"}}
+        for name, cluster in (("blue", "c"), ("green", "d"))
+    ]
     path = kubeconfig(tmp_path, clusters=clusters, contexts=contexts)
     chosen = load_transport(path, "green", connection_pool_maxsize=7)
     assert (load_transport(path).host, chosen.host) == ("http://c.example", "http://d.example")
     assert chosen._api.configuration.connection_pool_maxsize == 7
 
 
-def test_of_several_files_the_first_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_files_the_first_one_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its current context, though the second has one too."""
     second = [{"name": "c", "cluster": {"server": "https://second.example"}}]
-    files = (kubeconfig(tmp_path), kubeconfig(tmp_path, name="other", clusters=second, **{"current-context": "lost"}))
+    files = (
+        kubeconfig(tmp_path),
+        kubeconfig(tmp_path, name="other", clusters=second, **{"current-context": "lost"}),
+    )
     monkeypatch.setenv("KUBECONFIG", ":".join(map(str, files)))
     assert load_transport().host == "https://192.0.2.1:6443"
 
@@ -89,19 +99,30 @@ def test_a_credential_plugin_that_works(tmp_path: Path) -> None:
     """By its name or by its path, its token is used."""
     told = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
     for command in ("sh", "/bin/sh"):
-        run = {"apiVersion": "client.authentication.k8s.io/v1", "command": command, "args": ["-c", f"echo '{told}'"]}
-        transport = load_transport(kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}]))
+        run = {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": command,
+            "args": ["-c", f"echo '{told}'"],
+        }
+        transport = load_transport(
+            kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}])
+        )
         assert transport._api.configuration.api_key == {"BearerToken": "Bearer fresh"}
 
 
 def test_no_configuration_at_all() -> None:
     """Nothing given, nothing found."""
-    assert problem(None) == "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
+    assert (
+        problem(None) == "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
+    )
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     """--kubeconfig names nothing."""
-    assert problem(tmp_path / "none") == f"{tmp_path / 'none'}: no such file: --kubeconfig wants a kubeconfig"
+    assert (
+        problem(tmp_path / "none")
+        == f"{tmp_path / 'none'}: no such file: --kubeconfig wants a kubeconfig"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +152,10 @@ def test_an_unknown_context(tmp_path: Path) -> None:
 def test_a_context_without_its_cluster(tmp_path: Path) -> None:
     """A context may name a cluster that the file does not have."""
     path = kubeconfig(tmp_path)
-    assert problem(path, "lost") == f"{path}: context 'lost' names the cluster 'gone', which the file does not have"
+    assert (
+        problem(path, "lost")
+        == f"{path}: context 'lost' names the cluster 'gone', which the file does not have"
+    )
 
 
 def test_a_cluster_without_a_server(tmp_path: Path) -> None:
@@ -143,8 +167,25 @@ def test_a_cluster_without_a_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1", "certificate-authority": "/nonexistent/ca.crt"}}]},
-        {"clusters": [{"name": "c", "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": "a"}}]},
+        {
+            "clusters": [
+                {
+                    "name": "c",
+                    "cluster": {
+                        "server": "https://192.0.2.1",
+                        "certificate-authority": "/nonexistent/ca.crt",
+                    },
+                }
+            ]
+        },
+        {
+            "clusters": [
+                {
+                    "name": "c",
+                    "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": "a"},
+                }
+            ]
+        },
         {"users": [{"name": "u", "user": {"token": TOKEN}}, {"user": {"token": TOKEN}}]},
         {"users": [{"name": "u", "token": TOKEN}]},
     ],
@@ -159,25 +200,48 @@ def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[s
 @pytest.mark.parametrize("proxy", [f"http://u:{TOKEN}@[::1", "socks5://proxy", "gopher://proxy", 5])
 def test_a_proxy_that_is_none(tmp_path: Path, proxy: object) -> None:
     """No address, a scheme that needs what is not installed, an unknown one, no text: one line, without the proxy's password."""
-    path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {"server": "https://192.0.2.1:6443", "proxy-url": proxy}}])
-    assert problem(path) == "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
+    path = kubeconfig(
+        tmp_path,
+        clusters=[
+            {"name": "c", "cluster": {"server": "https://192.0.2.1:6443", "proxy-url": proxy}}
+        ],
+    )
+    assert (
+        problem(path)
+        == "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
+    )
 
 
 def plugin(command: str) -> dict[str, Any]:
     """A user that logs in by running a command."""
-    return {"users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": command}}}]}
+    return {
+        "users": [
+            {
+                "name": "u",
+                "user": {
+                    "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": command}
+                },
+            }
+        ]
+    }
 
 
 def test_a_credential_plugin_that_is_not_installed(tmp_path: Path) -> None:
     """The client would log an error and go on as nobody."""
     path = kubeconfig(tmp_path, **plugin("aws-that-is-not-there"))
-    assert problem(path) == f"{path}: the credential plugin 'aws-that-is-not-there' is not on PATH: install it or choose another --context"
+    assert (
+        problem(path)
+        == f"{path}: the credential plugin 'aws-that-is-not-there' is not on PATH: install it or choose another --context"
+    )
 
 
 def test_a_credential_plugin_that_fails(tmp_path: Path) -> None:
     """It runs and gives nothing."""
     path = kubeconfig(tmp_path, **plugin("false"))
-    assert problem(path) == f"{path}: the credential plugin 'false' gave no credentials: run it by hand to see why"
+    assert (
+        problem(path)
+        == f"{path}: the credential plugin 'false' gave no credentials: run it by hand to see why"
+    )
 
 
 def test_a_pod_without_a_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +261,10 @@ def test_a_server_that_answers() -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (401, "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context"),
+        (
+            401,
+            "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context",
+        ),
         (502, "what answers at this address is no healthy API server: GET /version: HTTP 502"),
     ],
 )
@@ -211,6 +278,7 @@ def test_a_server_that_refuses(status: int, expected: str) -> None:
 def test_nobody_answers() -> None:
     """The address is in the kubeconfig, the server is not there."""
     with pytest.raises(
-        GatewayError, match=r"^the API server does not answer: GET /version: NewConnectionError: Connection refused: check that"
+        GatewayError,
+        match=r"^the API server does not answer: GET /version: NewConnectionError: Connection refused: check that",
     ):
         check_connection(transport_to(refused_port()))

@@ -23,10 +23,16 @@ class TestOverHTTP(GatewayContract):
     def site(self) -> Iterator[Site]:
         """A server on a loopback port, and two gateways to it."""
         with ExitStack() as stack:
-            server = stack.enter_context(Server(load(definitions(), now=datetime(2026, 1, 1, tzinfo=UTC)), kinds=CORE))
-            gateways = [KubernetesGateway(transport_to(server.url), namespaces=["fleet"]) for _ in range(2)]
+            server = stack.enter_context(
+                Server(load(definitions(), now=datetime(2026, 1, 1, tzinfo=UTC)), kinds=CORE)
+            )
+            gateways = [
+                KubernetesGateway(transport_to(server.url), namespaces=["fleet"]) for _ in range(2)
+            ]
             for gateway in gateways:
                 gateway.start()
                 stack.callback(gateway.stop)
-            eventually(lambda: all(gateway.has_synced for gateway in gateways), "every cache has synced")
+            eventually(
+                lambda: all(gateway.has_synced for gateway in gateways), "every cache has synced"
+            )
             yield Site(gateways[0], gateways[1], "fleet")

@@ -50,7 +50,10 @@ class Server:
     def write(self, claim: dict[str, Any], *, creates: bool) -> dict[str, JSON] | None:
         """Accept or refuse a claim; None is a refusal."""
         current = self.lease
-        if creates is not (current is None) or (current and claim["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]):
+        if creates is not (current is None) or (
+            current
+            and claim["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]
+        ):
             return None
         self.version += 1
         spec = {**(current["spec"] if current else {}), **claim["spec"]}
@@ -89,7 +92,11 @@ class World:
 
     def look(self, when: float) -> None:
         """Note who leads."""
-        leading = [i for i, elector in enumerate(self.electors) if elector.is_leading(now=self.clocks[i].local(when))]
+        leading = [
+            i
+            for i, elector in enumerate(self.electors)
+            if elector.is_leading(now=self.clocks[i].local(when))
+        ]
         self.led += [(when, index) for index in leading]
         if len(leading) > 1:
             self.overlaps.append(when)
@@ -103,7 +110,12 @@ class World:
             if fate.lands is None or fate.answer is None:
                 self.at(when + 5, self.turn(index))
                 return
-            self.at(when + fate.lands, lambda then: self.at(then + fate.answer, self.read(index, self.server.lease, retry)))
+            self.at(
+                when + fate.lands,
+                lambda then: self.at(
+                    then + fate.answer, self.read(index, self.server.lease, retry)
+                ),
+            )
 
         return act
 
@@ -135,23 +147,33 @@ class World:
 
     def accept(self, index: int, lease: dict[str, JSON], sent_at: float, when: float) -> None:
         """The answer to a claim is there."""
-        self.electors[index] = self.electors[index].claimed(lease, sent_at=sent_at, now=self.clocks[index].local(when))
+        self.electors[index] = self.electors[index].claimed(
+            lease, sent_at=sent_at, now=self.clocks[index].local(when)
+        )
 
 
 def world(clocks: list[Clock], fates: list[list[Fate]], times: LeaseTimes = TIMES) -> World:
     """Candidates a, b, ... with these clocks and networks."""
-    return World([Elector("abc"[index], times) for index in range(len(clocks))], clocks, [[*mine] for mine in fates])
+    return World(
+        [Elector("abc"[index], times) for index in range(len(clocks))],
+        clocks,
+        [[*mine] for mine in fates],
+    )
 
 
 delays = st.one_of(st.just(0.0), st.sampled_from([0.5, 3.0, 12.0, 20.0, None]))
 networks = st.lists(st.builds(Fate, delays, delays), max_size=8)
 clocks = st.builds(Clock, st.sampled_from([0.0, 1e6, -500.0]), st.sampled_from([0.85, 1.0, 1.15]))
-cases = st.tuples(st.lists(clocks, min_size=3, max_size=3), st.lists(networks, min_size=3, max_size=3))
+cases = st.tuples(
+    st.lists(clocks, min_size=3, max_size=3), st.lists(networks, min_size=3, max_size=3)
+)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases)
-def test_no_two_lead_at_once_and_somebody_leads_in_the_end(case: tuple[list[Clock], list[list[Fate]]]) -> None:
+def test_no_two_lead_at_once_and_somebody_leads_in_the_end(
+    case: tuple[list[Clock], list[list[Fate]]],
+) -> None:
     """Requests and answers lost or late by up to 20 s, clocks that differ by years and by 15 % either way: never two; and one, once that is over."""
     done = world(*case).run(300)
     assert done.overlaps == []
@@ -161,7 +183,11 @@ def test_no_two_lead_at_once_and_somebody_leads_in_the_end(case: tuple[list[Cloc
 def test_the_world_finds_two_leaders_when_leading_outlasts_the_lease() -> None:
     """Keeps the property above from looking at a world where nothing can go wrong."""
     quick = settings(max_examples=2000, deadline=None, database=None, phases=[Phase.generate])
-    find(cases, lambda case: bool(world(case[0], case[1], OVERLONG).run(100).overlaps), settings=quick)
+    find(
+        cases,
+        lambda case: bool(world(case[0], case[1], OVERLONG).run(100).overlaps),
+        settings=quick,
+    )
 
 
 def test_leadership_changes_hands() -> None:
@@ -177,10 +203,17 @@ def test_leadership_changes_hands() -> None:
 
 def lease(holder: str | None, version: str = "7", **spec: JSON) -> dict[str, JSON]:
     """A Lease as read."""
-    return {"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, **spec}}
+    return {
+        "metadata": {"resourceVersion": version},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, **spec},
+    }
 
 
-HELD: dict[str, JSON] = {"holderIdentity": "a", "leaseDurationSeconds": 15, "renewTime": "2026-01-01T00:00:00.000000Z"}
+HELD: dict[str, JSON] = {
+    "holderIdentity": "a",
+    "leaseDurationSeconds": 15,
+    "renewTime": "2026-01-01T00:00:00.000000Z",
+}
 TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
 
 
@@ -188,18 +221,38 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
     ("seen", "after", "claim"),
     [
         (None, 0.0, {"spec": {**TAKEN, "leaseTransitions": 0}}),
-        (lease("", leaseTransitions=4), 0.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 5}}),
-        (lease(None), 0.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
+        (
+            lease("", leaseTransitions=4),
+            0.0,
+            {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 5}},
+        ),
+        (
+            lease(None),
+            0.0,
+            {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}},
+        ),
         (lease("a", leaseTransitions=4), 0.0, {"metadata": {"resourceVersion": "7"}, "spec": HELD}),
         (lease("b"), 14.9, None),
-        (lease("b"), 15.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
+        (
+            lease("b"),
+            15.0,
+            {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}},
+        ),
         (lease("b", leaseDurationSeconds=60), 59.0, None),
-        (lease("b", leaseDurationSeconds=60), 60.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
+        (
+            lease("b", leaseDurationSeconds=60),
+            60.0,
+            {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}},
+        ),
         (lease("b", leaseDurationSeconds=None), 14.0, None),
         (lease("b", leaseDurationSeconds=0), 14.9, None),
         (lease("b", leaseDurationSeconds=-5), 14.9, None),
         (lease("b", leaseDurationSeconds=1), 0.9, None),
-        (lease("b", leaseDurationSeconds=1), 1.0, {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}}),
+        (
+            lease("b", leaseDurationSeconds=1),
+            1.0,
+            {"metadata": {"resourceVersion": "7"}, "spec": {**TAKEN, "leaseTransitions": 1}},
+        ),
         (
             {"metadata": {"resourceVersion": "7"}, "spec": None},
             0.0,
@@ -207,7 +260,9 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
         ),
     ],
 )
-def test_what_is_claimed_when(seen: dict[str, JSON] | None, after: float, claim: dict[str, JSON] | None) -> None:
+def test_what_is_claimed_when(
+    seen: dict[str, JSON] | None, after: float, claim: dict[str, JSON] | None
+) -> None:
     """Nobody's lease at once, our own at once and without a transition, another's when it was unchanged for as long as it says."""
     assert Elector("a").observe(seen, now=100.0).claim(now=100.0 + after, wall=WALL) == claim
 
@@ -224,12 +279,20 @@ def test_a_lease_that_was_deleted_under_its_holder_is_waited_for() -> None:
     candidate = Elector("a").observe(lease("b"), now=0.0).observe(None, now=5.0)
     assert candidate.claim(now=19.9, wall=WALL) is None
     assert candidate.claim(now=20.0, wall=WALL) is not None
-    assert Elector("a").observe(lease(""), now=0.0).observe(None, now=5.0).claim(now=5.0, wall=WALL) is not None
+    assert (
+        Elector("a").observe(lease(""), now=0.0).observe(None, now=5.0).claim(now=5.0, wall=WALL)
+        is not None
+    )
 
 
 def test_a_deleted_lease_is_waited_for_as_long_as_it_said() -> None:
     """Its holder may have longer times than we have: 60 s, counted from when the lease was seen to be gone."""
-    candidate = Elector("a").observe(lease("b", leaseDurationSeconds=60), now=0.0).observe(None, now=5.0).observe(None, now=7.0)
+    candidate = (
+        Elector("a")
+        .observe(lease("b", leaseDurationSeconds=60), now=0.0)
+        .observe(None, now=5.0)
+        .observe(None, now=7.0)
+    )
     assert candidate.claim(now=64.9, wall=WALL) is None
     assert candidate.claim(now=65.0, wall=WALL) is not None
 
@@ -247,14 +310,23 @@ def test_a_holder_that_lost_its_lease_stops_at_once() -> None:
 
 def test_a_deleted_lease_that_said_nothing_is_waited_for_as_long_as_ours_lasts() -> None:
     """Neither longer nor shorter."""
-    candidate = Elector("a").observe(lease("b", leaseDurationSeconds=None), now=0.0).observe(None, now=5.0)
+    candidate = (
+        Elector("a").observe(lease("b", leaseDurationSeconds=None), now=0.0).observe(None, now=5.0)
+    )
     assert [candidate.claim(now=now, wall=WALL) is None for now in (19.9, 20.0)] == [True, False]
 
 
 def test_only_a_holder_gives_back() -> None:
     """Nobody's name, a second to wait, and the version that it was."""
-    released = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": "2026-01-01T00:00:00.000000Z"}
-    assert Elector("a", lease=lease("a")).release(wall=WALL) == {"metadata": {"resourceVersion": "7"}, "spec": released}
+    released = {
+        "holderIdentity": "",
+        "leaseDurationSeconds": 1,
+        "renewTime": "2026-01-01T00:00:00.000000Z",
+    }
+    assert Elector("a", lease=lease("a")).release(wall=WALL) == {
+        "metadata": {"resourceVersion": "7"},
+        "spec": released,
+    }
     assert Elector("a", lease=lease("b")).release(wall=WALL) is None
     assert Elector("a").release(wall=WALL) is None
 
@@ -262,7 +334,9 @@ def test_only_a_holder_gives_back() -> None:
 @pytest.mark.parametrize("wrong", [(10, 10, 2), (15, 10, 10), (15, 10, 0), (15, 16, 2)])
 def test_times_that_allow_two_leaders_are_refused(wrong: tuple[float, float, float]) -> None:
     """lease_duration > renew_deadline > retry_period > 0."""
-    with pytest.raises(ValueError, match="expected lease_duration > renew_deadline > retry_period > 0"):
+    with pytest.raises(
+        ValueError, match="expected lease_duration > renew_deadline > retry_period > 0"
+    ):
         LeaseTimes(*wrong)
 
 

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from captep_core import ObjectRef, Preconditions, Record
+from captep_core import ObjectRef, RecordEvent
 from captep_kubernetes._events import EventBook, EventWrite
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-RECORD = Record(ObjectRef("v1", "Secret", "ns", "one"), "Normal", "Ready", "m", Preconditions("u"))
+RECORD = RecordEvent(ObjectRef("v1", "Secret", "ns", "one"), "Normal", "Ready", "m", "u")
 
 
 def test_a_flood_is_cut_to_25_and_then_one_in_five_minutes() -> None:
@@ -18,8 +18,11 @@ def test_a_flood_is_cut_to_25_and_then_one_in_five_minutes() -> None:
     writes = [book.write(evolve(RECORD, message=str(number)), NOW) for number in range(30)]
     assert [write is not None for write in writes] == [True] * 25 + [False] * 5
     later = NOW + timedelta(minutes=5)
-    assert [book.write(evolve(RECORD, message=f"later {number}"), later) is not None for number in range(2)] == [True, False]
-    assert book.write(evolve(RECORD, preconditions=Preconditions("other")), later) is not None
+    assert [
+        book.write(evolve(RECORD, message=f"later {number}"), later) is not None
+        for number in range(2)
+    ] == [True, False]
+    assert book.write(evolve(RECORD, uid="other"), later) is not None
 
 
 def test_a_clock_that_goes_back_refills_nothing() -> None:
@@ -44,13 +47,17 @@ def test_a_forgotten_event_is_new_again() -> None:
 def test_names_and_messages_stay_within_bounds() -> None:
     """A name of 253 characters, a dot where it is cut, a message without end; a cluster-scoped object's Event is in `default`."""
     target = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, "a" * 229 + "." + "b" * 23)
-    write = EventBook().write(Record(target, "Warning", "Failed", "m" * 5000, Preconditions()), NOW)
+    write = EventBook().write(RecordEvent(target, "Warning", "Failed", "m" * 5000, None), NOW)
     assert write is not None
     assert (write.namespace, write.name[:230]) == ("default", "a" * 229 + ".")
     assert len(write.name) <= 253
     assert ".." not in write.name
     assert write.body["message"] == "m" * 1024
-    assert write.body["involvedObject"] == {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "name": target.name}
+    assert write.body["involvedObject"] == {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "name": target.name,
+    }
 
 
 def test_each_event_has_a_name_of_its_own() -> None:
@@ -58,9 +65,9 @@ def test_each_event_has_a_name_of_its_own() -> None:
     there = ObjectRef("v1", "Secret", "elsewhere", "one")
     others = [
         evolve(RECORD, target=there),
-        evolve(RECORD, preconditions=Preconditions("v")),
+        evolve(RECORD, uid="v"),
         evolve(RECORD, type="Warning"),
-        evolve(RECORD, event="Failed"),
+        evolve(RECORD, reason="Failed"),
         evolve(RECORD, message="other"),
     ]
     writes = [EventBook().write(record, NOW) for record in (RECORD, *others)]
@@ -71,12 +78,25 @@ def test_each_event_has_a_name_of_its_own() -> None:
 def test_what_is_remembered_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more Events, and of more objects, than are remembered those that were last used stay."""
     monkeypatch.setattr("captep_kubernetes._events._REMEMBERED", 2)
-    book, records = EventBook(), [evolve(RECORD, target=ObjectRef("v1", "Secret", "ns", name)) for name in "abc"]
+    book, records = (
+        EventBook(),
+        [evolve(RECORD, target=ObjectRef("v1", "Secret", "ns", name)) for name in "abc"],
+    )
 
     def is_new(number: int) -> bool:
         write = book.write(records[number], NOW)
         assert write is not None
         return write.is_new
 
-    assert [is_new(number) for number in (0, 1, 0, 2, 0, 1)] == [True, True, False, True, False, True]
-    assert (list(book._recorded), list(book._allowances)) == ([records[0], records[1]], [(record.target, "u") for record in records[:2]])
+    assert [is_new(number) for number in (0, 1, 0, 2, 0, 1)] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert (list(book._recorded), list(book._allowances)) == (
+        [records[0], records[1]],
+        [(record.target, "u") for record in records[:2]],
+    )

@@ -10,7 +10,18 @@ from typing import Any
 
 import pytest
 
-from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
+from captep_core import (
+    ABSENT,
+    JSON,
+    Action,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Unreadable,
+)
 from captep_core.ports import Answer, Gateway
 from captep_kubernetes import (
     MERGE_PATCH,
@@ -27,7 +38,18 @@ from captep_kubernetes import (
     Watched,
 )
 from captep_kubernetes._gateway import WATCHED
-from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
+from tests.kubernetes.scripted import (
+    Asked,
+    Reply,
+    events,
+    hang,
+    raw,
+    refused_port,
+    replying,
+    reset,
+    serving,
+    transport_to,
+)
 
 CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 ONE = ObjectRef(CONTROL_PLANE.api_version, CONTROL_PLANE.kind, "ns", "one")
@@ -41,9 +63,11 @@ GUARDED = Preconditions("uid-1", "5")
 
 CREATE = Create(ONE, {"metadata": {"name": "one"}}, "why")
 PATCH = Patch(ONE, {"metadata": {"finalizers": ["f"]}}, GUARDED, "why")
-STATUS = Patch(ONE, {"status": {"phase": "Ready"}}, Preconditions("uid-1"), "why", subresource="status")
+STATUS = Patch(
+    ONE, {"status": {"phase": "Ready"}}, Preconditions("uid-1"), "why", subresource="status"
+)
 DELETE = Delete(ONE, GUARDED, "why")
-RECORD = Record(ONE, "Normal", "Ready", "control plane is ready", Preconditions("uid-1"))
+RECORD = RecordEvent(ONE, "Normal", "Ready", "control plane is ready", "uid-1")
 ACTIONS: tuple[Action, ...] = (CREATE, PATCH, STATUS, DELETE, RECORD)
 
 
@@ -74,7 +98,9 @@ class Cluster:
         plural = asked.path.rpartition("/")[2]
         if asked.method == "GET" and ("watch", "1") in asked.query:
             events()(asked, handler)
-        elif asked.method == "GET" and any(resource.plural == plural for resource in RESOURCES.values()):
+        elif asked.method == "GET" and any(
+            resource.plural == plural for resource in RESOURCES.values()
+        ):
             listing(*self.items.get(plural, []))(asked, handler)
         else:
             self.requests.append(asked)
@@ -86,7 +112,9 @@ def gateway(cluster: Cluster, **options: Any) -> Iterator[tuple[KubernetesGatewa
     """A synced gateway, with what it announced."""
     changes: list[Change] = []
     with serving(cluster) as server:
-        made = KubernetesGateway(transport_to(server.url), **{"on_change": changes.append, "now": lambda: NOW, **options})
+        made = KubernetesGateway(
+            transport_to(server.url), **{"on_change": changes.append, "now": lambda: NOW, **options}
+        )
         made.start()
         deadline = time.monotonic() + 5
         while not made.has_synced:
@@ -102,7 +130,9 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
     """Send one action to a server that replies so."""
     cluster = Cluster(reply)
     with serving(cluster) as server:
-        made: Gateway = KubernetesGateway(transport_to(server.url), **{"now": lambda: NOW, **options})
+        made: Gateway = KubernetesGateway(
+            transport_to(server.url), **{"now": lambda: NOW, **options}
+        )
         return made.send(action), cluster.requests
 
 
@@ -110,8 +140,20 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
     ("action", "method", "path", "content_type", "body"),
     [
         (CREATE, "POST", PATH, "application/json", {"metadata": {"name": "one"}}),
-        (PATCH, "PATCH", f"{PATH}/one", MERGE_PATCH, {"metadata": {"finalizers": ["f"], "uid": "uid-1", "resourceVersion": "5"}}),
-        (STATUS, "PATCH", f"{PATH}/one/status", MERGE_PATCH, {"metadata": {"uid": "uid-1"}, "status": {"phase": "Ready"}}),
+        (
+            PATCH,
+            "PATCH",
+            f"{PATH}/one",
+            MERGE_PATCH,
+            {"metadata": {"finalizers": ["f"], "uid": "uid-1", "resourceVersion": "5"}},
+        ),
+        (
+            STATUS,
+            "PATCH",
+            f"{PATH}/one/status",
+            MERGE_PATCH,
+            {"metadata": {"uid": "uid-1"}, "status": {"phase": "Ready"}},
+        ),
         (
             Patch(WORKSPACE, {"spec": None}, Preconditions(), "why"),
             "PATCH",
@@ -124,17 +166,29 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
             "DELETE",
             f"{PATH}/one",
             "application/json",
-            {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "uid-1", "resourceVersion": "5"}},
+            {
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": {"uid": "uid-1", "resourceVersion": "5"},
+            },
         ),
-        (Delete(ONE, Preconditions(), "why"), "DELETE", f"{PATH}/one", "application/json", {"apiVersion": "v1", "kind": "DeleteOptions"}),
+        (
+            Delete(ONE, Preconditions(), "why"),
+            "DELETE",
+            f"{PATH}/one",
+            "application/json",
+            {"apiVersion": "v1", "kind": "DeleteOptions"},
+        ),
     ],
 )
-def test_an_action_is_one_request(action: Action, method: str, path: str, content_type: str, body: object) -> None:
+def test_an_action_is_one_request(
+    action: Action, method: str, path: str, content_type: str, body: object
+) -> None:
     """Verb, path, subresource, content type, preconditions: one request, and its body is exactly this."""
     answer, requests = sent(replying(200, obj(ONE, 6)), action)
-    assert [(asked.method, asked.path, asked.headers["content-type"], asked.json) for asked in requests] == [
-        (method, path, content_type, body)
-    ]
+    assert [
+        (asked.method, asked.path, asked.headers["content-type"], asked.json) for asked in requests
+    ] == [(method, path, content_type, body)]
     assert answer == Answer(200, changed=True)
 
 
@@ -152,8 +206,16 @@ OUTCOMES: list[tuple[str, Reply, Answer]] = [
     ("422", replying(422, {}), Answer(422, changed=False)),
     ("422 uid", replying(422, UID_CAUSE), Answer(409, changed=False)),
     ("422 uid and more", replying(422, OTHER_CAUSE), Answer(422, changed=False)),
-    ("429 header", replying(429, {}, Retry_After="7"), Answer(429, changed=False, retry_after=SEVEN)),
-    ("429 details", replying(429, {"details": {"retryAfterSeconds": 7}}), Answer(429, changed=False, retry_after=SEVEN)),
+    (
+        "429 header",
+        replying(429, {}, Retry_After="7"),
+        Answer(429, changed=False, retry_after=SEVEN),
+    ),
+    (
+        "429 details",
+        replying(429, {"details": {"retryAfterSeconds": 7}}),
+        Answer(429, changed=False, retry_after=SEVEN),
+    ),
     ("429 nonsense", raw(429, b"slow down", Retry_After="tomorrow"), Answer(429, changed=False)),
     ("500", raw(500, b""), Answer(500, changed=False)),
     ("503", replying(503, {}, Retry_After="7"), Answer(503, changed=False, retry_after=SEVEN)),
@@ -165,7 +227,9 @@ OUTCOMES: list[tuple[str, Reply, Answer]] = [
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
-@pytest.mark.parametrize(("reply", "outcome"), [case[1:] for case in OUTCOMES], ids=[case[0] for case in OUTCOMES])
+@pytest.mark.parametrize(
+    ("reply", "outcome"), [case[1:] for case in OUTCOMES], ids=[case[0] for case in OUTCOMES]
+)
 def test_every_outcome_of_every_action(action: Action, reply: Reply, outcome: Answer) -> None:
     """One delivery, and this answer, whatever the action was."""
     answer, requests = sent(reply, action)
@@ -175,7 +239,9 @@ def test_every_outcome_of_every_action(action: Action, reply: Reply, outcome: An
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_server_that_is_not_there_has_taken_nothing(action: Action) -> None:
     """Refused: 503, not the 504 of an unknown outcome."""
-    assert KubernetesGateway(transport_to(refused_port())).send(action) == Answer(503, changed=False)
+    assert KubernetesGateway(transport_to(refused_port())).send(action) == Answer(
+        503, changed=False
+    )
 
 
 def test_a_write_that_times_out_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +260,11 @@ def test_404_is_answered_as_it_came(action: Action) -> None:
 def test_an_own_write_is_read_at_once() -> None:
     """Create, patch and patch again without a change: the cache has each answer before any watch event, announced once, and a no-op changed nothing."""
     replies = iter(
-        [replying(201, obj(ONE, 10)), replying(200, obj(ONE, 11, status={"a": 1})), replying(200, obj(ONE, 11, status={"a": 1}))]
+        [
+            replying(201, obj(ONE, 10)),
+            replying(200, obj(ONE, 11, status={"a": 1})),
+            replying(200, obj(ONE, 11, status={"a": 1})),
+        ]
     )
     with gateway(Cluster(lambda asked, handler: next(replies)(asked, handler))) as (made, changes):
         assert made.read(ONE) is ABSENT
@@ -203,11 +273,18 @@ def test_an_own_write_is_read_at_once() -> None:
         assert made.send(STATUS) == Answer(200, changed=True)
         assert made.read(ONE) == obj(ONE, 11, status={"a": 1})
         assert made.send(STATUS) == Answer(200, changed=False)
-        assert [(change.ref, change.old is None) for change in changes] == [(ONE, True), (ONE, False)]
+        assert [(change.ref, change.old is None) for change in changes] == [
+            (ONE, True),
+            (ONE, False),
+        ]
 
 
-@pytest.mark.parametrize(("action", "before"), [(CREATE, []), (PATCH, [obj(ONE, 3)])], ids=["Create", "Patch"])
-def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Action, before: list[Object]) -> None:
+@pytest.mark.parametrize(
+    ("action", "before"), [(CREATE, []), (PATCH, [obj(ONE, 3)])], ids=["Create", "Patch"]
+)
+def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(
+    action: Action, before: list[Object]
+) -> None:
     """Seen on a real server: the cache has the new state already when the answer to the write is read."""
     informers: list[Any] = []
 
@@ -224,9 +301,17 @@ def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(action: Ac
 def test_an_own_delete_is_read_at_once() -> None:
     """A Status is the end of it; an object with finalizers or a grace period stays, marked; a 404 says that it was gone, but not that of a proxy."""
     going = obj(ONE, 12)
-    going["metadata"] = {**going["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}  # type: ignore[dict-item]  # the test's own
+    going["metadata"] = {
+        **going["metadata"],  # type: ignore[dict-item]  # the test's own
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 30,
+    }
     marked = obj(ONE, 12)
-    marked["metadata"] = {**marked["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f"]}  # type: ignore[dict-item]  # the test's own
+    marked["metadata"] = {
+        **marked["metadata"],  # type: ignore[dict-item]  # the test's own
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "finalizers": ["f"],
+    }
     for reply, answer, after in [
         (replying(200, {"kind": "Status", "status": "Success"}), Answer(200, changed=True), ABSENT),
         (replying(200, obj(ONE, 3)), Answer(200, changed=True), ABSENT),
@@ -248,7 +333,10 @@ def test_a_secret_is_fetched_once_for_each_version() -> None:
     other = obj(ObjectRef("v1", "Secret", "ns", "other"), 2, "uid-2")
     first, second = obj(SECRET, 3, data={"value": "YQ=="}), obj(SECRET, 11, data={"value": "Yg=="})
     now = [first]
-    cluster = Cluster(lambda asked, handler: replying(200, now[0])(asked, handler), secrets=[obj(SECRET, 3), other])
+    cluster = Cluster(
+        lambda asked, handler: replying(200, now[0])(asked, handler),
+        secrets=[obj(SECRET, 3), other],
+    )
     with gateway(cluster) as (made, _):
         assert [made.read(SECRET), made.read(SECRET)] == [first, first]
         now[0] = second
@@ -258,7 +346,9 @@ def test_a_secret_is_fetched_once_for_each_version() -> None:
             mine: Any = made.read(SECRET)
             mine["data"]["value"] = "changed by a caller"
         assert made.read(SECRET) == second
-        assert [(asked.method, asked.path) for asked in cluster.requests] == [("GET", f"{SECRETS}/one-kubeconfig")] * 2
+        assert [(asked.method, asked.path) for asked in cluster.requests] == [
+            ("GET", f"{SECRETS}/one-kubeconfig")
+        ] * 2
         informer.observe_delete(SECRET, "uid-1")
         assert (made.read(SECRET), made._payloads) == (ABSENT, {})
 
@@ -277,8 +367,14 @@ def test_an_own_secret_need_not_be_fetched() -> None:
     ("reply", "expected"),
     [
         (replying(404, {"kind": "Status"}), ABSENT),
-        (raw(404, b"<html>no such site</html>"), Unreadable("NotFound", f"{SECRETS}/one-kubeconfig: HTTP 404")),
-        (replying(403, {"reason": "Forbidden"}), Unreadable("Forbidden", f"{SECRETS}/one-kubeconfig: HTTP 403")),
+        (
+            raw(404, b"<html>no such site</html>"),
+            Unreadable("NotFound", f"{SECRETS}/one-kubeconfig: HTTP 404"),
+        ),
+        (
+            replying(403, {"reason": "Forbidden"}),
+            Unreadable("Forbidden", f"{SECRETS}/one-kubeconfig: HTTP 403"),
+        ),
         (raw(500, b""), Unreadable("InternalError", f"{SECRETS}/one-kubeconfig: HTTP 500")),
         (raw(200, b"<html>"), Unreadable("HTTP200", f"{SECRETS}/one-kubeconfig: HTTP 200")),
     ],
@@ -292,7 +388,10 @@ def test_a_secret_that_cannot_be_fetched_is_not_absent(reply: Reply, expected: o
 def test_before_the_first_list_nothing_is_absent() -> None:
     """Not synced, and then not permitted: unreadable, each with its reason."""
     made = KubernetesGateway(transport_to(refused_port()))
-    assert made.read(ONE) == Unreadable("NotSynced", "the first list of captcontrolplanes.controlplane.cluster.x-k8s.io is not there yet")
+    assert made.read(ONE) == Unreadable(
+        "NotSynced",
+        "the first list of captcontrolplanes.controlplane.cluster.x-k8s.io is not there yet",
+    )
     with serving(raw(403, b"")) as server:
         made = KubernetesGateway(transport_to(server.url), watched=[Watched(CONTROL_PLANE)])
         made.start()
@@ -306,7 +405,11 @@ def test_before_the_first_list_nothing_is_absent() -> None:
 
 def test_namespaces_limit_what_is_watched() -> None:
     """One watch for each namespace and kind, one for a cluster-scoped kind; another namespace is unreadable, not empty."""
-    with gateway(Cluster(reset), namespaces=["ns", "other", "ns"], watched=[Watched(CONTROL_PLANE), WATCHED[-2]]) as (made, _):
+    with gateway(
+        Cluster(reset),
+        namespaces=["ns", "other", "ns"],
+        watched=[Watched(CONTROL_PLANE), WATCHED[-2]],
+    ) as (made, _):
         assert [informer._path for informer in made.informers] == [
             PATH,
             PATH.replace("/ns/", "/other/"),
@@ -314,7 +417,9 @@ def test_namespaces_limit_what_is_watched() -> None:
         ]
         assert (made.read(ONE), made.read(WORKSPACE)) == (ABSENT, ABSENT)
         third = ObjectRef(ONE.api_version, ONE.kind, "third", "one")
-        assert made.read(third) == Unreadable("NotWatched", f"{third} is in a namespace, or of a kind, that is not watched")
+        assert made.read(third) == Unreadable(
+            "NotWatched", f"{third} is in a namespace, or of a kind, that is not watched"
+        )
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
@@ -325,21 +430,36 @@ def test_a_dry_run_changes_nothing(action: Action) -> None:
     with gateway(cluster, dry_run=DryRun.SERVER) as (made, _):
         assert made.send(action) == Answer(200, changed=False)
         assert [("dryRun", "All") in asked.query for asked in cluster.requests] == [True]
-        assert [asked.json.get("dryRun") for asked in cluster.requests] == [["All"] if isinstance(action, Delete) else None]
+        assert [asked.json.get("dryRun") for asked in cluster.requests] == [
+            ["All"] if isinstance(action, Delete) else None
+        ]
         assert made.read(ONE) == obj(ONE, 3)
 
 
 def test_the_same_event_raises_a_count() -> None:
     """POST, then PATCH with count 2; gone after an hour, so POST again; another message is another Event."""
-    replies = [replying(201, {}), replying(200, {}), replying(404, {}), replying(201, {}), replying(201, {})]
+    replies = [
+        replying(201, {}),
+        replying(200, {}),
+        replying(404, {}),
+        replying(201, {}),
+        replying(201, {}),
+    ]
     answers = iter(replies)
     cluster = Cluster(lambda asked, handler: next(answers)(asked, handler))
     with serving(cluster) as server:
         made = KubernetesGateway(transport_to(server.url), now=lambda: NOW)
-        other = Record(ONE, "Warning", "Failed", "m", Preconditions("uid-1"))
-        assert [made.send(record).status for record in (RECORD, RECORD, RECORD, other)] == [201, 200, 201, 201]
+        other = RecordEvent(ONE, "Warning", "Failed", "m", "uid-1")
+        assert [made.send(record).status for record in (RECORD, RECORD, RECORD, other)] == [
+            201,
+            200,
+            201,
+            201,
+        ]
     names = [asked.path.rpartition("/")[2] for asked in cluster.requests if asked.method == "PATCH"]
-    assert [(asked.method, asked.json["count"]) for asked in cluster.requests if asked.method == "PATCH"] == [("PATCH", 2), ("PATCH", 3)]
+    assert [
+        (asked.method, asked.json["count"]) for asked in cluster.requests if asked.method == "PATCH"
+    ] == [("PATCH", 2), ("PATCH", 3)]
     assert {asked.path for asked in cluster.requests if asked.method == "POST"} == {EVENTS}
     first = cluster.requests[0].json
     assert names == [first["metadata"]["name"]] * 2
@@ -347,7 +467,13 @@ def test_the_same_event_raises_a_count() -> None:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": first["metadata"]["name"], "namespace": "ns"},
-        "involvedObject": {"apiVersion": ONE.api_version, "kind": ONE.kind, "namespace": "ns", "name": "one", "uid": "uid-1"},
+        "involvedObject": {
+            "apiVersion": ONE.api_version,
+            "kind": ONE.kind,
+            "namespace": "ns",
+            "name": "one",
+            "uid": "uid-1",
+        },
         "type": "Normal",
         "reason": "Ready",
         "message": "control plane is ready",
@@ -362,10 +488,15 @@ def test_the_same_event_raises_a_count() -> None:
 
 def test_many_threads_may_send() -> None:
     """Eight workers, each its own object, one request each."""
-    cluster = Cluster(lambda asked, handler: replying(201, {"kind": ONE.kind, **asked.json})(asked, handler))
+    cluster = Cluster(
+        lambda asked, handler: replying(201, {"kind": ONE.kind, **asked.json})(asked, handler)
+    )
     with gateway(cluster) as (made, _):
         refs = [ObjectRef(ONE.api_version, ONE.kind, "ns", f"cp-{number}") for number in range(8)]
-        threads = [threading.Thread(target=made.send, args=(Create(ref, obj(ref, 10 + number), "why"),)) for number, ref in enumerate(refs)]
+        threads = [
+            threading.Thread(target=made.send, args=(Create(ref, obj(ref, 10 + number), "why"),))
+            for number, ref in enumerate(refs)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -382,12 +513,22 @@ class Told:
         self.asked: list[tuple[str, str, float]] = []
         self.accepted: dict[str, str] = {}
 
-    def request(self, method: str, path: str, *, timeout: float, accept: str = "", **_: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        timeout: float,
+        accept: str = "",
+        **_: Any,  # noqa: ANN401  # options of Transport
+    ) -> RawResponse:
         """Answer."""
         plural = path.rpartition("/")[2]
         if method == "GET" and plural in self.items:
             self.accepted[plural] = accept
-            return RawResponse(200, {}, {"metadata": {"resourceVersion": "9"}, "items": [*self.items[plural]]})
+            return RawResponse(
+                200, {}, {"metadata": {"resourceVersion": "9"}, "items": [*self.items[plural]]}
+            )
         self.asked.append((method, path, timeout))
         return self.reply()
 
@@ -422,7 +563,14 @@ def test_no_request_waits_longer_than_ten_seconds() -> None:
         made.send(action)
     made.read(SECRET)
     assert [(method, timeout) for method, _, timeout in told.asked] == [
-        *(("POST", 10.0), ("PATCH", 10.0), ("PATCH", 10.0), ("DELETE", 10.0), ("POST", 10.0), ("GET", 10.0))
+        *(
+            ("POST", 10.0),
+            ("PATCH", 10.0),
+            ("PATCH", 10.0),
+            ("DELETE", 10.0),
+            ("POST", 10.0),
+            ("GET", 10.0),
+        )
     ]
 
 
@@ -433,7 +581,9 @@ def test_no_request_waits_longer_than_ten_seconds() -> None:
         (cut_off, Unreadable("Unavailable", "GET /x: ProtocolError: reset")),
     ],
 )
-def test_a_payload_without_an_answer_is_unreadable(reply: Callable[[], RawResponse], expected: Unreadable) -> None:
+def test_a_payload_without_an_answer_is_unreadable(
+    reply: Callable[[], RawResponse], expected: Unreadable
+) -> None:
     """Whether the server was slow or away; the Secret stays known."""
     made = Told(reply, secrets=[obj(SECRET, 3)]).gateway()
     assert (made.read(SECRET), made.version(SECRET)) == (expected, "3")
@@ -441,10 +591,16 @@ def test_a_payload_without_an_answer_is_unreadable(reply: Callable[[], RawRespon
 
 def test_what_a_fetch_finds_is_known_from_then_on() -> None:
     """A version that the watch has not told yet, and that the Secret is gone: neither is asked for again."""
-    answers = iter([RawResponse(200, {}, obj(SECRET, 11)), RawResponse(404, {}, {"kind": "Status"})])
+    answers = iter(
+        [RawResponse(200, {}, obj(SECRET, 11)), RawResponse(404, {}, {"kind": "Status"})]
+    )
     told = Told(lambda: next(answers), secrets=[obj(SECRET, 3)])
     made = told.gateway()
-    assert [made.read(SECRET), made.version(SECRET), made.read(SECRET)] == [obj(SECRET, 11), "11", obj(SECRET, 11)]
+    assert [made.read(SECRET), made.version(SECRET), made.read(SECRET)] == [
+        obj(SECRET, 11),
+        "11",
+        obj(SECRET, 11),
+    ]
     (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
     informer.observe_write(obj(SECRET, 12))
     assert [made.read(SECRET), made.exists(SECRET), made.read(SECRET)] == [ABSENT, False, ABSENT]
@@ -453,7 +609,9 @@ def test_what_a_fetch_finds_is_known_from_then_on() -> None:
 
 def test_what_is_known_without_asking() -> None:
     """Whether an object exists and in which version, of watched kinds in watched namespaces only."""
-    made = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(namespaces=["ns"])
+    made = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(
+        namespaces=["ns"]
+    )
     other = ObjectRef(ONE.api_version, ONE.kind, "ns", "other")
     elsewhere = ObjectRef(ONE.api_version, ONE.kind, "elsewhere", "one")
     refs = (ONE, SECRET, other, elsewhere, ObjectRef("v1", "ConfigMap", "ns", "one"))
@@ -473,7 +631,9 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
     answers = iter([obj(a, 3), obj(b, 3), obj(a, 4), obj(c, 3), obj(ONE, 6)])
-    made = Told(lambda: RawResponse(200, {}, next(answers)), secrets=[obj(ref, 3) for ref in refs]).gateway()
+    made = Told(
+        lambda: RawResponse(200, {}, next(answers)), secrets=[obj(ref, 3) for ref in refs]
+    ).gateway()
     (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
     made.read(a)
     made.read(b)
@@ -488,9 +648,14 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
 def test_how_a_kind_is_watched_is_how_it_is_kept() -> None:
     """Whole objects through their projection, of Secrets the metadata alone and of that nothing but the identity."""
     told = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)])
-    watched = [Watched(CONTROL_PLANE, project=lambda _: {"only": "this"}), Watched(RESOURCES["v1", "Secret"], Representation.METADATA)]
+    watched = [
+        Watched(CONTROL_PLANE, project=lambda _: {"only": "this"}),
+        Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
+    ]
     made = told.gateway(watched=watched)
-    assert [informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)] == [{"only": "this"}, {}]
+    assert [
+        informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)
+    ] == [{"only": "this"}, {}]
     assert told.accepted == {
         "captcontrolplanes": "application/json",
         "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
@@ -507,7 +672,13 @@ def test_what_is_not_watched_can_be_written() -> None:
     told = Told(lambda: RawResponse(200, {}, bodies.pop(0)))
     made = told.gateway(watched=[Watched(toys)])
     change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
-    actions = (Create(SECRET, {}, "why"), change, change, Delete(SECRET, GUARDED, "why"), Create(toy, {}, "why"))
+    actions = (
+        Create(SECRET, {}, "why"),
+        change,
+        change,
+        Delete(SECRET, GUARDED, "why"),
+        Create(toy, {}, "why"),
+    )
     assert [made.send(action) for action in actions] == [Answer(200, changed=True)] * 5
     assert [(method, path) for method, path, _ in told.asked] == [
         ("POST", SECRETS),
@@ -521,14 +692,20 @@ def test_what_is_not_watched_can_be_written() -> None:
 
 def test_an_answer_that_is_no_such_object_is_not_learned() -> None:
     """A 201 with a Status says that it was created, and not what."""
-    made = Told(lambda: RawResponse(201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}})).gateway()
+    made = Told(
+        lambda: RawResponse(
+            201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}}
+        )
+    ).gateway()
     assert made.send(Create(SECRET, {}, "why")) == Answer(201, changed=True)
     assert (made.read(SECRET), made._payloads) == (ABSENT, {})
 
 
 def test_a_delete_of_no_incarnation_teaches_nothing() -> None:
     """Without a uid nobody knows which one is gone: the watch will tell."""
-    made = Told(lambda: RawResponse(200, {}, {"kind": "Status"}), captcontrolplanes=[obj(ONE, 3)]).gateway()
+    made = Told(
+        lambda: RawResponse(200, {}, {"kind": "Status"}), captcontrolplanes=[obj(ONE, 3)]
+    ).gateway()
     assert made.send(Delete(ONE, Preconditions(), "why")) == Answer(200, changed=True)
     assert made.version(ONE) == "3"
 
@@ -537,7 +714,9 @@ def test_an_event_too_many_is_not_sent() -> None:
     """25 are; the next one is answered as if there were nothing to do."""
     told = Told(lambda: RawResponse(201, {}, {"kind": "Event"}))
     made = told.gateway()
-    answers = [made.send(Record(ONE, "Normal", "Ready", str(number), Preconditions("uid-1"))) for number in range(26)]
+    answers = [
+        made.send(RecordEvent(ONE, "Normal", "Ready", str(number), "uid-1")) for number in range(26)
+    ]
     assert answers == [Answer(201, changed=True)] * 25 + [Answer(200, changed=False)]
     assert len(told.asked) == 25
 

@@ -29,7 +29,19 @@ from captep_kubernetes import (
     without_managed_fields,
 )
 from tests.kubernetes.changes import change
-from tests.kubernetes.scripted import Asked, Reply, Scripted, events, hang, raw, refused_port, replying, reset, serving, transport_to
+from tests.kubernetes.scripted import (
+    Asked,
+    Reply,
+    Scripted,
+    events,
+    hang,
+    raw,
+    refused_port,
+    replying,
+    reset,
+    serving,
+    transport_to,
+)
 
 SECRETS = RESOURCES["v1", "Secret"]
 FAST = Pacing(base=0.01, cap=0.05)
@@ -43,7 +55,15 @@ def ref(name: str) -> ObjectRef:
 
 def secret(name: str, version: int, **more: JSON) -> Object:
     """A Secret as a core LIST and a watch send it: without apiVersion and kind."""
-    return {"metadata": {"name": name, "namespace": "ns", "uid": f"uid-{name}", "resourceVersion": str(version)}, **more}
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "ns",
+            "uid": f"uid-{name}",
+            "resourceVersion": str(version),
+        },
+        **more,
+    }
 
 
 def named(obj: Object) -> Object:
@@ -53,7 +73,11 @@ def named(obj: Object) -> Object:
 
 def page(version: int, *items: Object, rest: str = "") -> dict[str, Any]:
     """One page of a LIST."""
-    return {"kind": "SecretList", "metadata": {"resourceVersion": str(version), "continue": rest}, "items": list(items)}
+    return {
+        "kind": "SecretList",
+        "metadata": {"resourceVersion": str(version), "continue": rest},
+        "items": list(items),
+    }
 
 
 def event(kind: str, obj: Object) -> Object:
@@ -90,7 +114,9 @@ def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, 
     """Run an informer of Secrets with what it announced."""
     changes: list[Change] = []
     url = server if isinstance(server, str) else server.url
-    informer = Informer(transport_to(url), SECRETS, **{"on_change": changes.append, "pacing": FAST, **options})
+    informer = Informer(
+        transport_to(url), SECRETS, **{"on_change": changes.append, "pacing": FAST, **options}
+    )
     informer.start()
     try:
         yield informer, changes
@@ -102,11 +128,20 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
     """Added, modified and deleted objects arrive, with apiVersion and kind, each announced once with what was before."""
     a1, a5, b2, c6 = secret("a", 1), secret("a", 5), secret("b", 2), secret("c", 6)
     b7 = secret("b", 7)
-    watch = events(event("MODIFIED", a5), event("ADDED", c6), event("DELETED", b7), event("MODIFIED", a5))
-    with serving(script(LIST=[replying(200, page(4, a1, b2))], WATCH=[watch])) as server, running(server) as (informer, changes):
+    watch = events(
+        event("MODIFIED", a5), event("ADDED", c6), event("DELETED", b7), event("MODIFIED", a5)
+    )
+    with (
+        serving(script(LIST=[replying(200, page(4, a1, b2))], WATCH=[watch])) as server,
+        running(server) as (informer, changes),
+    ):
         eventually(lambda: len(changes) == 5)
         assert informer.has_synced
-        assert (informer.get(ref("a")), informer.get(ref("b")), informer.get(ref("c"))) == (named(a5), None, named(c6))
+        assert (informer.get(ref("a")), informer.get(ref("b")), informer.get(ref("c"))) == (
+            named(a5),
+            None,
+            named(c6),
+        )
         assert changes == [
             change(ref("a"), None, named(a1)),
             change(ref("b"), None, named(b2)),
@@ -120,8 +155,17 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
 def test_what_is_asked_of_the_server() -> None:
     """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
-    replies = script(LIST=[replying(200, page(7, secret("a", 1), rest="more")), replying(200, page(7, secret("b", 2)))], WATCH=[events()])
-    with serving(replies) as server, running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _):
+    replies = script(
+        LIST=[
+            replying(200, page(7, secret("a", 1), rest="more")),
+            replying(200, page(7, secret("b", 2))),
+        ],
+        WATCH=[events()],
+    )
+    with (
+        serving(replies) as server,
+        running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _),
+    ):
         eventually(lambda: len(server.asked) == 3)
         assert set(informer.refs()) == {ref("a"), ref("b")}
         assert {asked.path for asked in server.asked} == {"/api/v1/namespaces/ns/secrets"}
@@ -129,7 +173,13 @@ def test_what_is_asked_of_the_server() -> None:
         assert [asked.query for asked in server.asked] == [
             (*selectors, ("limit", "250")),
             (*selectors, ("limit", "250"), ("continue", "more")),
-            (*selectors, ("watch", "1"), ("resourceVersion", "7"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "260")),
+            (
+                *selectors,
+                ("watch", "1"),
+                ("resourceVersion", "7"),
+                ("allowWatchBookmarks", "true"),
+                ("timeoutSeconds", "260"),
+            ),
         ]
 
 
@@ -142,7 +192,12 @@ def test_a_watch_goes_on_where_the_last_one_ended() -> None:
     """After an event, after a bookmark, and after nothing: no event is asked for twice, and nothing is listed again."""
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
     unversioned = event("UNHEARD-OF", {"metadata": {}})
-    watches = [events(event("ADDED", secret("a", 12)), unversioned, hold=False), events(bookmark, hold=False), events(hold=False), events()]
+    watches = [
+        events(event("ADDED", secret("a", 12)), unversioned, hold=False),
+        events(bookmark, hold=False),
+        events(hold=False),
+        events(),
+    ]
     with serving(script(LIST=[replying(200, page(10))], WATCH=watches)) as server, running(server):
         eventually(lambda: len(server.asked) == 5)
         assert (server.verbs().count("LIST"), versions(server)) == (1, ["10", "12", "20", "20"])
@@ -151,22 +206,46 @@ def test_a_watch_goes_on_where_the_last_one_ended() -> None:
 @pytest.mark.parametrize("expired", [events(GONE), replying(410, {"reason": "Expired"})])
 def test_an_expired_version_lists_again(expired: Reply) -> None:
     """410 as an event or as a status: one LIST; what did not change is not announced, what went away in between is."""
-    lists = [replying(200, page(4, secret("a", 1), secret("b", 2))), replying(200, page(9, secret("a", 1)))]
-    with serving(script(LIST=lists, WATCH=[expired, events()])) as server, running(server) as (informer, changes):
+    lists = [
+        replying(200, page(4, secret("a", 1), secret("b", 2))),
+        replying(200, page(9, secret("a", 1))),
+    ]
+    with (
+        serving(script(LIST=lists, WATCH=[expired, events()])) as server,
+        running(server) as (informer, changes),
+    ):
         eventually(lambda: len(server.asked) == 4)
-        assert (server.verbs(), versions(server)) == (["LIST", "WATCH", "LIST", "WATCH"], ["4", "9"])
-        assert [(change.ref.name, change.new is None) for change in changes] == [("a", False), ("b", False), ("b", True)]
+        assert (server.verbs(), versions(server)) == (
+            ["LIST", "WATCH", "LIST", "WATCH"],
+            ["4", "9"],
+        )
+        assert [(change.ref.name, change.new is None) for change in changes] == [
+            ("a", False),
+            ("b", False),
+            ("b", True),
+        ]
         assert informer.refs() == (ref("a"),)
 
 
 def test_where_pages_expire_all_is_listed_at_once() -> None:
     """410 for each continue token: one LIST without pages instead, at once, and nothing of the first pages is taken."""
-    lists = [replying(200, page(4, secret("a", 1), rest="more")), replying(410, {}), replying(200, page(9, secret("b", 2)))]
+    lists = [
+        replying(200, page(4, secret("a", 1), rest="more")),
+        replying(410, {}),
+        replying(200, page(9, secret("b", 2))),
+    ]
     slow = Pacing(base=60, cap=60)
-    with serving(script(LIST=lists, WATCH=[events()])) as server, running(server, pacing=slow) as (informer, changes):
+    with (
+        serving(script(LIST=lists, WATCH=[events()])) as server,
+        running(server, pacing=slow) as (informer, changes),
+    ):
         assert informer.wait_synced(5)
         eventually(lambda: len(server.asked) == 4)
-        assert [dict(asked.query).keys() for asked in server.asked[:3]] == [{"limit"}, {"limit", "continue"}, set()]
+        assert [dict(asked.query).keys() for asked in server.asked[:3]] == [
+            {"limit"},
+            {"limit", "continue"},
+            set(),
+        ]
         assert ([change.ref for change in changes], versions(server)) == ([ref("b")], ["9"])
 
 
@@ -193,7 +272,10 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
 )
 def test_trouble_passes(trouble: Reply) -> None:
     """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
-    replies = script(LIST=[trouble, replying(200, page(1))], WATCH=[trouble, trouble, events(event("ADDED", secret("a", 2)))])
+    replies = script(
+        LIST=[trouble, replying(200, page(1))],
+        WATCH=[trouble, trouble, events(event("ADDED", secret("a", 2)))],
+    )
     with serving(replies) as server, running(server) as (informer, changes):
         eventually(lambda: len(changes) == 1)
         eventually(lambda: informer.problem is None)
@@ -203,8 +285,14 @@ def test_trouble_passes(trouble: Reply) -> None:
 def test_an_object_that_is_none_harms_no_other() -> None:
     """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
-    lines = [event("ADDED", {"metadata": {"resourceVersion": "5"}}), event("UNHEARD-OF", secret("a", 5)), event("ADDED", secret("b", 6))]
-    replies = script(LIST=[replying(200, page(1, *nonsense, secret("a", 1)))], WATCH=[events(*lines)])
+    lines = [
+        event("ADDED", {"metadata": {"resourceVersion": "5"}}),
+        event("UNHEARD-OF", secret("a", 5)),
+        event("ADDED", secret("b", 6)),
+    ]
+    replies = script(
+        LIST=[replying(200, page(1, *nonsense, secret("a", 1)))], WATCH=[events(*lines)]
+    )
     with serving(replies) as server, running(server) as (informer, changes):
         eventually(lambda: len(changes) == 2)
         assert set(informer.refs()) == {ref("a"), ref("b")}
@@ -215,8 +303,16 @@ def test_a_problem_says_what_to_do() -> None:
     """Forbidden with its path; 404 with the likely cause; nobody there."""
     for reply, reason, detail in [
         (raw(403, b""), "Forbidden", f"{PATH}: HTTP 403"),
-        (replying(403, {"kind": "Status", "reason": "Forbidden"}), "Forbidden", f"{PATH}: HTTP 403"),
-        (raw(404, b""), "NotFound", f"{PATH}: HTTP 404: is its CustomResourceDefinition installed?"),
+        (
+            replying(403, {"kind": "Status", "reason": "Forbidden"}),
+            "Forbidden",
+            f"{PATH}: HTTP 403",
+        ),
+        (
+            raw(404, b""),
+            "NotFound",
+            f"{PATH}: HTTP 404: is its CustomResourceDefinition installed?",
+        ),
     ]:
         with serving(reply) as server, running(server) as (informer, _):
             eventually(lambda informer=informer: informer.problem is not None)  # type: ignore[misc]  # a lambda with a default
@@ -226,10 +322,14 @@ def test_a_problem_says_what_to_do() -> None:
             assert informer.version(ref("a")) is None
     with running(refused_port()) as (informer, _):
         eventually(lambda: informer.problem is not None)
-        assert informer.problem == Unreadable("Unavailable", f"GET {PATH}: NewConnectionError: Connection refused")
+        assert informer.problem == Unreadable(
+            "Unavailable", f"GET {PATH}: NewConnectionError: Connection refused"
+        )
 
 
-def test_trouble_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_trouble_is_logged_when_it_begins_and_when_it_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Twenty failures and the recovery are two lines, without a traceback."""
     caplog.set_level(logging.INFO)
     replies = script(LIST=[raw(500, b"")] * 20 + [replying(200, page(1))], WATCH=[events()])
@@ -237,7 +337,10 @@ def test_trouble_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCap
         eventually(lambda: informer.has_synced)
         eventually(lambda: len(caplog.messages) == 2)
     ours = [record for record in caplog.records if record.name.startswith("captep")]
-    assert [record.getMessage() for record in ours] == [f"secrets: not current: InternalError: {PATH}: HTTP 500", "secrets: current again"]
+    assert [record.getMessage() for record in ours] == [
+        f"secrets: not current: InternalError: {PATH}: HTTP 500",
+        "secrets: current again",
+    ]
     assert [record.exc_info for record in ours] == [None, None]
 
 
@@ -247,10 +350,17 @@ def test_an_own_write_is_in_the_cache_at_once_and_its_echo_is_no_news() -> None:
 
     def watch(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
         go.wait(5)
-        echoes = [event("MODIFIED", secret("a", 3)), event("MODIFIED", secret("a", 6, type="mine")), event("ADDED", secret("z", 7))]
+        echoes = [
+            event("MODIFIED", secret("a", 3)),
+            event("MODIFIED", secret("a", 6, type="mine")),
+            event("ADDED", secret("z", 7)),
+        ]
         events(*echoes)(asked, handler)
 
-    with serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[watch])) as server, running(server) as (informer, changes):
+    with (
+        serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[watch])) as server,
+        running(server) as (informer, changes),
+    ):
         assert informer.wait_synced(5)
         informer.observe_write(secret("a", 6, type="mine"))
         assert informer.get(ref("a")) == named(secret("a", 6, type="mine"))
@@ -262,7 +372,10 @@ def test_an_own_write_is_in_the_cache_at_once_and_its_echo_is_no_news() -> None:
 
 def test_an_own_delete_is_in_the_cache_at_once() -> None:
     """`observe_delete` of this incarnation, and no other."""
-    with serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[events()])) as server, running(server) as (informer, changes):
+    with (
+        serving(script(LIST=[replying(200, page(2, secret("a", 1)))], WATCH=[events()])) as server,
+        running(server) as (informer, changes),
+    ):
         assert informer.wait_synced(5)
         informer.observe_delete(ref("a"), "another")
         assert informer.identity(ref("a")) == ("uid-a", "1")
@@ -274,7 +387,10 @@ def test_an_own_delete_is_in_the_cache_at_once() -> None:
 def test_what_is_handed_out_is_a_copy() -> None:
     """A caller that changes what it got changes nobody else's view."""
     listed = secret("a", 1, data={"k": ["v"]})
-    with serving(script(LIST=[replying(200, page(2, listed))], WATCH=[events()])) as server, running(server) as (informer, _):
+    with (
+        serving(script(LIST=[replying(200, page(2, listed))], WATCH=[events()])) as server,
+        running(server) as (informer, _),
+    ):
         assert informer.wait_synced(5)
         mine: Any = informer.get(ref("a"))
         mine["data"]["k"].append("mine")
@@ -284,14 +400,25 @@ def test_what_is_handed_out_is_a_copy() -> None:
 def test_metadata_alone_can_be_asked_for() -> None:
     """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
     options = {"representation": Representation.METADATA, "project": identity_only}
-    partial: Object = {**secret("a", 1), "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
-    with serving(script(LIST=[replying(200, page(2, partial))], WATCH=[events()])) as server, running(server, **options) as (informer, _):
+    partial: Object = {
+        **secret("a", 1),
+        "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata",
+    }
+    with (
+        serving(script(LIST=[replying(200, page(2, partial))], WATCH=[events()])) as server,
+        running(server, **options) as (informer, _),
+    ):
         eventually(lambda: len(server.asked) == 2)
         assert [asked.headers["accept"] for asked in server.asked] == [
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
             "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
         ]
-        assert (informer.get(ref("a")), informer.identity(ref("a")), informer.version(ref("a"))) == ({}, ("uid-a", "1"), "1")
+        assert (
+            informer.get(ref("a")),
+            informer.identity(ref("a")),
+            informer.version(ref("a")),
+        ) == ({}, ("uid-a", "1"), "1")
 
 
 def test_managed_fields_are_not_kept() -> None:
@@ -303,13 +430,18 @@ def test_managed_fields_are_not_kept() -> None:
     assert without_managed_fields({"metadata": None}) == {"metadata": None}
 
 
-@pytest.mark.parametrize(("list_reply", "watch_reply"), [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())])
+@pytest.mark.parametrize(
+    ("list_reply", "watch_reply"),
+    [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())],
+)
 def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
     """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
     with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
         informer = Informer(transport_to(server.url), SECRETS)
         informer.start()
-        eventually(lambda: (watch_reply is hang and list_reply is hang) or "WATCH" in server.verbs())
+        eventually(
+            lambda: (watch_reply is hang and list_reply is hang) or "WATCH" in server.verbs()
+        )
         started = time.monotonic()
         informer.stop()
         assert time.monotonic() - started < 1.2
@@ -319,7 +451,9 @@ def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None
 
 def test_it_may_be_stopped_by_its_own_handler() -> None:
     """`stop` inside `on_change` neither waits for itself nor raises."""
-    with serving(script(LIST=[replying(200, page(2, secret("a", 1), secret("b", 2)))], WATCH=[events()])) as server:
+    with serving(
+        script(LIST=[replying(200, page(2, secret("a", 1), secret("b", 2)))], WATCH=[events()])
+    ) as server:
         seen: list[ObjectRef] = []
 
         def handle(change: Change) -> None:
@@ -340,7 +474,9 @@ class Dead:
         self.sent: list[tuple[str, float]] = []
         self.options: list[dict[str, Any]] = []
         self.problems: list[Unreadable | None] = []
-        self.informer = Informer(self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0)
+        self.informer = Informer(
+            self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0
+        )
 
     def wait(self, seconds: float) -> None:
         self.problems.append(self.informer.problem)
@@ -431,13 +567,20 @@ def test_no_request_waits_for_ever() -> None:
         dead.informer._random = lambda chance=chance: chance  # type: ignore[misc]  # a lambda with a default
         dead.informer._run()
         assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
-        assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [None, lives, lives]
+        assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [
+            None,
+            lives,
+            lives,
+        ]
 
 
 def test_what_is_read_before_the_stop_is_the_last() -> None:
     """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
     told = Told(
-        event("ADDED", secret("a", 2)), lambda: dead.informer.stop(), event("ADDED", secret("b", 3)), event("ADDED", secret("c", 4))
+        event("ADDED", secret("a", 2)),
+        lambda: dead.informer.stop(),
+        event("ADDED", secret("b", 3)),
+        event("ADDED", secret("c", 4)),
     )
     dead = Dead(60, LIST=listed, WATCH=lambda: told)
     dead.informer._run()
@@ -467,10 +610,16 @@ def test_a_list_that_is_stopped_is_not_taken() -> None:
 
     dead = Dead(60, LIST=first)
     dead.informer._run()
-    assert (dead.sent, dead.informer.refs(), dead.informer.has_synced) == ([("LIST", 0.0)], (), False)
+    assert (dead.sent, dead.informer.refs(), dead.informer.has_synced) == (
+        [("LIST", 0.0)],
+        (),
+        False,
+    )
 
 
-def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`stop` sees a stream, and its thread lets go of it right after: nothing is raised."""
     looks = iter([Ended()])
     informer = Informer(transport_to(refused_port()), SECRETS)
@@ -482,14 +631,22 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(monkeypatch: pytes
     ("end", "problem"),
     [
         (b"no json", Unreadable("Malformed", "the watch of secrets sent a line that is no event")),
-        ({"type": "ERROR", "object": {"code": 504, "reason": "Timeout"}}, Unreadable("Timeout", f"{PATH}: HTTP 504")),
+        (
+            {"type": "ERROR", "object": {"code": 504, "reason": "Timeout"}},
+            Unreadable("Timeout", f"{PATH}: HTTP 504"),
+        ),
         ({"type": "ERROR", "object": {"reason": "Odd"}}, Unreadable("Odd", f"{PATH}: HTTP 500")),
-        ({"type": "ERROR", "object": {"code": "410"}}, Unreadable("InternalError", f"{PATH}: HTTP 500")),
+        (
+            {"type": "ERROR", "object": {"code": "410"}},
+            Unreadable("InternalError", f"{PATH}: HTTP 500"),
+        ),
         (GONE, None),
         (event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}), None),
     ],
 )
-def test_what_ends_a_watch_is_told(end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_ends_a_watch_is_told(
+    end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
+) -> None:
     """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
     caplog.set_level(logging.INFO)
     lines = iter([Told(end)])
@@ -497,7 +654,9 @@ def test_what_ends_a_watch_is_told(end: Object | bytes, problem: Unreadable | No
     dead.informer._run()
     assert dead.problems[0] == problem
     assert set(dead.problems[1:]) == {None}
-    again = [] if problem is None else [f"secrets: not current: {problem}", "secrets: current again"]
+    again = (
+        [] if problem is None else [f"secrets: not current: {problem}", "secrets: current again"]
+    )
     assert caplog.messages == again
 
 
@@ -519,7 +678,11 @@ def test_another_trouble_is_told_as_well(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_list_without_a_version_is_watched_from_the_oldest() -> None:
     """Whatever the server remembers comes as events."""
-    dead = Dead(1, LIST=lambda: RawResponse(200, {}, {"items": [secret("a", 1)], "metadata": None}), WATCH=Ended)
+    dead = Dead(
+        1,
+        LIST=lambda: RawResponse(200, {}, {"items": [secret("a", 1)], "metadata": None}),
+        WATCH=Ended,
+    )
     dead.informer._run()
     assert dict(dead.options[1]["query"])["resourceVersion"] == "0"
     assert dead.informer.refs() == (ref("a"),)
@@ -535,7 +698,14 @@ def test_a_deletion_is_of_one_incarnation() -> None:
     def look() -> None:
         seen.append(dead.informer.refs())
 
-    told = Told(event("DELETED", old), look, event("DELETED", secret("a", 7)), look, event("ADDED", other), look)
+    told = Told(
+        event("DELETED", old),
+        look,
+        event("DELETED", secret("a", 7)),
+        look,
+        event("ADDED", other),
+        look,
+    )
     dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: told)
     dead.informer._run()
     assert seen == [(ref("a"),), (), ()]
@@ -544,14 +714,22 @@ def test_a_deletion_is_of_one_incarnation() -> None:
 BACKOFF = [0.0, 1.0, *range(3, 60, 3)]
 
 
-@pytest.mark.parametrize("answer", [refuse, lambda: RawResponse(500), lambda: RawResponse(403), lambda: RawResponse(410)])
-def test_a_server_that_fails_every_list_is_asked_every_three_seconds(answer: Callable[[], RawResponse]) -> None:
+@pytest.mark.parametrize(
+    "answer", [refuse, lambda: RawResponse(500), lambda: RawResponse(403), lambda: RawResponse(410)]
+)
+def test_a_server_that_fails_every_list_is_asked_every_three_seconds(
+    answer: Callable[[], RawResponse],
+) -> None:
     """Refused, 500, 403, 410: at once, then after 1, 2 and then every 3 seconds."""
     assert Dead(60, LIST=answer).times("LIST") == BACKOFF
 
 
-@pytest.mark.parametrize("answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)])
-def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(answer: Callable[[], RawResponse | Stream]) -> None:
+@pytest.mark.parametrize(
+    "answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)]
+)
+def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(
+    answer: Callable[[], RawResponse | Stream],
+) -> None:
     """Refused, closed at once, 500, 403: the same, and no LIST beside the first."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
@@ -570,13 +748,24 @@ def test_a_pause_counts_from_the_last_answer() -> None:
     lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
     dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
     dead.informer._run()
-    assert dead.sent == [("LIST", 0.0), ("WATCH", 0.0), ("WATCH", 4.0), ("WATCH", 6.0), ("LIST", 10.0), ("WATCH", 10.0)]
+    assert dead.sent == [
+        ("LIST", 0.0),
+        ("WATCH", 0.0),
+        ("WATCH", 4.0),
+        ("WATCH", 6.0),
+        ("LIST", 10.0),
+        ("WATCH", 10.0),
+    ]
 
 
 ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
 
 
-@given(st.lists(ANSWERS), st.lists(st.tuples(ANSWERS, st.floats(0, 20), st.sampled_from([None, GONE]))), st.floats(0, 0.999))
+@given(
+    st.lists(ANSWERS),
+    st.lists(st.tuples(ANSWERS, st.floats(0, 20), st.sampled_from([None, GONE]))),
+    st.floats(0, 0.999),
+)
 def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
@@ -584,7 +773,13 @@ def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
     told, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
-        return listed() if status == 200 else RawResponse(status, {"retry-after": "1"}) if status else refuse()
+        return (
+            listed()
+            if status == 200
+            else RawResponse(status, {"retry-after": "1"})
+            if status
+            else refuse()
+        )
 
     def watch() -> RawResponse | Stream:
         status, seconds, end = next(lives, (500, 0, None))
@@ -595,13 +790,23 @@ def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
     dead.informer._run()
     for verb in ("LIST", "WATCH"):
         times = [at for sent, at in dead.sent if sent == verb]
-        assert all(later - earlier > 0.999 for earlier, later in itertools.pairwise(times)), dead.sent
+        assert all(later - earlier > 0.999 for earlier, later in itertools.pairwise(times)), (
+            dead.sent
+        )
 
 
 def test_retry_after_is_respected() -> None:
     """429 with Retry-After 7: not before; an hour is cut to half a minute, the server may have restarted since."""
-    assert Dead(30, LIST=lambda: RawResponse(429, {"retry-after": "7"})).times("LIST")[:3] == [0.0, 7.0, 14.0]
-    assert Dead(100, LIST=lambda: RawResponse(503, {"retry-after": "3600"})).times("LIST")[:3] == [0.0, 30.0, 60.0]
+    assert Dead(30, LIST=lambda: RawResponse(429, {"retry-after": "7"})).times("LIST")[:3] == [
+        0.0,
+        7.0,
+        14.0,
+    ]
+    assert Dead(100, LIST=lambda: RawResponse(503, {"retry-after": "3600"})).times("LIST")[:3] == [
+        0.0,
+        30.0,
+        60.0,
+    ]
 
 
 def test_a_watch_that_lived_long_starts_the_count_again() -> None:
@@ -614,7 +819,9 @@ def test_a_watch_that_lived_long_starts_the_count_again() -> None:
 def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
     """Then LIST is new to the server as well: expired and refused, it is asked again after 1, 2 and 3 seconds."""
     answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), listed()])
-    dead = Dead(30, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: Lived(10, GONE).of(dead))
+    dead = Dead(
+        30, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: Lived(10, GONE).of(dead)
+    )
     assert dead.times("LIST") == [0.0, 1.0, 3.0, 6.0, 16.0, 17.0, 19.0, 22.0, 25.0, 28.0]
 
 
@@ -629,8 +836,17 @@ def test_a_good_list_takes_the_count_of_watch_back() -> None:
 def test_jitter_stretches_and_never_shortens() -> None:
     """Delays lie in [d, 1.2 d)."""
     pacing = Pacing()
-    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 1000)] == [0.0, 1.0, 2.0, 3.0, 3.0, 3.0]
-    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx([0.0, 1.1, 3.3])
+    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 1000)] == [
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        3.0,
+        3.0,
+    ]
+    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx(
+        [0.0, 1.1, 3.3]
+    )
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:

@@ -13,7 +13,16 @@ from attrs import evolve
 
 from captep_core import JSON
 from captep_kubernetes import LeaderElector, LeaseTimes, RawResponse, UnansweredError
-from tests.kubernetes.scripted import Asked, hang, raw, refused_port, replying, reset, serving, transport_to
+from tests.kubernetes.scripted import (
+    Asked,
+    hang,
+    raw,
+    refused_port,
+    replying,
+    reset,
+    serving,
+    transport_to,
+)
 
 TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)
 PATH = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
@@ -39,11 +48,17 @@ class Leases:
             body, current = asked.json, self.lease
             if (asked.method == "POST") is not (current is None):
                 return (409, {}) if current else (404, {})
-            if current and body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]:
+            if (
+                current
+                and body["metadata"]["resourceVersion"] != current["metadata"]["resourceVersion"]
+            ):
                 return 409, {}
             version = int(current["metadata"]["resourceVersion"]) + 1 if current else 1
             spec = {**(current["spec"] if current else {}), **body["spec"]}
-            self.lease = {"metadata": {"name": "captep", "resourceVersion": str(version)}, "spec": spec}
+            self.lease = {
+                "metadata": {"name": "captep", "resourceVersion": str(version)},
+                "spec": spec,
+            }
             self.holders.append(spec["holderIdentity"])
             return (200 if current else 201), self.lease
 
@@ -83,8 +98,18 @@ def test_a_lease_is_created_renewed_and_given_back() -> None:
         eventually(lambda: len(leases.holders) >= 4)
         assert one.elector.is_leading()
         one.elector.stop()
-        assert (one.told, one.elector.is_leading(), one.elector.is_alive) == (["started", "stopped"], False, False)
-        assert [asked.method for asked in server.asked[:5]] == ["GET", "POST", "PATCH", "PATCH", "PATCH"]
+        assert (one.told, one.elector.is_leading(), one.elector.is_alive) == (
+            ["started", "stopped"],
+            False,
+            False,
+        )
+        assert [asked.method for asked in server.asked[:5]] == [
+            "GET",
+            "POST",
+            "PATCH",
+            "PATCH",
+            "PATCH",
+        ]
         assert (server.asked[1].path, server.asked[2].path) == (PATH, f"{PATH}/captep")
         assert leases.holders[-1] == ""
 
@@ -147,13 +172,20 @@ def test_a_missing_permission_says_which(caplog: pytest.LogCaptureFixture) -> No
         one = Candidate(server.url, "a")
         eventually(lambda: caplog.messages)
         one.elector.stop()
-    assert caplog.messages == ["lease ns/captep: Forbidden: HTTP 403: the ServiceAccount needs get, create and patch on leases"]
+    assert caplog.messages == [
+        "lease ns/captep: Forbidden: HTTP 403: the ServiceAccount needs get, create and patch on leases"
+    ]
 
 
 def test_a_leader_wakes_for_its_deadline() -> None:
     """It says that it no longer leads when that is so, not a retry period later."""
     elector = LeaderElector(
-        transport_to(refused_port()), namespace="ns", name="captep", identity="a", clock=lambda: 100.0, random=lambda: 0.5
+        transport_to(refused_port()),
+        namespace="ns",
+        name="captep",
+        identity="a",
+        clock=lambda: 100.0,
+        random=lambda: 0.5,
     )
     pauses = []
     for left in (-1.0, 0.5, 9.0):
@@ -208,7 +240,11 @@ NOBODY = RawResponse(404, {}, {"reason": "NotFound"})
 
 def held(version: int, by: str = "a") -> RawResponse:
     """The Lease as it is answered."""
-    return RawResponse(200, {}, {"metadata": {"resourceVersion": str(version)}, "spec": {**HELD, "holderIdentity": by}})
+    return RawResponse(
+        200,
+        {},
+        {"metadata": {"resourceVersion": str(version)}, "spec": {**HELD, "holderIdentity": by}},
+    )
 
 
 def lost() -> RawResponse:
@@ -222,7 +258,9 @@ class Alone:
     `told` is all that it did, in order: requests as (seconds, method, path, content type, body, timeout), waits as seconds, and callbacks.
     """
 
-    def __init__(self, *answers: RawResponse | Callable[[], RawResponse], takes: float = 0.0) -> None:
+    def __init__(
+        self, *answers: RawResponse | Callable[[], RawResponse], takes: float = 0.0
+    ) -> None:
         self.now, self.takes, self.answers = 0.0, takes, list(answers)
         self.told: list[object] = []
         self.elector = LeaderElector(
@@ -245,7 +283,9 @@ class Alone:
 
     def request(self, method: str, path: str, **options: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
         """Answer after a while."""
-        self.told.append((self.now, method, path, options["content_type"], options["body"], options["timeout"]))
+        self.told.append(
+            (self.now, method, path, options["content_type"], options["body"], options["timeout"])
+        )
         self.now += self.takes
         answer = self.answers.pop(0)
         if len(self.answers) == 1:
@@ -267,12 +307,36 @@ def test_every_request_of_a_life() -> None:
     one, merge = f"{PATH}/captep", "application/merge-patch+json"
     assert Alone(NOBODY, held(1), held(2), held(3), held(4)).live() == [
         (0.0, "GET", one, None, None, 5.0),
-        (0.0, "POST", PATH, None, {"metadata": {"name": "captep"}, "spec": {**HELD, "acquireTime": WALL, "leaseTransitions": 0}}, 5.0),
+        (
+            0.0,
+            "POST",
+            PATH,
+            None,
+            {
+                "metadata": {"name": "captep"},
+                "spec": {**HELD, "acquireTime": WALL, "leaseTransitions": 0},
+            },
+            5.0,
+        ),
         "started",
         2.2,
-        (2.2, "PATCH", one, merge, {"metadata": {"resourceVersion": "1"}, "spec": HELD}, pytest.approx(3.9)),
+        (
+            2.2,
+            "PATCH",
+            one,
+            merge,
+            {"metadata": {"resourceVersion": "1"}, "spec": HELD},
+            pytest.approx(3.9),
+        ),
         2.2,
-        (4.4, "PATCH", one, merge, {"metadata": {"resourceVersion": "2"}, "spec": HELD}, pytest.approx(3.9)),
+        (
+            4.4,
+            "PATCH",
+            one,
+            merge,
+            {"metadata": {"resourceVersion": "2"}, "spec": HELD},
+            pytest.approx(3.9),
+        ),
         2.2,
         "stopped",
         (
@@ -280,7 +344,10 @@ def test_every_request_of_a_life() -> None:
             "PATCH",
             one,
             merge,
-            {"metadata": {"resourceVersion": "3"}, "spec": {**HELD, "holderIdentity": "", "leaseDurationSeconds": 1}},
+            {
+                "metadata": {"resourceVersion": "3"},
+                "spec": {**HELD, "holderIdentity": "", "leaseDurationSeconds": 1},
+            },
             5.0,
         ),
     ]
@@ -297,7 +364,10 @@ def test_a_leader_waits_no_longer_than_it_leads() -> None:
     ]
 
 
-@pytest.mark.parametrize(("left", "timeout"), [(-1.0, 5.0), (0.0, 5.0), (0.1, 0.1), (1.0, 0.5), (6.0, 3.0), (10.0, 5.0), (12.0, 5.0)])
+@pytest.mark.parametrize(
+    ("left", "timeout"),
+    [(-1.0, 5.0), (0.0, 5.0), (0.1, 0.1), (1.0, 0.5), (6.0, 3.0), (10.0, 5.0), (12.0, 5.0)],
+)
 def test_connecting_and_reading_end_before_leading_does(left: float, timeout: float) -> None:
     """Each has half of what is left, a tenth of a second at least, and five when nothing is at stake."""
     alone = Alone(NOBODY, NOBODY)
@@ -323,12 +393,22 @@ def test_connecting_and_reading_end_before_leading_does(left: float, timeout: fl
     ],
 )
 def test_a_claim_that_fails_is_followed_by_a_read(
-    answers: list[RawResponse | Callable[[], RawResponse]], verbs: list[str], logged: list[str], caplog: pytest.LogCaptureFixture
+    answers: list[RawResponse | Callable[[], RawResponse]],
+    verbs: list[str],
+    logged: list[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever was wrong: told once, no leading by it, nothing to give back, and the next try begins with reading. Another's lease is no trouble."""
     caplog.set_level(logging.INFO)
     told = Alone(*answers, *answers, held(3, "b"), NOBODY).live()
-    assert [one[1] if isinstance(one, tuple) else one for one in told] == [*verbs, 2.2, *verbs, 2.2, "GET", 2.2]
+    assert [one[1] if isinstance(one, tuple) else one for one in told] == [
+        *verbs,
+        2.2,
+        *verbs,
+        2.2,
+        "GET",
+        2.2,
+    ]
     again = ["lease ns/captep: reachable again"] if logged else []
     assert caplog.messages == [*(f"lease ns/captep: {line}" for line in logged), *again]
 
@@ -336,7 +416,10 @@ def test_a_claim_that_fails_is_followed_by_a_read(
 def test_a_lease_that_cannot_be_given_back_expires(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody answers at the end: that is told, and the thread ends."""
     caplog.set_level(logging.INFO)
-    assert [one for one in Alone(NOBODY, held(1), lost).live() if isinstance(one, str)] == ["started", "stopped"]
+    assert [one for one in Alone(NOBODY, held(1), lost).live() if isinstance(one, str)] == [
+        "started",
+        "stopped",
+    ]
     assert caplog.messages == [
         "lease ns/captep: a leads",
         "lease ns/captep: a no longer leads",
@@ -359,7 +442,13 @@ def test_it_may_be_stopped_by_its_own_callback_and_before_it_was_started() -> No
             elector.stop()
             stopped.set()
 
-        elector = LeaderElector(transport_to(server.url), namespace="ns", name="captep", identity="a", on_started_leading=stop)
+        elector = LeaderElector(
+            transport_to(server.url),
+            namespace="ns",
+            name="captep",
+            identity="a",
+            on_started_leading=stop,
+        )
         elector.stop()
         elector._stopping.clear()
         elector.start()

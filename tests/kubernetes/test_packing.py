@@ -10,8 +10,14 @@ from captep_core import JSON
 from captep_kubernetes._packing import Object, Packer
 
 JSONS: st.SearchStrategy[JSON] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 OBJECTS = st.dictionaries(st.text(max_size=4), JSONS, max_size=4)
@@ -19,15 +25,32 @@ OBJECTS = st.dictionaries(st.text(max_size=4), JSONS, max_size=4)
 
 def workspace(number: int) -> Object:
     """A Workspace that differs from others in its name and its uid."""
-    condition: dict[str, JSON] = {"type": "Ready", "status": "True", "reason": "Available", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    condition: dict[str, JSON] = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Available",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
     outputs: dict[str, JSON] = {
         "cluster_endpoint": f"https://c{number}.example",
         "cluster_version": "1.33",
         "oidc": f"https://oidc/c{number}",
     }
-    metadata: dict[str, JSON] = {"name": f"c{number}-eks-controlplane", "uid": str(uuid5(UUID(int=0), str(number))), "generation": 2}
-    status: dict[str, JSON] = {"conditions": [condition, {**condition, "type": "Synced"}], "atProvider": {"outputs": outputs}}
-    return {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": metadata, "status": status}
+    metadata: dict[str, JSON] = {
+        "name": f"c{number}-eks-controlplane",
+        "uid": str(uuid5(UUID(int=0), str(number))),
+        "generation": 2,
+    }
+    status: dict[str, JSON] = {
+        "conditions": [condition, {**condition, "type": "Synced"}],
+        "atProvider": {"outputs": outputs},
+    }
+    return {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": metadata,
+        "status": status,
+    }
 
 
 @given(st.lists(OBJECTS, max_size=6))
@@ -62,7 +85,12 @@ def test_an_object_like_the_others_takes_a_sixth_of_its_text() -> None:
 def test_a_dictionary_does_not_grow_without_end() -> None:
     """Objects that are like no other fill it once; then they are packed as they are."""
     packer = Packer()
-    packed = [packer.pack({"data": "".join(str(uuid5(UUID(int=number), str(part))) for part in range(40))}) for number in range(40)]
+    packed = [
+        packer.pack(
+            {"data": "".join(str(uuid5(UUID(int=number), str(part))) for part in range(40))}
+        )
+        for number in range(40)
+    ]
     assert 10_000 < len(packed[-1].dictionary) <= 16384
     assert len({each.dictionary for each in packed}) < 20
 

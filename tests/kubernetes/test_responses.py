@@ -56,9 +56,13 @@ def test_a_reason_of_the_server_counts() -> None:
         (429, None, None, None),
     ],
 )
-def test_how_long_the_server_asks_to_be_left_alone(status: int, header: str | None, details: JSON, seconds: int | None) -> None:
+def test_how_long_the_server_asks_to_be_left_alone(
+    status: int, header: str | None, details: JSON, seconds: int | None
+) -> None:
     """In the header, else in the Status, an hour at most; what is no number of seconds asks for nothing."""
-    answer = RawResponse(status, {} if header is None else {"retry-after": header}, {"details": details})
+    answer = RawResponse(
+        status, {} if header is None else {"retry-after": header}, {"details": details}
+    )
     assert retry_after_of(answer) == (None if seconds is None else timedelta(seconds=seconds))
 
 

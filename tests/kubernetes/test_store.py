@@ -16,7 +16,14 @@ A, B = REFS
 
 def obj(ref: ObjectRef, uid: str, version: int) -> Object:
     """An object as the server sends it."""
-    return {"metadata": {"name": ref.name, "namespace": "ns", "uid": uid, "resourceVersion": str(version)}}
+    return {
+        "metadata": {
+            "name": ref.name,
+            "namespace": "ns",
+            "uid": uid,
+            "resourceVersion": str(version),
+        }
+    }
 
 
 def kept(value: Object) -> Object:
@@ -71,17 +78,29 @@ def learn(store: Store, history: History, version: int) -> Change | None:
 
 def cached(store: Store) -> dict[ObjectRef, tuple[str, int]]:
     """What the store knows, in the model's terms."""
-    return {ref: (known.uid, int(known.resource_version)) for ref in store.refs() if (known := store.get(ref)) is not None}
+    return {
+        ref: (known.uid, int(known.resource_version))
+        for ref in store.refs()
+        if (known := store.get(ref)) is not None
+    }
 
 
 orders = histories().flatmap(
-    lambda history: st.tuples(st.just(history), st.permutations(range(1, len(history) + 1)), st.integers(0, len(history)))
+    lambda history: st.tuples(
+        st.just(history), st.permutations(range(1, len(history) + 1)), st.integers(0, len(history))
+    )
 )
 
 
 @given(orders)
 @example(([(A, "uid-0", "ADDED"), (A, "uid-0", "MODIFIED"), (A, "uid-0", "DELETED")], [3, 1, 2], 0))
-@example(([(A, "u0", "ADDED"), (A, "u0", "DELETED"), (A, "u2", "ADDED"), (A, "u2", "DELETED")], [4, 2, 3, 1], 0))
+@example(
+    (
+        [(A, "u0", "ADDED"), (A, "u0", "DELETED"), (A, "u2", "ADDED"), (A, "u2", "DELETED")],
+        [4, 2, 3, 1],
+        0,
+    )
+)
 def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int]) -> None:
     """However events, answers and one LIST are mixed, all of them together leave what the server has at the end; and no name ever goes back."""
     history, order, at_version = case
@@ -90,7 +109,14 @@ def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int])
     for step, version in enumerate(order):
         if step == len(order) // 2:
             store.replace(
-                listed(store, *((ref, obj(ref, uid, at)) for ref, (uid, at) in state(history, at_version).items())), str(at_version)
+                listed(
+                    store,
+                    *(
+                        (ref, obj(ref, uid, at))
+                        for ref, (uid, at) in state(history, at_version).items()
+                    ),
+                ),
+                str(at_version),
             )
         learn(store, history, version)
         for ref, (_, at) in cached(store).items():
@@ -101,7 +127,12 @@ def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int])
 
 def test_histories_recreate_names() -> None:
     """Keeps the property above from running without a second incarnation that is deleted as well."""
-    find(histories(), lambda history: len({uid for ref, uid, kind in history if ref == A and kind == "DELETED"}) == 2)
+    find(
+        histories(),
+        lambda history: (
+            len({uid for ref, uid, kind in history if ref == A and kind == "DELETED"}) == 2
+        ),
+    )
 
 
 @given(histories())
@@ -142,7 +173,9 @@ def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
     store.put(A, obj(A, "u", 5))
     store.remove(A, uid="u")
     assert store.remove(A, uid="before", resource_version="3") is None
-    assert [store.put(A, obj(A, uid, version)) for uid, version in (("before", 2), ("u", 4), ("u", 6))] == [None, None, None]
+    assert [
+        store.put(A, obj(A, uid, version)) for uid, version in (("before", 2), ("u", 4), ("u", 6))
+    ] == [None, None, None]
     assert store.put(A, obj(A, "next", 8)) == change(A, None, obj(A, "next", 8))
 
 
@@ -152,7 +185,9 @@ def test_two_own_deletes_in_a_row_are_both_remembered() -> None:
     store.put(A, obj(A, "first", 1))
     store.remove(A, uid="first", resource_version="5")
     assert store.remove(A, uid="second") is None
-    assert [store.put(A, obj(A, uid, version)) for uid, version in (("first", 4), ("second", 7))] == [None, None]
+    assert [
+        store.put(A, obj(A, uid, version)) for uid, version in (("first", 4), ("second", 7))
+    ] == [None, None]
     assert store.put(A, obj(A, "third", 8)) == change(A, None, obj(A, "third", 8))
 
 
@@ -186,9 +221,14 @@ def test_a_list_from_before_an_own_create_does_not_delete_it() -> None:
     """LIST at version 4 says nothing about what was created at version 7."""
     store = Store(kept)
     store.put(A, obj(A, "u", 7))
-    assert store.replace(listed(store, (B, obj(B, "v", 2))), "4") == [change(B, None, obj(B, "v", 2))]
+    assert store.replace(listed(store, (B, obj(B, "v", 2))), "4") == [
+        change(B, None, obj(B, "v", 2))
+    ]
     assert cached(store) == {A: ("u", 7), B: ("v", 2)}
-    assert store.replace([], "8") == [change(A, obj(A, "u", 7), None), change(B, obj(B, "v", 2), None)]
+    assert store.replace([], "8") == [
+        change(A, obj(A, "u", 7), None),
+        change(B, obj(B, "v", 2), None),
+    ]
 
 
 def test_only_the_projection_is_kept() -> None:
@@ -233,7 +273,9 @@ def test_tombstones_do_not_grow_without_end() -> None:
     """Names that come and go cost no memory for ever: those that went first are forgotten, and so is one that exists again."""
     store = Store(kept)
     for number in range(5000):
-        store.remove(ObjectRef("v1", "Secret", "ns", str(number)), uid="u", resource_version=str(number))
+        store.remove(
+            ObjectRef("v1", "Secret", "ns", str(number)), uid="u", resource_version=str(number)
+        )
     assert [ref.name for ref in store._gone] == [str(number) for number in range(904, 5000)]
     store.put(ObjectRef("v1", "Secret", "ns", "2000"), obj(A, "v", 6000))
     assert len(store._gone) == 4095

@@ -17,7 +17,18 @@ from kubernetes.config import ConfigException
 from captep_core import JSON
 from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
 from captep_kubernetes._transport import _answered, _HTTPStream
-from tests.kubernetes.scripted import Asked, Reply, events, hang, raw, refused_port, replying, reset, serving, transport_to
+from tests.kubernetes.scripted import (
+    Asked,
+    Reply,
+    events,
+    hang,
+    raw,
+    refused_port,
+    replying,
+    reset,
+    serving,
+    transport_to,
+)
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PATH = "/api/v1/namespaces/ns/secrets/one"
@@ -30,7 +41,9 @@ def send(reply: Reply, method: str = "GET", timeout: float = 5.0) -> RawResponse
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize(
+    "status", [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504]
+)
 def test_a_status_is_an_answer(method: str, status: int) -> None:
     """Whatever the status, it is returned once and as it came, Retry-After and all, without a second try."""
     body = {"kind": "Status", "code": status}
@@ -99,7 +112,9 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404, 502])
-@pytest.mark.parametrize("content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000]
+)
 def test_what_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
     """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, the body is None."""
     answer = send(raw(status, content))
@@ -118,7 +133,9 @@ def test_json_passes_unchanged_both_ways() -> None:
         "ü": "日本",
     }
     with serving(replying(200, body)) as server:
-        answer = transport_to(server.url).request("PATCH", PATH, body=body, content_type=MERGE_PATCH, timeout=5.0)
+        answer = transport_to(server.url).request(
+            "PATCH", PATH, body=body, content_type=MERGE_PATCH, timeout=5.0
+        )
         assert server.asked[0].json == body
         assert json.dumps(answer.body) == json.dumps(body)
 
@@ -126,7 +143,9 @@ def test_json_passes_unchanged_both_ways() -> None:
 def test_what_a_write_carries() -> None:
     """Content type, field manager, user agent, token and the caller's query, each once."""
     with serving(replying(200, {})) as server:
-        transport_to(server.url).request("PATCH", PATH, query=[("dryRun", "All")], body={}, content_type=MERGE_PATCH, timeout=5.0)
+        transport_to(server.url).request(
+            "PATCH", PATH, query=[("dryRun", "All")], body={}, content_type=MERGE_PATCH, timeout=5.0
+        )
         (asked,) = server.asked
     assert asked.query == (("dryRun", "All"), ("fieldManager", "captep"))
     assert asked.headers["content-type"] == MERGE_PATCH
@@ -154,12 +173,23 @@ def test_what_a_reader_asks_for_arrives() -> None:
         transport.request("GET", PATH, accept="text/x", timeout=5.0)
         transport.stream(PATH, query=[("watch", 1)], accept="text/y", timeout=5.0)
         transport.request("POST", PATH, body={}, timeout=5.0)
-        assert [asked.headers["accept"] for asked in server.asked] == ["text/x", "text/y", "application/json"]
-        assert (server.asked[1].query, server.asked[2].headers["content-type"]) == ((("watch", "1"),), "application/json")
+        assert [asked.headers["accept"] for asked in server.asked] == [
+            "text/x",
+            "text/y",
+            "application/json",
+        ]
+        assert (server.asked[1].query, server.asked[2].headers["content-type"]) == (
+            (("watch", "1"),),
+            "application/json",
+        )
 
 
-@pytest.mark.parametrize(("timeout", "waits"), [(0.3, (0.3, 0.3)), (5.0, (5.0, 5.0)), (330.0, (5.0, 330.0))])
-def test_connecting_is_given_up_after_five_seconds(timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "waits"), [(0.3, (0.3, 0.3)), (5.0, (5.0, 5.0)), (330.0, (5.0, 330.0))]
+)
+def test_connecting_is_given_up_after_five_seconds(
+    timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A watch may be silent for minutes, but a server that cannot be reached is not waited for so long."""
     transport, given = transport_to(refused_port()), list[object]()
     ask = transport._dynamic.request
@@ -177,7 +207,9 @@ def test_connecting_is_given_up_after_five_seconds(timeout: float, waits: tuple[
 
 def test_connections_are_kept_open_and_alive() -> None:
     """As many as there are workers and watches, each probed by the system while it is silent; nothing is tried twice."""
-    transport = KubernetesTransport(client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7)
+    transport = KubernetesTransport(
+        client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7
+    )
     options = transport._api.rest_client.pool_manager.connection_pool_kw
     assert (options["maxsize"], options["retries"].total) == (7, False)
     assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options["socket_options"]
@@ -194,7 +226,9 @@ def test_a_transport_that_is_closed_keeps_no_connection() -> None:
         assert len(pools) == 0
 
 
-def test_without_an_installed_version_the_user_agent_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_installed_version_the_user_agent_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Run from a source tree."""
 
     def missing(name: str) -> str:
@@ -230,28 +264,72 @@ def tls(problem: str) -> client.ApiException:
 @pytest.mark.parametrize(
     ("error", "landed", "told"),
     [
-        (urllib3.exceptions.NewConnectionError(CONNECTION, "refused"), False, "NewConnectionError: "),
+        (
+            urllib3.exceptions.NewConnectionError(CONNECTION, "refused"),
+            False,
+            "NewConnectionError: ",
+        ),
         (urllib3.exceptions.ConnectTimeoutError(POOL, "too slow"), False, "ConnectTimeoutError: "),
-        (urllib3.exceptions.LocationParseError("http://x:y"), False, "LocationParseError: Failed to parse: http://x:y"),
-        (urllib3.exceptions.ReadTimeoutError(POOL, "/x", "Read timed out"), True, "ReadTimeoutError: "),
+        (
+            urllib3.exceptions.LocationParseError("http://x:y"),
+            False,
+            "LocationParseError: Failed to parse: http://x:y",
+        ),
+        (
+            urllib3.exceptions.ReadTimeoutError(POOL, "/x", "Read timed out"),
+            True,
+            "ReadTimeoutError: ",
+        ),
         (urllib3.exceptions.ProtocolError("broken"), True, "ProtocolError: broken"),
-        (caused(urllib3.exceptions.ProtocolError("broken"), OSError(104, "reset by peer")), True, "ProtocolError: reset by peer"),
-        (met(urllib3.exceptions.ProtocolError("broken"), OSError("no number")), True, "ProtocolError: no number"),
-        (caused(urllib3.exceptions.ProtocolError("broken"), met(ValueError("x"), OSError("root"))), True, "ProtocolError: root"),
-        (caused(urllib3.exceptions.ProtocolError("ended early"), ValueError("int() of b''")), True, "ProtocolError: ended early"),
+        (
+            caused(urllib3.exceptions.ProtocolError("broken"), OSError(104, "reset by peer")),
+            True,
+            "ProtocolError: reset by peer",
+        ),
+        (
+            met(urllib3.exceptions.ProtocolError("broken"), OSError("no number")),
+            True,
+            "ProtocolError: no number",
+        ),
+        (
+            caused(
+                urllib3.exceptions.ProtocolError("broken"), met(ValueError("x"), OSError("root"))
+            ),
+            True,
+            "ProtocolError: root",
+        ),
+        (
+            caused(urllib3.exceptions.ProtocolError("ended early"), ValueError("int() of b''")),
+            True,
+            "ProtocolError: ended early",
+        ),
         (urllib3.exceptions.ProtocolError("one\ntwo"), True, "ProtocolError: one"),
         (urllib3.exceptions.ProtocolError(), True, "ProtocolError: ProtocolError"),
         (OSError(2, "no such file"), True, "FileNotFoundError: no such file"),
-        (tls("CERTIFICATE_VERIFY_FAILED"), False, "SSLError [SSL: CERTIFICATE_VERIFY_FAILED] it failed"),
+        (
+            tls("CERTIFICATE_VERIFY_FAILED"),
+            False,
+            "SSLError [SSL: CERTIFICATE_VERIFY_FAILED] it failed",
+        ),
         (tls("WRONG_VERSION_NUMBER"), False, "SSLError [SSL: WRONG_VERSION_NUMBER] it failed"),
-        (tls("SSLV3_ALERT_HANDSHAKE_FAILURE"), False, "SSLError [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed"),
-        (tls("UNEXPECTED_EOF_WHILE_READING"), True, "SSLError [SSL: UNEXPECTED_EOF_WHILE_READING] it failed"),
+        (
+            tls("SSLV3_ALERT_HANDSHAKE_FAILURE"),
+            False,
+            "SSLError [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed",
+        ),
+        (
+            tls("UNEXPECTED_EOF_WHILE_READING"),
+            True,
+            "SSLError [SSL: UNEXPECTED_EOF_WHILE_READING] it failed",
+        ),
         (ConfigException("hunter2"), False, "the credentials could not be renewed"),
         (ValueError("hunter2"), True, "the credentials are malformed"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_is_raised_is_one_kind_of_error(error: Exception, landed: object, told: str) -> None:
+def test_whatever_is_raised_is_one_kind_of_error(
+    error: Exception, landed: object, told: str
+) -> None:
     """A write may have landed unless that is known not to be so, a read never has; the message is one line with the root of it."""
     for method, expected in (("PATCH", landed), ("GET", False)):
         with pytest.raises(UnansweredError) as unanswered, _answered(method, PATH):
@@ -273,7 +351,9 @@ def test_a_server_that_speaks_no_tls_has_taken_nothing(method: str) -> None:
 
 def test_a_stream_that_cannot_be_opened_is_no_answer() -> None:
     """Nobody listens; the message says what was asked for."""
-    with pytest.raises(UnansweredError, match=f"^GET {PATH}: NewConnectionError: Connection refused$") as refused:
+    with pytest.raises(
+        UnansweredError, match=f"^GET {PATH}: NewConnectionError: Connection refused$"
+    ) as refused:
         transport_to(refused_port()).stream(PATH, timeout=5.0)
     assert refused.value.may_have_landed is False
 

@@ -22,7 +22,9 @@ __all__ = ["RECORD", "VERSION", "Conversation", "Fake", "lines", "objects", "rep
 
 VERSION = "1.37.2"
 RECORD = Path(__file__).parent / "golden" / f"kube-apiserver-{VERSION}.jsonl"
-_UNREADABLE = re.compile("cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement")
+_UNREADABLE = re.compile(
+    "cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement"
+)
 Ask: TypeAlias = Callable[[Request], Response]
 
 
@@ -62,7 +64,11 @@ class Numbered:
     def __call__(self, value: Free, name: str = "") -> Free:
         """Return `value` with everything replaced."""
         if isinstance(value, dict):
-            return {key: self(item, key) for key, item in sorted(value.items()) if key != "managedFields"}
+            return {
+                key: self(item, key)
+                for key, item in sorted(value.items())
+                if key != "managedFields"
+            }
         if isinstance(value, list):
             return [self(item) for item in value]
         return self._text(value, name) if isinstance(value, str) else value
@@ -74,9 +80,17 @@ class Numbered:
             return "<token>"
         if name in ("uid", "resourceVersion"):
             given = value in ("", "*", "other", "uuu") or len(value) < 3
-            return value if given else self.seen.setdefault(value, f"<{name} {sum(name in known for known in self.seen.values())}>")
+            return (
+                value
+                if given
+                else self.seen.setdefault(
+                    value, f"<{name} {sum(name in known for known in self.seen.values())}>"
+                )
+            )
         if name == "message":
-            return re.sub(r"[0-9a-f-]{36}|\b\d+\b", lambda match: self.seen.get(match[0], match[0]), value)
+            return re.sub(
+                r"[0-9a-f-]{36}|\b\d+\b", lambda match: self.seen.get(match[0], match[0]), value
+            )
         return value
 
 
@@ -122,7 +136,10 @@ class Conversation:
         """Keep uid and resourceVersion of an object, those before, and the token of a page; what a dry run says is of no use."""
         metadata = response.body.get("metadata", {})
         if response.body.get("kind") != "Status" and "name" in metadata and not request.dry_run:
-            for word, now in (("uid", metadata["uid"]), ("rv", metadata.get("resourceVersion", ""))):
+            for word, now in (
+                ("uid", metadata["uid"]),
+                ("rv", metadata.get("resourceVersion", "")),
+            ):
                 place, before = f"${word}:{metadata['name']}", f"${word}-before:{metadata['name']}"
                 if self._known.get(place, now) != now:
                     self._known[before] = self._known[place]

@@ -28,7 +28,11 @@ _SPEC: Object = {
             "maxItems": 2,
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
-            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "number": {"type": "integer"}}},
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "number": {"type": "integer"}},
+            },
         },
         "flag": {"type": "boolean"},
         "either": {"x-kubernetes-int-or-string": True},
@@ -36,18 +40,33 @@ _SPEC: Object = {
         "address": {"type": "string", "format": "ipv4"},
     },
 }
-_STATUS: Object = {"type": "object", "properties": {"phase": {"type": "string", "enum": ["X", "Y"]}, "count": {"type": "integer"}}}
+_STATUS: Object = {
+    "type": "object",
+    "properties": {"phase": {"type": "string", "enum": ["X", "Y"]}, "count": {"type": "integer"}},
+}
 
 
 def _version(name: str, *, storage: bool) -> Object:
     schema = {"type": "object", "properties": {"spec": _SPEC, "status": _STATUS}}
-    return {"name": name, "served": True, "storage": storage, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "name": name,
+        "served": True,
+        "storage": storage,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": schema},
+    }
 
 
 def _loose(name: str) -> Object:
     free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     schema = {"type": "object", "properties": {"spec": free, "status": free}}
-    return {"name": name, "served": True, "storage": False, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "name": name,
+        "served": True,
+        "storage": False,
+        "subresources": {"status": {}},
+        "schema": {"openAPIV3Schema": schema},
+    }
 
 
 CRD: Object = {
@@ -58,7 +77,11 @@ CRD: Object = {
         "group": "example.dev",
         "scope": "Namespaced",
         "names": {"kind": "Thing", "plural": "things"},
-        "versions": [_version("v1", storage=True), _loose("v2"), {"name": "v0", "served": False, "storage": False}],
+        "versions": [
+            _version("v1", storage=True),
+            _loose("v2"),
+            {"name": "v0", "served": False, "storage": False},
+        ],
     },
 }
 
@@ -66,12 +89,23 @@ CRD: Object = {
 def thing(name: str = "a", spec: Free = None, **members: Free) -> Object:
     """Return a Thing; `metadata` is merged over its name."""
     metadata = {"name": name, **members.pop("metadata", {})}
-    return {"apiVersion": THING, "kind": "Thing", "metadata": metadata, "spec": {"size": 1} if spec is None else spec, **members}
+    return {
+        "apiVersion": THING,
+        "kind": "Thing",
+        "metadata": metadata,
+        "spec": {"size": 1} if spec is None else spec,
+        **members,
+    }
 
 
 def secret(name: str = "s", **members: Free) -> Object:
     """Return a Secret."""
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **members.pop("metadata", {})}, **members}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, **members.pop("metadata", {})},
+        **members,
+    }
 
 
 @define
@@ -80,10 +114,19 @@ class Api:
 
     world: World
 
-    def do(self, verb: Verb, name: str | None = "a", kind: str = "Thing", api_version: str = THING, **options: Free) -> Response:
+    def do(
+        self,
+        verb: Verb,
+        name: str | None = "a",
+        kind: str = "Thing",
+        api_version: str = THING,
+        **options: Free,
+    ) -> Response:
         """Send a request and keep the world after it."""
         namespace = options.pop("namespace", "fleet")
-        self.world, response = serve(self.world, Request(verb, api_version, kind, namespace, name, **options))
+        self.world, response = serve(
+            self.world, Request(verb, api_version, kind, namespace, name, **options)
+        )
         return response
 
     def secret(self, verb: Verb, name: str | None = "s", **options: Free) -> Response:
@@ -95,7 +138,9 @@ class Api:
         self.world, response = serve(self.world, evolve(request, **changes))
         return response
 
-    def stored(self, name: str = "a", kind: str = "Thing", group: str = "example.dev") -> Object | None:
+    def stored(
+        self, name: str = "a", kind: str = "Thing", group: str = "example.dev"
+    ) -> Object | None:
         """Return what the store holds."""
         return self.world.get(Key(group, kind, "fleet", name))
 

@@ -23,7 +23,9 @@ def test_without_faults_the_server_is_itself() -> None:
 
 def test_f3_a_lost_request_is_not_applied() -> None:
     """The client sees a broken connection."""
-    assert faults.serve_with(faults.lost_request(faults.on("patch"), reason="timeout"))(start(), PATCH) == (
+    assert faults.serve_with(faults.lost_request(faults.on("patch"), reason="timeout"))(
+        start(), PATCH
+    ) == (
         start(),
         faults.Broken("timeout"),
     )
@@ -31,13 +33,18 @@ def test_f3_a_lost_request_is_not_applied() -> None:
 
 def test_f4_a_lost_response_is_applied() -> None:
     """The client sees the same."""
-    assert faults.serve_with(faults.lost_response(faults.on("patch")))(start(), PATCH) == (serve(start(), PATCH)[0], faults.Broken())
+    assert faults.serve_with(faults.lost_response(faults.on("patch")))(start(), PATCH) == (
+        serve(start(), PATCH)[0],
+        faults.Broken(),
+    )
 
 
 @pytest.mark.parametrize("deliveries", [2, 4])
 def test_f5_the_last_of_several_deliveries_is_answered(deliveries: int) -> None:
     """A landed delete comes back as 404."""
-    world, outcome = faults.serve_with(faults.duplicate(faults.on("delete"), deliveries=deliveries))(start(), DELETE)
+    world, outcome = faults.serve_with(
+        faults.duplicate(faults.on("delete"), deliveries=deliveries)
+    )(start(), DELETE)
     assert isinstance(outcome, Response)
     assert (outcome.status, world) == (404, serve(start(), DELETE)[0])
 
@@ -47,15 +54,27 @@ def test_f7_another_actor_is_faster() -> None:
     version = start().resource_version
     metadata = next(start().objects())["metadata"]
     stale = Request(
-        "patch", THING, "Thing", "fleet", "a", body={"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"size": 2}}
+        "patch",
+        THING,
+        "Thing",
+        "fleet",
+        "a",
+        body={"metadata": {"resourceVersion": metadata["resourceVersion"]}, "spec": {"size": 2}},
     )
     server = faults.serve_with(faults.conflict(faults.on("patch")))
     world, outcome = server(start(), stale)
     assert isinstance(outcome, Response)
-    assert (outcome.status, outcome.reason, world.resource_version) == (409, "Conflict", version + 1)
+    assert (outcome.status, outcome.reason, world.resource_version) == (
+        409,
+        "Conflict",
+        version + 1,
+    )
     world, outcome = server(world, PATCH)
     assert isinstance(outcome, Response)
-    assert (outcome.status, outcome.body["metadata"]["annotations"]) == (200, {"example.com/touched": "2"})
+    assert (outcome.status, outcome.body["metadata"]["annotations"]) == (
+        200,
+        {"example.com/touched": "2"},
+    )
 
 
 def test_f16_a_webhook_changes_or_prunes_what_is_written() -> None:
@@ -73,7 +92,9 @@ def test_f16_a_webhook_changes_or_prunes_what_is_written() -> None:
 
 def test_f16_a_webhook_that_is_down() -> None:
     """500 InternalError, nothing applied."""
-    world, outcome = faults.serve_with(faults.webhook_unreachable(faults.on("patch")))(start(), PATCH)
+    world, outcome = faults.serve_with(faults.webhook_unreachable(faults.on("patch")))(
+        start(), PATCH
+    )
     assert isinstance(outcome, Response)
     assert (outcome.status, outcome.reason, world) == (500, "InternalError", start())
 
@@ -85,12 +106,23 @@ def test_f17_transient_errors_come_before_or_after_applying(status: int, *, appl
     fault = faults.transient(faults.on("patch"), status, applied=applied, retry_after_seconds=3)
     world, outcome = faults.serve_with(fault)(start(), PATCH)
     assert isinstance(outcome, Response)
-    assert (outcome.status, outcome.body["code"], outcome.headers["Retry-After"]) == (status, status, "3")
+    assert (outcome.status, outcome.body["code"], outcome.headers["Retry-After"]) == (
+        status,
+        status,
+        "3",
+    )
     assert world == (serve(start(), PATCH)[0] if applied else start())
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (404, "NotFound"), (413, "RequestEntityTooLarge"), (599, "")]
+    ("status", "reason"),
+    [
+        (403, "Forbidden"),
+        (422, "Invalid"),
+        (404, "NotFound"),
+        (413, "RequestEntityTooLarge"),
+        (599, ""),
+    ],
 )
 def test_f18_terminal_errors_stay(status: int, reason: str) -> None:
     """For as long as the fault is there."""

@@ -1,6 +1,16 @@
 """Rows G: the garbage collector as transitions of its own."""
 
-from captep_memory import Key, Object, OwnerRef, World, collect, collect_all, departed, garbage, load
+from captep_memory import (
+    Key,
+    Object,
+    OwnerRef,
+    World,
+    collect,
+    collect_all,
+    departed,
+    garbage,
+    load,
+)
 from tests.memory.support import NOW, Api, api, secret, thing
 
 OWNED = Key("", "Secret", "fleet", "s")
@@ -12,7 +22,9 @@ def _ref(uid: str, name: str = "a", **more: object) -> Object:
 
 
 def _owned(*refs: Object, finalizers: tuple[str, ...] = ()) -> Object:
-    metadata = {"namespace": "fleet", "ownerReferences": list(refs)} | ({"finalizers": list(finalizers)} if finalizers else {})
+    metadata = {"namespace": "fleet", "ownerReferences": list(refs)} | (
+        {"finalizers": list(finalizers)} if finalizers else {}
+    )
     return secret(metadata=metadata)
 
 
@@ -26,7 +38,11 @@ def _world(*objects: Object) -> World:
 
 def test_g1_an_absent_owner_makes_garbage() -> None:
     """Absent is: no such name, the name with another uid, the name in another namespace."""
-    for objects in ((), (_owner(uid="other"),), ({**_owner(), "metadata": {"name": "a", "namespace": "elsewhere", "uid": "u1"}},)):
+    for objects in (
+        (),
+        (_owner(uid="other"),),
+        ({**_owner(), "metadata": {"name": "a", "namespace": "elsewhere", "uid": "u1"}},),
+    ):
         assert garbage(_world(_owned(_ref("u1")), *objects)) == (OWNED,)
     assert garbage(_world(_owned(_ref("u1")), _owner())) == ()
     assert garbage(_world(_owned())) == ()
@@ -35,7 +51,11 @@ def test_g1_an_absent_owner_makes_garbage() -> None:
 def test_g1_a_cluster_scoped_owner_is_found() -> None:
     """By uid, without a namespace."""
     ref = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "name": "w", "uid": "u1"}
-    workspace: Object = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "w", "uid": "u1"}}
+    workspace: Object = {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "uid": "u1"},
+    }
     assert garbage(_world(_owned(ref), workspace)) == ()
     assert garbage(_world(_owned(ref))) == (OWNED,)
 
@@ -43,7 +63,11 @@ def test_g1_a_cluster_scoped_owner_is_found() -> None:
 def test_g1_a_cluster_scoped_object_with_a_namespaced_owner_is_left_alone() -> None:
     """The collector cannot resolve such an owner."""
     ref = {"apiVersion": "v1", "kind": "Secret", "name": "x", "uid": "gone"}
-    workspace: Object = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "w", "ownerReferences": [ref]}}
+    workspace: Object = {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "ownerReferences": [ref]},
+    }
     assert garbage(_world(workspace)) == ()
 
 
@@ -128,4 +152,6 @@ def test_g4_chains_are_collected_to_the_end() -> None:
     middle = _owner("b", "u2", ownerReferences=[_ref("u1")])
     client = api(_owner(), middle, _owned(_ref("u2", "b")))
     client.do("delete")
-    assert [obj["kind"] for obj in collect_all(client.world).objects()] == ["CustomResourceDefinition"]
+    assert [obj["kind"] for obj in collect_all(client.world).objects()] == [
+        "CustomResourceDefinition"
+    ]

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from captep_core import ABSENT, JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, Record, Unreadable
+from captep_core import (
+    ABSENT,
+    JSON,
+    Action,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Unreadable,
+)
 from captep_core.ports import Answer
 from captep_memory import MemoryGateway, ObjectMatch, load
 
@@ -45,8 +56,18 @@ def test_reading_tells_present_absent_and_unreadable_apart() -> None:
 def test_a_version_that_is_not_served_is_unreadable() -> None:
     """404 for the kind says nothing about the object."""
     version = {"name": "v2", "served": True, "storage": True}
-    names = {"group": "example.org", "names": {"kind": "Thing", "plural": "things"}, "scope": "Namespaced", "versions": [version]}
-    definition = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "t"}, "spec": names}
+    names = {
+        "group": "example.org",
+        "names": {"kind": "Thing", "plural": "things"},
+        "scope": "Namespaced",
+        "versions": [version],
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "t"},
+        "spec": names,
+    }
     found = gateway(definition).read(REF)
     assert isinstance(found, Unreadable)
     assert found.reason == "NotFound"
@@ -62,7 +83,9 @@ def test_a_version_that_is_not_served_is_unreadable() -> None:
         (ObjectRef("example.org/v1", "Thing", "fleet", "that"), False),
     ],
 )
-def test_a_match_with_a_group_is_of_that_group_in_any_version(ref: ObjectRef, *, matches: bool) -> None:
+def test_a_match_with_a_group_is_of_that_group_in_any_version(
+    ref: ObjectRef, *, matches: bool
+) -> None:
     """Kind, namespace, name and group; without a group, every group."""
     assert ObjectMatch("Thing", "fleet", "it", "example.org").matches(ref) == matches
     assert MATCH.matches(ref) == (matches or ref.api_version == "other.org/v1")
@@ -78,7 +101,11 @@ def test_a_match_with_a_group_is_of_that_group_in_any_version(ref: ObjectRef, *,
         (Patch(REF, BODY, Preconditions("u2"), "r"), Answer(409, changed=False), {"a": 1}),
         (Delete(REF, UID, "r"), Answer(200, changed=True), ABSENT),
         (Delete(REF, Preconditions("u2"), "r"), Answer(409, changed=False), {"a": 1}),
-        (Delete(ObjectRef("example.org/v1", "Thing", "fleet", "no"), UID, "r"), Answer(404, changed=False), {"a": 1}),
+        (
+            Delete(ObjectRef("example.org/v1", "Thing", "fleet", "no"), UID, "r"),
+            Answer(404, changed=False),
+            {"a": 1},
+        ),
         (Create(REF, NEW, "r"), Answer(409, changed=False), {"a": 1}),
     ],
     ids=lambda value: type(value).__name__,
@@ -100,7 +127,9 @@ def test_a_created_object_is_seen_at_once() -> None:
 def test_the_status_is_written_alone() -> None:
     """A patch of the status subresource leaves the rest."""
     server = gateway()
-    assert server.send(Patch(REF, {"status": {"b": 1}, "spec": {"a": 9}}, UID, "r", "status")) == Answer(200, changed=True)
+    assert server.send(
+        Patch(REF, {"status": {"b": 1}, "spec": {"a": 9}}, UID, "r", "status")
+    ) == Answer(200, changed=True)
     found = server.read(REF)
     assert isinstance(found, dict)
     assert (found["spec"], found["status"]) == ({"a": 1}, {"b": 1})
@@ -113,7 +142,7 @@ def test_refused_writes_are_by_verb(verb: str) -> None:
         "create": Create(REF, THING, "r"),
         "patch": Patch(REF, {"status": {"a": 2}}, UID, "r", "status"),
         "delete": Delete(REF, UID, "r"),
-        "event": Record(REF, "Normal", "Ready", "", UID),
+        "event": RecordEvent(REF, "Normal", "Ready", "", UID.uid),
     }
     for sent, action in actions.items():
         server = gateway(refuse={(verb, MATCH): 418})
@@ -129,9 +158,12 @@ def test_an_event_is_recorded_once_and_counted_up(namespace: str | None) -> None
     server = gateway()
     for at, message in ((0, "first"), (5, "first"), (6, "second")):
         server.world = server.world.at(NOW.replace(second=at))
-        assert server.send(Record(ref, "Warning", "Failed", message, UID)).changed
+        assert server.send(RecordEvent(ref, "Warning", "Failed", message, UID.uid)).changed
     events = [obj for obj in server.world.objects() if obj["kind"] == "Event"]
-    told = sorted((event["message"], event["count"], event["firstTimestamp"], event["lastTimestamp"]) for event in events)
+    told = sorted(
+        (event["message"], event["count"], event["firstTimestamp"], event["lastTimestamp"])
+        for event in events
+    )
     assert told == [
         ("first", 2, "2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z"),
         ("second", 1, "2026-01-01T00:00:06Z", "2026-01-01T00:00:06Z"),

@@ -28,10 +28,21 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def call(server: Server, method: str, path: str, body: Free = None, content_type: str = "application/json") -> tuple[int, Free]:
+def call(
+    server: Server,
+    method: str,
+    path: str,
+    body: Free = None,
+    content_type: str = "application/json",
+) -> tuple[int, Free]:
     """Send one request; return the status and the decoded body, or its text."""
     headers = {"Content-Type": content_type, "User-Agent": "test"}
-    request = urllib.request.Request(server.url + path, None if body is None else json.dumps(body).encode(), headers, method=method)
+    request = urllib.request.Request(
+        server.url + path,
+        None if body is None else json.dumps(body).encode(),
+        headers,
+        method=method,
+    )
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return answer.status, _decoded(answer.read())
@@ -54,7 +65,9 @@ def patch(server: Server, body: Object, path: str = f"{THINGS}/a") -> tuple[int,
 
 def watch(server: Server, query: str) -> list[Object]:
     """Read a watch to its end."""
-    with urllib.request.urlopen(f"{server.url}{THINGS}?watch=true&{query}", timeout=SECONDS) as answer:
+    with urllib.request.urlopen(
+        f"{server.url}{THINGS}?watch=true&{query}", timeout=SECONDS
+    ) as answer:
         return [json.loads(line) for line in answer]
 
 
@@ -64,8 +77,13 @@ def test_every_verb_arrives(server: Server) -> None:
     assert call(server, "GET", f"{THINGS}/a") == (200, expected.body)
     assert call(server, "POST", THINGS, thing("b"))[0] == 201
     assert call(server, "PUT", f"{THINGS}/a", expected.body)[0] == 200
-    assert patch(server, {"status": {"phase": "X"}}, f"{THINGS}/a/status")[1]["status"] == {"phase": "X"}
-    assert [item["metadata"]["name"] for item in call(server, "GET", "/apis/example.dev/v1/things?limit=1")[1]["items"]] == ["a"]
+    assert patch(server, {"status": {"phase": "X"}}, f"{THINGS}/a/status")[1]["status"] == {
+        "phase": "X"
+    }
+    assert [
+        item["metadata"]["name"]
+        for item in call(server, "GET", "/apis/example.dev/v1/things?limit=1")[1]["items"]
+    ] == ["a"]
     assert call(server, "DELETE", f"{THINGS}/b", {"preconditions": {"uid": "other"}})[0] == 409
     assert call(server, "DELETE", f"{THINGS}/b")[1]["status"] == "Success"
     assert call(server, "POST", "/api/v1/namespaces/fleet/secrets", secret())[0] == 201
@@ -91,7 +109,11 @@ def test_paths_that_nothing_serves_are_plain_text(server: Server) -> None:
 
 def test_a_kind_of_which_there_is_an_object_needs_no_definition() -> None:
     """Also where its scope is known without the object."""
-    workspace = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "one"}}
+    workspace = {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "one"},
+    }
     with Server(load([workspace], now=NOW)) as server:
         assert call(server, "GET", "/apis/tf.upbound.io/v1beta1/workspaces/one")[0] == 200
 
@@ -104,8 +126,13 @@ def test_the_server_tells_its_version_and_that_it_is_ready(server: Server) -> No
 
 def test_a_body_that_is_no_json_is_a_bad_request(server: Server) -> None:
     """400 with a Status."""
-    request = urllib.request.Request(server.url + THINGS, b"{", {"Content-Type": "application/json"}, method="POST")
-    with pytest.raises(urllib.error.HTTPError) as raised, closing(urllib.request.urlopen(request, timeout=SECONDS)):
+    request = urllib.request.Request(
+        server.url + THINGS, b"{", {"Content-Type": "application/json"}, method="POST"
+    )
+    with (
+        pytest.raises(urllib.error.HTTPError) as raised,
+        closing(urllib.request.urlopen(request, timeout=SECONDS)),
+    ):
         pass
     with raised.value as error:
         assert (error.code, json.loads(error.read())["reason"]) == (400, "BadRequest")
@@ -115,7 +142,10 @@ def test_requests_are_logged(server: Server) -> None:
     """Verb, path, user agent and status, in the order of the answers."""
     call(server, "GET", f"{THINGS}/a")
     patch(server, {"metadata": {"uid": "x"}})
-    assert server.log == (Logged("get", f"{THINGS}/a", "test", 200), Logged("patch", f"{THINGS}/a", "test", 422))
+    assert server.log == (
+        Logged("get", f"{THINGS}/a", "test", 200),
+        Logged("patch", f"{THINGS}/a", "test", 422),
+    )
 
 
 def test_a_watch_tells_what_came_after_its_version_and_ends_in_time(server: Server) -> None:
@@ -123,18 +153,26 @@ def test_a_watch_tells_what_came_after_its_version_and_ends_in_time(server: Serv
     version = server.world.resource_version
     patch(server, {"spec": {"size": 2}})
     events = watch(server, f"resourceVersion={version}&timeoutSeconds=0")
-    assert [(event["type"], event["object"]["spec"]["size"]) for event in events] == [("MODIFIED", 2)]
+    assert [(event["type"], event["object"]["spec"]["size"]) for event in events] == [
+        ("MODIFIED", 2)
+    ]
     assert [event["type"] for event in watch(server, "timeoutSeconds=0")] == ["ADDED"]
 
 
 def test_a_watch_is_told_of_changes_while_it_is_open(server: Server) -> None:
     """Also of changes that another actor makes, and of nothing that is not selected."""
     version = server.world.resource_version
-    with urllib.request.urlopen(f"{server.url}{THINGS}?watch=true&resourceVersion={version}", timeout=SECONDS) as answer:
+    with urllib.request.urlopen(
+        f"{server.url}{THINGS}?watch=true&resourceVersion={version}", timeout=SECONDS
+    ) as answer:
         patch(server, {"spec": {"size": 2}})
         assert json.loads(answer.readline())["object"]["spec"]["size"] == 2
         call(server, "POST", "/api/v1/namespaces/fleet/secrets", secret())
-        server.apply(lambda world: serve(world, Request("delete", "example.dev/v1", "Thing", "fleet", "a"))[0])
+        server.apply(
+            lambda world: serve(world, Request("delete", "example.dev/v1", "Thing", "fleet", "a"))[
+                0
+            ]
+        )
         assert json.loads(answer.readline())["type"] == "DELETED"
 
 
@@ -155,8 +193,12 @@ def test_closing_the_server_ends_its_watches() -> None:
         assert answer.read() == b""
 
 
-@pytest.mark.parametrize(("disturbance", "size"), [(Disturbance(drop_before=True), 1), (Disturbance(drop_after=True), 2)])
-def test_a_connection_can_be_dropped_before_or_after_applying(server: Server, disturbance: Disturbance, size: int) -> None:
+@pytest.mark.parametrize(
+    ("disturbance", "size"), [(Disturbance(drop_before=True), 1), (Disturbance(drop_after=True), 2)]
+)
+def test_a_connection_can_be_dropped_before_or_after_applying(
+    server: Server, disturbance: Disturbance, size: int
+) -> None:
     """The client sees the same; the world tells the difference."""
     server.disturb = lambda request: disturbance if request.verb == "patch" else None
     with pytest.raises((OSError, urllib.error.URLError)):
@@ -167,7 +209,9 @@ def test_a_connection_can_be_dropped_before_or_after_applying(server: Server, di
 
 def test_answers_can_be_replaced_and_watches_cut(server: Server) -> None:
     """Another response in place of the server's, a watch that ends after one event, one that has expired."""
-    server.disturb = lambda _: Disturbance(response=Response(503, {"kind": "Status"}, {"Retry-After": "1"}), delay_seconds=0.001)
+    server.disturb = lambda _: Disturbance(
+        response=Response(503, {"kind": "Status"}, {"Retry-After": "1"}), delay_seconds=0.001
+    )
     assert call(server, "GET", f"{THINGS}/a") == (503, {"kind": "Status"})
     server.disturb = lambda _: Disturbance(close_watch_after=1)
     assert len(watch(server, "")) == 1

@@ -13,7 +13,9 @@ def test_v1_every_effective_write_gets_the_next_resource_version_of_the_store() 
     first = client.do("create", body=thing())
     second = client.secret("create", body=secret())
     third = client.do("patch", body={"spec": {"size": 2}})
-    versions = [int(response.body["metadata"]["resourceVersion"]) for response in (first, second, third)]
+    versions = [
+        int(response.body["metadata"]["resourceVersion"]) for response in (first, second, third)
+    ]
     assert versions == [start + 1, start + 2, start + 3]
     assert client.world.resource_version == start + 3
 
@@ -33,7 +35,9 @@ def test_v2_identical_patch_writes_nothing() -> None:
     """A merge patch of values that are there already leaves the very same world."""
     client = created(status={"phase": "X"})
     before = client.world
-    assert client.do("patch", body={"spec": {"size": 1}, "metadata": {"labels": None}}).status == 200
+    assert (
+        client.do("patch", body={"spec": {"size": 1}, "metadata": {"labels": None}}).status == 200
+    )
     assert client.do("patch", subresource="status", body={"status": {"phase": "X"}}).status == 200
     assert client.world is before
 
@@ -68,9 +72,21 @@ def test_v3_uid_and_creation_time_are_the_servers() -> None:
 def test_v4_create_wipes_system_fields() -> None:
     """deletionTimestamp, grace period, generation and selfLink of a client are wiped."""
     client = api()
-    metadata = {"deletionTimestamp": "2000-01-01T00:00:00Z", "deletionGracePeriodSeconds": 3, "generation": 9, "selfLink": "/x"}
+    metadata = {
+        "deletionTimestamp": "2000-01-01T00:00:00Z",
+        "deletionGracePeriodSeconds": 3,
+        "generation": 9,
+        "selfLink": "/x",
+    }
     given = client.do("create", body=thing(metadata=metadata)).body["metadata"]
-    assert sorted(given) == ["creationTimestamp", "generation", "name", "namespace", "resourceVersion", "uid"]
+    assert sorted(given) == [
+        "creationTimestamp",
+        "generation",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "uid",
+    ]
     assert given["generation"] == 1
 
 
@@ -112,7 +128,10 @@ def test_c1_the_namespace_of_the_body_is_the_one_of_the_request() -> None:
     client = api()
     response = client.do("create", body=thing(metadata={"namespace": "other"}))
     assert refusal(response) == (400, "BadRequest")
-    assert response.body["message"] == "the namespace of the provided object does not match the namespace sent on the request"
+    assert (
+        response.body["message"]
+        == "the namespace of the provided object does not match the namespace sent on the request"
+    )
 
 
 def test_c1_status_is_dropped_on_create() -> None:
@@ -143,7 +162,9 @@ def test_c2_already_exists_while_the_old_one_is_being_deleted() -> None:
     client.do("delete")
     response = client.do("create", body=thing())
     assert refusal(response) == (409, "AlreadyExists")
-    assert response.body["message"] == 'object is being deleted: things.example.dev "a" already exists'
+    assert (
+        response.body["message"] == 'object is being deleted: things.example.dev "a" already exists'
+    )
 
 
 def test_c3_generate_name_appends_five_safe_characters() -> None:
@@ -151,7 +172,9 @@ def test_c3_generate_name_appends_five_safe_characters() -> None:
     client = api()
     names = set()
     for _ in range(2):
-        metadata = client.do("create", None, body={**thing(), "metadata": {"generateName": "x" * 60}}).body["metadata"]
+        metadata = client.do(
+            "create", None, body={**thing(), "metadata": {"generateName": "x" * 60}}
+        ).body["metadata"]
         names.add(metadata["name"])
         assert metadata["name"][:58] == "x" * 58
         assert len(metadata["name"]) == 63
@@ -170,8 +193,15 @@ def test_c4_a_namespace_must_exist_when_namespaces_are_in_the_world() -> None:
 
 def test_c4_a_terminating_namespace_forbids_new_objects() -> None:
     """403 with the cause NamespaceTerminating; changes of old objects still pass."""
-    metadata = {"name": "fleet", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["kubernetes"]}
-    client = api({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, thing("old", metadata={"namespace": "fleet"}))
+    metadata = {
+        "name": "fleet",
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        "finalizers": ["kubernetes"],
+    }
+    client = api(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata},
+        thing("old", metadata={"namespace": "fleet"}),
+    )
     response = client.do("create", body=thing())
     assert refusal(response) == (403, "Forbidden")
     assert causes(response) == [("metadata.namespace", "NamespaceTerminating")]
@@ -196,7 +226,12 @@ def test_c6_duplicate_owners_are_taken_off_with_a_warning() -> None:
 def test_scope_of_unknown_kinds_is_told_by_the_request() -> None:
     """A kind without definition is served as a custom resource with a status subresource, wherever it is put."""
     world = World.empty(now=NOW)
-    body = {"apiVersion": "x.dev/v1", "kind": "Any", "metadata": {"name": "n"}, "spec": {"free": [None, 1.5]}}
+    body = {
+        "apiVersion": "x.dev/v1",
+        "kind": "Any",
+        "metadata": {"name": "n"},
+        "spec": {"free": [None, 1.5]},
+    }
     for namespace in (None, "fleet"):
         world, response = serve(world, Request("create", "x.dev/v1", "Any", namespace, body=body))
         assert response.status == 201
@@ -207,9 +242,23 @@ def test_scope_of_unknown_kinds_is_told_by_the_request() -> None:
 def test_scope_of_known_kinds_is_enforced() -> None:
     """A cluster-scoped kind has no namespaced path, a namespaced object no cluster-scoped one."""
     world = load([CRD], now=NOW)
-    workspace = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "w"}}
-    assert serve(world, Request("create", "tf.upbound.io/v1beta1", "Workspace", "fleet", body=workspace))[1].status == 404
-    assert serve(world, Request("create", "tf.upbound.io/v1beta1", "Workspace", body=workspace))[1].status == 201
+    workspace = {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w"},
+    }
+    assert (
+        serve(
+            world, Request("create", "tf.upbound.io/v1beta1", "Workspace", "fleet", body=workspace)
+        )[1].status
+        == 404
+    )
+    assert (
+        serve(world, Request("create", "tf.upbound.io/v1beta1", "Workspace", body=workspace))[
+            1
+        ].status
+        == 201
+    )
     assert serve(world, Request("create", THING, "Thing", body=thing()))[1].status == 400
 
 

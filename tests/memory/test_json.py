@@ -12,7 +12,9 @@ from tests.memory.support import Free
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 1.0, 1.5, "", "a"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -43,10 +45,18 @@ def test_merge_patch_vectors(target: Free, patch: Free, result: Free) -> None:
 
 OPERATIONS: list[tuple[Any, list[Any], Any]] = [
     ({"foo": "bar"}, [{"op": "add", "path": "/baz", "value": "qux"}], {"baz": "qux", "foo": "bar"}),
-    ({"foo": ["bar", "baz"]}, [{"op": "add", "path": "/foo/1", "value": "qux"}], {"foo": ["bar", "qux", "baz"]}),
+    (
+        {"foo": ["bar", "baz"]},
+        [{"op": "add", "path": "/foo/1", "value": "qux"}],
+        {"foo": ["bar", "qux", "baz"]},
+    ),
     ({"baz": "qux", "foo": "bar"}, [{"op": "remove", "path": "/baz"}], {"foo": "bar"}),
     ({"foo": ["bar", "qux", "baz"]}, [{"op": "remove", "path": "/foo/1"}], {"foo": ["bar", "baz"]}),
-    ({"baz": "qux", "foo": "bar"}, [{"op": "replace", "path": "/baz", "value": "boo"}], {"baz": "boo", "foo": "bar"}),
+    (
+        {"baz": "qux", "foo": "bar"},
+        [{"op": "replace", "path": "/baz", "value": "boo"}],
+        {"baz": "boo", "foo": "bar"},
+    ),
     (
         {"foo": {"bar": "baz", "waldo": "fred"}, "qux": {"corge": "grault"}},
         [{"op": "move", "from": "/foo/waldo", "path": "/qux/thud"}],
@@ -59,13 +69,28 @@ OPERATIONS: list[tuple[Any, list[Any], Any]] = [
     ),
     (
         {"baz": "qux", "foo": ["a", 2, "c"]},
-        [{"op": "test", "path": "/baz", "value": "qux"}, {"op": "test", "path": "/foo/1", "value": 2}],
+        [
+            {"op": "test", "path": "/baz", "value": "qux"},
+            {"op": "test", "path": "/foo/1", "value": 2},
+        ],
         None,
     ),
-    ({"foo": "bar"}, [{"op": "add", "path": "/child", "value": {"grandchild": {}}}], {"foo": "bar", "child": {"grandchild": {}}}),
-    ({"foo": "bar"}, [{"op": "add", "path": "/baz", "value": "qux", "xyz": 123}], {"foo": "bar", "baz": "qux"}),
+    (
+        {"foo": "bar"},
+        [{"op": "add", "path": "/child", "value": {"grandchild": {}}}],
+        {"foo": "bar", "child": {"grandchild": {}}},
+    ),
+    (
+        {"foo": "bar"},
+        [{"op": "add", "path": "/baz", "value": "qux", "xyz": 123}],
+        {"foo": "bar", "baz": "qux"},
+    ),
     ({"/": 9, "~1": 10}, [{"op": "test", "path": "/~01", "value": 10}], None),
-    ({"foo": ["bar"]}, [{"op": "add", "path": "/foo/-", "value": ["abc", "def"]}], {"foo": ["bar", ["abc", "def"]]}),
+    (
+        {"foo": ["bar"]},
+        [{"op": "add", "path": "/foo/-", "value": ["abc", "def"]}],
+        {"foo": ["bar", ["abc", "def"]]},
+    ),
     ({"a": 1}, [{"op": "copy", "from": "/a", "path": "/b"}], {"a": 1, "b": 1}),
     ({"a": 1}, [{"op": "replace", "path": "", "value": {"b": 2}}], {"b": 2}),
     ({"a": [{"b": 1}]}, [{"op": "replace", "path": "/a/0/b", "value": 2}], {"a": [{"b": 2}]}),
@@ -120,7 +145,9 @@ LENIENT: list[tuple[Any, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize(("target", "operations", "result"), LENIENT)
-def test_json_patch_is_as_lenient_as_the_library_of_the_api_server(target: Free, operations: list[Any], result: Free) -> None:
+def test_json_patch_is_as_lenient_as_the_library_of_the_api_server(
+    target: Free, operations: list[Any], result: Free
+) -> None:
     """Where RFC 6902 has an error, a member that is missing is null there, and an index may be negative or have zeros in front."""
     assert json_patch(target, operations) == result
 
@@ -129,7 +156,9 @@ def test_json_patch_is_as_lenient_as_the_library_of_the_api_server(target: Free,
 def test_merge_patch_returns_its_target_when_nothing_changes(target: Free, patch: Free) -> None:
     """`is` and a change of the encoding are the same question; applying twice is applying once."""
     merged = merge_patch(target, patch)
-    assert (merged is target) or not deep_equal(merged, target) or not isinstance(target, dict | list)
+    assert (
+        (merged is target) or not deep_equal(merged, target) or not isinstance(target, dict | list)
+    )
     assert merge_patch(merged, patch) is merged
 
 
@@ -143,4 +172,8 @@ def test_identical_is_equality_of_the_encoding(left: Free, right: Free) -> None:
 def _tagged(value: Free) -> Free:
     if isinstance(value, dict):
         return {key: _tagged(item) for key, item in value.items()}
-    return [_tagged(item) for item in value] if isinstance(value, list) else (isinstance(value, bool), value)
+    return (
+        [_tagged(item) for item in value]
+        if isinstance(value, list)
+        else (isinstance(value, bool), value)
+    )

@@ -17,15 +17,28 @@ def _load(*objects: Object) -> World:
 
 def test_what_is_given_is_kept() -> None:
     """uids, versions, generations, times, finalizers, status."""
-    metadata = {"namespace": "fleet", "uid": "u", "resourceVersion": "5", "generation": 7, "creationTimestamp": "2020-01-01T00:00:00Z"}
-    given = thing(metadata={**metadata, "finalizers": ["a.b/c"], "deletionTimestamp": "2021-01-01T00:00:00Z"}, status={"phase": "X"})
+    metadata = {
+        "namespace": "fleet",
+        "uid": "u",
+        "resourceVersion": "5",
+        "generation": 7,
+        "creationTimestamp": "2020-01-01T00:00:00Z",
+    }
+    given = thing(
+        metadata={**metadata, "finalizers": ["a.b/c"], "deletionTimestamp": "2021-01-01T00:00:00Z"},
+        status={"phase": "X"},
+    )
     assert _load(given).get(KEY) == given
 
 
 def test_what_is_missing_is_a_function_of_the_identity() -> None:
     """The same whatever else is there, another one for another object."""
     alone = _load(thing(metadata={"namespace": "fleet"})).get(KEY)
-    among = _load(thing("b", metadata={"namespace": "fleet"}), secret(), thing(metadata={"namespace": "fleet"}))
+    among = _load(
+        thing("b", metadata={"namespace": "fleet"}),
+        secret(),
+        thing(metadata={"namespace": "fleet"}),
+    )
     assert among.get(KEY) == alone
     other = among.get(Key("example.dev", "Thing", "fleet", "b"))
     assert alone is not None
@@ -39,12 +52,20 @@ def test_the_store_counts_on_above_every_version() -> None:
     """Also above a given one that is larger than its own start."""
     world = _load(thing(metadata={"namespace": "fleet", "resourceVersion": "123456789"}))
     assert world.resource_version == 123456789
-    assert all(int(obj["metadata"]["resourceVersion"]) <= _load(secret()).resource_version for obj in _load(secret()).objects())
+    assert all(
+        int(obj["metadata"]["resourceVersion"]) <= _load(secret()).resource_version
+        for obj in _load(secret()).objects()
+    )
 
 
 def test_what_was_loaded_loads_as_itself() -> None:
     """The output of one run is the input of the next."""
-    world = _load(CRD, thing(), secret(stringData={"k": "v"}), {"apiVersion": "x.dev/v1", "kind": "Any", "metadata": {"name": "n"}})
+    world = _load(
+        CRD,
+        thing(),
+        secret(stringData={"k": "v"}),
+        {"apiVersion": "x.dev/v1", "kind": "Any", "metadata": {"name": "n"}},
+    )
     assert list(load(world.objects(), now=NOW).objects()) == list(world.objects())
 
 
@@ -55,7 +76,11 @@ def test_an_object_that_waits_for_nothing_is_gone() -> None:
 
 def test_namespaces_are_supplied_where_the_kind_is_known() -> None:
     """`default` for namespaced kinds, none for cluster-scoped ones, as given for unknown ones."""
-    workspace = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "metadata": {"name": "w", "namespace": "x"}}
+    workspace = {
+        "apiVersion": "tf.upbound.io/v1beta1",
+        "kind": "Workspace",
+        "metadata": {"name": "w", "namespace": "x"},
+    }
     unknown = {"apiVersion": "x.dev/v1", "kind": "Any", "metadata": {"name": "n"}}
     world = _load(CRD, thing(), secret(), workspace, unknown)
     for key in (
@@ -69,14 +94,22 @@ def test_namespaces_are_supplied_where_the_kind_is_known() -> None:
 
 def test_secrets_are_taken_as_the_server_takes_them() -> None:
     """stringData goes into data, the type is Opaque."""
-    stored = _load(secret(data={"a": "YQ=="}, stringData={"b": "b"})).get(Key("", "Secret", "default", "s"))
+    stored = _load(secret(data={"a": "YQ=="}, stringData={"b": "b"})).get(
+        Key("", "Secret", "default", "s")
+    )
     assert stored is not None
-    assert (stored["data"], stored["type"], "stringData" in stored) == ({"a": "YQ==", "b": "Yg=="}, "Opaque", False)
+    assert (stored["data"], stored["type"], "stringData" in stored) == (
+        {"a": "YQ==", "b": "Yg=="},
+        "Opaque",
+        False,
+    )
 
 
 def test_definitions_prune_and_default_but_do_not_validate() -> None:
     """As a server does when it reads its store."""
-    stored = _load(CRD, thing(spec={"size": 99, "junk": 1}, metadata={"namespace": "fleet"})).get(KEY)
+    stored = _load(CRD, thing(spec={"size": 99, "junk": 1}, metadata={"namespace": "fleet"})).get(
+        KEY
+    )
     assert stored is not None
     assert stored["spec"] == {"size": 99, "mode": "A"}
 
@@ -85,7 +118,9 @@ def test_without_a_definition_objects_are_taken_as_they_are() -> None:
     """And writes are not validated either."""
     world = _load(thing(spec={"junk": None}, metadata={"namespace": "fleet"}))
     assert (world.get(KEY) or {})["spec"] == {"junk": None}
-    _, response = serve(world, Request("patch", "example.dev/v1", "Thing", "fleet", "a", body={"spec": {"more": 1}}))
+    _, response = serve(
+        world, Request("patch", "example.dev/v1", "Thing", "fleet", "a", body={"spec": {"more": 1}})
+    )
     assert response.body["spec"] == {"junk": None, "more": 1}
 
 
@@ -115,16 +150,26 @@ def test_the_definitions_of_the_real_system_load() -> None:
     """Every CRD of the folder that CAPTEP_UPSTREAM names yields a kind that can be created and read."""
     folder = os.environ.get("CAPTEP_UPSTREAM")
     if not folder:
-        pytest.skip("CAPTEP_UPSTREAM does not name a folder whose crds/ holds the definitions of the real system")
+        pytest.skip(
+            "CAPTEP_UPSTREAM does not name a folder whose crds/ holds the definitions of the real system"
+        )
     yaml = pytest.importorskip("yaml")
-    paths = sorted(path for path in Path(folder, "crds").glob("*.yaml") if "v1.8.5" not in path.name)
+    paths = sorted(
+        path for path in Path(folder, "crds").glob("*.yaml") if "v1.8.5" not in path.name
+    )
     definitions = [yaml.safe_load(path.read_text()) for path in paths]
     world = load(definitions, now=NOW)
     assert len(world.catalog.custom) == len(definitions)
     for custom in world.catalog.custom.values():
         for resource in custom.versions.values():
             namespace = "fleet" if resource.scope == "Namespaced" else None
-            body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": "a"}}
-            created, response = serve(world, Request("create", resource.api_version, resource.kind, namespace, body=body))
+            body = {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": {"name": "a"},
+            }
+            created, response = serve(
+                world, Request("create", resource.api_version, resource.kind, namespace, body=body)
+            )
             assert response.status in (201, 422)
             assert len(created) == len(world) + (response.status == 201)

@@ -7,7 +7,17 @@ from attrs import evolve
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from captep_memory import Key, Object, Request, Response, World, collect_all, load, serve, watch_events
+from captep_memory import (
+    Key,
+    Object,
+    Request,
+    Response,
+    World,
+    collect_all,
+    load,
+    serve,
+    watch_events,
+)
 from tests.memory.support import CRD, NOW, THING, Free, secret, thing
 
 KINDS = ((THING, "Thing"), ("v1", "Secret"))
@@ -26,8 +36,12 @@ CHANGES: list[Object] = [
     {"metadata": {"uid": "other"}},
     {"metadata": {"resourceVersion": "1"}},
 ]
-BODIES = st.sampled_from([thing("a"), thing("b", {"size": 3}), secret("a", data={"k": "dg=="}), secret("b")])
-OPTIONS = st.sampled_from([None, {"propagationPolicy": "Foreground"}, {"preconditions": {"uid": "other"}}])
+BODIES = st.sampled_from(
+    [thing("a"), thing("b", {"size": 3}), secret("a", data={"k": "dg=="}), secret("b")]
+)
+OPTIONS = st.sampled_from(
+    [None, {"propagationPolicy": "Foreground"}, {"preconditions": {"uid": "other"}}]
+)
 
 
 @st.composite
@@ -36,9 +50,20 @@ def requests(draw: st.DrawFn) -> Request:
     api_version, kind = draw(st.sampled_from(KINDS))
     verb = draw(st.sampled_from(["create", "patch", "delete", "get", "list"]))
     subresource = draw(st.sampled_from([None, "status"])) if verb == "patch" else None
-    body = {"create": BODIES, "patch": st.sampled_from(CHANGES), "delete": OPTIONS}.get(verb, st.none())
+    body = {"create": BODIES, "patch": st.sampled_from(CHANGES), "delete": OPTIONS}.get(
+        verb, st.none()
+    )
     name = None if verb in ("create", "list") else draw(st.sampled_from(NAMES))
-    return Request(verb, api_version, kind, "fleet", name, subresource, draw(body), dry_run=draw(st.booleans()) and draw(st.booleans()))  # type: ignore[arg-type]  # drawn from the verbs
+    return Request(
+        verb,
+        api_version,
+        kind,
+        "fleet",
+        name,
+        subresource,
+        draw(body),
+        dry_run=draw(st.booleans()) and draw(st.booleans()),
+    )  # type: ignore[arg-type]  # drawn from the verbs
 
 
 LOGS = st.lists(requests(), max_size=12)
@@ -46,7 +71,9 @@ LOGS = st.lists(requests(), max_size=12)
 
 def start() -> World:
     """Return a world of one Thing, which a finalizer holds, and the definition of Things."""
-    return load([CRD, thing("a", metadata={"namespace": "fleet", "finalizers": ["a.b/c"]})], now=NOW)
+    return load(
+        [CRD, thing("a", metadata={"namespace": "fleet", "finalizers": ["a.b/c"]})], now=NOW
+    )
 
 
 def run(log: list[Request], world: World | None = None) -> list[tuple[World, Response]]:
@@ -89,13 +116,19 @@ def test_a_watch_from_any_version_reproduces_the_list(log: list[Request], at: in
     then, now = worlds[min(at, len(worlds) - 1)], worlds[-1]
     for api_version, kind in KINDS:
         known = {obj["metadata"]["name"]: obj for obj in contents(then) if obj["kind"] == kind}
-        request = Request("watch", api_version, kind, "fleet", resource_version=str(then.resource_version))
+        request = Request(
+            "watch", api_version, kind, "fleet", resource_version=str(then.resource_version)
+        )
         events = watch_events(now, request)
         assert not isinstance(events, Response)
         for event in events:
             name = event["object"]["metadata"]["name"]
-            known.pop(name, None) if event["type"] == "DELETED" else known.update({name: event["object"]})
-        assert known == {obj["metadata"]["name"]: obj for obj in contents(now) if obj["kind"] == kind}
+            known.pop(name, None) if event["type"] == "DELETED" else known.update(
+                {name: event["object"]}
+            )
+        assert known == {
+            obj["metadata"]["name"]: obj for obj in contents(now) if obj["kind"] == kind
+        }
 
 
 @given(LOGS)
@@ -105,7 +138,14 @@ def test_putting_what_was_got_is_a_no_op(log: list[Request]) -> None:
     world = worlds[-1]
     for obj in contents(world):
         if obj["kind"] != "CustomResourceDefinition":
-            request = Request("update", obj["apiVersion"], obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"], body=obj)
+            request = Request(
+                "update",
+                obj["apiVersion"],
+                obj["kind"],
+                obj["metadata"]["namespace"],
+                obj["metadata"]["name"],
+                body=obj,
+            )
             after, response = serve(world, request)
             assert (response.status, response.body) == (200, obj)
             assert after == world
@@ -137,7 +177,9 @@ def test_a_dry_run_answers_and_changes_nothing(log: list[Request]) -> None:
 @given(st.permutations([CRD, thing("a"), thing("b"), secret("a"), secret("b")]))
 def test_loading_does_not_depend_on_the_order(objects: list[Object]) -> None:
     """Not even what is supplied."""
-    assert load(objects, now=NOW) == load([CRD, thing("a"), thing("b"), secret("a"), secret("b")], now=NOW)
+    assert load(objects, now=NOW) == load(
+        [CRD, thing("a"), thing("b"), secret("a"), secret("b")], now=NOW
+    )
 
 
 @given(LOGS)
@@ -148,7 +190,11 @@ def test_collecting_ends_and_leaves_nothing_to_collect(log: list[Request]) -> No
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False) | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -193,14 +239,22 @@ def test_serve_is_total(data: st.DataObject) -> None:
     """Whatever is in a request, the answer is a response, and a failure is a Status."""
     text = st.text(max_size=4) | st.sampled_from(["a", "fleet", "1", "0"])
     request = Request(
-        verb=data.draw(st.sampled_from(["get", "list", "create", "update", "patch", "delete", "watch"])),
-        api_version=data.draw(st.sampled_from([THING, "v1", "x/y/z", "", "coordination.k8s.io/v1"]) | text),
-        kind=data.draw(st.sampled_from(["Thing", "Secret", "ConfigMap", "Event", "Lease", "Any"]) | text),
+        verb=data.draw(
+            st.sampled_from(["get", "list", "create", "update", "patch", "delete", "watch"])
+        ),
+        api_version=data.draw(
+            st.sampled_from([THING, "v1", "x/y/z", "", "coordination.k8s.io/v1"]) | text
+        ),
+        kind=data.draw(
+            st.sampled_from(["Thing", "Secret", "ConfigMap", "Event", "Lease", "Any"]) | text
+        ),
         namespace=data.draw(st.none() | text),
         name=data.draw(st.none() | text),
         subresource=data.draw(st.sampled_from([None, "status", "scale"])),
         body=data.draw(_bodies()),
-        content_type=data.draw(st.sampled_from(["application/merge-patch+json", "application/json-patch+json", "x"])),
+        content_type=data.draw(
+            st.sampled_from(["application/merge-patch+json", "application/json-patch+json", "x"])
+        ),
         resource_version=data.draw(st.sampled_from(["", "0", "1", "x", "²"])),
         resource_version_match=data.draw(st.sampled_from(["", "Exact", "NotOlderThan", "x"])),
         label_selector=data.draw(text),
@@ -221,8 +275,15 @@ def _bodies(draw: st.DrawFn) -> Free:
     if not draw(st.booleans()):
         return junk
     body = draw(st.sampled_from([thing(), secret()]))
-    place = draw(st.sampled_from(["metadata", "spec", "status", "data", "stringData", "type", "kind"]))
-    return {**body, place: {**body.get(place, {}), **junk} if isinstance(junk, dict) and isinstance(body.get(place, {}), dict) else junk}
+    place = draw(
+        st.sampled_from(["metadata", "spec", "status", "data", "stringData", "type", "kind"])
+    )
+    return {
+        **body,
+        place: {**body.get(place, {}), **junk}
+        if isinstance(junk, dict) and isinstance(body.get(place, {}), dict)
+        else junk,
+    }
 
 
 def test_the_logs_reach_what_matters() -> None:
@@ -233,13 +294,16 @@ def test_the_logs_reach_what_matters() -> None:
     find(
         LOGS,
         lambda log: any(
-            request.verb == "patch" and response.ok and world == start() for request, (world, response) in zip(log, run(log), strict=True)
+            request.verb == "patch" and response.ok and world == start()
+            for request, (world, response) in zip(log, run(log), strict=True)
         ),
     )
     find(
         LOGS,
         lambda log: any(
-            request.verb == "patch" and world.changes()[-1:] and world.changes()[-1].type == "DELETED"
+            request.verb == "patch"
+            and world.changes()[-1:]
+            and world.changes()[-1].type == "DELETED"
             for request, (world, _) in zip(log, run(log), strict=True)
         ),
     )
@@ -253,7 +317,10 @@ def test_a_long_history_is_no_burden() -> None:
     """Worlds with many changes compare, copy and go away without recursion."""
     world = start()
     for index in range(20_000):
-        world, _ = serve(world, Request("patch", THING, "Thing", "fleet", "a", "status", {"status": {"count": index}}))
+        world, _ = serve(
+            world,
+            Request("patch", THING, "Thing", "fleet", "a", "status", {"status": {"count": index}}),
+        )
     assert len(world.changes()) == 20_000
     assert world == world.at(NOW) != world.at(NOW + timedelta(seconds=1))
     assert len(world.compact(world.resource_version - 3).changes()) == 3

@@ -21,7 +21,10 @@ def _names(response: Response) -> list[str]:
 
 
 def _watch(client: Api, since: int | str = "", **options: Free) -> list[Object]:
-    told = watch_events(client.world, Request("watch", THING, "Thing", "fleet", resource_version=str(since), **options))
+    told = watch_events(
+        client.world,
+        Request("watch", THING, "Thing", "fleet", resource_version=str(since), **options),
+    )
     assert isinstance(told, tuple)
     return list(told)
 
@@ -45,7 +48,10 @@ def test_r2_lists_are_sorted_and_carry_the_version_of_the_store() -> None:
     response = client.do("list", None, namespace=None)
     assert _names(response) == ["z", "a", "b", "c"]
     assert response.body["kind"] == "ThingList"
-    assert response.body["metadata"] == {"resourceVersion": str(client.world.resource_version), "continue": ""}
+    assert response.body["metadata"] == {
+        "resourceVersion": str(client.world.resource_version),
+        "continue": "",
+    }
 
 
 def test_r2_items_of_built_in_lists_do_not_repeat_their_kind() -> None:
@@ -78,7 +84,9 @@ def test_r2_an_expired_page_offers_to_go_on_inconsistently() -> None:
     client.world = client.world.compact(client.world.resource_version)
     response = client.do("list", None, continue_token=token)
     assert refusal(response) == (410, "Expired")
-    assert _names(client.do("list", None, continue_token=response.body["metadata"]["continue"])) == ["b"]
+    assert _names(
+        client.do("list", None, continue_token=response.body["metadata"]["continue"])
+    ) == ["b"]
 
 
 @pytest.mark.parametrize("token", ["x", "", "e30", "bnVsbA", "eyJ2IjoieCJ9"])
@@ -98,7 +106,9 @@ def test_r2_exact_lists_show_the_past() -> None:
     client.world = client.world.compact(client.world.resource_version)
     assert refusal(client.do("list", None, **exact)) == (410, "Expired")
     assert client.do("list", None, resource_version_match="Exact").status == 422
-    assert client.do("list", None, resource_version="0", resource_version_match="Exact").status == 422
+    assert (
+        client.do("list", None, resource_version="0", resource_version_match="Exact").status == 422
+    )
 
 
 def test_r3_the_future_times_out() -> None:
@@ -107,7 +117,10 @@ def test_r3_the_future_times_out() -> None:
     version = client.world.resource_version + 1
     response = client.do("list", None, resource_version=str(version))
     assert refusal(response) == (504, "Timeout")
-    assert response.body["message"] == f"Timeout: Too large resource version: {version}, current: {version - 1}"
+    assert (
+        response.body["message"]
+        == f"Timeout: Too large resource version: {version}, current: {version - 1}"
+    )
     assert response.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
     assert response.headers["Retry-After"] == "1"
     assert client.do("get", resource_version=str(version)).status == 504
@@ -132,7 +145,11 @@ def test_r4_an_old_version_is_told_inside_of_the_stream() -> None:
     client = _three()
     client.world = client.world.compact(client.world.resource_version)
     (event,) = _watch(client, client.world.resource_version - 1)
-    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == (
+        "ERROR",
+        410,
+        "Expired",
+    )
     assert _watch(client, client.world.resource_version) == []
 
 
@@ -147,7 +164,10 @@ def test_r5_entering_and_leaving_a_selection() -> None:
     events = _watch(client, version, label_selector="x=1")
     assert _told(events) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
     last = events[-1]["object"]
-    assert (last["metadata"]["labels"], last["metadata"]["resourceVersion"]) == ({"x": "1"}, str(version + 3))
+    assert (last["metadata"]["labels"], last["metadata"]["resourceVersion"]) == (
+        {"x": "1"},
+        str(version + 3),
+    )
 
 
 def test_r6_initial_events_end_with_a_bookmark() -> None:
@@ -159,7 +179,10 @@ def test_r6_initial_events_end_with_a_bookmark() -> None:
     assert events[-1]["object"] == {
         "kind": "Thing",
         "apiVersion": THING,
-        "metadata": {"resourceVersion": str(client.world.resource_version), "annotations": {"k8s.io/initial-events-end": "true"}},
+        "metadata": {
+            "resourceVersion": str(client.world.resource_version),
+            "annotations": {"k8s.io/initial-events-end": "true"},
+        },
     }
     assert client.do("watch", None, **options).status == 422
 
@@ -208,12 +231,19 @@ def test_field_selectors() -> None:
     client = _three()
     client.secret("create", body=secret())
     assert _names(client.do("list", None, field_selector="metadata.name=b")) == ["b"]
-    assert _names(client.do("list", None, field_selector="metadata.name!=b,metadata.namespace=fleet")) == ["a", "c"]
+    assert _names(
+        client.do("list", None, field_selector="metadata.name!=b,metadata.namespace=fleet")
+    ) == ["a", "c"]
     assert _names(client.secret("list", None, field_selector="type=Opaque")) == ["s"]
     assert _names(client.secret("list", None, field_selector="type=other")) == []
     assert client.do("list", None, field_selector="spec.size=1").status == 400
     assert client.do("list", None, field_selector="nonsense").status == 400
-    assert "remainingItemCount" not in client.do("list", None, limit=1, field_selector="metadata.namespace=fleet").body["metadata"]
+    assert (
+        "remainingItemCount"
+        not in client.do("list", None, limit=1, field_selector="metadata.namespace=fleet").body[
+            "metadata"
+        ]
+    )
 
 
 def test_verbs_that_there_are_not() -> None:
@@ -221,4 +251,6 @@ def test_verbs_that_there_are_not() -> None:
     client = created()
     assert client.do("merge").status == 405  # type: ignore[arg-type]  # a verb that does not exist
     assert client.do("get", kind="").status == 404
-    assert causes(client.do("patch", body={"metadata": {"uid": "x"}})) == [("metadata.uid", "FieldValueInvalid")]
+    assert causes(client.do("patch", body={"metadata": {"uid": "x"}})) == [
+        ("metadata.uid", "FieldValueInvalid")
+    ]

@@ -53,18 +53,27 @@ def test_s3_string_data_goes_over_data_and_is_never_returned() -> None:
     """On create and on patch."""
     client = _with(data={"k": "dg==", "l": "bA=="}, stringData={"k": "w"})
     expected = {"k": "dw==", "l": "bA=="}
-    assert (client.secret("get").body["data"], "stringData" in client.secret("get").body) == (expected, False)
+    assert (client.secret("get").body["data"], "stringData" in client.secret("get").body) == (
+        expected,
+        False,
+    )
     before = client.world
     assert client.secret("patch", body={"stringData": {"k": "w"}}).status == 200
     assert client.world == before
-    assert client.secret("patch", body={"stringData": {"k": "z"}}).body["data"] == {**expected, "k": "eg=="}
+    assert client.secret("patch", body={"stringData": {"k": "z"}}).body["data"] == {
+        **expected,
+        "k": "eg==",
+    }
 
 
 def test_s4_an_immutable_secret_keeps_its_data() -> None:
     """Data and the flag itself are fixed, metadata is not."""
     client = _with(data={"k": "dg=="}, immutable=True)
     response = client.secret("patch", body={"immutable": None, "data": {"k": "dw=="}})
-    assert (response.status, causes(response)) == (422, [("immutable", "FieldValueForbidden"), ("data", "FieldValueForbidden")])
+    assert (response.status, causes(response)) == (
+        422,
+        [("immutable", "FieldValueForbidden"), ("data", "FieldValueForbidden")],
+    )
     assert client.secret("patch", body={"stringData": {"k": "x"}}).status == 422
     assert client.secret("patch", body={"metadata": {"labels": {"a": "b"}}}).status == 200
 
@@ -75,9 +84,17 @@ def test_s4_an_immutable_secret_keeps_its_data() -> None:
         ("kubernetes.io/tls", {"data": {"tls.crt": ""}}, ["data[tls.key]"]),
         ("kubernetes.io/basic-auth", {}, ["data[username]", "data[password]"]),
         ("kubernetes.io/ssh-auth", {"data": {"ssh-privatekey": ""}}, ["data[ssh-privatekey]"]),
-        ("kubernetes.io/dockerconfigjson", {"data": {".dockerconfigjson": "dg=="}}, ["data[.dockerconfigjson]"]),
+        (
+            "kubernetes.io/dockerconfigjson",
+            {"data": {".dockerconfigjson": "dg=="}},
+            ["data[.dockerconfigjson]"],
+        ),
         ("kubernetes.io/dockercfg", {}, ["data[.dockercfg]"]),
-        ("kubernetes.io/service-account-token", {}, ["metadata.annotations[kubernetes.io/service-account.name]"]),
+        (
+            "kubernetes.io/service-account-token",
+            {},
+            ["metadata.annotations[kubernetes.io/service-account.name]"],
+        ),
     ],
 )
 def test_s5_types_have_required_keys(kind: str, members: Object, fields: list[str]) -> None:
@@ -88,7 +105,14 @@ def test_s5_types_have_required_keys(kind: str, members: Object, fields: list[st
 
 def test_s5_required_keys_may_be_empty() -> None:
     """kubernetes.io/tls asks for the keys, not for content."""
-    assert api().secret("create", body=secret(type="kubernetes.io/tls", data={"tls.crt": "", "tls.key": ""})).status == 201
+    assert (
+        api()
+        .secret(
+            "create", body=secret(type="kubernetes.io/tls", data={"tls.crt": "", "tls.key": ""})
+        )
+        .status
+        == 201
+    )
 
 
 def test_s6_empty_data_equals_absent_data() -> None:
@@ -107,19 +131,37 @@ def test_config_maps_keep_text_and_bytes_apart() -> None:
     body = {"metadata": {"name": "m"}, "data": {"a": "b"}, "binaryData": {"a": "Yg=="}}
     response = client.do("create", "m", body=body, **options)
     assert (response.status, causes(response)) == (422, [("data[a]", "FieldValueInvalid")])
-    assert client.do("create", "m", body={**body, "binaryData": {"c": "Yg=="}}, **options).status == 201
+    assert (
+        client.do("create", "m", body={**body, "binaryData": {"c": "Yg=="}}, **options).status
+        == 201
+    )
 
 
 def test_events_are_about_their_namespace() -> None:
     """Empty members are written as the real server writes them; another namespace is 422."""
     client = api()
     about = {"kind": "Thing", "namespace": "fleet", "name": "a"}
-    body: Object = {"metadata": {"name": "e"}, "involvedObject": about, "reason": "R", "type": "Normal", "count": 1}
+    body: Object = {
+        "metadata": {"name": "e"},
+        "involvedObject": about,
+        "reason": "R",
+        "type": "Normal",
+        "count": 1,
+    }
     event = client.do("create", "e", "Event", "v1", body=body).body
     assert (event["source"], event["eventTime"], event["reportingComponent"]) == ({}, None, "")
     assert client.do("patch", "e", "Event", "v1", body={"count": 2}).body["count"] == 2
-    other = client.do("create", "f", "Event", "v1", body={**body, "metadata": {"name": "f"}, "involvedObject": {**about, "namespace": "x"}})
-    assert (other.status, causes(other)) == (422, [("involvedObject.namespace", "FieldValueInvalid")])
+    other = client.do(
+        "create",
+        "f",
+        "Event",
+        "v1",
+        body={**body, "metadata": {"name": "f"}, "involvedObject": {**about, "namespace": "x"}},
+    )
+    assert (other.status, causes(other)) == (
+        422,
+        [("involvedObject.namespace", "FieldValueInvalid")],
+    )
 
 
 def test_secrets_stay_out_of_sight() -> None:

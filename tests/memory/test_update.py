@@ -7,13 +7,18 @@ import pytest
 from captep_memory import Quirks, load
 from tests.memory.support import CRD, NOW, Api, Free, api, causes, created, refusal, secret, thing
 
-MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
 
 
 def _put(client: Api, **changes: Free) -> Free:
     """PUT what is read, with metadata changed."""
     read = client.do("get").body
-    return client.do("update", body={**read, "metadata": {**read["metadata"], **changes.pop("metadata", {})}, **changes})
+    return client.do(
+        "update",
+        body={**read, "metadata": {**read["metadata"], **changes.pop("metadata", {})}, **changes},
+    )
 
 
 def test_u1_the_name_of_the_body_is_the_one_of_the_url() -> None:
@@ -30,7 +35,9 @@ def test_u2_another_uid_is_a_conflict() -> None:
     uid = client.do("get").body["metadata"]["uid"]
     response = _put(client, metadata={"uid": "other", "resourceVersion": "1"})
     assert refusal(response) == (409, "Conflict")
-    assert response.body["message"].endswith(f"Precondition failed: UID in precondition: other, UID in object meta: {uid}")
+    assert response.body["message"].endswith(
+        f"Precondition failed: UID in precondition: other, UID in object meta: {uid}"
+    )
 
 
 def test_u3_put_of_an_absent_object_is_not_found() -> None:
@@ -51,12 +58,20 @@ def test_u3_before_1_34_a_uid_makes_it_a_conflict() -> None:
 def test_u3_a_lease_is_created_by_put() -> None:
     """201 the first time, 200 without a write the second time."""
     client = api()
-    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}}
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "l"},
+        "spec": {"holderIdentity": "me"},
+    }
     first = client.do("update", "l", "Lease", "coordination.k8s.io/v1", body=lease)
     assert first.status == 201
     again = client.do("update", "l", "Lease", "coordination.k8s.io/v1", body=first.body)
     assert (again.status, again.body) == (200, first.body)
-    assert refusal(client.do("update", "l", "Lease", "coordination.k8s.io/v1", body=lease)) == (422, "Invalid")
+    assert refusal(client.do("update", "l", "Lease", "coordination.k8s.io/v1", body=lease)) == (
+        422,
+        "Invalid",
+    )
 
 
 @pytest.mark.parametrize("subresource", [None, "status"])
@@ -82,9 +97,16 @@ def test_u5_a_stale_resource_version_is_a_conflict(subresource: str | None) -> N
     stale = client.do("get").body
     client.do("patch", body={"spec": {"size": 2}})
     before = client.world
-    response = client.do("update", body={**stale, "spec": {"size": 99}, "status": {"phase": "bad"}}, subresource=subresource)
+    response = client.do(
+        "update",
+        body={**stale, "spec": {"size": 99}, "status": {"phase": "bad"}},
+        subresource=subresource,
+    )
     assert refusal(response) == (409, "Conflict")
-    assert response.body["message"] == f'Operation cannot be fulfilled on things.example.dev "a": {MODIFIED}'
+    assert (
+        response.body["message"]
+        == f'Operation cannot be fulfilled on things.example.dev "a": {MODIFIED}'
+    )
     assert response.body["details"] == {"name": "a", "group": "example.dev", "kind": "things"}
     assert client.world is before
 
@@ -92,14 +114,22 @@ def test_u5_a_stale_resource_version_is_a_conflict(subresource: str | None) -> N
 def test_u5_a_resource_version_that_is_no_number_is_an_internal_error() -> None:
     """As seen on a real server."""
     response = _put(created(), metadata={"resourceVersion": "abc"})
-    assert (response.status, response.body["message"]) == (500, 'strconv.ParseUint: parsing "abc": invalid syntax')
+    assert (response.status, response.body["message"]) == (
+        500,
+        'strconv.ParseUint: parsing "abc": invalid syntax',
+    )
 
 
 def test_u6_system_fields_are_restored() -> None:
     """generation and creationTimestamp of a client are ignored, an empty uid is filled."""
     client = created()
     before = client.world
-    metadata = {"generation": 50, "creationTimestamp": "2000-01-01T00:00:00Z", "uid": "", "selfLink": "/x"}
+    metadata = {
+        "generation": 50,
+        "creationTimestamp": "2000-01-01T00:00:00Z",
+        "uid": "",
+        "selfLink": "/x",
+    }
     assert _put(client, metadata=metadata).status == 200
     assert client.world == before
 
@@ -116,7 +146,13 @@ def test_u6_a_client_cannot_undelete() -> None:
     client = created(finalizers=("example.dev/f",))
     client.do("delete")
     before = client.world
-    assert client.do("patch", body={"metadata": {"deletionTimestamp": None, "deletionGracePeriodSeconds": None}}).status == 200
+    assert (
+        client.do(
+            "patch",
+            body={"metadata": {"deletionTimestamp": None, "deletionGracePeriodSeconds": None}},
+        ).status
+        == 200
+    )
     assert client.world == before
 
 
@@ -124,7 +160,9 @@ def test_u7_no_finalizer_may_be_added_while_deleting() -> None:
     """422 with the cause FieldValueForbidden."""
     client = created(finalizers=("example.dev/f",))
     client.do("delete")
-    response = client.do("patch", body={"metadata": {"finalizers": ["example.dev/f", "example.dev/g"]}})
+    response = client.do(
+        "patch", body={"metadata": {"finalizers": ["example.dev/f", "example.dev/g"]}}
+    )
     assert refusal(response) == (422, "Invalid")
     assert causes(response) == [("metadata.finalizers", "FieldValueForbidden")]
     assert client.stored() is not None
@@ -158,9 +196,17 @@ def test_u9_the_status_endpoint_writes_status_alone(verb: Free) -> None:
     client = created()
     read = client.do("get").body
     metadata = {**read["metadata"], "labels": {"x": "y"}, "finalizers": ["example.dev/f"]}
-    response = client.do(verb, subresource="status", body={**read, "metadata": metadata, "spec": {"size": 9}, "status": {"phase": "X"}})
+    response = client.do(
+        verb,
+        subresource="status",
+        body={**read, "metadata": metadata, "spec": {"size": 9}, "status": {"phase": "X"}},
+    )
     version = {"resourceVersion": str(client.world.resource_version)}
-    assert response.body == {**read, "metadata": {**read["metadata"], **version}, "status": {"phase": "X"}}
+    assert response.body == {
+        **read,
+        "metadata": {**read["metadata"], **version},
+        "status": {"phase": "X"},
+    }
 
 
 def test_u9_the_main_endpoint_ignores_status() -> None:
@@ -190,8 +236,14 @@ def test_p1_patch_of_an_absent_object_and_of_an_unknown_format() -> None:
     client = created()
     assert client.do("patch", "none", body={}).status == 404
     for content_type in ("application/strategic-merge-patch+json", "text/plain"):
-        assert refusal(client.do("patch", body={}, content_type=content_type)) == (415, "UnsupportedMediaType")
-    assert refusal(client.do("patch", body={}, content_type="application/apply-patch+yaml")) == (501, "NotModelled")
+        assert refusal(client.do("patch", body={}, content_type=content_type)) == (
+            415,
+            "UnsupportedMediaType",
+        )
+    assert refusal(client.do("patch", body={}, content_type="application/apply-patch+yaml")) == (
+        501,
+        "NotModelled",
+    )
 
 
 @pytest.mark.parametrize("subresource", [None, "status"])
@@ -201,7 +253,9 @@ def test_p2_a_patch_conflicts_only_by_its_resource_version(subresource: str | No
     stale = client.do("get").body["metadata"]["resourceVersion"]
     change: Any = {"spec": {"size": 3}, "status": {"phase": "Y"}}
     client.do("patch", body={"spec": {"size": 2}})
-    response = client.do("patch", subresource=subresource, body={**change, "metadata": {"resourceVersion": stale}})
+    response = client.do(
+        "patch", subresource=subresource, body={**change, "metadata": {"resourceVersion": stale}}
+    )
     assert refusal(response) == (409, "Conflict")
     assert client.do("patch", subresource=subresource, body=change).status == 200
 
@@ -215,7 +269,9 @@ def test_p2_another_uid_in_a_patch_is_invalid() -> None:
 
 def test_p2_another_uid_in_a_patch_of_the_status_is_ignored() -> None:
     """The status strategy takes metadata from the stored object before it is validated: a uid protects nothing there."""
-    response = created().do("patch", subresource="status", body={"metadata": {"uid": "other"}, "status": {"phase": "X"}})
+    response = created().do(
+        "patch", subresource="status", body={"metadata": {"uid": "other"}, "status": {"phase": "X"}}
+    )
     assert (response.status, response.body["status"]) == (200, {"phase": "X"})
 
 
@@ -230,13 +286,22 @@ def test_p3_json_patch() -> None:
     """It applies; a failed test and an operation that does not apply are 422, a body that is no patch 400."""
     client = created()
     options = {"content_type": "application/json-patch+json"}
-    applied = client.do("patch", body=[{"op": "replace", "path": "/spec/size", "value": 5}], **options)
+    applied = client.do(
+        "patch", body=[{"op": "replace", "path": "/spec/size", "value": 5}], **options
+    )
     assert applied.body["spec"]["size"] == 5
-    failed = client.do("patch", body=[{"op": "test", "path": "/metadata/resourceVersion", "value": "1"}], **options)
+    failed = client.do(
+        "patch", body=[{"op": "test", "path": "/metadata/resourceVersion", "value": "1"}], **options
+    )
     assert refusal(failed) == (422, "Invalid")
-    assert client.do("patch", body=[{"op": "remove", "path": "/spec/none"}], **options).status == 422
+    assert (
+        client.do("patch", body=[{"op": "remove", "path": "/spec/none"}], **options).status == 422
+    )
     assert client.do("patch", body={"a": 1}, **options).status == 400
-    assert client.do("patch", body=[{"op": "test", "path": "", "value": 1}] * 10_001, **options).status == 413
+    assert (
+        client.do("patch", body=[{"op": "test", "path": "", "value": 1}] * 10_001, **options).status
+        == 413
+    )
 
 
 @pytest.mark.parametrize("metadata", [{"labels": {"a": 5}}, {"finalizers": "x"}])
@@ -254,9 +319,20 @@ def test_p4_a_patch_that_makes_nonsense_is_invalid(metadata: Free) -> None:
 def test_p4_merge_patch_deletes_by_null_and_replaces_arrays() -> None:
     """RFC 7386 through the whole server."""
     client = api()
-    client.do("create", body=thing(spec={"size": 1, "tags": {"a": "1", "b": "2"}, "ports": [{"name": "x"}]}))
-    spec = client.do("patch", body={"spec": {"tags": {"a": None, "c": "3"}, "ports": [{"name": "y", "number": 1}]}}).body["spec"]
-    assert spec == {"size": 1, "mode": "A", "tags": {"b": "2", "c": "3"}, "ports": [{"name": "y", "number": 1}]}
+    client.do(
+        "create",
+        body=thing(spec={"size": 1, "tags": {"a": "1", "b": "2"}, "ports": [{"name": "x"}]}),
+    )
+    spec = client.do(
+        "patch",
+        body={"spec": {"tags": {"a": None, "c": "3"}, "ports": [{"name": "y", "number": 1}]}},
+    ).body["spec"]
+    assert spec == {
+        "size": 1,
+        "mode": "A",
+        "tags": {"b": "2", "c": "3"},
+        "ports": [{"name": "y", "number": 1}],
+    }
 
 
 def test_d1_delete_of_an_absent_object() -> None:
@@ -275,7 +351,10 @@ def test_d2_preconditions_name_the_kind() -> None:
         'Operation cannot be fulfilled on Thing.example.dev "a": the UID in the precondition (old) does not match the UID in record '
         f"({metadata['uid']}). The object might have been deleted and then recreated"
     )
-    assert refusal(client.do("delete", body={"preconditions": {"resourceVersion": "1"}})) == (409, "Conflict")
+    assert refusal(client.do("delete", body={"preconditions": {"resourceVersion": "1"}})) == (
+        409,
+        "Conflict",
+    )
     good = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
     assert client.do("delete", body={"preconditions": good}).status == 200
     assert client.stored() is None
@@ -286,7 +365,11 @@ def test_d3_finalizers_hold_a_deleted_object() -> None:
     client = created(finalizers=("example.dev/f",))
     before = client.do("get").body
     marked = client.do("delete").body
-    metadata = {**before["metadata"], "resourceVersion": str(client.world.resource_version), "generation": 2}
+    metadata = {
+        **before["metadata"],
+        "resourceVersion": str(client.world.resource_version),
+        "generation": 2,
+    }
     metadata |= {"deletionTimestamp": "2026-01-02T03:04:05Z", "deletionGracePeriodSeconds": 0}
     assert marked == {**before, "metadata": metadata}
     client.world = client.world.at(NOW.replace(hour=9))
@@ -299,19 +382,37 @@ def test_d4_a_deletion_has_a_resource_version_of_its_own() -> None:
     """200 with a Status; the tombstone carries the version of the deletion."""
     client = created()
     read = client.do("get").body
-    details = {"name": "a", "group": "example.dev", "kind": "things", "uid": read["metadata"]["uid"]}
-    assert client.do("delete").body == {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+    details = {
+        "name": "a",
+        "group": "example.dev",
+        "kind": "things",
+        "uid": read["metadata"]["uid"],
+    }
+    assert client.do("delete").body == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }
     tombstone = client.last_change()
     version = str(client.world.resource_version)
     assert int(version) == int(read["metadata"]["resourceVersion"]) + 1
-    assert tombstone.object == {**read, "metadata": {**read["metadata"], "resourceVersion": version}}
+    assert tombstone.object == {
+        **read,
+        "metadata": {**read["metadata"], "resourceVersion": version},
+    }
 
 
-@pytest.mark.parametrize(("policy", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")])
+@pytest.mark.parametrize(
+    ("policy", "finalizer"), [("Foreground", "foregroundDeletion"), ("Orphan", "orphan")]
+)
 def test_d5_propagation_policies_add_finalizers(policy: str, finalizer: str) -> None:
     """The object waits for the collector; Background takes the finalizer off again and ends it."""
     client = created()
-    assert client.do("delete", body={"propagationPolicy": policy}).body["metadata"]["finalizers"] == [finalizer]
+    assert client.do("delete", body={"propagationPolicy": policy}).body["metadata"][
+        "finalizers"
+    ] == [finalizer]
     assert client.do("delete", body={"propagationPolicy": "Background"}).body["status"] == "Success"
     assert client.stored() is None
 
@@ -319,7 +420,9 @@ def test_d5_propagation_policies_add_finalizers(policy: str, finalizer: str) -> 
 def test_d5_contradictory_options_are_invalid() -> None:
     """422 of kind DeleteOptions."""
     client = created()
-    response = client.do("delete", body={"propagationPolicy": "Foreground", "orphanDependents": True})
+    response = client.do(
+        "delete", body={"propagationPolicy": "Foreground", "orphanDependents": True}
+    )
     assert (response.status, response.body["details"]["kind"], causes(response)) == (
         422,
         "DeleteOptions",
@@ -350,7 +453,10 @@ def test_a6_dry_runs_store_nothing() -> None:
     client = created()
     before = client.world
     patched = client.do("patch", body={"spec": {"size": 7}}, dry_run=True).body
-    assert (patched["spec"]["size"], patched["metadata"]["resourceVersion"]) == (7, str(before.resource_version))
+    assert (patched["spec"]["size"], patched["metadata"]["resourceVersion"]) == (
+        7,
+        str(before.resource_version),
+    )
     assert client.do("create", None, body=thing("b"), dry_run=True).status == 201
     assert client.do("create", None, body=thing("b", {"size": 99}), dry_run=True).status == 422
     assert client.do("create", body=thing(), dry_run=True).status == 409

@@ -30,15 +30,36 @@ def test_a1_metadata_is_validated(metadata: Object, field: str) -> None:
 
 def test_a1_annotations_fit_in_256_kibibytes() -> None:
     """Keys count as well."""
-    assert api().do("create", body=thing(metadata={"annotations": {"a": "x" * (256 * 1024 - 1)}})).status == 201
+    assert (
+        api()
+        .do("create", body=thing(metadata={"annotations": {"a": "x" * (256 * 1024 - 1)}}))
+        .status
+        == 201
+    )
     response = api().do("create", body=thing(metadata={"annotations": {"a": "x" * (256 * 1024)}}))
-    assert (response.status, causes(response)) == (422, [("metadata.annotations", "FieldValueTooLong")])
+    assert (response.status, causes(response)) == (
+        422,
+        [("metadata.annotations", "FieldValueTooLong")],
+    )
 
 
-@pytest.mark.parametrize("metadata", [{"labels": {"a": 5}}, {"labels": []}, {"finalizers": "x"}, {"generation": "1"}, {"name": 5}, 5])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"labels": {"a": 5}},
+        {"labels": []},
+        {"finalizers": "x"},
+        {"generation": "1"},
+        {"name": 5},
+        5,
+    ],
+)
 def test_a1_metadata_of_a_wrong_type_is_a_bad_request(metadata: Free) -> None:
     """400: it cannot be decoded."""
-    body = {**thing(), "metadata": {"name": "a", **metadata} if isinstance(metadata, dict) else metadata}
+    body = {
+        **thing(),
+        "metadata": {"name": "a", **metadata} if isinstance(metadata, dict) else metadata,
+    }
     assert refusal(api().do("create", body=body)) == (400, "BadRequest")
 
 
@@ -46,8 +67,14 @@ def test_a1_metadata_of_a_wrong_type_is_a_bad_request(metadata: Free) -> None:
     ("owner", "fields"),
     [
         ({"apiVersion": "v1", "kind": "K", "name": "n"}, ["metadata.ownerReferences[0].uid"]),
-        ({"apiVersion": "a/b/c", "kind": "K", "name": "n", "uid": "u"}, ["metadata.ownerReferences[0].apiVersion"]),
-        ({"apiVersion": "v1", "kind": "Event", "name": "n", "uid": "u"}, ["metadata.ownerReferences[0]"]),
+        (
+            {"apiVersion": "a/b/c", "kind": "K", "name": "n", "uid": "u"},
+            ["metadata.ownerReferences[0].apiVersion"],
+        ),
+        (
+            {"apiVersion": "v1", "kind": "Event", "name": "n", "uid": "u"},
+            ["metadata.ownerReferences[0]"],
+        ),
     ],
 )
 def test_a2_owners_are_validated(owner: Object, fields: list[str]) -> None:
@@ -58,16 +85,36 @@ def test_a2_owners_are_validated(owner: Object, fields: list[str]) -> None:
 
 def test_a2_there_is_one_controller() -> None:
     """Two owners with controller=true are 422."""
-    owners = [{"apiVersion": "v1", "kind": "K", "name": name, "uid": name, "controller": True} for name in ("n", "m")]
+    owners = [
+        {"apiVersion": "v1", "kind": "K", "name": name, "uid": name, "controller": True}
+        for name in ("n", "m")
+    ]
     response = api().do("create", body=thing(metadata={"ownerReferences": owners}))
-    assert (response.status, causes(response)) == (422, [("metadata.ownerReferences", "FieldValueInvalid")])
+    assert (response.status, causes(response)) == (
+        422,
+        [("metadata.ownerReferences", "FieldValueInvalid")],
+    )
 
 
 def test_a3_unknown_fields_are_pruned_and_defaults_filled() -> None:
     """Nulls that may not be are dropped or replaced by the default; what preserves unknown fields keeps them."""
-    spec = {"size": 1, "mode": None, "unknown": 1, "optional": None, "name": None, "free": {"x": None, "y": [1]}, "tags": {"a": None}}
+    spec = {
+        "size": 1,
+        "mode": None,
+        "unknown": 1,
+        "optional": None,
+        "name": None,
+        "free": {"x": None, "y": [1]},
+        "tags": {"a": None},
+    }
     created_spec = api().do("create", body=thing(spec=spec, junk=1)).body
-    assert created_spec["spec"] == {"size": 1, "mode": "A", "optional": None, "free": {"x": None, "y": [1]}, "tags": {}}
+    assert created_spec["spec"] == {
+        "size": 1,
+        "mode": "A",
+        "optional": None,
+        "free": {"x": None, "y": [1]},
+        "tags": {},
+    }
     assert "junk" not in created_spec
 
 
@@ -81,20 +128,60 @@ def test_a3_metadata_is_encoded_as_go_does() -> None:
 
 INVALID: list[tuple[Object, str, str, str]] = [
     ({}, "spec.size", "FieldValueRequired", "Required value"),
-    ({"size": 0}, "spec.size", "FieldValueInvalid", "Invalid value: 0: spec.size in body should be greater than or equal to 1"),
-    ({"size": 11}, "spec.size", "FieldValueInvalid", "Invalid value: 11: spec.size in body should be less than or equal to 10"),
-    ({"size": "5"}, "spec.size", "FieldValueTypeInvalid", 'Invalid value: "string": spec.size in body must be of type integer: "string"'),
+    (
+        {"size": 0},
+        "spec.size",
+        "FieldValueInvalid",
+        "Invalid value: 0: spec.size in body should be greater than or equal to 1",
+    ),
+    (
+        {"size": 11},
+        "spec.size",
+        "FieldValueInvalid",
+        "Invalid value: 11: spec.size in body should be less than or equal to 10",
+    ),
+    (
+        {"size": "5"},
+        "spec.size",
+        "FieldValueTypeInvalid",
+        'Invalid value: "string": spec.size in body must be of type integer: "string"',
+    ),
     (
         {"size": True},
         "spec.size",
         "FieldValueTypeInvalid",
         'Invalid value: "boolean": spec.size in body must be of type integer: "boolean"',
     ),
-    ({"size": 1, "mode": "Z"}, "spec.mode", "FieldValueNotSupported", 'Unsupported value: "Z": supported values: "A", "B"'),
-    ({"size": 1, "name": "a"}, "spec.name", "FieldValueInvalid", 'Invalid value: "a": spec.name in body should be at least 2 chars long'),
-    ({"size": 1, "name": "abcdef"}, "spec.name", "FieldValueTooLong", "Too long: may not be more than 5 bytes"),
-    ({"size": 1, "name": "AB"}, "spec.name", "FieldValueInvalid", "Invalid value: \"AB\": spec.name in body should match '^[a-z]+$'"),
-    ({"size": 1, "name": "ab\n"}, "spec.name", "FieldValueInvalid", "Invalid value: \"ab\\n\": spec.name in body should match '^[a-z]+$'"),
+    (
+        {"size": 1, "mode": "Z"},
+        "spec.mode",
+        "FieldValueNotSupported",
+        'Unsupported value: "Z": supported values: "A", "B"',
+    ),
+    (
+        {"size": 1, "name": "a"},
+        "spec.name",
+        "FieldValueInvalid",
+        'Invalid value: "a": spec.name in body should be at least 2 chars long',
+    ),
+    (
+        {"size": 1, "name": "abcdef"},
+        "spec.name",
+        "FieldValueTooLong",
+        "Too long: may not be more than 5 bytes",
+    ),
+    (
+        {"size": 1, "name": "AB"},
+        "spec.name",
+        "FieldValueInvalid",
+        "Invalid value: \"AB\": spec.name in body should match '^[a-z]+$'",
+    ),
+    (
+        {"size": 1, "name": "ab\n"},
+        "spec.name",
+        "FieldValueInvalid",
+        "Invalid value: \"ab\\n\": spec.name in body should match '^[a-z]+$'",
+    ),
     (
         {"size": 1, "when": "x"},
         "spec.when",
@@ -107,9 +194,24 @@ INVALID: list[tuple[Object, str, str, str]] = [
         "FieldValueTypeInvalid",
         'Invalid value: "integer": spec.tags.a in body must be of type string: "integer"',
     ),
-    ({"size": 1, "ports": [{"number": 1}]}, "spec.ports[0].name", "FieldValueRequired", "Required value"),
-    ({"size": 1, "ports": [{"name": n} for n in "abc"]}, "spec.ports", "FieldValueTooMany", "Too many: 3: must have at most 2 items"),
-    ({"size": 1, "ports": [{"name": "a"}, {"name": "a"}]}, "spec.ports[1]", "FieldValueDuplicate", 'Duplicate value: {"name":"a"}'),
+    (
+        {"size": 1, "ports": [{"number": 1}]},
+        "spec.ports[0].name",
+        "FieldValueRequired",
+        "Required value",
+    ),
+    (
+        {"size": 1, "ports": [{"name": n} for n in "abc"]},
+        "spec.ports",
+        "FieldValueTooMany",
+        "Too many: 3: must have at most 2 items",
+    ),
+    (
+        {"size": 1, "ports": [{"name": "a"}, {"name": "a"}]},
+        "spec.ports[1]",
+        "FieldValueDuplicate",
+        'Duplicate value: {"name":"a"}',
+    ),
     (
         {"size": 1, "flag": "true"},
         "spec.flag",
@@ -130,7 +232,9 @@ def test_a3_schemas_validate(spec: Object, field: str, reason: str, message: str
     """One cause, placed and worded as kube-apiserver 1.37 was seen to do it."""
     response = api().do("create", body=thing(spec=spec))
     assert response.status == 422
-    assert response.body["details"]["causes"] == [{"reason": reason, "message": message, "field": field}]
+    assert response.body["details"]["causes"] == [
+        {"reason": reason, "message": message, "field": field}
+    ]
     assert response.body["message"] == f'Thing.example.dev "a" is invalid: {field}: {message}'
 
 
@@ -193,7 +297,10 @@ def test_a5_denials_choose_their_code_and_come_last() -> None:
     """Validation (422) and the resourceVersion (409) are looked at before a validating webhook."""
     client = _admitted(Admission(validate=lambda *_: denied("w.example.dev", "no")))
     response = client.do("patch", body={"spec": {"size": 5}})
-    assert (response.status, response.body["message"]) == (403, 'admission webhook "w.example.dev" denied the request: no')
+    assert (response.status, response.body["message"]) == (
+        403,
+        'admission webhook "w.example.dev" denied the request: no',
+    )
     assert client.do("patch", body={"spec": {"size": 99}}).status == 422
     assert client.do("patch", body={"metadata": {"resourceVersion": "1"}}).status == 409
     assert client.do("create", None, body=thing("b")).status == 403
@@ -206,7 +313,9 @@ def test_a5_mutating_admission_runs_before_the_resource_version_is_compared() ->
     def down(*_: object) -> Response:
         return webhook_down("w.example.dev")
 
-    response = _admitted(Admission(mutate=down)).do("patch", body={"metadata": {"resourceVersion": "1"}})
+    response = _admitted(Admission(mutate=down)).do(
+        "patch", body={"metadata": {"resourceVersion": "1"}}
+    )
     assert refusal(response) == (500, "InternalError")
 
 
@@ -224,7 +333,10 @@ def test_versions_are_pruned_by_the_storage_version() -> None:
     """What only the other version knows is lost, as etcd holds one version."""
     body = {**thing(spec={"size": 1, "extra": 5}), "apiVersion": "example.dev/v2"}
     created_spec = api().do("create", api_version="example.dev/v2", body=body).body
-    assert (created_spec["apiVersion"], created_spec["spec"]) == ("example.dev/v2", {"size": 1, "mode": "A"})
+    assert (created_spec["apiVersion"], created_spec["spec"]) == (
+        "example.dev/v2",
+        {"size": 1, "mode": "A"},
+    )
 
 
 def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
@@ -240,12 +352,19 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
     [
         ("create", "Pod", "v1", {"body": {"metadata": {"name": "a"}}}),
         ("patch", "Deployment", "apps/v1", {"body": {}}),
-        ("patch", "CustomResourceDefinition", "apiextensions.k8s.io/v1", {"body": {}, "namespace": None}),
+        (
+            "patch",
+            "CustomResourceDefinition",
+            "apiextensions.k8s.io/v1",
+            {"body": {}, "namespace": None},
+        ),
         ("create", "Thing", "example.dev/v1", {"body": {}, "field_validation": "Strict"}),
         ("delete", "Thing", "example.dev/v1", {"name": None}),
     ],
 )
-def test_what_is_not_modelled_is_501(verb: Free, kind: str, api_version: str, options: Free) -> None:
+def test_what_is_not_modelled_is_501(
+    verb: Free, kind: str, api_version: str, options: Free
+) -> None:
     """Never a guess."""
     name = options.pop("name", "a")
     assert refusal(api().do(verb, name, kind, api_version, **options)) == (501, "NotModelled")
@@ -254,7 +373,10 @@ def test_what_is_not_modelled_is_501(verb: Free, kind: str, api_version: str, op
 def test_bodies_of_another_kind_or_version() -> None:
     """400 without a kind or in another version, 422 for another kind, as seen on a real server."""
     client = api()
-    assert client.do("create", body={"apiVersion": "example.dev/v1", "metadata": {"name": "a"}}).status == 400
+    assert (
+        client.do("create", body={"apiVersion": "example.dev/v1", "metadata": {"name": "a"}}).status
+        == 400
+    )
     assert client.do("create", body={**thing(), "apiVersion": "example.dev/v2"}).status == 400
     response = client.do("create", body={**thing(), "kind": "Other"})
     assert (response.status, causes(response)) == (422, [("kind", "FieldValueInvalid")])

@@ -11,4 +11,6 @@ from tests.properties.profile import SCALE
 
 def pytest_report_header() -> str:
     """Tell at which scale the properties run."""
-    return f"properties: CAPTEP_EXAMPLES_SCALE={SCALE}" + ("" if SCALE > 1 else " (the same examples each time)")
+    return f"properties: CAPTEP_EXAMPLES_SCALE={SCALE}" + (
+        "" if SCALE > 1 else " (the same examples each time)"
+    )

@@ -14,8 +14,8 @@ from captep_core import (
     Decision,
     ObjectRef,
     Observed,
-    Recollection,
-    Record,
+    ReconcileState,
+    RecordEvent,
     Unreadable,
     control_plane_ref,
     decide,
@@ -23,8 +23,8 @@ from captep_core import (
 )
 from captep_core.ports import Answer
 from captep_memory import Key, MemoryGateway, World, collect_all, departed, group_of
-from captep_runtime import Attempts, Pass, run_pass
-from tests.core.worlds import ready
+from captep_runtime import Pass, WriteHistory, run_pass
+from tests.capt.worlds import ready
 
 __all__ = [
     "BOUND",
@@ -51,8 +51,14 @@ NOW: Final = datetime(2026, 1, 1, 1, tzinfo=UTC)
 BOUND: Final = 6
 """From any world, at most so many passes act (capt-reference, section 8.11)."""
 _LIMIT = 12
-_NO_ATTEMPTS: Final = Attempts()
-_VARYING = ("resourceVersion", "generation", "managedFields", "creationTimestamp", "deletionTimestamp")
+_NO_ATTEMPTS: Final = WriteHistory()
+_VARYING = (
+    "resourceVersion",
+    "generation",
+    "managedFields",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 Blind: TypeAlias = Mapping[ObjectRef, "Unreadable | dict[str, JSON]"]
 _SEES_ALL: Blind = MappingProxyType({})
@@ -70,9 +76,19 @@ class Scene:
         base = {_place(obj): obj for obj in ready()}
         mine = {_place(obj): obj for obj in self.world.objects()}
         absent = [f"without {place}" for place in sorted(base.keys() - mine.keys())]
-        differing = {place: merge_patch(_plain(base.get(place, {})), _plain(obj)) for place, obj in mine.items()}
+        differing = {
+            place: merge_patch(_plain(base.get(place, {})), _plain(obj))
+            for place, obj in mine.items()
+        }
         blind = [f"{ref} is read as {seen}" for ref, seen in self.blind.items()]
-        return "\n".join(["Scene:", *absent, *(f"{place}: {patch}" for place, patch in differing.items() if patch), *blind])
+        return "\n".join(
+            [
+                "Scene:",
+                *absent,
+                *(f"{place}: {patch}" for place, patch in differing.items() if patch),
+                *blind,
+            ]
+        )
 
     def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - what Hypothesis prints with
         printer.text(repr(self))
@@ -83,8 +99,18 @@ def _place(obj: Mapping[str, Any]) -> str:
 
 
 def _plain(obj: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in obj.get("metadata", {}).items() if key not in (*_VARYING, "deletionTimestamp")}
-    return {**obj, "metadata": {**kept, "deletionTimestamp": obj.get("metadata", {}).get("deletionTimestamp", "")}}
+    kept = {
+        key: value
+        for key, value in obj.get("metadata", {}).items()
+        if key not in (*_VARYING, "deletionTimestamp")
+    }
+    return {
+        **obj,
+        "metadata": {
+            **kept,
+            "deletionTimestamp": obj.get("metadata", {}).get("deletionTimestamp", ""),
+        },
+    }
 
 
 class Fault(Enum):
@@ -110,7 +136,10 @@ class Step:
     @property
     def is_effective(self) -> bool:
         """Whether it changed the world; an Event is no part of it."""
-        return not isinstance(self.action, Record) and self.before.resource_version != self.after.resource_version
+        return (
+            not isinstance(self.action, RecordEvent)
+            and self.before.resource_version != self.after.resource_version
+        )
 
 
 class Server(MemoryGateway):
@@ -184,21 +213,26 @@ class Drive:
 def drive(
     scene: Scene,
     *,
-    recollection: Recollection = Recollection(),
-    attempts: Attempts = _NO_ATTEMPTS,
+    state: ReconcileState = ReconcileState(),
+    history: WriteHistory = _NO_ATTEMPTS,
     faults: Faults | None = None,
     tick: timedelta = timedelta(0),
     limit: int = _LIMIT,
 ) -> Drive:
     """Run passes until one changes nothing, the collector of garbage after each; `tick` is how far the clock moves between two."""
-    server, passes, worlds, steps = Server(scene, faults), list[Pass](), list[World](), list[tuple[Step, ...]]()
+    server, passes, worlds, steps = (
+        Server(scene, faults),
+        list[Pass](),
+        list[World](),
+        list[tuple[Step, ...]](),
+    )
     while len(passes) < limit:
         worlds.append(server.world)
-        done = run_pass(decide, server, KEY, recollection, now=server.world.now, attempts=attempts)
+        done = run_pass(decide, server, KEY, state, now=server.world.now, history=history)
         passes.append(done)
         steps.append(tuple(server.steps))
         server.steps.clear()
-        recollection, attempts = done.recollection, done.attempts
+        state, history = done.state, done.history
         server.world = collected(server.world)
         if not (done.changed or any(step.is_effective for step in steps[-1])):
             return Drive(tuple(passes), tuple(worlds), tuple(steps), server.world, is_settled=True)
@@ -211,9 +245,11 @@ def collected(world: World) -> World:
     return collect_all(world, known_owner=departed(world)) if world.departed else world
 
 
-def look(scene: Scene, *, recollection: Recollection = Recollection(), now: datetime = NOW) -> Decision:
+def look(
+    scene: Scene, *, state: ReconcileState = ReconcileState(), now: datetime = NOW
+) -> Decision:
     """Decide once, and send nothing."""
-    return decide(KEY, Server(scene).read, recollection, now=now)
+    return decide(KEY, Server(scene).read, state, now=now)
 
 
 def storage_key(ref: ObjectRef) -> Key:
@@ -235,10 +271,17 @@ def normalised(world: World, *, beside: str = "", times: bool = True) -> list[An
 
     def plain(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
         if isinstance(value, dict):
-            return {key: _rank(ranks, item) if key == "uid" else plain(item) for key, item in _lasting(value, times=times)}
+            return {
+                key: _rank(ranks, item) if key == "uid" else plain(item)
+                for key, item in _lasting(value, times=times)
+            }
         return [plain(item) for item in value] if isinstance(value, list) else value
 
-    return [plain(obj) for obj in world.objects() if obj["kind"] != "Event" and obj["metadata"]["name"] != beside]
+    return [
+        plain(obj)
+        for obj in world.objects()
+        if obj["kind"] != "Event" and obj["metadata"]["name"] != beside
+    ]
 
 
 def _lasting(value: Mapping[str, Any], *, times: bool) -> Iterator[tuple[str, Any]]:

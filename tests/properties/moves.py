@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 from hypothesis import strategies as st
 
 from captep_memory import Request, World, load, serve
-from tests.core import worlds as moments
-from tests.core.worlds import CA_OF_EKS, ENDPOINT, KUBECONFIG, SINCE, Object, base64_of, conditions
+from tests.capt import worlds as moments
+from tests.capt.worlds import CA_OF_EKS, ENDPOINT, KUBECONFIG, SINCE, Object, base64_of, conditions
 from tests.properties.driving import NOW, Fault, Scene, collected, drive
 from tests.properties.shapes import OTHER_CA, OTHER_ENDPOINT, OTHER_KUBECONFIG
 
@@ -57,9 +57,15 @@ def _report(kind: str, name: str, status: Mapping[str, Any]) -> Move:
 
 def _create(obj: Object) -> Move:
     def move(world: World) -> World:
-        metadata = {key: value for key, value in obj["metadata"].items() if key not in ("uid", "resourceVersion")}
+        metadata = {
+            key: value
+            for key, value in obj["metadata"].items()
+            if key not in ("uid", "resourceVersion")
+        }
         made = {**obj, "metadata": metadata}
-        about = Request("create", obj["apiVersion"], obj["kind"], metadata.get("namespace"), body=made)
+        about = Request(
+            "create", obj["apiVersion"], obj["kind"], metadata.get("namespace"), body=made
+        )
         return serve(world, about)[0]
 
     return move
@@ -105,7 +111,11 @@ def _applied(name: str) -> Move:
         steps = [
             _patch("WorkspaceTemplateApply", name, {"metadata": {"finalizers": held}}),
             _create(moments.workspace(workspace, to=to, entries=[])),
-            _report("WorkspaceTemplateApply", name, {"applied": True, "workspaceName": workspace, "lastAppliedTime": SINCE}),
+            _report(
+                "WorkspaceTemplateApply",
+                name,
+                {"applied": True, "workspaceName": workspace, "lastAppliedTime": SINCE},
+            ),
         ]
         if to:
             steps.append(_create(moments.secret(to["name"], {}, namespace=to["namespace"])))
@@ -130,8 +140,13 @@ def _filled(name: str, texts: Mapping[str, str]) -> Move:
 
 def _shown(name: str, outputs: Mapping[str, Any] | None, entries: list[Object]) -> Move:
     """The Workspace shows outputs and conditions, and the apply mirrors the conditions."""
-    status: dict[str, Any] = {"conditions": entries} | ({"atProvider": {"outputs": dict(outputs)}} if outputs is not None else {})
-    return _all(_report("Workspace", name.removesuffix("-apply"), status), _report("WorkspaceTemplateApply", name, {"conditions": entries}))
+    status: dict[str, Any] = {"conditions": entries} | (
+        {"atProvider": {"outputs": dict(outputs)}} if outputs is not None else {}
+    )
+    return _all(
+        _report("Workspace", name.removesuffix("-apply"), status),
+        _report("WorkspaceTemplateApply", name, {"conditions": entries}),
+    )
 
 
 def terraform(name: str) -> Move:
@@ -146,10 +161,16 @@ def destroy(world: World) -> World:
         metadata = obj["metadata"]
         if metadata.get("deletionTimestamp"):
             status = obj.get("status") or {}
-            if status.get("workspaceName") and not (obj.get("spec") or {}).get("retainWorkspaceOnDelete"):
+            if status.get("workspaceName") and not (obj.get("spec") or {}).get(
+                "retainWorkspaceOnDelete"
+            ):
                 world = request("delete", "Workspace", status["workspaceName"])(world)
             held = [each for each in metadata.get("finalizers", ()) if each != _APPLY_FINALIZER]
-            world = _patch("WorkspaceTemplateApply", metadata["name"], {"metadata": {"finalizers": held or None}})(world)
+            world = _patch(
+                "WorkspaceTemplateApply",
+                metadata["name"],
+                {"metadata": {"finalizers": held or None}},
+            )(world)
     return world
 
 
@@ -185,7 +206,9 @@ _USERS: tuple[Move, ...] = (
     _spec({"controlPlaneConfig": None}),
     _spec({"controlPlaneEndpoint": {"host": "mine.example.com", "port": 1}}),
     _patch("CAPTControlPlane", "tokyo", {"metadata": {"finalizers": None}}),
-    _patch("CAPTControlPlane", "tokyo", {"metadata": {"annotations": {"cluster.x-k8s.io/paused": ""}}}),
+    _patch(
+        "CAPTControlPlane", "tokyo", {"metadata": {"annotations": {"cluster.x-k8s.io/paused": ""}}}
+    ),
     _patch("CAPTControlPlane", "tokyo", {"metadata": {"annotations": None}}),
     request("delete", "CAPTControlPlane", "tokyo"),
     _create(moments.control_plane()),
@@ -193,7 +216,11 @@ _USERS: tuple[Move, ...] = (
     _create(moments.cluster()),
     _patch("Cluster", "tokyo", {"spec": {"paused": True}}),
     _patch("Cluster", "tokyo", {"spec": {"paused": False}}),
-    _patch("Cluster", "tokyo", {"metadata": {"annotations": {"cluster.x-k8s.io/region": "ap-northeast-1"}}}),
+    _patch(
+        "Cluster",
+        "tokyo",
+        {"metadata": {"annotations": {"cluster.x-k8s.io/region": "ap-northeast-1"}}},
+    ),
     request("delete", "WorkspaceTemplate", "eks"),
     _create(moments.template()),
     request("delete", "Secret", "tokyo-ca"),
@@ -201,7 +228,11 @@ _USERS: tuple[Move, ...] = (
     _patch("Secret", "tokyo-kubeconfig", {"data": {"value": "eA=="}, "metadata": {"labels": None}}),
     _patch("Secret", "tokyo-ca", {"data": {"ca.crt": None}, "metadata": {"ownerReferences": None}}),
     *(request("delete", "WorkspaceTemplateApply", name) for name in _APPLIES),
-    _patch("WorkspaceTemplateApply", _MAIN, {"spec": {"variables": {"region": "us-east-1", "mine": "1"}}}),
+    _patch(
+        "WorkspaceTemplateApply",
+        _MAIN,
+        {"spec": {"variables": {"region": "us-east-1", "mine": "1"}}},
+    ),
     _create(moments.apply("tokyo-vpc", {})),
 )
 _PROVIDERS: tuple[Move, ...] = (
@@ -212,7 +243,9 @@ _PROVIDERS: tuple[Move, ...] = (
     _shown(_MAIN, None, conditions(ready=False)),
     _shown(_MAIN, {"cluster_endpoint": "https://not a host"}, conditions()),
     _shown(_MAIN, {"cluster_endpoint": OTHER_ENDPOINT}, conditions()),
-    _filled(_MAIN, {"cluster_endpoint": OTHER_ENDPOINT, "cluster_certificate_authority_data": OTHER_CA}),
+    _filled(
+        _MAIN, {"cluster_endpoint": OTHER_ENDPOINT, "cluster_certificate_authority_data": OTHER_CA}
+    ),
     _filled(_KUBECONFIG, {"kubeconfig": OTHER_KUBECONFIG}),
     _filled(_KUBECONFIG, {"kubeconfig": ""}),
     request("delete", "Secret", "tokyo-eks-connection"),
@@ -230,7 +263,12 @@ def _moved(start: World, moves: Sequence[Move]) -> Scene:
 def reachable_worlds() -> st.SearchStrategy[Scene]:
     """Worlds that a history leads to, from a new control plane or from one that Terraform has provided for."""
     new = load(moments.new(), now=NOW)
-    provided = _all(settle, terraform(_CHECK), terraform(_MAIN), settle, terraform(_KUBECONFIG))(new)
+    provided = _all(settle, terraform(_CHECK), terraform(_MAIN), settle, terraform(_KUBECONFIG))(
+        new
+    )
     starts = st.sampled_from((new, provided, settle(provided)))
-    usual = st.lists(st.one_of(st.sampled_from(_PROVIDERS), st.sampled_from(_USERS), st.sampled_from(_LOOP)), max_size=8)
+    usual = st.lists(
+        st.one_of(st.sampled_from(_PROVIDERS), st.sampled_from(_USERS), st.sampled_from(_LOOP)),
+        max_size=8,
+    )
     return st.builds(_moved, starts, usual)

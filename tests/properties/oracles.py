@@ -7,16 +7,30 @@ import base64
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from captep_core import FINALIZER, Create, Delete, ObjectRef, Patch, Record
+from captep_core import FINALIZER, Create, Delete, ObjectRef, Patch, RecordEvent
 from captep_memory import World
 from tests.properties.driving import KEY, Step, stored
 
-__all__ = ["bound_to_its_incarnation", "disciplined", "every_write_is_safe", "framed", "main_apply", "never_empties"]
+__all__ = [
+    "bound_to_its_incarnation",
+    "disciplined",
+    "every_write_is_safe",
+    "framed",
+    "main_apply",
+    "never_empties",
+]
 
 Path: TypeAlias = tuple[str, ...]
 
-_BOOKKEEPING: Final = {("metadata", "resourceVersion"), ("metadata", "generation"), ("metadata", "managedFields")}
-_TERMINATION: Final = {("metadata", "deletionTimestamp"), ("metadata", "deletionGracePeriodSeconds")}
+_BOOKKEEPING: Final = {
+    ("metadata", "resourceVersion"),
+    ("metadata", "generation"),
+    ("metadata", "managedFields"),
+}
+_TERMINATION: Final = {
+    ("metadata", "deletionTimestamp"),
+    ("metadata", "deletionGracePeriodSeconds"),
+}
 _LOCKED_LISTS: Final = {"finalizers", "ownerReferences", "waitForWorkspaces", "conditions"}
 _OWNED: Final[Mapping[str, frozenset[Path]]] = {
     "CAPTControlPlane": frozenset(
@@ -85,7 +99,9 @@ def bound_to_its_incarnation(step: Step) -> None:
     if not isinstance(action, Delete | Patch):
         return
     assert action.preconditions.uid, f"{action} carries no uid"
-    if isinstance(action, Patch) and (action.subresource or _LOCKED_LISTS & set(_keys(action.body))):
+    if isinstance(action, Patch) and (
+        action.subresource or _LOCKED_LISTS & set(_keys(action.body))
+    ):
         assert action.preconditions.resource_version, f"{action} carries no resourceVersion"
     if step.is_effective:
         assert _metadata(step.before, action.target)["uid"] == action.preconditions.uid
@@ -106,8 +122,14 @@ def framed(step: Step) -> None:
     """P9: a write changes its object and nothing else, of it the fields that we own, and nothing that another controls."""
     target = step.action.target
     before, after = stored(step.before, target), stored(step.after, target)
-    if target.kind in ("WorkspaceTemplateApply", "Secret") and before is not None and stored(step.before, KEY) is not None:
-        assert _controllers(before) <= {_metadata(step.before, KEY)["uid"]}, f"{step.action} touches what another controls"
+    if (
+        target.kind in ("WorkspaceTemplateApply", "Secret")
+        and before is not None
+        and stored(step.before, KEY) is not None
+    ):
+        assert _controllers(before) <= {_metadata(step.before, KEY)["uid"]}, (
+            f"{step.action} touches what another controls"
+        )
     if not step.is_effective:
         return
     assert _others(step.before, target) == _others(step.after, target)
@@ -119,11 +141,17 @@ def framed(step: Step) -> None:
 
 def _others(world: World, ref: ObjectRef) -> list[Any]:
     here = (ref.kind, ref.namespace, ref.name)
-    return [obj for obj in world.objects() if (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]) != here]
+    return [
+        obj
+        for obj in world.objects()
+        if (obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]) != here
+    ]
 
 
 def _controllers(obj: Mapping[str, Any]) -> set[str]:
-    return {ref["uid"] for ref in obj["metadata"].get("ownerReferences", ()) if ref.get("controller")}
+    return {
+        ref["uid"] for ref in obj["metadata"].get("ownerReferences", ()) if ref.get("controller")
+    }
 
 
 def _differences(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401 - JSON of any shape
@@ -137,13 +165,19 @@ def _differences(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:  #
 
 
 def _is_owned(kind: str, path: Path) -> bool:
-    return path in _BOOKKEEPING or any(path[: len(owned)] == owned for owned in _OWNED.get(kind, ()))
+    return path in _BOOKKEEPING or any(
+        path[: len(owned)] == owned for owned in _OWNED.get(kind, ())
+    )
 
 
-def _entries_of_others(target: ObjectRef, obj: Mapping[str, Any]) -> tuple[list[Any], list[Any], list[Any]]:
+def _entries_of_others(
+    target: ObjectRef, obj: Mapping[str, Any]
+) -> tuple[list[Any], list[Any], list[Any]]:
     metadata, mine = obj["metadata"], _CONDITION.get(target.kind)
     ours = ("Cluster",) if target == KEY else ("CAPTControlPlane",)
-    finalizers = [each for each in metadata.get("finalizers", ()) if target != KEY or each != FINALIZER]
+    finalizers = [
+        each for each in metadata.get("finalizers", ()) if target != KEY or each != FINALIZER
+    ]
     references = [each for each in metadata.get("ownerReferences", ()) if each["kind"] not in ours]
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return finalizers, references, [each for each in conditions if each["type"] != mine]
@@ -160,18 +194,25 @@ def disciplined(step: Step) -> None:
         assert FINALIZER in held, f"{action} before the finalizer"
     kept = [] if after is None else after["metadata"].get("finalizers", [])
     if before["metadata"].get("deletionTimestamp"):
-        assert FINALIZER in held or FINALIZER not in kept, "the finalizer is added to what is being deleted"
+        assert FINALIZER in held or FINALIZER not in kept, (
+            "the finalizer is added to what is being deleted"
+        )
     else:
-        assert FINALIZER not in held or FINALIZER in kept, "the finalizer is taken off what is to stay"
+        assert FINALIZER not in held or FINALIZER in kept, (
+            "the finalizer is taken off what is to stay"
+        )
     if FINALIZER in held and FINALIZER not in kept:
         _is_cleaned_up(step.before, before)
-    assert [each for each in held if each != FINALIZER] == [each for each in kept if each != FINALIZER]
+    assert [each for each in held if each != FINALIZER] == [
+        each for each in kept if each != FINALIZER
+    ]
 
 
 def _needs_cleaning_up(step: Step) -> bool:
     kind, action = step.action.target.kind, step.action
     return isinstance(action, Create | Patch) and (
-        kind == "WorkspaceTemplateApply" or (kind == "Cluster" and "spec" in action.body and not _is_deleting(step.before, KEY))
+        kind == "WorkspaceTemplateApply"
+        or (kind == "Cluster" and "spec" in action.body and not _is_deleting(step.before, KEY))
     )
 
 
@@ -182,33 +223,48 @@ def _is_deleting(world: World, ref: ObjectRef) -> bool:
 
 def main_apply(control_plane: Mapping[str, Any]) -> str:
     """The name of the main apply; "" when the user named it as one of those that are used for something else."""
-    main = (control_plane.get("spec") or {}).get("workspaceTemplateApplyName") or f"{KEY.name}-eks-controlplane-apply"
-    taken = {f"{KEY.name}-{rest}" for rest in ("kubeconfig-apply", "spot-role-check", "spot-role-create", "vpc")}
+    main = (control_plane.get("spec") or {}).get(
+        "workspaceTemplateApplyName"
+    ) or f"{KEY.name}-eks-controlplane-apply"
+    taken = {
+        f"{KEY.name}-{rest}"
+        for rest in ("kubeconfig-apply", "spot-role-check", "spot-role-create", "vpc")
+    }
     return "" if main in taken else str(main)
 
 
 def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
     name, uid, main = KEY.name, control_plane["metadata"]["uid"], main_apply(control_plane)
     for apply in (each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply"):
-        if apply["metadata"]["name"] not in (main, f"{name}-kubeconfig-apply") or not _controllers(apply) <= {uid}:
+        if apply["metadata"]["name"] not in (main, f"{name}-kubeconfig-apply") or not _controllers(
+            apply
+        ) <= {uid}:
             continue
-        assert apply["metadata"].get("deletionTimestamp"), f"the finalizer goes before {apply['metadata']['name']}"
+        assert apply["metadata"].get("deletionTimestamp"), (
+            f"the finalizer goes before {apply['metadata']['name']}"
+        )
         status, spec = apply.get("status") or {}, apply.get("spec") or {}
         if apply["metadata"]["name"] == main and not spec.get("retainWorkspaceOnDelete"):
-            names = {each["metadata"]["name"] for each in world.objects() if each["kind"] == "Workspace"}
-            assert status.get("workspaceName") not in names, "the finalizer goes before the Workspace"
+            names = {
+                each["metadata"]["name"] for each in world.objects() if each["kind"] == "Workspace"
+            }
+            assert status.get("workspaceName") not in names, (
+                "the finalizer goes before the Workspace"
+            )
 
 
 def never_empties(step: Step) -> None:
     """P13: no Secret of ours is written with an empty value, and no endpoint is overwritten by nothing."""
     action = step.action
-    if not step.is_effective or isinstance(action, Delete | Record):
+    if not step.is_effective or isinstance(action, Delete | RecordEvent):
         return
     obj = stored(step.after, action.target)
     if action.target.kind == "Secret":
         assert obj is not None, f"{action.target} is not there"
         keys = ("value",) if action.target.name.endswith("-kubeconfig") else ("tls.crt", "ca.crt")
-        assert all(base64.b64decode(obj["data"][key]).strip() for key in keys), f"{action} writes nothing"
+        assert all(base64.b64decode(obj["data"][key]).strip() for key in keys), (
+            f"{action} writes nothing"
+        )
     elif action.target.kind in ("CAPTControlPlane", "Cluster"):
         was = _host(stored(step.before, action.target))
         may_go = action.target.kind == "Cluster" and _is_deleting(step.before, KEY)

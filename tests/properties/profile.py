@@ -32,4 +32,8 @@ def reaches(worlds: SearchStrategy[T], holds: Callable[[T], bool], *, within: in
     Raises:
         hypothesis.errors.NoSuchExample: there is none among `within` examples: the property that asks is vacuous.
     """
-    return find(worlds, holds, settings=settings(examples(within), max_examples=within, phases=[Phase.generate]))
+    return find(
+        worlds,
+        holds,
+        settings=settings(examples(within), max_examples=within, phases=[Phase.generate]),
+    )

@@ -26,7 +26,14 @@ def _list(items: Mapping[str, Any]) -> dict[str, Any]:
 
 _NAMED = _object(("name",), name=_STRING, namespace=_STRING)
 _HOST_PORT = _object(("host", "port"), host=_STRING, port=_INTEGER)
-_CONDITION = _object(("type", "status"), type=_STRING, status=_STRING, reason=_STRING, message=_STRING, lastTransitionTime=_STRING)
+_CONDITION = _object(
+    ("type", "status"),
+    type=_STRING,
+    status=_STRING,
+    reason=_STRING,
+    message=_STRING,
+    lastTransitionTime=_STRING,
+)
 _CONFIG = _object(region=_STRING, endpointAccess=_object(public=_BOOLEAN, private=_BOOLEAN))
 _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "CAPTControlPlane": _object(
@@ -45,27 +52,48 @@ _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
             initialized=_BOOLEAN,
             secretsReady=_BOOLEAN,
             phase={"type": "string", "enum": ["Creating", "Ready", "Failed"]},
-            workspaceStatus=_object(ready=_BOOLEAN, state=_STRING, atProvider={"x-kubernetes-preserve-unknown-fields": True}),
+            workspaceStatus=_object(
+                ready=_BOOLEAN,
+                state=_STRING,
+                atProvider={"x-kubernetes-preserve-unknown-fields": True},
+            ),
             conditions=_list(_CONDITION),
         ),
     ),
     "Cluster": _object(
         spec=_object(
-            paused=_BOOLEAN, controlPlaneRef=_object(kind=_STRING, name=_STRING, apiVersion=_STRING), controlPlaneEndpoint=_HOST_PORT
+            paused=_BOOLEAN,
+            controlPlaneRef=_object(kind=_STRING, name=_STRING, apiVersion=_STRING),
+            controlPlaneEndpoint=_HOST_PORT,
         ),
-        status=_object(controlPlaneReady=_BOOLEAN, failureReason=_STRING, conditions=_list(_CONDITION)),
+        status=_object(
+            controlPlaneReady=_BOOLEAN, failureReason=_STRING, conditions=_list(_CONDITION)
+        ),
     ),
-    "WorkspaceTemplate": _object(spec={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    "WorkspaceTemplate": _object(
+        spec={"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    ),
     "WorkspaceTemplateApply": _object(
         spec=_object(
-            ("templateRef",), templateRef=_NAMED, variables=_TEXTS, writeConnectionSecretToRef=_NAMED, waitForWorkspaces=_list(_NAMED)
+            ("templateRef",),
+            templateRef=_NAMED,
+            variables=_TEXTS,
+            writeConnectionSecretToRef=_NAMED,
+            waitForWorkspaces=_list(_NAMED),
         ),
-        status=_object(applied=_BOOLEAN, workspaceName=_STRING, lastAppliedTime=_STRING, conditions=_list(_CONDITION)),
+        status=_object(
+            applied=_BOOLEAN,
+            workspaceName=_STRING,
+            lastAppliedTime=_STRING,
+            conditions=_list(_CONDITION),
+        ),
     ),
     "Workspace": _object(
         spec=_object(writeConnectionSecretToRef=_NAMED),
         status=_object(
-            atProvider=_object(outputs={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+            atProvider=_object(
+                outputs={"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            ),
             conditions=_list(_CONDITION),
         ),
     ),
@@ -85,10 +113,29 @@ def schemas() -> Mapping[str, Mapping[str, Any]]:
     return {**_OWN, **found}
 
 
-_WORDS = st.sampled_from(["", "tokyo", "True", "443", "https://h:1", "default", "é\u2028", "a" * 300, "CAPTControlPlane", "Ready"])
-_LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-1, 70000), st.sampled_from([0.5, 1.0, 1e300]), _WORDS)
+_WORDS = st.sampled_from(
+    [
+        "",
+        "tokyo",
+        "True",
+        "443",
+        "https://h:1",
+        "default",
+        "é\u2028",
+        "a" * 300,
+        "CAPTControlPlane",
+        "Ready",
+    ]
+)
+_LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 70000), st.sampled_from([0.5, 1.0, 1e300]), _WORDS
+)
 JSON_GARBAGE: Final = st.recursive(
-    _LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(_WORDS, inner, max_size=2)), max_leaves=5
+    _LEAVES,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(_WORDS, inner, max_size=2)
+    ),
+    max_leaves=5,
 )
 _DEPTH = 7
 
@@ -105,13 +152,17 @@ def admitted(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any
         case "object":
             return _objects(schema, depth)
         case "array":
-            return st.lists(admitted(schema.get("items", {}), depth + 1), max_size=0 if depth > _DEPTH else 2)
+            return st.lists(
+                admitted(schema.get("items", {}), depth + 1), max_size=0 if depth > _DEPTH else 2
+            )
         case "string":
             return _WORDS
         case "boolean":
             return st.booleans()
         case "integer":
-            return st.integers(int(schema.get("minimum", -(2**31))), int(schema.get("maximum", 2**31)))
+            return st.integers(
+                int(schema.get("minimum", -(2**31))), int(schema.get("maximum", 2**31))
+            )
         case "number":
             return st.floats(allow_nan=False, allow_infinity=False)
         case _:
@@ -121,11 +172,25 @@ def admitted(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any
 @st.composite
 def _objects(draw: st.DrawFn, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
     properties, required = schema.get("properties", {}), schema.get("required", ())
-    optional = [key for key in properties if key not in required and key not in ("apiVersion", "kind", "metadata")]
-    chosen = [] if depth > _DEPTH or not optional else draw(st.lists(st.sampled_from(optional), max_size=6, unique=True))
-    made = {key: draw(admitted(properties[key], depth + 1)) for key in (*required, *chosen) if key in properties}
+    optional = [
+        key
+        for key in properties
+        if key not in required and key not in ("apiVersion", "kind", "metadata")
+    ]
+    chosen = (
+        []
+        if depth > _DEPTH or not optional
+        else draw(st.lists(st.sampled_from(optional), max_size=6, unique=True))
+    )
+    made = {
+        key: draw(admitted(properties[key], depth + 1))
+        for key in (*required, *chosen)
+        if key in properties
+    }
     if isinstance(schema.get("additionalProperties"), dict):
-        made |= draw(st.dictionaries(_WORDS, admitted(schema["additionalProperties"], depth + 1), max_size=2))
+        made |= draw(
+            st.dictionaries(_WORDS, admitted(schema["additionalProperties"], depth + 1), max_size=2)
+        )
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         made |= draw(st.dictionaries(_WORDS, JSON_GARBAGE, max_size=2))
     return made

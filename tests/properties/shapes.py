@@ -8,8 +8,20 @@ from copy import deepcopy
 from typing import Any, Final, TypeAlias
 
 from captep_core import JSON, Unreadable
-from tests.core.worlds import CA, CA_OF_EKS, ENDPOINT, FINALIZER, HOST, KUBECONFIG, SINCE, Object, condition, conditions, owner
-from tests.core.worlds import ready_status as status_of
+from tests.capt.worlds import (
+    CA,
+    CA_OF_EKS,
+    ENDPOINT,
+    FINALIZER,
+    HOST,
+    KUBECONFIG,
+    SINCE,
+    Object,
+    condition,
+    conditions,
+    owner,
+)
+from tests.capt.worlds import ready_status as status_of
 
 __all__ = [
     "APPLY_CONTENTS",
@@ -80,14 +92,25 @@ OWNERSHIP: Final[tuple[Patch, ...]] = (
     _owners(owner("CAPTControlPlane", "tokyo", of="uid-of-an-earlier-tokyo")),
     _owners(owner("Deployment", "somebody", api_version="apps/v1")),
     {"metadata": {"deletionTimestamp": SINCE, "finalizers": ["example.com/somebody"]}},
-    {"metadata": {"finalizers": ["example.com/somebody"], "labels": {"team": "platform"}, "annotations": {"note": "mine"}}},
+    {
+        "metadata": {
+            "finalizers": ["example.com/somebody"],
+            "labels": {"team": "platform"},
+            "annotations": {"note": "mine"},
+        }
+    },
 )
 """Whose a dependent is: ours, nobody's, co-owned, an earlier incarnation's, a stranger's; on its way out; decorated by others."""
 
 BLIND: Final[tuple[Unreadable, ...]] = (Unreadable("Forbidden"), Unreadable("Timeout"))
 MALFORMED: Final[Mapping[str, tuple[dict[str, JSON], ...]]] = {
     "Secret": ({"data": {"value": "not base64!"}}, {"data": []}, {"metadata": {"labels": 3}}),
-    "other": ({"spec": "nonsense"}, {"status": {"conditions": {}}}, {"metadata": {"ownerReferences": "none"}}, {"spec": 5, "status": 5}),
+    "other": (
+        {"spec": "nonsense"},
+        {"status": {"conditions": {}}},
+        {"metadata": {"ownerReferences": "none"}},
+        {"spec": 5, "status": 5},
+    ),
 }
 """Patches that make an object malformed, those of Secrets and those of all others."""
 
@@ -95,7 +118,13 @@ APPLY_CONTENTS: Final[tuple[Patch, ...]] = (
     {},
     {"spec": {"variables": {"kubernetes_version": "1.30", "stale": "x"}}},
     {"spec": {"waitForWorkspaces": [{"name": "somebody"}], "retainWorkspaceOnDelete": True}},
-    {"spec": {"writeConnectionSecretToRef": None, "templateRef": {"namespace": None}, "waitForSecrets": [{"name": "s"}]}},
+    {
+        "spec": {
+            "writeConnectionSecretToRef": None,
+            "templateRef": {"namespace": None},
+            "waitForSecrets": [{"name": "s"}],
+        }
+    },
     {"spec": None},
     {"spec": {"writeConnectionSecretToRef": {"name": "elsewhere", "namespace": "default"}}},
 )
@@ -120,14 +149,29 @@ WORKSPACE_CONDITIONS: Final[tuple[Patch, ...]] = (
 WORKSPACE_OUTPUTS: Final[tuple[Patch, ...]] = (
     {},
     {"status": {"atProvider": None}},
-    {"status": {"atProvider": {"outputs": {"cluster_endpoint": OTHER_ENDPOINT}, "extra": {"n": [1, None, {"a": None, "b": True}]}}}},
+    {
+        "status": {
+            "atProvider": {
+                "outputs": {"cluster_endpoint": OTHER_ENDPOINT},
+                "extra": {"n": [1, None, {"a": None, "b": True}]},
+            }
+        }
+    },
     {"status": {"atProvider": {"outputs": {"cluster_endpoint": "https://not a host"}}}},
     {"status": {"atProvider": {"outputs": {"cluster_endpoint": ""}}}},
-    {"status": {"atProvider": {"outputs": {"cluster_endpoint": {"sensitive": 1}, "n": 1.0, "t": True}}}},
+    {
+        "status": {
+            "atProvider": {"outputs": {"cluster_endpoint": {"sensitive": 1}, "n": 1.0, "t": True}}
+        }
+    },
 )
 SPOT_OUTPUTS: Final[tuple[Patch, ...]] = (
     {},
-    {"status": {"atProvider": {"outputs": {"role_exists": False, "role_arn": "arn:aws:iam::1:role/x"}}}},
+    {
+        "status": {
+            "atProvider": {"outputs": {"role_exists": False, "role_arn": "arn:aws:iam::1:role/x"}}
+        }
+    },
     {"status": {"atProvider": {"outputs": {"role_exists": "true", "other": 1}}}},
     {"status": {"atProvider": None}},
 )
@@ -142,7 +186,12 @@ CONNECTION_DATA: Final[tuple[Data, ...]] = (
     {"cluster_certificate_authority_data": CA_OF_EKS},
     {"cluster_endpoint": "https://not a host", "cluster_certificate_authority_data": ""},
 )
-OUTPUTS_DATA: Final[tuple[Data, ...]] = ({"kubeconfig": KUBECONFIG}, {}, {"kubeconfig": OTHER_KUBECONFIG}, {"kubeconfig": " \n"})
+OUTPUTS_DATA: Final[tuple[Data, ...]] = (
+    {"kubeconfig": KUBECONFIG},
+    {},
+    {"kubeconfig": OTHER_KUBECONFIG},
+    {"kubeconfig": " \n"},
+)
 OURS_CA: Final[tuple[Patch, ...]] = (
     {},
     {"data": None},
@@ -172,7 +221,12 @@ CONTROL_PLANE_METADATA: Final[tuple[Patch, ...]] = (
     _owners(_FRIEND, {**_CLUSTER_OWNER, "apiVersion": "cluster.x-k8s.io/v1beta2"}),
     _owners({key: value for key, value in _CLUSTER_OWNER.items() if key != "controller"}),
     _owners(owner("Deployment", "somebody", api_version="apps/v1")),
-    {"metadata": {"finalizers": ["example.com/first", FINALIZER, "example.com/last"], "labels": {"team": "platform"}}},
+    {
+        "metadata": {
+            "finalizers": ["example.com/first", FINALIZER, "example.com/last"],
+            "labels": {"team": "platform"},
+        }
+    },
     {"metadata": {"finalizers": ["example.com/first"]}},
     {"metadata": {"finalizers": ["example.com/first"], "deletionTimestamp": SINCE}},
     {"metadata": {"annotations": {"cluster.x-k8s.io/paused": "false"}}},
@@ -195,35 +249,101 @@ CONTROL_PLANE_SPECS: Final[tuple[Patch, ...]] = (
     {"spec": {"workspaceTemplateApplyName": "tokyo-kubeconfig-apply"}},
     {"spec": {"workspaceTemplateApplyName": "tokyo-spot-role-check"}},
     {"spec": {"workspaceTemplateApplyName": "tokyo-spot-role-create"}},
-    {"spec": {"controlPlaneConfig": {"region": "", "endpointAccess": {"private": True}}, "additionalTags": {"a": "", "b": 'q"\\'}}},
+    {
+        "spec": {
+            "controlPlaneConfig": {"region": "", "endpointAccess": {"private": True}},
+            "additionalTags": {"a": "", "b": 'q"\\'},
+        }
+    },
 )
 _READY = status_of()
-_DOUBLE = [condition("Ready", True, "Ready"), condition("Other", "Unknown", "Odd", "mine"), condition("Ready", False, "Creating")]
+_DOUBLE = [
+    condition("Ready", True, "Ready"),
+    condition("Other", "Unknown", "Odd", "mine"),
+    condition("Ready", False, "Creating"),
+]
 CONTROL_PLANE_STATUSES: Final[tuple[Patch, ...]] = (
     {},
     {"status": None},
-    {"status": {"ready": False, "initialized": False, "secretsReady": False, "phase": "Creating", "conditions": None}},
+    {
+        "status": {
+            "ready": False,
+            "initialized": False,
+            "secretsReady": False,
+            "phase": "Creating",
+            "conditions": None,
+        }
+    },
     {"status": {"secretsReady": None}},
-    {"status": {"failureReason": "EndpointUpdateFailed", "failureMessage": "left", "phase": "Failed", "ready": False}},
+    {
+        "status": {
+            "failureReason": "EndpointUpdateFailed",
+            "failureMessage": "left",
+            "phase": "Failed",
+            "ready": False,
+        }
+    },
     {"status": {"conditions": _DOUBLE}},
-    {"status": {"conditions": [condition("Ready", True, "SecretError", "old", since="") | {"observedGeneration": 3}]}},
-    {"status": {"workspaceTemplateStatus": {"lastAppliedRevision": "2026-01-01 00:00:00 +0000 UTC", "state": "x"}}},
-    {"status": {"workspaceStatus": {"state": "Creating", "ready": False, "atProvider": {"outputs": {}, "old": [True, 1]}}}},
+    {
+        "status": {
+            "conditions": [
+                condition("Ready", True, "SecretError", "old", since="") | {"observedGeneration": 3}
+            ]
+        }
+    },
+    {
+        "status": {
+            "workspaceTemplateStatus": {
+                "lastAppliedRevision": "2026-01-01 00:00:00 +0000 UTC",
+                "state": "x",
+            }
+        }
+    },
+    {
+        "status": {
+            "workspaceStatus": {
+                "state": "Creating",
+                "ready": False,
+                "atProvider": {"outputs": {}, "old": [True, 1]},
+            }
+        }
+    },
     {"status": {"initialized": False}},
     {"status": {**_READY, "initialized": False, "secretsReady": False}},
 )
 CLUSTER_SPECS: Final[tuple[Patch, ...]] = (
     {},
     {"spec": {"controlPlaneRef": None}},
-    {"spec": {"controlPlaneRef": {"apiVersion": None, "apiGroup": "controlplane.cluster.x-k8s.io", "namespace": None}}},
+    {
+        "spec": {
+            "controlPlaneRef": {
+                "apiVersion": None,
+                "apiGroup": "controlplane.cluster.x-k8s.io",
+                "namespace": None,
+            }
+        }
+    },
     {"spec": {"controlPlaneRef": {"name": "osaka"}}},
     {"spec": {"paused": True}},
     {"metadata": {"uid": "uid-of-a-later-cluster"}},
-    {"metadata": {"annotations": {"cluster.x-k8s.io/region": "ap-northeast-1"}, "finalizers": ["cluster.cluster.x-k8s.io"]}},
+    {
+        "metadata": {
+            "annotations": {"cluster.x-k8s.io/region": "ap-northeast-1"},
+            "finalizers": ["cluster.cluster.x-k8s.io"],
+        }
+    },
 )
 CLUSTER_STATUSES: Final[tuple[Patch, ...]] = (
     {},
     {"status": None},
-    {"status": {"controlPlaneReady": False, "conditions": [condition("ControlPlaneInitialized", False, "Waiting"), condition("Up", True)]}},
+    {
+        "status": {
+            "controlPlaneReady": False,
+            "conditions": [
+                condition("ControlPlaneInitialized", False, "Waiting"),
+                condition("Up", True),
+            ],
+        }
+    },
     {"status": {"failureReason": "EndpointUpdateFailed", "failureMessage": "left behind"}},
 )

@@ -12,13 +12,21 @@ from hypothesis import strategies as st
 
 from captep_core import ObjectRef, Unreadable
 from captep_memory import load
-from tests.core import worlds as moments
-from tests.core.worlds import SINCE, Object, find, plus
+from tests.capt import worlds as moments
+from tests.capt.worlds import SINCE, Object, find, plus
 from tests.properties import shapes
 from tests.properties.driving import NOW, Blind, Scene, drive
 from tests.properties.shapes import patched
 
-__all__ = ["arbitrary_worlds", "live_worlds", "loaded", "ref_of", "seeing_worlds", "settled_worlds", "shuffled"]
+__all__ = [
+    "arbitrary_worlds",
+    "live_worlds",
+    "loaded",
+    "ref_of",
+    "seeing_worlds",
+    "settled_worlds",
+    "shuffled",
+]
 
 T = TypeVar("T")
 
@@ -28,7 +36,9 @@ _KUBECONFIG, _CREATE, _VPC = "tokyo-kubeconfig-apply", "tokyo-spot-role-create",
 
 def ref_of(obj: Object) -> ObjectRef:
     """Refer to an object."""
-    return ObjectRef(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+    return ObjectRef(
+        obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]
+    )
 
 
 def loaded(objects: Sequence[Object], blind: Blind | None = None) -> Scene:
@@ -40,9 +50,23 @@ def _everything() -> list[Object]:
     """A Ready world with the objects that only some worlds have."""
     ready = moments.ready()
     check = find(ready, "WorkspaceTemplateApply", _CHECK)
-    create = patched(check, {"metadata": {"name": _CREATE, "uid": moments.uid("WorkspaceTemplateApply", _CREATE)}})
-    create = patched(create, {"spec": {"templateRef": {"name": "spot-role-create"}}, "status": {"workspaceName": _CREATE}})
-    return plus(ready, create, moments.workspace(_CREATE, {"role_arn": "arn:aws:iam::1:role/x"}), moments.apply(_VPC, {}))
+    create = patched(
+        check,
+        {"metadata": {"name": _CREATE, "uid": moments.uid("WorkspaceTemplateApply", _CREATE)}},
+    )
+    create = patched(
+        create,
+        {
+            "spec": {"templateRef": {"name": "spot-role-create"}},
+            "status": {"workspaceName": _CREATE},
+        },
+    )
+    return plus(
+        ready,
+        create,
+        moments.workspace(_CREATE, {"role_arn": "arn:aws:iam::1:role/x"}),
+        moments.apply(_VPC, {}),
+    )
 
 
 _BASE = _everything()
@@ -55,7 +79,9 @@ def _base(kind: str, name: str) -> Object:
 def _shaped(kind: str, name: str, *choices: Sequence[shapes.Patch]) -> st.SearchStrategy[Object]:
     """One object: as a Ready world has it, or with one shape of each of the choices."""
     base = _base(kind, name)
-    return _favoured((), st.tuples(*map(st.sampled_from, choices))).map(lambda patches: patched(base, *patches))
+    return _favoured((), st.tuples(*map(st.sampled_from, choices))).map(
+        lambda patches: patched(base, *patches)
+    )
 
 
 def _favoured(usual: T, others: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
@@ -63,7 +89,9 @@ def _favoured(usual: T, others: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
     return st.booleans().flatmap(lambda is_other: others if is_other else st.just(usual))
 
 
-def _secret(name: str, data: Sequence[shapes.Data], namespace: str = "fleet") -> st.SearchStrategy[Object]:
+def _secret(
+    name: str, data: Sequence[shapes.Data], namespace: str = "fleet"
+) -> st.SearchStrategy[Object]:
     def made(texts: shapes.Data) -> Object:
         held = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
         return {**moments.secret(name, {}, namespace=namespace), "data": held}
@@ -91,7 +119,9 @@ def _neighbours() -> dict[tuple[str, str], st.SearchStrategy[Object]]:
         ("Secret", "tokyo-ca"): (s.OWNERSHIP, s.OURS_CA),
         ("Secret", "tokyo-kubeconfig"): (s.OWNERSHIP, s.OURS_KUBECONFIG),
     }
-    made = {(kind, name): _shaped(kind, name, *choices) for (kind, name), choices in strategies.items()}
+    made = {
+        (kind, name): _shaped(kind, name, *choices) for (kind, name), choices in strategies.items()
+    }
     connection = _secret("tokyo-eks-connection", s.CONNECTION_DATA)
     outputs = _secret("tokyo-outputs-kubeconfig", s.OUTPUTS_DATA)
     return {**made, ("Secret", "connection"): connection, ("Secret", "outputs"): outputs}
@@ -104,10 +134,14 @@ _FATES = {False: st.sampled_from(_FATE), True: st.sampled_from(("absent",) * len
 
 def _control_planes(*, live: bool) -> st.SearchStrategy[Object]:
     s, base = shapes, _base("CAPTControlPlane", "tokyo")
-    metadata = [each for each in s.CONTROL_PLANE_METADATA if not live or _is_live(patched(base, each))]
+    metadata = [
+        each for each in s.CONTROL_PLANE_METADATA if not live or _is_live(patched(base, each))
+    ]
     fate = [{}] if live else [{}, {}, {"metadata": {"deletionTimestamp": SINCE}}]
     choices = (metadata, s.CONTROL_PLANE_SPECS, s.ENDPOINTS, s.CONTROL_PLANE_STATUSES)
-    shaped = st.tuples(st.sampled_from(fate), *(_favoured({}, st.sampled_from(each)) for each in choices))
+    shaped = st.tuples(
+        st.sampled_from(fate), *(_favoured({}, st.sampled_from(each)) for each in choices)
+    )
     return shaped.map(lambda patches: patched(base, *patches))
 
 
@@ -135,7 +169,9 @@ def arbitrary_worlds(draw: st.DrawFn, *, live: bool = False, sees_all: bool = Fa
 def _misread(obj: Object, how: str) -> st.SearchStrategy[Unreadable | Object]:
     if how == "unreadable":
         return st.sampled_from(shapes.BLIND)
-    return st.sampled_from(shapes.MALFORMED.get(obj["kind"], shapes.MALFORMED["other"])).map(lambda patch: patched(obj, patch))
+    return st.sampled_from(shapes.MALFORMED.get(obj["kind"], shapes.MALFORMED["other"])).map(
+        lambda patch: patched(obj, patch)
+    )
 
 
 def live_worlds() -> st.SearchStrategy[Scene]:

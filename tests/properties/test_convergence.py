@@ -9,9 +9,19 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from captep_core import Create, Decision, Delete, Patch, Record
+from captep_core import Create, Decision, Delete, Patch, RecordEvent
 from captep_memory import World
-from tests.properties.driving import BOUND, KEY, Drive, Scene, Step, drive, normalised, stored, with_clock
+from tests.properties.driving import (
+    BOUND,
+    KEY,
+    Drive,
+    Scene,
+    Step,
+    drive,
+    normalised,
+    stored,
+    with_clock,
+)
 from tests.properties.moves import reachable_worlds
 from tests.properties.oracles import every_write_is_safe, main_apply
 from tests.properties.profile import examples, reaches
@@ -91,22 +101,24 @@ def test_p1_every_verdict_is_among_the_worlds() -> None:
 def test_p2_rest_stays_rest(scene: Scene) -> None:
     """Five further passes, the clock advanced by what each asks for, write nothing and leave the world as it is."""
     run = drive(scene)
-    recollection, attempts, now = run.last.recollection, run.last.attempts, run.end.now
+    state, history, now = run.last.state, run.last.history, run.end.now
     first = run.last.decision
     for _ in range(5):
         now += run.last.requeue_after or timedelta(0)
-        again = drive(with_clock(Scene(run.end, scene.blind), now), recollection=recollection, attempts=attempts, limit=1)
+        again = drive(
+            with_clock(Scene(run.end, scene.blind), now), state=state, history=history, limit=1
+        )
         assert not again.effective
         assert again.is_settled
         assert _by_place(again.end) == _by_place(scene.world)
         assert _quiet(again.last.decision) == _quiet(first)
-        recollection, attempts = again.last.recollection, again.last.attempts
+        state, history = again.last.state, again.last.history
 
 
 def _quiet(decision: Decision) -> Decision:
     """The decision without the Events that tell of a verdict for the first time."""
-    writes = tuple(action for action in decision.actions if not isinstance(action, Record))
-    return Decision(writes, decision.requeue_after, decision.verdict, decision.standing)
+    writes = tuple(action for action in decision.actions if not isinstance(action, RecordEvent))
+    return Decision(writes, decision.requeue_after, decision.verdict, decision.outstanding)
 
 
 @examples(200)
@@ -115,7 +127,9 @@ def test_p2_a_restart_at_rest_writes_nothing(scene: Scene) -> None:
     """What the executor remembers is not needed for silence: a write that is tried again is one that the server refuses."""
     run = drive(scene)
     assert not run.effective
-    assert all(_is_refused(step) for step in run.all_steps if not isinstance(step.action, Record))
+    assert all(
+        _is_refused(step) for step in run.all_steps if not isinstance(step.action, RecordEvent)
+    )
 
 
 def _is_refused(step: Step) -> bool:
@@ -129,13 +143,15 @@ def _is_refused(step: Step) -> bool:
 def test_p2a_no_write_is_without_effect(scene: Scene) -> None:
     """Every write that is sent changes something, unless the server refuses it."""
     for step in drive(scene).all_steps:
-        if not isinstance(step.action, Record):
+        if not isinstance(step.action, RecordEvent):
             assert step.is_effective or _is_refused(step), step.action
 
 
 def test_p2a_some_writes_are_refused_by_the_server_itself() -> None:
     """The exception of the property above is reached."""
-    reaches(_ANY, lambda scene: any(_is_refused(step) for step in drive(scene).all_steps), within=5000)
+    reaches(
+        _ANY, lambda scene: any(_is_refused(step) for step in drive(scene).all_steps), within=5000
+    )
 
 
 @examples(250)
@@ -148,7 +164,9 @@ def test_p3_the_number_of_writes_is_the_least_that_makes_the_difference(scene: S
     run = drive(scene)
     slack = 1 if any(_is_refused(step) for step in run.all_steps) else 0
     least = sum(_least(scene.world, run.end))
-    assert least <= len(run.effective) <= least + slack, [str(step.action) for step in run.effective]
+    assert least <= len(run.effective) <= least + slack, [
+        str(step.action) for step in run.effective
+    ]
 
 
 def _least(start: World, end: World) -> Iterator[int]:
@@ -164,7 +182,11 @@ def _least(start: World, end: World) -> Iterator[int]:
         elif old["metadata"]["uid"] != new["metadata"]["uid"]:
             yield 2
         elif is_over and place[0] in ("Secret", "WorkspaceTemplateApply"):
-            yield 1 if _is_taken_away(old, ordered) and new["metadata"].get("deletionTimestamp") else 0
+            yield (
+                1
+                if _is_taken_away(old, ordered) and new["metadata"].get("deletionTimestamp")
+                else 0
+            )
         else:
             yield (_main(old) != _main(new)) + (old.get("status") != new.get("status"))
 
@@ -173,18 +195,27 @@ def _is_taken_away(old: Mapping[str, Any], ordered: set[str]) -> bool:
     """Whether it takes a write of ours to remove it; `ordered`: of what goes with the control plane, what is deleted one by one."""
     if old["kind"] == "CAPTControlPlane":
         return True
-    if ordered and not (old["kind"] == "WorkspaceTemplateApply" and old["metadata"]["name"] in ordered):
+    if ordered and not (
+        old["kind"] == "WorkspaceTemplateApply" and old["metadata"]["name"] in ordered
+    ):
         return False
     return not old["metadata"].get("deletionTimestamp")
 
 
 def _by_place(world: World) -> dict[tuple[str, str, str], Mapping[str, Any]]:
     objects = (obj for obj in world.objects() if obj["kind"] != "Event")
-    return {(obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]): obj for obj in objects}
+    return {
+        (obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]): obj
+        for obj in objects
+    }
 
 
 def _main(obj: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in ("resourceVersion", "generation", "managedFields")}
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key not in ("resourceVersion", "generation", "managedFields")
+    }
     return {**{key: value for key, value in obj.items() if key != "status"}, "metadata": metadata}
 
 
@@ -211,11 +242,15 @@ def test_p4a_no_world_comes_back(scene: Scene) -> None:
 @given(_ANY)
 def test_p19a_nothing_is_created_or_deleted_twice(scene: Scene) -> None:
     """Of each object at most one creation and one deletion: the loop sees its own writes."""
-    sent = [step.action for step in drive(scene).all_steps if isinstance(step.action, Create | Delete)]
-    assert all(count == 1 for count in Counter((type(action), action.target) for action in sent).values())
+    sent = [
+        step.action for step in drive(scene).all_steps if isinstance(step.action, Create | Delete)
+    ]
+    assert all(
+        count == 1 for count in Counter((type(action), action.target) for action in sent).values()
+    )
 
 
 def test_p2a_a_refusal_is_remembered_until_it_is_over() -> None:
     """An immutable Secret that differs is refused, reported and stands as a refusal at rest."""
-    scene = reaches(_ANY, lambda scene: bool(drive(scene).last.recollection.refusals), within=5000)
-    assert {each.status for each in drive(scene).last.recollection.refusals} == {422}
+    scene = reaches(_ANY, lambda scene: bool(drive(scene).last.state.refusals), within=5000)
+    assert {str(each).split(": HTTP ")[1] for each in drive(scene).last.state.refusals} == {"422"}

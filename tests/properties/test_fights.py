@@ -9,12 +9,22 @@ from typing import Any
 
 import pytest
 
-from captep_core import Action, Record, decide
+from captep_core import Action, RecordEvent, decide
 from captep_core.ports import Answer
 from captep_memory import Request, World, load, serve
 from captep_runtime import Loop
-from tests.core import worlds as moments
-from tests.properties.driving import KEY, NOW, Scene, Server, Step, drive, normalised, storage_key, stored
+from tests.capt import worlds as moments
+from tests.properties.driving import (
+    KEY,
+    NOW,
+    Scene,
+    Server,
+    Step,
+    drive,
+    normalised,
+    storage_key,
+    stored,
+)
 from tests.properties.strategies import ref_of
 
 _HOUR = timedelta(hours=1)
@@ -27,15 +37,27 @@ _REVERTED: list[tuple[str, str, Revert]] = [
     ("CAPTControlPlane", "tokyo", {"metadata": {"finalizers": ["example.com/mine"]}}),
     ("CAPTControlPlane", "tokyo", {"metadata": {"ownerReferences": None}}),
     ("CAPTControlPlane", "tokyo", {"spec": {"workspaceTemplateApplyName": None}}),
-    ("CAPTControlPlane", "tokyo", {"spec": {"controlPlaneEndpoint": {"host": "mine.example.com", "port": 1}}}),
+    (
+        "CAPTControlPlane",
+        "tokyo",
+        {"spec": {"controlPlaneEndpoint": {"host": "mine.example.com", "port": 1}}},
+    ),
     ("CAPTControlPlane", "tokyo", {"status": {"ready": False}}),
     ("CAPTControlPlane", "tokyo", {"status": {"conditions": None}}),
-    ("Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": {"host": "mine.example.com", "port": 1}}}),
+    (
+        "Cluster",
+        "tokyo",
+        {"spec": {"controlPlaneEndpoint": {"host": "mine.example.com", "port": 1}}},
+    ),
     ("Cluster", "tokyo", {"status": {"controlPlaneReady": False}}),
     ("WorkspaceTemplateApply", _MAIN, {"spec": {"variables": {"region": "us-east-1"}}}),
     ("WorkspaceTemplateApply", _MAIN, {"spec": {"variables": {"mine": "1"}}}),
     ("WorkspaceTemplateApply", _MAIN, {"spec": {"waitForWorkspaces": [{"name": "mine"}]}}),
-    ("WorkspaceTemplateApply", "tokyo-kubeconfig-apply", {"spec": {"templateRef": {"name": "mine"}}}),
+    (
+        "WorkspaceTemplateApply",
+        "tokyo-kubeconfig-apply",
+        {"spec": {"templateRef": {"name": "mine"}}},
+    ),
     ("WorkspaceTemplateApply", "tokyo-spot-role-check", {"metadata": {"ownerReferences": None}}),
     ("Secret", "tokyo-ca", {"data": {"tls.crt": "eA=="}}),
     ("Secret", "tokyo-ca", {"metadata": {"labels": None}}),
@@ -55,7 +77,9 @@ class _Clock:
 class _Arena(Server):
     """A server in which somebody undoes each of our writes to one object at once, and everybody is woken by every change."""
 
-    def __init__(self, scene: Scene, undo: Callable[[World], World], woken: Callable[[Step], None]) -> None:
+    def __init__(
+        self, scene: Scene, undo: Callable[[World], World], woken: Callable[[Step], None]
+    ) -> None:
         super().__init__(scene)
         self._undo, self._woken = undo, woken
         self.writes: list[Step] = []
@@ -63,7 +87,7 @@ class _Arena(Server):
     def send(self, action: Action) -> Answer:
         """Serve the action, let it be undone, and wake whoever watches."""
         answer = super().send(action)
-        if not isinstance(action, Record):
+        if not isinstance(action, RecordEvent):
             self.writes.append(self.steps[-1])
             self.world = self._undo(self.world)
             self._woken(self.steps[-1])
@@ -71,16 +95,26 @@ class _Arena(Server):
 
 
 def _undoing(kind: str, name: str, revert: Revert) -> Callable[[World], World]:
-    ref = next(ref_of(obj) for obj in moments.ready() if (obj["kind"], obj["metadata"]["name"]) == (kind, name))
+    ref = next(
+        ref_of(obj)
+        for obj in moments.ready()
+        if (obj["kind"], obj["metadata"]["name"]) == (kind, name)
+    )
     subresource = "status" if "status" in revert else None
-    request = Request("patch", ref.api_version, kind, ref.namespace, name, subresource, dict(revert))
+    request = Request(
+        "patch", ref.api_version, kind, ref.namespace, name, subresource, dict(revert)
+    )
     return lambda world: serve(world, request)[0]
 
 
 def _fought(undo: Callable[[World], World]) -> tuple[_Arena, list[Step]]:
     clock = _Clock()
     loop: Loop
-    arena = _Arena(Scene(undo(load(moments.ready(), now=NOW))), undo, lambda step: loop.notify(step.action.target))
+    arena = _Arena(
+        Scene(undo(load(moments.ready(), now=NOW))),
+        undo,
+        lambda step: loop.notify(step.action.target),
+    )
     loop = Loop(decide, arena, clock)
     loop.add(KEY)
     while clock.time < NOW + _HOUR:
@@ -92,11 +126,16 @@ def _fought(undo: Callable[[World], World]) -> tuple[_Arena, list[Step]]:
 
 
 @pytest.mark.parametrize(("kind", "name", "revert"), _REVERTED)
-def test_p20_a_fight_is_bounded_told_and_over_when_it_stops(kind: str, name: str, revert: Revert) -> None:
+def test_p20_a_fight_is_bounded_told_and_over_when_it_stops(
+    kind: str, name: str, revert: Revert
+) -> None:
     """At most one write every ten seconds and a few more; the condition names the object; then the world is as it should be."""
     undo = _undoing(kind, name, revert)
     arena, writes = _fought(undo)
-    assert len([step for step in writes if step.is_effective]) <= _HOUR / timedelta(seconds=10) + _TOLERATED
+    assert (
+        len([step for step in writes if step.is_effective])
+        <= _HOUR / timedelta(seconds=10) + _TOLERATED
+    )
     assert len(writes) <= _HOUR / timedelta(seconds=10) + _TOLERATED
     if "status" not in revert:
         assert f"{kind} fleet/{name}" in _told(arena.world)

@@ -9,8 +9,19 @@ from hypothesis import strategies as st
 
 from captep_core import FINALIZER, Delete, Patch
 from captep_memory import World
-from tests.core.worlds import Object
-from tests.properties.driving import BOUND, KEY, Fault, Scene, Server, Step, collected, drive, look, stored
+from tests.capt.worlds import Object
+from tests.properties.driving import (
+    BOUND,
+    KEY,
+    Fault,
+    Scene,
+    Server,
+    Step,
+    collected,
+    drive,
+    look,
+    stored,
+)
 from tests.properties.moves import MOVES, Move, destroy, reachable_worlds, request
 from tests.properties.oracles import bound_to_its_incarnation, every_write_is_safe
 from tests.properties.profile import examples, reaches
@@ -23,7 +34,9 @@ def _replaced(kind: str, name: str) -> Move:
     """Somebody deletes an object and creates it again: the same name and content, another uid."""
 
     def move(world: World) -> World:
-        before = {obj["metadata"]["name"]: obj for obj in world.objects() if obj["kind"] == kind}.get(name)
+        before = {
+            obj["metadata"]["name"]: obj for obj in world.objects() if obj["kind"] == kind
+        }.get(name)
         if before is None:
             return world
         world = request("patch", kind, name, {"metadata": {"finalizers": None}})(world)
@@ -33,8 +46,14 @@ def _replaced(kind: str, name: str) -> Move:
 
 
 def _created(obj: Object, world: World) -> World:
-    metadata = {key: value for key, value in obj["metadata"].items() if key in ("name", "namespace", "labels", "ownerReferences")}
-    return request("create", obj["kind"], obj["metadata"]["name"], {**obj, "metadata": metadata})(world)
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key in ("name", "namespace", "labels", "ownerReferences")
+    }
+    return request("create", obj["kind"], obj["metadata"]["name"], {**obj, "metadata": metadata})(
+        world
+    )
 
 
 _REPLACED = (
@@ -46,7 +65,9 @@ _REPLACED = (
     _replaced("WorkspaceTemplateApply", "tokyo-kubeconfig-apply"),
     _replaced("WorkspaceTemplateApply", "tokyo-spot-role-check"),
 )
-_MEANWHILE = st.lists(st.one_of(st.sampled_from(_REPLACED), st.sampled_from(MOVES)), min_size=1, max_size=3)
+_MEANWHILE = st.lists(
+    st.one_of(st.sampled_from(_REPLACED), st.sampled_from(MOVES)), min_size=1, max_size=3
+)
 
 
 def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
@@ -62,12 +83,17 @@ def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
 
 @examples(220)
 @given(_ANY, _MEANWHILE)
-def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(scene: Scene, meanwhile: Sequence[Move]) -> None:
+def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(
+    scene: Scene, meanwhile: Sequence[Move]
+) -> None:
     """Every write of a decision that comes too late hits the object that was looked at, or nothing; what others own stays."""
     for step in _late(scene, meanwhile):
         bound_to_its_incarnation(step)
         if isinstance(step.action, Delete | Patch) and step.is_effective:
-            seen, hit = stored(scene.world, step.action.target), stored(step.before, step.action.target)
+            seen, hit = (
+                stored(scene.world, step.action.target),
+                stored(step.before, step.action.target),
+            )
             assert seen is not None
             assert hit is not None
             assert seen["metadata"]["uid"] == hit["metadata"]["uid"]
@@ -78,19 +104,27 @@ def test_p8_late_writes_meet_another_incarnation(kind: type) -> None:
     """A deletion and a patch for an object that was replaced meanwhile are both refused with a conflict."""
 
     def is_rejected(case: tuple[Scene, list[Move]]) -> bool:
-        return any(isinstance(step.action, kind) and step.answer.status == 409 for step in _late(*case) if _is_replaced(case[0], step))
+        return any(
+            isinstance(step.action, kind) and step.answer.status == 409
+            for step in _late(*case)
+            if _is_replaced(case[0], step)
+        )
 
     reaches(st.tuples(_ANY, _MEANWHILE), is_rejected)
 
 
 def _is_replaced(scene: Scene, step: Step) -> bool:
     seen, hit = stored(scene.world, step.action.target), stored(step.before, step.action.target)
-    return seen is not None and hit is not None and seen["metadata"]["uid"] != hit["metadata"]["uid"]
+    return (
+        seen is not None and hit is not None and seen["metadata"]["uid"] != hit["metadata"]["uid"]
+    )
 
 
 def test_p8_late_writes_take_effect_too() -> None:
     """Not every late write is refused."""
-    reaches(st.tuples(_ANY, _MEANWHILE), lambda case: any(step.is_effective for step in _late(*case)))
+    reaches(
+        st.tuples(_ANY, _MEANWHILE), lambda case: any(step.is_effective for step in _late(*case))
+    )
 
 
 @examples(180)
@@ -116,15 +150,30 @@ def test_p11_a_deletion_ends_when_the_workspace_goes(scene: Scene, is_faulty: bo
 
 
 def _seen_and_unpaused(world: World) -> World:
-    world = request("patch", "CAPTControlPlane", "tokyo", {"metadata": {"annotations": {"cluster.x-k8s.io/paused": None}}})(world)
+    world = request(
+        "patch",
+        "CAPTControlPlane",
+        "tokyo",
+        {"metadata": {"annotations": {"cluster.x-k8s.io/paused": None}}},
+    )(world)
     world = request("patch", "Cluster", "tokyo", {"spec": {"paused": False}})(world)
     apply = stored(world, KEY) or {}
-    main = (apply.get("spec") or {}).get("workspaceTemplateApplyName") or "tokyo-eks-controlplane-apply"
-    for obj in [each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply" and each["metadata"]["name"] == main]:
+    main = (apply.get("spec") or {}).get(
+        "workspaceTemplateApplyName"
+    ) or "tokyo-eks-controlplane-apply"
+    for obj in [
+        each
+        for each in world.objects()
+        if each["kind"] == "WorkspaceTemplateApply" and each["metadata"]["name"] == main
+    ]:
         # Somebody else's finalizer or ownership may keep an apply for ever; its Workspace goes nonetheless.
         named = (obj.get("status") or {}).get("workspaceName")
         if named and (obj.get("spec") or {}).get("retainWorkspaceOnDelete") is not True:
-            world = world if obj["metadata"].get("deletionTimestamp") is None else request("delete", "Workspace", named)(world)
+            world = (
+                world
+                if obj["metadata"].get("deletionTimestamp") is None
+                else request("delete", "Workspace", named)(world)
+            )
     return world
 
 
@@ -140,5 +189,8 @@ def test_p11_some_deletions_wait() -> None:
 
 def test_p11_a_deletion_that_waits_looks_again() -> None:
     """As long as the Workspace is there, the interval is 30 s."""
-    scene = reaches(reachable_worlds(), lambda scene: drive(scene).last.decision.verdict.reason == "AwaitingWorkspaceDeletion")
+    scene = reaches(
+        reachable_worlds(),
+        lambda scene: drive(scene).last.decision.verdict.reason == "AwaitingWorkspaceDeletion",
+    )
     assert drive(scene).last.requeue_after == timedelta(seconds=30)

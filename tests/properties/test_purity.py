@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import JSON, Decision, ObjectRef, Observed, Recollection, Unreadable, decide
+from captep_core import JSON, Decision, ObjectRef, Observed, ReconcileState, Unreadable, decide
 from captep_memory import load
-from tests.core import worlds as moments
-from tests.core.worlds import Object
+from tests.capt import worlds as moments
+from tests.capt.worlds import Object
 from tests.properties.driving import KEY, NOW, Scene, Server, look
 from tests.properties.moves import reachable_worlds
 from tests.properties.profile import examples, reaches
@@ -27,8 +27,10 @@ _ANY = st.one_of(live_worlds(), reachable_worlds(), arbitrary_worlds())
 
 def _spelled(decision: Decision) -> str:
     """All of a decision, the bodies too, in the order in which it says it."""
-    actions = [(repr(action), dict(action.body) if action.body else None) for action in decision.actions]
-    return repr((actions, decision.requeue_after, decision.verdict, decision.standing))
+    actions = [
+        (repr(action), dict(action.body) if action.body else None) for action in decision.actions
+    ]
+    return repr((actions, decision.requeue_after, decision.verdict, decision.outstanding))
 
 
 @examples(200)
@@ -42,10 +44,15 @@ def test_p5_the_order_of_keys_and_objects_is_nothing(scene: Scene, seed: int) ->
         return turn.sample(items, len(items))
 
     objects = turned([shuffled(obj, turned) for obj in scene.world.objects()])
-    blind = {ref: shuffled(seen, turned) if isinstance(seen, dict) else seen for ref, seen in scene.blind.items()}
+    blind = {
+        ref: shuffled(seen, turned) if isinstance(seen, dict) else seen
+        for ref, seen in scene.blind.items()
+    }
     other = look(Scene(load(objects, now=NOW), blind))
     assert other == look(scene)
-    assert [action.body for action in other.actions] == [action.body for action in look(scene).actions]
+    assert [action.body for action in other.actions] == [
+        action.body for action in look(scene).actions
+    ]
 
 
 @examples(200)
@@ -58,15 +65,17 @@ def test_p5_it_is_the_same_every_time_and_changes_nothing_that_it_was_given(scen
     def keeping(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         return seen.setdefault(ref, deepcopy(read(ref)))
 
-    first = decide(KEY, keeping, Recollection(), now=NOW)
+    first = decide(KEY, keeping, ReconcileState(), now=NOW)
     before = deepcopy(seen)
-    assert _spelled(decide(KEY, keeping, Recollection(), now=NOW)) == _spelled(first)
-    assert _spelled(decide(KEY, lambda ref: deepcopy(before[ref]), Recollection(), now=NOW)) == _spelled(first)
+    assert _spelled(decide(KEY, keeping, ReconcileState(), now=NOW)) == _spelled(first)
+    assert _spelled(
+        decide(KEY, lambda ref: deepcopy(before[ref]), ReconcileState(), now=NOW)
+    ) == _spelled(first)
     assert seen == before
 
 
 _PROGRAM = """
-from tests.core import worlds as moments
+from tests.capt import worlds as moments
 from tests.properties.strategies import loaded
 from tests.properties.test_purity import look, _spelled
 for moment in (moments.new, moments.waiting, moments.provided, moments.ready, moments.by_go):
@@ -76,7 +85,11 @@ for moment in (moments.new, moments.waiting, moments.provided, moments.ready, mo
 
 def test_p5_the_environment_is_nothing() -> None:
     """Hash seed, time zone and locale of the process change not a byte of the decisions."""
-    spoken = {_said("0", "UTC", "C"), _said("1", "Asia/Tokyo", "C.UTF-8"), _said("4711", "America/St_Johns", "POSIX")}
+    spoken = {
+        _said("0", "UTC", "C"),
+        _said("1", "Asia/Tokyo", "C.UTF-8"),
+        _said("4711", "America/St_Johns", "POSIX"),
+    }
     assert len(spoken) == 1
     assert spoken.pop().count(b"\n") == 5
 
@@ -84,7 +97,13 @@ def test_p5_the_environment_is_nothing() -> None:
 def _said(seed: str, zone: str, locale: str) -> bytes:
     path = os.pathsep.join(filter(None, sys.path))
     environment = {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": locale, "PYTHONPATH": path}
-    done = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, env=environment, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        capture_output=True,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
     return done.stdout
 
 
@@ -117,16 +136,29 @@ _METADATA = {
 
 def _whole(kind: str) -> st.SearchStrategy[Object]:
     def made(metadata: Object, rest: Object) -> Object:
-        identity = {"name": "tokyo", "namespace": "fleet", "uid": f"uid-of-{kind.lower()}-tokyo", "resourceVersion": "7"}
-        return {**rest, "apiVersion": _KINDS[kind], "kind": kind, "metadata": {**metadata, **identity}}
+        identity = {
+            "name": "tokyo",
+            "namespace": "fleet",
+            "uid": f"uid-of-{kind.lower()}-tokyo",
+            "resourceVersion": "7",
+        }
+        return {
+            **rest,
+            "apiVersion": _KINDS[kind],
+            "kind": kind,
+            "metadata": {**metadata, **identity},
+        }
 
     return st.builds(made, admitted(_METADATA), admitted(_SCHEMAS[kind]))
 
 
 _SECRETS = st.fixed_dictionaries(
-    {"metadata": st.just({"name": "x", "uid": "uid-of-x"})}, optional={"data": JSON_GARBAGE, "type": JSON_GARBAGE}
+    {"metadata": st.just({"name": "x", "uid": "uid-of-x"})},
+    optional={"data": JSON_GARBAGE, "type": JSON_GARBAGE},
 )
-_CLUSTER_OF_EVERYTHING = st.fixed_dictionaries({**{kind: _whole(kind) for kind in _KINDS}, "Secret": _SECRETS})
+_CLUSTER_OF_EVERYTHING = st.fixed_dictionaries(
+    {**{kind: _whole(kind) for kind in _KINDS}, "Secret": _SECRETS}
+)
 
 
 def _decided(objects: Mapping[str, Any]) -> Decision:
@@ -134,7 +166,7 @@ def _decided(objects: Mapping[str, Any]) -> Decision:
         seen: Observed[dict[str, JSON]] = objects[ref.kind]
         return seen
 
-    return decide(KEY, read, Recollection(), now=NOW)
+    return decide(KEY, read, ReconcileState(), now=NOW)
 
 
 @examples(150)
@@ -145,7 +177,11 @@ def test_p5a_it_never_raises_for_what_the_schemas_admit(objects: Mapping[str, An
 
 
 @examples(200)
-@given(st.fixed_dictionaries({kind: st.one_of(_whole(kind), JSON_GARBAGE) for kind in _KINDS} | {"Secret": JSON_GARBAGE}))
+@given(
+    st.fixed_dictionaries(
+        {kind: st.one_of(_whole(kind), JSON_GARBAGE) for kind in _KINDS} | {"Secret": JSON_GARBAGE}
+    )
+)
 def test_p5a_it_never_raises_for_garbage(objects: Mapping[str, Any]) -> None:
     """JSON that is no object of its kind at all: always a decision."""
     assert _spelled(_decided(objects))
@@ -154,7 +190,11 @@ def test_p5a_it_never_raises_for_garbage(objects: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize("reason", ["Creating", "ControlPlaneUnreadable", "Released"])
 def test_p5a_the_schemas_and_garbage_reach_more_than_one_verdict(reason: str) -> None:
     """What the schemas admit gets past the first questions, and garbage does not."""
-    objects = _CLUSTER_OF_EVERYTHING if reason != "ControlPlaneUnreadable" else st.just({"CAPTControlPlane": {"spec": 3}})
+    objects = (
+        _CLUSTER_OF_EVERYTHING
+        if reason != "ControlPlaneUnreadable"
+        else st.just({"CAPTControlPlane": {"spec": 3}})
+    )
     reaches(objects, lambda each: _decided(each).verdict.reason == reason)
 
 
@@ -162,21 +202,32 @@ _NEIGHBOURS = [ref_of(obj) for obj in moments.ready() if obj["kind"] != "CAPTCon
 
 
 @examples(200)
-@given(_ANY, st.sampled_from(_NEIGHBOURS), JSON_GARBAGE.filter(lambda value: not isinstance(value, dict)))
-def test_p5a_a_malformed_neighbour_is_an_unreadable_one(scene: Scene, ref: ObjectRef, garbage: JSON) -> None:
+@given(
+    _ANY,
+    st.sampled_from(_NEIGHBOURS),
+    JSON_GARBAGE.filter(lambda value: not isinstance(value, dict)),
+)
+def test_p5a_a_malformed_neighbour_is_an_unreadable_one(
+    scene: Scene, ref: ObjectRef, garbage: JSON
+) -> None:
     """The same actions, interval and kind of verdict, whether an object cannot be read or is not what it should be."""
     malformed = look(Scene(scene.world, {**scene.blind, ref: {"metadata": garbage or 1}}))
     unreadable = look(Scene(scene.world, {**scene.blind, ref: Unreadable("Malformed", "it")}))
     assert [(repr(each).split(", message")[0], type(each)) for each in malformed.actions] == [
         (repr(each).split(", message")[0], type(each)) for each in unreadable.actions
     ]
-    assert (type(malformed.verdict), malformed.verdict.reason) == (type(unreadable.verdict), unreadable.verdict.reason)
+    assert (type(malformed.verdict), malformed.verdict.reason) == (
+        type(unreadable.verdict),
+        unreadable.verdict.reason,
+    )
     assert malformed.requeue_after == unreadable.requeue_after
 
 
 def test_p5a_absent_and_unreadable_decide_otherwise() -> None:
     """The comparison above is not between two decisions that are always equal."""
-    ref = next(ref for ref in _NEIGHBOURS if ref.name == "tokyo-kubeconfig" and ref.kind == "Secret")
+    ref = next(
+        ref for ref in _NEIGHBOURS if ref.name == "tokyo-kubeconfig" and ref.kind == "Secret"
+    )
 
     def differs(scene: Scene) -> bool:
         blind = look(Scene(scene.world, {**scene.blind, ref: Unreadable("Forbidden")}))

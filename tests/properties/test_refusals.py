@@ -8,9 +8,19 @@ from attrs import evolve, frozen
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from captep_core import Action, Record, Unknown, Write, write_of
+from captep_core import Action, RecordEvent, Unknown, Write, write_of
 from captep_memory import World
-from tests.properties.driving import BOUND, KEY, Drive, Scene, Step, drive, normalised, stored, with_clock
+from tests.properties.driving import (
+    BOUND,
+    KEY,
+    Drive,
+    Scene,
+    Step,
+    drive,
+    normalised,
+    stored,
+    with_clock,
+)
 from tests.properties.moves import reachable_worlds
 from tests.properties.oracles import every_write_is_safe
 from tests.properties.profile import examples, reaches
@@ -40,7 +50,9 @@ class Case:
 def _cases(scene: Scene) -> st.SearchStrategy[Case]:
     healthy = drive(scene)
     writes = list(dict.fromkeys(write_of(step.action) for step in healthy.effective))
-    return st.builds(Case, st.just(scene), st.just(healthy), st.sampled_from(writes), st.sampled_from(_STATUSES))
+    return st.builds(
+        Case, st.just(scene), st.just(healthy), st.sampled_from(writes), st.sampled_from(_STATUSES)
+    )
 
 
 _WORLDS = st.one_of(live_worlds(), live_worlds(), reachable_worlds(), arbitrary_worlds())
@@ -49,7 +61,7 @@ _WORLDS = st.one_of(live_worlds(), live_worlds(), reachable_worlds(), arbitrary_
 def _is_healthy(scene: Scene) -> bool:
     """Whether there is something to refuse, and nothing that the server refuses by itself."""
     run = drive(scene)
-    return bool(run.effective) and not run.last.recollection.refusals
+    return bool(run.effective) and not run.last.state.refusals
 
 
 _CASES = _WORLDS.filter(_is_healthy).flatmap(_cases)
@@ -68,13 +80,13 @@ def test_p16_a_refused_write_is_reported_once_and_retried_every_ten_seconds(case
     world = _retried(case, run)
     healed = drive(
         with_clock(Scene(world, case.scene.blind), world.now + _RETRY),
-        recollection=run.last.recollection,
-        attempts=run.last.attempts,
+        state=run.last.state,
+        history=run.last.history,
     )
     assert healed.is_settled
     assert healed.acting <= BOUND
     assert _end(healed, case) == _end(case.healthy, case)
-    assert case.write not in {refusal.write for refusal in healed.last.recollection.refusals}
+    assert case.write not in {refusal.write for refusal in healed.last.state.refusals}
 
 
 def _end(run: Drive, case: Case) -> list[Any]:
@@ -83,8 +95,13 @@ def _end(run: Drive, case: Case) -> list[Any]:
     During a deletion, and while something cannot be read, what was reported of a refusal stays; a `secretsReady` that was not there is no
     reason to write, and comes with the next report, if there is one.
     """
-    kept = ((stored(case.scene.world, KEY) or {}).get("status") or {}).get("secretsReady") is not None
-    end, is_kept = normalised(run.end), _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown)
+    kept = ((stored(case.scene.world, KEY) or {}).get("status") or {}).get(
+        "secretsReady"
+    ) is not None
+    end, is_kept = (
+        normalised(run.end),
+        _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown),
+    )
     for obj in end:
         if obj["kind"] in ("CAPTControlPlane", "Cluster") and is_kept:
             obj.pop("status", None)
@@ -99,19 +116,23 @@ def _is_report(step: Step) -> bool:
 
 def _retried(case: Case, run: Drive) -> World:
     """Two more passes, 10 s apart: the write is tried in the first of them in which it is its turn, and nothing changes."""
-    recollection, attempts, world, tried = run.last.recollection, run.last.attempts, run.end, set[Write]()
-    for _ in range(max(2, len(recollection.refusals))):
+    state, history, world, tried = run.last.state, run.last.history, run.end, set[Write]()
+    for _ in range(max(2, len(state.refusals))):
         assert run.last.requeue_after == _RETRY
         again = drive(
             with_clock(Scene(world, case.scene.blind), world.now + _RETRY),
             faults=case.refuses,
-            recollection=recollection,
-            attempts=attempts,
+            state=state,
+            history=history,
             limit=1,
         )
         assert not again.effective
-        tried |= {write_of(step.action) for step in again.all_steps if not isinstance(step.action, Record)}
-        recollection, attempts, world = again.last.recollection, again.last.attempts, again.end
+        tried |= {
+            write_of(step.action)
+            for step in again.all_steps
+            if not isinstance(step.action, RecordEvent)
+        }
+        state, history, world = again.last.state, again.last.history, again.end
         assert again.last.requeue_after == _RETRY
         assert again.last.decision.requeue_after == _RETRY
     assert case.write in tried
@@ -147,7 +168,9 @@ def test_p16_each_status_meets_a_report(status: int) -> None:
         entries = control_plane.get("status", {}).get("conditions", [])
         return str(case.write) in str(entries) and str(status) in str(entries)
 
-    cases = _CASES.map(lambda case: evolve(case, status=status)).filter(lambda case: case.write.subresource is None)
+    cases = _CASES.map(lambda case: evolve(case, status=status)).filter(
+        lambda case: case.write.subresource is None
+    )
     if status == 409:
         assert not is_reported(reaches(cases, lambda case: not is_reported(case)))
     else:
@@ -155,9 +178,16 @@ def test_p16_each_status_meets_a_report(status: int) -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "patch", "delete"])
-@pytest.mark.parametrize("kind", ["CAPTControlPlane", "Cluster", "Secret", "WorkspaceTemplateApply"])
+@pytest.mark.parametrize(
+    "kind", ["CAPTControlPlane", "Cluster", "Secret", "WorkspaceTemplateApply"]
+)
 def test_p16_each_write_is_refused(verb: str, kind: str) -> None:
     """Every verb on every kind that the loop writes is among the refused ones."""
-    if (verb, kind) in {("create", "CAPTControlPlane"), ("delete", "CAPTControlPlane"), ("create", "Cluster"), ("delete", "Cluster")}:
+    if (verb, kind) in {
+        ("create", "CAPTControlPlane"),
+        ("delete", "CAPTControlPlane"),
+        ("create", "Cluster"),
+        ("delete", "Cluster"),
+    }:
         return
     reaches(_CASES, lambda case: (case.write.verb, case.write.target.kind) == (verb, kind))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import Patch, Recollection, Record, observe
+from captep_core import Patch, ReconcileState, RecordEvent, observe
+from captep_core.capt.wire import structure
 from captep_core.errors import WireError
-from captep_core.wire import structure
 from captep_memory import load
 from captep_runtime import JSONFormatter, Logger
-from tests.core.worlds import Object
+from tests.capt.worlds import Object
 from tests.properties.driving import KEY, NOW, Drive, Scene, Server, drive
 from tests.properties.moves import reachable_worlds
 from tests.properties.profile import examples, reaches
@@ -46,7 +46,10 @@ def _hidden(scene: Scene, picks: list[int]) -> Scene:
     for number, obj in enumerate(scene.world.objects()):
         canary, pick = _CANARIES[number % len(_CANARIES)], picks[number % len(picks)]
         objects.append(_with_canary(obj, canary, pick) if obj["kind"] == "Secret" else obj)
-    blind = {ref: _misread(seen) if ref.kind == "Secret" and isinstance(seen, dict) else seen for ref, seen in scene.blind.items()}
+    blind = {
+        ref: _misread(seen) if ref.kind == "Secret" and isinstance(seen, dict) else seen
+        for ref, seen in scene.blind.items()
+    }
     return Scene(load(objects, now=NOW), blind)
 
 
@@ -54,24 +57,39 @@ def _with_canary(obj: Object, canary: str, pick: int) -> Object:
     keys = [*(obj.get("data") or {}), "cluster_certificate_authority_data", "password"]
     value = base64.b64encode(_texts(canary)[pick].encode()).decode()
     # An endpoint that is one is published on purpose.
-    kept = {key: data for key, data in (obj.get("data") or {}).items() if key == "cluster_endpoint" and pick not in (1, 2)}
+    kept = {
+        key: data
+        for key, data in (obj.get("data") or {}).items()
+        if key == "cluster_endpoint" and pick not in (1, 2)
+    }
     noted = {"kubectl.kubernetes.io/last-applied-configuration": canary}
-    return {**obj, "metadata": {**obj["metadata"], "annotations": noted}, "data": {**dict.fromkeys(keys, value), **kept}}
+    return {
+        **obj,
+        "metadata": {**obj["metadata"], "annotations": noted},
+        "data": {**dict.fromkeys(keys, value), **kept},
+    }
 
 
 def _misread(seen: Mapping[str, Any]) -> Object:
-    return {**seen, "data": {"value": f"{_CANARIES[0]} is no base64", _CANARIES[1][:3]: [_CANARIES[2]]}}
+    return {
+        **seen,
+        "data": {"value": f"{_CANARIES[0]} is no base64", _CANARIES[1][:3]: [_CANARIES[2]]},
+    }
 
 
 def _said(scene: Scene, run: Drive) -> Iterator[str]:
     """Everything that leaves the loop but the bodies of writes that carry a Secret's content on purpose."""
-    yield repr(observe(KEY, Server(scene).read, Recollection())[1:])
+    yield repr(observe(KEY, Server(scene).read, ReconcileState())[1:])
     for done in run.passes:
         yield repr(done)
-        yield from (str(each) for each in (done.decision, done.decision.verdict, *done.recollection.refusals))
+        yield from (
+            str(each) for each in (done.decision, done.decision.verdict, *done.state.refusals)
+        )
         for action, answer in done.sent:
             yield f"{action} {action.reason} {answer}"
-            if isinstance(action, Record) or (isinstance(action, Patch) and action.subresource == "status"):
+            if isinstance(action, RecordEvent) or (
+                isinstance(action, Patch) and action.subresource == "status"
+            ):
                 yield str(action.body)
     yield _logged(run)
 
@@ -90,8 +108,14 @@ def _logged(run: Drive) -> str:
 
 def _windows() -> frozenset[str]:
     """Every piece of a canary of eight characters, as it is and in base64 at each of the three offsets."""
-    spelled = [spelling for canary in _CANARIES for spelling in (canary, *(_encoded(canary, offset) for offset in range(3)))]
-    return frozenset(text[at : at + _WINDOW] for text in spelled for at in range(len(text) - _WINDOW + 1))
+    spelled = [
+        spelling
+        for canary in _CANARIES
+        for spelling in (canary, *(_encoded(canary, offset) for offset in range(3)))
+    ]
+    return frozenset(
+        text[at : at + _WINDOW] for text in spelled for at in range(len(text) - _WINDOW + 1)
+    )
 
 
 def _encoded(canary: str, offset: int) -> str:
@@ -122,13 +146,19 @@ def test_p17_the_canaries_are_in_what_the_loop_handles(where: str) -> None:
         hidden = _hidden(*case)
         if where == "a Secret that is read":
             return any(window in str(list(hidden.world.objects())) for window in _WINDOWS)
-        bodies = [str(step.action.body) for step in drive(hidden).effective if step.action.target.kind == "Secret"]
+        bodies = [
+            str(step.action.body)
+            for step in drive(hidden).effective
+            if step.action.target.kind == "Secret"
+        ]
         return any(window in body for body in bodies for window in _WINDOWS)
 
     reaches(st.tuples(_ANY, _PICKS), carries)
 
 
-@pytest.mark.parametrize("reason", ["SecretError", "EndpointUpdateFailed", "SecretReconciliationFailed"])
+@pytest.mark.parametrize(
+    "reason", ["SecretError", "EndpointUpdateFailed", "SecretReconciliationFailed"]
+)
 def test_p17_what_the_canaries_damage_is_told(reason: str) -> None:
     """The verdicts that speak of Secrets are among those that were searched."""
 
@@ -142,7 +172,7 @@ def test_p17_what_the_canaries_damage_is_told(reason: str) -> None:
 
 def test_p17_an_error_about_a_malformed_secret_does_not_quote_it() -> None:
     """The problems name paths, never what was found there."""
-    from captep_core._model import Secret  # noqa: PLC0415 - the one class that is not public
+    from captep_core.capt._model import Secret  # noqa: PLC0415 - the one class that is not public
 
     with pytest.raises(WireError) as raised:
         structure(_misread({"metadata": {"name": "x"}}), Secret)

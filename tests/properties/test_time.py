@@ -13,6 +13,7 @@ from captep_core import (
     ControlPlaneUnreadable,
     Creating,
     Decision,
+    Degraded,
     Deleting,
     Failed,
     Gone,
@@ -20,11 +21,10 @@ from captep_core import (
     Paused,
     Ready,
     Released,
-    Surfaced,
     Unknown,
 )
 from captep_memory import World
-from tests.core.worlds import CA, CA_OF_EKS
+from tests.capt.worlds import CA, CA_OF_EKS
 from tests.properties.driving import KEY, NOW, Drive, Scene, Step, drive, look, stored
 from tests.properties.moves import reachable_worlds
 from tests.properties.profile import examples, reaches
@@ -55,7 +55,9 @@ def test_p14_the_transition_time_moves_with_the_status_and_with_nothing_else(sce
 
 def _conditions(world: World, step: Step) -> dict[str, dict[str, Any]]:
     """The first condition of each type, of the object that is reported on."""
-    entries = ((stored(world, step.action.target) or {}).get("status") or {}).get("conditions") or []
+    entries = ((stored(world, step.action.target) or {}).get("status") or {}).get(
+        "conditions"
+    ) or []
     return {entry["type"]: entry for entry in reversed(entries)}
 
 
@@ -64,9 +66,20 @@ def test_p14_reports_with_and_without_a_transition_occur(moves: bool) -> None:
     """Both branches of the property above are reached."""
 
     def has_such(scene: Scene) -> bool:
-        changes = [(_conditions(step.before, step), _conditions(step.after, step)) for step in _reports(drive(scene))]
-        pairs = [(before.get(kind), entry) for before, after in changes for kind, entry in after.items()]
-        return any(old and old["lastTransitionTime"] and (old["status"] != new["status"]) is moves and old != new for old, new in pairs)
+        changes = [
+            (_conditions(step.before, step), _conditions(step.after, step))
+            for step in _reports(drive(scene))
+        ]
+        pairs = [
+            (before.get(kind), entry) for before, after in changes for kind, entry in after.items()
+        ]
+        return any(
+            old
+            and old["lastTransitionTime"]
+            and (old["status"] != new["status"]) is moves
+            and old != new
+            for old, new in pairs
+        )
 
     reaches(_ANY, has_such)
 
@@ -83,33 +96,57 @@ def test_p14_ready_is_what_the_world_was_before_the_report(scene: Scene) -> None
 
 def _reason(world: World) -> str:
     status = (stored(world, KEY) or {}).get("status") or {}
-    return next((str(entry["reason"]) for entry in status.get("conditions", []) if entry["type"] == "Ready"), "")
+    return next(
+        (
+            str(entry["reason"])
+            for entry in status.get("conditions", [])
+            if entry["type"] == "Ready"
+        ),
+        "",
+    )
 
 
 def _is_truly_ready(world: World) -> None:
     by_name = {ref_of(obj): obj for obj in world.objects()}
     names = {ref.name: obj for ref, obj in by_name.items() if ref.kind == "Secret"}
-    control_plane, cluster = stored(world, KEY) or {}, next(obj for ref, obj in by_name.items() if ref.kind == "Cluster")
+    control_plane, cluster = (
+        stored(world, KEY) or {},
+        next(obj for ref, obj in by_name.items() if ref.kind == "Cluster"),
+    )
     endpoint = control_plane["spec"]["controlPlaneEndpoint"]
     assert endpoint["host"]
     assert endpoint == cluster["spec"]["controlPlaneEndpoint"]
     ours, ca = _decoded(names["tokyo-kubeconfig"]), _decoded(names["tokyo-ca"])
-    sources = {_decoded(obj).get("kubeconfig") for name, obj in names.items() if name not in ("tokyo-ca", "tokyo-kubeconfig")}
+    sources = {
+        _decoded(obj).get("kubeconfig")
+        for name, obj in names.items()
+        if name not in ("tokyo-ca", "tokyo-kubeconfig")
+    }
     assert ours["value"] in sources
     assert ours["value"].strip()
     assert ca["tls.crt"] == ca["ca.crt"]
-    authorities = {_decoded(obj).get("cluster_certificate_authority_data", "") for obj in names.values()}
+    authorities = {
+        _decoded(obj).get("cluster_certificate_authority_data", "") for obj in names.values()
+    }
     known = {CA_OF_EKS: CA, OTHER_CA: OTHER_CA}
     assert ca["tls.crt"] in {known[each] for each in authorities if each in known}
 
 
 def _decoded(secret: dict[str, Any]) -> dict[str, str]:
-    return {key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()}
+    return {
+        key: base64.b64decode(value).decode() for key, value in (secret.get("data") or {}).items()
+    }
 
 
 def test_p14_reports_of_ready_occur() -> None:
     """The branch of the property above is reached."""
-    reaches(_ANY, lambda scene: any(step.action.target == KEY and _reason(step.after) == "Ready" for step in _reports(drive(scene))))
+    reaches(
+        _ANY,
+        lambda scene: any(
+            step.action.target == KEY and _reason(step.after) == "Ready"
+            for step in _reports(drive(scene))
+        ),
+    )
 
 
 @examples(250)
@@ -120,21 +157,23 @@ def test_p13_at_rest_no_two_endpoints_disagree(scene: Scene) -> None:
     verdict, status = run.last.decision.verdict, (stored(run.end, KEY) or {}).get("status") or {}
     if isinstance(verdict, Ready):
         _is_truly_ready(run.end)
-    if isinstance(verdict, Ready | Surfaced):
+    if isinstance(verdict, Ready | Degraded):
         assert status["ready"] is True
         assert status["phase"] == "Ready"
         assert status["initialized"] is True
     if isinstance(verdict, Creating | Failed):
         assert not status.get("ready")
         assert status["phase"] == ("Creating" if isinstance(verdict, Creating) else "Failed")
-    if isinstance(verdict, Creating | Failed | Ready | Surfaced):
+    if isinstance(verdict, Creating | Failed | Ready | Degraded):
         assert _reason(run.end) == verdict.reason
 
 
-@pytest.mark.parametrize("verdict", [Ready, Surfaced, Creating, Failed])
+@pytest.mark.parametrize("verdict", [Ready, Degraded, Creating, Failed])
 def test_p13_each_kind_of_report_occurs_at_rest(verdict: type) -> None:
     """The branches of the property above are reached."""
-    reaches(settled_worlds(_ANY), lambda scene: isinstance(drive(scene).last.decision.verdict, verdict))
+    reaches(
+        settled_worlds(_ANY), lambda scene: isinstance(drive(scene).last.decision.verdict, verdict)
+    )
 
 
 _INTERVALS: dict[type, set[int | None]] = {
@@ -148,7 +187,7 @@ _INTERVALS: dict[type, set[int | None]] = {
     Failed: {10},
     Unknown: {10},
     ControlPlaneUnreadable: {10},
-    Surfaced: {5, 10},
+    Degraded: {5, 10},
 }
 
 
@@ -159,31 +198,37 @@ def test_p15_the_interval_is_one_of_four_and_goes_with_the_verdict(scene: Scene)
     for done in drive(scene).passes:
         interval = done.decision.requeue_after
         seconds = None if interval is None else interval.total_seconds()
-        expected = {10} if done.decision.standing else _INTERVALS[type(done.decision.verdict)]
+        expected = {10} if done.decision.outstanding else _INTERVALS[type(done.decision.verdict)]
         assert seconds in expected
-        assert done.requeue_after == (timedelta(seconds=10) if done.recollection.refusals else interval)
+        assert done.requeue_after == (timedelta(seconds=10) if done.state.refusals else interval)
 
 
-@pytest.mark.parametrize("verdict", [each for each in _INTERVALS if each is not ControlPlaneUnreadable])
+@pytest.mark.parametrize(
+    "verdict", [each for each in _INTERVALS if each is not ControlPlaneUnreadable]
+)
 def test_p15_each_verdict_occurs(verdict: type) -> None:
     """Every row of the table but one is reached by the worlds; the control plane itself is always readable in them."""
     reaches(_ANY, lambda scene: isinstance(drive(scene).passes[0].decision.verdict, verdict))
 
 
-_LATER = st.sampled_from([timedelta(seconds=1), timedelta(seconds=30), timedelta(hours=13), timedelta(days=4000)])
+_LATER = st.sampled_from(
+    [timedelta(seconds=1), timedelta(seconds=30), timedelta(hours=13), timedelta(days=4000)]
+)
 
 
 @examples(200)
 @given(settled_worlds(_ANY), _LATER)
 def test_p15a_at_rest_time_decides_nothing(scene: Scene, later: timedelta) -> None:
     """No deadline is missed by sleeping: at any later time the decision is the same."""
-    recollection = drive(scene).last.recollection
-    assert look(scene, recollection=recollection, now=NOW + later) == look(scene, recollection=recollection)
+    state = drive(scene).last.state
+    assert look(scene, state=state, now=NOW + later) == look(scene, state=state)
 
 
 @examples(200)
 @given(_ANY, _LATER)
-def test_p15a_time_is_written_as_a_transition_time_and_nothing_else(scene: Scene, later: timedelta) -> None:
+def test_p15a_time_is_written_as_a_transition_time_and_nothing_else(
+    scene: Scene, later: timedelta
+) -> None:
     """Two decisions at different times differ in the transition times of their reports alone."""
     now, then = look(scene), look(scene, now=NOW + later)
     assert _timeless(now) == _timeless(then)
@@ -191,7 +236,12 @@ def test_p15a_time_is_written_as_a_transition_time_and_nothing_else(scene: Scene
 
 def _timeless(decision: Decision) -> tuple[Any, ...]:
     bodies = [str(action.body).replace(_stamp(decision), "") for action in decision.actions]
-    return bodies, [type(action) for action in decision.actions], decision.requeue_after, decision.verdict
+    return (
+        bodies,
+        [type(action) for action in decision.actions],
+        decision.requeue_after,
+        decision.verdict,
+    )
 
 
 def _stamp(decision: Decision) -> str:
@@ -207,4 +257,9 @@ def _stamp(decision: Decision) -> str:
 
 def test_p15a_some_decisions_carry_the_time() -> None:
     """There is something for the property above to take out."""
-    reaches(_ANY, lambda scene: "2026-01-01T01:00:00Z" in str([action.body for action in look(scene).actions]))
+    reaches(
+        _ANY,
+        lambda scene: (
+            "2026-01-01T01:00:00Z" in str([action.body for action in look(scene).actions])
+        ),
+    )

@@ -11,7 +11,16 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from captep_runtime import Address, InMemoryMetrics, Loop, PrometheusMetrics, Server, metrics_page, parse_bind_address, probe_page
+from captep_runtime import (
+    Address,
+    InMemoryMetrics,
+    Loop,
+    PrometheusMetrics,
+    Server,
+    metrics_page,
+    parse_bind_address,
+    probe_page,
+)
 from captep_runtime._metrics import CATALOG
 from tests.runtime.toys import KEY, NOW, Clock, wants
 from tests.runtime.toys import Server as Toys
@@ -34,7 +43,21 @@ def test_bind_addresses(text: str, address: Address | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "8080", "localhost", ":", ":-1", ":65536", ":80a", "::1:8080", "[::1:8080", "::1]:8080", ":٣", "a:b:1"]
+    "text",
+    [
+        "",
+        "8080",
+        "localhost",
+        ":",
+        ":-1",
+        ":65536",
+        ":80a",
+        "::1:8080",
+        "[::1:8080",
+        "::1]:8080",
+        ":٣",
+        "a:b:1",
+    ],
 )
 def test_what_is_no_bind_address(text: str) -> None:
     """The message quotes what was found."""
@@ -45,7 +68,9 @@ def test_what_is_no_bind_address(text: str) -> None:
 def fetched(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
     """Return status and body of a page."""
     try:
-        with urlopen(Request(f"http://127.0.0.1:{server.port}{path}", method=method), timeout=10) as answer:
+        with urlopen(
+            Request(f"http://127.0.0.1:{server.port}{path}", method=method), timeout=10
+        ) as answer:
             return answer.status, answer.read()
     except HTTPError as exc:
         with exc:
@@ -56,7 +81,10 @@ def test_probes_and_metrics_are_served() -> None:
     """200 and ok, 503 and what is wrong, 404 for the rest; a query does not matter."""
     problems: list[str] = []
     metrics = PrometheusMetrics()
-    pages = {"/readyz": probe_page(lambda: tuple(problems)), "/metrics": metrics_page(metrics.exposition)}
+    pages = {
+        "/readyz": probe_page(lambda: tuple(problems)),
+        "/metrics": metrics_page(metrics.exposition),
+    }
     server = Server(Address("127.0.0.1", 0), pages)
     try:
         assert fetched(server, "/readyz?verbose") == (200, b"ok")
@@ -91,7 +119,9 @@ def asking(server: Server) -> socket.socket:
     return asker
 
 
-def test_whoever_goes_away_before_the_answer_is_no_news(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_whoever_goes_away_before_the_answer_is_no_news(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """A probe that is reset while its page is made leaves no trace, and the next one is answered."""
     asked, gone = threading.Event(), threading.Event()
 
@@ -114,7 +144,9 @@ def test_whoever_goes_away_before_the_answer_is_no_news(capfd: pytest.CaptureFix
     assert (capfd.readouterr().err, caplog.messages) == ("", [])
 
 
-def test_a_page_that_raises_is_told_as_the_log_tells_it(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_page_that_raises_is_told_as_the_log_tells_it(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """Type and place, neither its text nor a traceback; the connection ends, and other pages are served."""
 
     def page() -> tuple[int, str, bytes]:
@@ -174,7 +206,12 @@ def test_the_runtime_does_not_import_prometheus() -> None:
     """It is an extra: imported when its metrics are asked for, not before."""
     program = "import sys, captep_runtime; sys.exit('prometheus_client' in sys.modules)"
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
-    assert subprocess.run([sys.executable, "-c", program], env=environment, check=False, timeout=60).returncode == 0
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], env=environment, check=False, timeout=60
+        ).returncode
+        == 0
+    )
 
 
 def test_a_loop_without_workers_has_no_problem() -> None:

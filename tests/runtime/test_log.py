@@ -8,7 +8,7 @@ import re
 import pytest
 from attrs import evolve
 
-from captep_core import JSON, Recollection, Refusal, write_of
+from captep_core import JSON, ReconcileState, refusal_of, write_of
 from captep_core.errors import CaptepError
 from captep_core.ports import Answer
 from captep_runtime import JSONFormatter, Logger, Pass, TextFormatter, run_pass
@@ -39,7 +39,7 @@ def ran(*answers: Answer) -> Pass:
         wants(create("a", body), patch("b", body), event("Failed", "Warning"), reason="Failed"),
         Server(*answers),
         KEY,
-        Recollection(),
+        ReconcileState(),
         now=NOW,
     )
 
@@ -49,8 +49,16 @@ def test_one_json_line_per_change() -> None:
     log = Log(JSONFormatter())
     log.reporter.passed(KEY, "id-1", "", ran(OK, Answer(200, changed=False)))
     told = [json.loads(line) for line in log.lines()]
-    about = {"logger": "captep", "controller": "captcontrolplane", "namespace": "fleet", "name": "tokyo", "reconcileID": "id-1"}
-    assert all(about.items() <= line.items() and set(line) >= {"time", "level", "message"} for line in told)
+    about = {
+        "logger": "captep",
+        "controller": "captcontrolplane",
+        "namespace": "fleet",
+        "name": "tokyo",
+        "reconcileID": "id-1",
+    }
+    assert all(
+        about.items() <= line.items() and set(line) >= {"time", "level", "message"} for line in told
+    )
     assert [(line["level"], line["message"]) for line in told] == [
         ("info", "create ConfigMap fleet/a: want a"),
         ("warning", "verdict: Failed"),
@@ -60,7 +68,12 @@ def test_one_json_line_per_change() -> None:
 def test_a_quiet_pass_writes_nothing() -> None:
     """Nothing sent, the same verdict: no line."""
     log = Log(TextFormatter())
-    log.reporter.passed(KEY, "id-1", "Waiting", run_pass(wants(), Server(), KEY, Recollection((), "Waiting"), now=NOW))
+    log.reporter.passed(
+        KEY,
+        "id-1",
+        "Waiting",
+        run_pass(wants(), Server(), KEY, ReconcileState((), "Waiting"), now=NOW),
+    )
     assert log.lines() == []
 
 
@@ -68,13 +81,23 @@ def test_a_refusal_is_told_while_it_is_new() -> None:
     """The first time as a warning; the pass that meets it again writes nothing; a conflict is no news."""
     log = Log(TextFormatter())
     decide = wants(create("a"))
-    first = run_pass(decide, Server(Answer(403, changed=False)), KEY, Recollection((), "Waiting"), now=NOW)
+    first = run_pass(
+        decide, Server(Answer(403, changed=False)), KEY, ReconcileState((), "Waiting"), now=NOW
+    )
     log.reporter.passed(KEY, "id-1", "Waiting", first)
     (line,) = log.lines()
-    assert "WARNING create ConfigMap fleet/a is refused: HTTP 403 controller=captcontrolplane namespace=fleet name=tokyo" in line
-    again = run_pass(decide, Server(Answer(403, changed=False)), KEY, first.recollection, now=NOW)
+    assert (
+        "WARNING create ConfigMap fleet/a is refused: HTTP 403 controller=captcontrolplane namespace=fleet name=tokyo"
+        in line
+    )
+    again = run_pass(decide, Server(Answer(403, changed=False)), KEY, first.state, now=NOW)
     log.reporter.passed(KEY, "id-2", "Waiting", again)
-    log.reporter.passed(KEY, "id-3", "Waiting", run_pass(decide, Server(Answer(409, changed=False)), KEY, Recollection(), now=NOW))
+    log.reporter.passed(
+        KEY,
+        "id-3",
+        "Waiting",
+        run_pass(decide, Server(Answer(409, changed=False)), KEY, ReconcileState(), now=NOW),
+    )
     assert log.lines() == [line]
 
 
@@ -97,7 +120,13 @@ def test_no_body_and_no_text_of_an_exception_is_ever_written(formatter: logging.
 
 def record(message: str, **fields: object) -> logging.LogRecord:
     """A record of half a second past the hour."""
-    about = {"name": "captep", "levelname": "INFO", "msg": message, "created": 1767225600.5, "captep_fields": fields}
+    about = {
+        "name": "captep",
+        "levelname": "INFO",
+        "msg": message,
+        "created": 1767225600.5,
+        "captep_fields": fields,
+    }
     return logging.makeLogRecord(about)
 
 
@@ -106,7 +135,9 @@ def test_a_line_of_text() -> None:
     assert TextFormatter().format(record("it  is\nso", namespace="fleet", name="", status=403)) == (
         "2026-01-01T00:00:00.500Z INFO    it is so namespace=fleet status=403"
     )
-    bare = logging.makeLogRecord({"levelname": "WARNING", "msg": "%s", "args": ("of others",), "created": 0.0})
+    bare = logging.makeLogRecord(
+        {"levelname": "WARNING", "msg": "%s", "args": ("of others",), "created": 0.0}
+    )
     assert TextFormatter().format(bare) == "1970-01-01T00:00:00.000Z WARNING of others"
 
 
@@ -139,7 +170,9 @@ def raised(error: Exception, depth: int = 0) -> Exception:
 def test_what_is_told_of_an_exception() -> None:
     """Its type and the five innermost places, the last first; one of captep's own by its message, one that was never raised by its type."""
     told = described(raised(LookupError("canary"), depth=9))
-    assert re.fullmatch(r"LookupError at test_log\.py:\d+ deeper( < test_log\.py:\d+ deeper){4}", told)
+    assert re.fullmatch(
+        r"LookupError at test_log\.py:\d+ deeper( < test_log\.py:\d+ deeper){4}", told
+    )
     inner, outer = re.findall(r":(\d+)", described(raised(LookupError("canary"))))
     assert int(inner) < int(outer)
     assert described(QuarrelError("so it is")) == "QuarrelError: so it is"
@@ -152,7 +185,7 @@ def test_what_each_line_of_a_pass_says() -> None:
         wants(create("a"), create("b", {"data": {}}), reason="Failed"),
         Server(OK, Answer(422, changed=False)),
         KEY,
-        Recollection(),
+        ReconcileState(),
         now=NOW,
     )
     quiet = evolve(done, decision=evolve(done.decision, verdict=Said("Failed", "it broke")))
@@ -160,22 +193,33 @@ def test_what_each_line_of_a_pass_says() -> None:
         Line(logging.INFO, "create ConfigMap fleet/a: want a", {"status": 200}),
         Line(logging.WARNING, "create ConfigMap fleet/b is refused: HTTP 422", {"status": 422}),
     )
-    assert lines("Failed", quiet)[2:] == (Line(logging.INFO, "verdict: Failed: it broke", {"verdict": "Failed"}),)
+    assert lines("Failed", quiet)[2:] == (
+        Line(logging.INFO, "verdict: Failed: it broke", {"verdict": "Failed"}),
+    )
 
 
-@pytest.mark.parametrize(("statuses", "level"), [((409,), logging.DEBUG), ((409, 403), logging.WARNING), ((403,), logging.WARNING)])
+@pytest.mark.parametrize(
+    ("statuses", "level"),
+    [((409,), logging.DEBUG), ((409, 403), logging.WARNING), ((403,), logging.WARNING)],
+)
 def test_only_conflicts_are_whispered(statuses: tuple[int, ...], level: int) -> None:
     """They are everyday; beside another refusal they are told as well."""
-    done = run_pass(wants(reason="Same"), Server(), KEY, Recollection(), now=NOW)
-    refusals = tuple(Refusal(write_of(create("a")), status) for status in statuses)
+    done = run_pass(wants(reason="Same"), Server(), KEY, ReconcileState(), now=NOW)
+    refusals = tuple(refusal_of(write_of(create("a")), status) for status in statuses)
     told = lines("Same", evolve(done, new_refusals=refusals))
-    assert [(line.level, line.fields) for line in told] == [(level, {"status": status}) for status in statuses]
+    assert [(line.level, line.fields) for line in told] == [
+        (level, {"status": status}) for status in statuses
+    ]
 
 
-@pytest.mark.parametrize(("kind", "level"), [("Normal", logging.INFO), ("Warning", logging.WARNING)])
+@pytest.mark.parametrize(
+    ("kind", "level"), [("Normal", logging.INFO), ("Warning", logging.WARNING)]
+)
 def test_a_verdict_is_as_grave_as_its_event(kind: str, level: int) -> None:
     """A warning where a Warning is recorded."""
-    done = run_pass(wants(event("Failed", kind), reason="Failed"), Server(), KEY, Recollection(), now=NOW)
+    done = run_pass(
+        wants(event("Failed", kind), reason="Failed"), Server(), KEY, ReconcileState(), now=NOW
+    )
     assert lines("", done) == (Line(level, "verdict: Failed", {"verdict": "Failed"}),)
 
 
@@ -185,7 +229,16 @@ def test_an_alarm_and_a_failure_are_lines() -> None:
     log.reporter.failed(KEY, "id-1", "LookupError")
     log.reporter.alarmed(evolve(KEY, namespace=None), "id-2", 21)
     told = [json.loads(line) for line in log.lines()]
-    assert [(line["level"], line["message"], line["reconcileID"], line["namespace"], line.get("passes")) for line in told] == [
+    assert [
+        (line["level"], line["message"], line["reconcileID"], line["namespace"], line.get("passes"))
+        for line in told
+    ] == [
         ("error", "the pass failed and will be retried: LookupError", "id-1", "fleet", None),
-        ("warning", "21 passes in a row changed something: resting before the next one", "id-2", "", 21),
+        (
+            "warning",
+            "21 passes in a row changed something: resting before the next one",
+            "id-2",
+            "",
+            21,
+        ),
     ]

@@ -8,13 +8,23 @@ from uuid import UUID
 
 import pytest
 
-from captep_core import JSON, Action, Backoff, Decision, ObjectRef, Observed, Recollection, Unreadable
+from captep_core import (
+    JSON,
+    Action,
+    Backoff,
+    Decision,
+    ObjectRef,
+    Observed,
+    ReconcileState,
+    Reverted,
+    Unreadable,
+)
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import InMemoryMetrics, Loop, Pass, Tuning
 from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event, patch, wants
 
-EXACT = Tuning(spread=0)
+EXACT = Tuning(jitter=0)
 OTHER = ObjectRef("example.org/v1", "Toy", "fleet", "osaka")
 LABELS = {"controller": "captep"}
 QUEUE = {**LABELS, "name": "captep"}
@@ -50,16 +60,20 @@ class Told:
 class Driven:
     """A loop with a clock that the test moves, and a list of the passes with their times in seconds."""
 
-    def __init__(self, decide: Decide, server: Server | None = None, tuning: Tuning = EXACT) -> None:
+    def __init__(
+        self, decide: Decide, server: Server | None = None, tuning: Tuning = EXACT
+    ) -> None:
         self.clock, self.told, self.metrics = Clock(), Told(), InMemoryMetrics()
         self.runs: list[tuple[float, str]] = []
         self.server = server or Server()
 
-        def noted(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+        def noted(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
             self.runs.append(((self.clock.time - NOW).total_seconds(), key.name))
-            return decide(key, read, recollection, now=self.clock.time)
+            return decide(key, read, state, now=self.clock.time)
 
-        self.loop = Loop(noted, self.server, self.clock, tuning=tuning, metrics=self.metrics, reporter=self.told)
+        self.loop = Loop(
+            noted, self.server, self.clock, tuning=tuning, metrics=self.metrics, reporter=self.told
+        )
 
     def until(self, seconds: float) -> list[tuple[float, str]]:
         """Let the time go on to `seconds` after the start, from wake-up to wake-up; return the passes so far."""
@@ -76,7 +90,7 @@ class Driven:
 def reads(*refs: ObjectRef, after: float | None = None) -> Decide:
     """Return a Decide that reads `refs` and wants nothing."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         for ref in refs:
             read(ref)
         return Decision((), None if after is None else timedelta(seconds=after), Said())
@@ -93,7 +107,7 @@ def test_a_quiet_key_runs_at_its_interval() -> None:
 
 def test_the_interval_is_spread_but_never_shortened() -> None:
     """With a spread, the second pass comes after the interval and less than a tenth later."""
-    driven = Driven(wants(after=30), tuning=Tuning(spread=0.1))
+    driven = Driven(wants(after=30), tuning=Tuning(jitter=0.1))
     driven.loop.add(KEY)
     driven.until(40)
     assert 30 <= driven.runs[1][0] <= 33
@@ -101,7 +115,7 @@ def test_the_interval_is_spread_but_never_shortened() -> None:
 
 def test_each_key_has_a_spread_of_its_own() -> None:
     """Keys that start together do not come back together."""
-    driven = Driven(wants(after=30), tuning=Tuning(spread=0.5))
+    driven = Driven(wants(after=30), tuning=Tuning(jitter=0.5))
     driven.loop.add(KEY)
     driven.loop.add(OTHER)
     assert len({at for at, _ in driven.until(45)}) == 3
@@ -119,7 +133,7 @@ def test_a_key_without_interval_waits_for_an_event() -> None:
 def test_only_those_who_read_it_are_woken() -> None:
     """A change wakes exactly the keys whose last pass read the object."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         read(child("common"))
         read(child(key.name))
         return Decision((), None, Said())
@@ -133,14 +147,21 @@ def test_only_those_who_read_it_are_woken() -> None:
         driven.loop.notify(ref)
         driven.until(1)
         driven.runs.append((-1, ref.name))
-    assert driven.runs == [(1, "osaka"), (-1, "osaka"), (-1, "nobody"), (1, "osaka"), (1, "tokyo"), (-1, "common")]
+    assert driven.runs == [
+        (1, "osaka"),
+        (-1, "osaka"),
+        (-1, "nobody"),
+        (1, "osaka"),
+        (1, "tokyo"),
+        (-1, "common"),
+    ]
 
 
 def test_what_is_no_longer_read_no_longer_wakes() -> None:
     """The second pass reads something else; a change of the first object means nothing any more."""
     targets = [child("a"), child("b"), child("b")]
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         read(targets.pop(0))
         return Decision((), None, Said())
 
@@ -175,7 +196,7 @@ def test_own_writes_make_the_key_due_at_once() -> None:
     """After a pass that changed something the next one does not wait for a watch event or the interval."""
     remaining = [create("a"), create("b")]
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         return Decision((remaining.pop(0),) if remaining else (), timedelta(seconds=30), Said())
 
     driven = Driven(decide)
@@ -197,7 +218,9 @@ def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
 def test_the_error_interval_is_that_of_the_tuning() -> None:
     """It is both when a refused write is looked at again and for how long it is held back."""
     driven = Driven(
-        wants(create("a"), after=30), Server(usual=Answer(403, changed=False)), Tuning(spread=0, error_interval=timedelta(seconds=3))
+        wants(create("a"), after=30),
+        Server(usual=Answer(403, changed=False)),
+        Tuning(jitter=0, error_interval=timedelta(seconds=3)),
     )
     driven.loop.add(KEY)
     assert [at for at, _ in driven.until(9)] == [0, 0, 3, 6, 9]
@@ -211,7 +234,7 @@ def test_a_fight_costs_one_write_per_error_interval() -> None:
         driven.until(second)
         driven.loop.add(KEY)
     assert len(driven.server.sent) <= 3 + 12
-    assert driven.loop.recollection(KEY).refusals[0].status == 200
+    assert isinstance(driven.loop.state(KEY).refusals[0], Reverted)
 
 
 def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
@@ -226,7 +249,10 @@ def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
 
 def test_a_short_retry_after_does_not_shorten_the_error_interval() -> None:
     """3 s are asked for, and the write is tried again after 10."""
-    driven = Driven(wants(create("a"), after=30), Server(Answer(429, changed=False, retry_after=timedelta(seconds=3))))
+    driven = Driven(
+        wants(create("a"), after=30),
+        Server(Answer(429, changed=False, retry_after=timedelta(seconds=3))),
+    )
     driven.loop.add(KEY)
     assert [at for at, _ in driven.until(10)][:2] == [0, 10]
 
@@ -239,7 +265,7 @@ def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
             driven.loop.notify(child("a"))
             return super().send(action)
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         read(child("a"))
         return Decision((event(),) if len(driven.runs) == 1 else (), None, Said())
 
@@ -252,7 +278,7 @@ def test_a_key_that_never_rests_is_made_to() -> None:
     """More than 20 passes in a row that change something: one warning, then a rest of 10 s that its own events do not end."""
     number = 0
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         nonlocal number
         number += 1
         return Decision((create(str(number)),), timedelta(seconds=30), Said())
@@ -273,7 +299,7 @@ def test_a_key_that_never_rests_is_made_to() -> None:
 
 def test_run_due_ends_although_the_key_does_not() -> None:
     """`limit` bounds the passes of one call; the answer is then not after now."""
-    driven = Driven(wants(patch("a")), tuning=Tuning(spread=0, patience=10**9))
+    driven = Driven(wants(patch("a")), tuning=Tuning(jitter=0, max_busy_passes=10**9))
     driven.loop.add(KEY)
     driven.loop.add(OTHER)
     assert driven.loop.run_due(NOW, limit=3) == NOW
@@ -283,12 +309,12 @@ def test_run_due_ends_although_the_key_does_not() -> None:
 def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     """The same failure is told once; the retries back off; the other key runs as ever. The text of the exception is not told."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if key == KEY:
             raise LookupError("not-to-be-seen")
         return Decision((), timedelta(seconds=30), Said())
 
-    driven = Driven(decide, tuning=Tuning(spread=0, backoff=Backoff(base=1, cap=8)))
+    driven = Driven(decide, tuning=Tuning(jitter=0, backoff=Backoff(base=1, cap=8)))
     driven.loop.add(KEY)
     driven.loop.add(OTHER)
     driven.until(31)
@@ -301,14 +327,17 @@ def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 7
     assert driven.metrics.value("workqueue_retries_total", QUEUE) == 7
     assert driven.loop.problems(longest_run=timedelta(0)) == ()
-    assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "error"}) == 7
+    assert (
+        driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "error"})
+        == 7
+    )
 
 
 def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
     """A GatewayError says what to do; it counts as an error, and a success in between makes it news again."""
     fails = [True, True, False, True]
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if fails and fails.pop(0):
             raise GatewayError("log in first")
         return Decision((), timedelta(seconds=1), Said())
@@ -324,9 +353,9 @@ def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
 def test_a_removed_key_is_forgotten() -> None:
     """It runs no more, nothing wakes it, and its recollection is gone; added anew it starts from nothing."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         read(KEY)
-        return wants(create("a"))(key, read, recollection, now=now)
+        return wants(create("a"))(key, read, state, now=now)
 
     driven = Driven(decide, Server(usual=Answer(403, changed=False)))
     driven.loop.add(KEY)
@@ -335,7 +364,11 @@ def test_a_removed_key_is_forgotten() -> None:
     count = len(driven.runs)
     driven.loop.notify(KEY)
     assert driven.loop._reads._readers == {}
-    assert (len(driven.until(100)), driven.loop.keys(), driven.loop.recollection(KEY)) == (count, (), Recollection())
+    assert (len(driven.until(100)), driven.loop.keys(), driven.loop.state(KEY)) == (
+        count,
+        (),
+        ReconcileState(),
+    )
     driven.loop.add(KEY)
     driven.loop.run_due(driven.clock.time, limit=1)
     assert len(driven.runs) == count + 1
@@ -345,7 +378,7 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     """The pass under way is finished; what it learned is dropped, and so is its interval."""
     driven: Driven
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         read(child("a"))
         driven.loop.remove(key)
         read(child("b"))
@@ -356,7 +389,7 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     driven.loop.add(KEY)
     driven.until(100)
     driven.loop.notify(child("a"))
-    assert (len(driven.until(200)), driven.loop.recollection(KEY)) == (1, Recollection())
+    assert (len(driven.until(200)), driven.loop.state(KEY)) == (1, ReconcileState())
     assert (driven.told.failures, driven.loop._reads._readers) == ([], {})
 
 
@@ -368,7 +401,10 @@ def test_a_key_that_is_removed_while_it_runs_has_no_rest_to_come_back_from() -> 
             driven.loop.remove(KEY)
             return super().send(action)
 
-    driven = Driven(wants(create("a"), after=5), Removing(Answer(429, changed=False, retry_after=timedelta(seconds=25))))
+    driven = Driven(
+        wants(create("a"), after=5),
+        Removing(Answer(429, changed=False, retry_after=timedelta(seconds=25))),
+    )
     driven.loop.add(KEY)
     assert (driven.until(100), driven.loop.run_due(driven.clock.time)) == ([(0, "tokyo")], None)
 
@@ -387,13 +423,13 @@ def test_the_verdict_of_the_pass_before_is_handed_to_the_reporter() -> None:
     driven.loop.add(KEY)
     driven.until(30)
     assert driven.told.passes == [(KEY, ""), (KEY, "Ready")]
-    assert [done.recollection for done in driven.told.done] == [Recollection((), "Ready")] * 2
+    assert [done.state for done in driven.told.done] == [ReconcileState((), "Ready")] * 2
 
 
 def test_every_pass_has_an_id_of_its_own() -> None:
     """One that raised as well."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if len(driven.runs) == 2:
             raise LookupError
         return Decision((), timedelta(seconds=1), Said())
@@ -406,7 +442,10 @@ def test_every_pass_has_an_id_of_its_own() -> None:
 
 def test_what_is_measured() -> None:
     """Results, writes, wake-ups and durations are counted under controller-runtime's names."""
-    driven = Driven(wants(create("a"), after=30), Server(Answer(201, changed=True), usual=Answer(403, changed=False)))
+    driven = Driven(
+        wants(create("a"), after=30),
+        Server(Answer(201, changed=True), usual=Answer(403, changed=False)),
+    )
     driven.loop.add(KEY)
     driven.loop.run_due(NOW)
     value = driven.metrics.value
@@ -418,13 +457,16 @@ def test_what_is_measured() -> None:
     assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (0, 0, 0)
     driven.clock.time += timedelta(seconds=20)
     driven.loop.measure()
-    assert (value("workqueue_depth", QUEUE), value("controller_runtime_active_workers", LABELS)) == (1, 0)
+    assert (
+        value("workqueue_depth", QUEUE),
+        value("controller_runtime_active_workers", LABELS),
+    ) == (1, 0)
 
 
 def test_durations_are_measured() -> None:
     """How long a key was due, how long its pass took, and what came of it: nothing to come back for is a success."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         driven.clock.time += timedelta(seconds=3)
         return Decision((event(),), None, Said())
 
@@ -436,7 +478,10 @@ def test_durations_are_measured() -> None:
     durations = ("workqueue_queue_duration_seconds", "workqueue_work_duration_seconds")
     assert [driven.metrics.values(name, QUEUE) for name in durations] == [(20,), (3,)]
     assert driven.metrics.values("controller_runtime_reconcile_time_seconds", LABELS) == (3,)
-    assert driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "success"}) == 1
+    assert (
+        driven.metrics.value("controller_runtime_reconcile_total", {**LABELS, "result": "success"})
+        == 1
+    )
     assert driven.metrics.value("captep_effective_writes_total", LABELS) == 0
 
 
@@ -447,9 +492,12 @@ def test_what_is_under_way_is_measured_and_missed() -> None:
 
     def measured() -> tuple[float, ...]:
         driven.loop.measure()
-        return (*(driven.metrics.value(name, QUEUE) for name in gauges), driven.metrics.value("controller_runtime_active_workers", LABELS))
+        return (
+            *(driven.metrics.value(name, QUEUE) for name in gauges),
+            driven.metrics.value("controller_runtime_active_workers", LABELS),
+        )
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if key == KEY:
             driven.clock.time += timedelta(seconds=100)
             driven.loop.add(OTHER)
@@ -457,14 +505,22 @@ def test_what_is_under_way_is_measured_and_missed() -> None:
         else:
             driven.clock.time += timedelta(seconds=200)
             seen.append(measured())
-            seen.append([driven.loop.problems(longest_run=timedelta(seconds=longest)) for longest in (300, 299, 199)])
+            seen.append(
+                [
+                    driven.loop.problems(longest_run=timedelta(seconds=longest))
+                    for longest in (300, 299, 199)
+                ]
+            )
         return Decision((), None, Said())
 
     driven = Driven(decide)
     assert measured() == (0, 0, 0)
     driven.loop.add(KEY)
     driven.until(0)
-    stuck = ("the pass over Toy fleet/osaka does not end", "the pass over Toy fleet/tokyo does not end")
+    stuck = (
+        "the pass over Toy fleet/osaka does not end",
+        "the pass over Toy fleet/tokyo does not end",
+    )
     assert seen == [(500, 300, 2), [(), stuck[1:], stuck]]
     assert measured() == (0, 0, 0)
 
@@ -472,14 +528,16 @@ def test_what_is_under_way_is_measured_and_missed() -> None:
 def threaded(decide: Decide, **options: Any) -> Loop:  # noqa: ANN401  # options of Loop
     """Return a loop for threads, at a time that stands still."""
     clock = Clock()
-    return Loop(decide, Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp(), **options)
+    return Loop(
+        decide, Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp(), **options
+    )
 
 
 def test_workers_have_the_time_of_the_clock_and_are_counted() -> None:
     """What `decide` is given as now, and how many there are."""
     seen, times, metrics = threading.Event(), list[object](), InMemoryMetrics()
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         times.append(now)
         seen.set()
         return Decision((), None, Said())
@@ -489,7 +547,10 @@ def test_workers_have_the_time_of_the_clock_and_are_counted() -> None:
     loop.start(workers=2)
     assert seen.wait(20)
     assert loop.stop(timedelta(seconds=20))
-    assert (times, metrics.value("controller_runtime_max_concurrent_reconciles", LABELS)) == ([NOW], 2)
+    assert (times, metrics.value("controller_runtime_max_concurrent_reconciles", LABELS)) == (
+        [NOW],
+        2,
+    )
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -497,7 +558,9 @@ def test_a_worker_that_has_ended_by_itself_is_a_problem() -> None:
     """Which one; once the loop is stopped, that is as it should be."""
 
     class Faulty(Told):
-        def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
+        def passed(
+            self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass
+        ) -> None:
             raise LookupError
 
     loop = threaded(wants(after=None), reporter=Faulty())
@@ -516,7 +579,7 @@ def test_workers_share_the_keys_and_never_one_key() -> None:
     everything = threading.Event()
     passes = 0
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         nonlocal passes
         with lock:
             overlaps.extend([key.name] if key.name in running else [])
@@ -544,11 +607,13 @@ def test_workers_share_the_keys_and_never_one_key() -> None:
     assert overlaps == []
 
 
-def under_way(release: threading.Event) -> tuple[Callable[..., Decision], threading.Event, threading.Event]:
+def under_way(
+    release: threading.Event,
+) -> tuple[Callable[..., Decision], threading.Event, threading.Event]:
     """Return a Decide that says when it has begun and ended, and ends when it is released."""
     begun, ended = threading.Event(), threading.Event()
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         begun.set()
         release.wait(20)
         ended.set()
@@ -563,9 +628,9 @@ def test_stopping_finishes_what_is_under_way() -> None:
     blocking, begun, ended = under_way(release)
     worker: list[str] = []
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         worker.append(threading.current_thread().name)
-        return blocking(key, read, recollection, now=now)
+        return blocking(key, read, state, now=now)
 
     loop = threaded(decide)
     loop.add(KEY)
@@ -590,7 +655,9 @@ def test_a_pass_that_does_not_end_is_a_problem() -> None:
     assert loop.problems(longest_run=timedelta(0)) == ()
     loop.add(KEY)
     assert begun.wait(20)
-    assert loop.problems(longest_run=timedelta(seconds=-1)) == ("the pass over Toy fleet/tokyo does not end",)
+    assert loop.problems(longest_run=timedelta(seconds=-1)) == (
+        "the pass over Toy fleet/tokyo does not end",
+    )
     release.set()
     assert loop.stop(timedelta(seconds=20))
 
@@ -604,7 +671,7 @@ def test_the_gateway_is_passed_through(reason: str) -> None:
         def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
             return Unreadable(reason)
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: object) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         seen.append(read(key))
         return Decision((), None, Said())
 

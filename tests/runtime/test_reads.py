@@ -7,7 +7,9 @@ from captep_core import ObjectRef
 from captep_runtime._reads import ReadIndex
 from tests.runtime.toys import KEY, child
 
-KEYS = tuple(ObjectRef(KEY.api_version, KEY.kind, "fleet", name) for name in ("osaka", "sakai", "tokyo"))
+KEYS = tuple(
+    ObjectRef(KEY.api_version, KEY.kind, "fleet", name) for name in ("osaka", "sakai", "tokyo")
+)
 NAMES = ("a", "b", "c")
 # One name: it is read. A set of names: a pass that read these ends.
 STEPS = st.lists(
@@ -20,7 +22,9 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_readers_are_those_who_noted_and_kept(steps: list[tuple[ObjectRef, str | set[str]]]) -> None:
+def test_readers_are_those_who_noted_and_kept(
+    steps: list[tuple[ObjectRef, str | set[str]]],
+) -> None:
     """After any sequence of notes and ends of passes, by any keys, the readers of each object are those of the model, and nothing is left over."""
     index, model = ReadIndex(), {key: set[str]() for key in KEYS}
     for key, names in steps:

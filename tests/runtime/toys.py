@@ -16,15 +16,15 @@ from captep_core import (
     Observed,
     Patch,
     Preconditions,
-    Recollection,
-    Record,
+    ReconcileState,
+    RecordEvent,
     write_of,
 )
 from captep_core.ports import Answer, Read
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ObjectRef("example.org/v1", "Toy", "fleet", "tokyo")
-UID = Preconditions(uid="u1")
+UID = "u1"
 OK = Answer(200, changed=True)
 NO_OP = Answer(200, changed=False)
 
@@ -49,17 +49,22 @@ def create(name: str, body: Mapping[str, JSON] | None = None) -> Create:
 
 def patch(name: str, body: Mapping[str, JSON] | None = None, version: str | None = None) -> Patch:
     """Patch a child."""
-    return Patch(child(name), body or {"data": {"name": name}}, Preconditions("u1", version), f"correct {name}")
+    return Patch(
+        child(name),
+        body or {"data": {"name": name}},
+        Preconditions("u1", version),
+        f"correct {name}",
+    )
 
 
 def delete(name: str) -> Delete:
     """Delete a child."""
-    return Delete(child(name), UID, f"{name} is not wanted")
+    return Delete(child(name), Preconditions(UID), f"{name} is not wanted")
 
 
-def event(reason: str = "Waiting", kind: str = "Normal") -> Record:
+def event(reason: str = "Waiting", kind: str = "Normal") -> RecordEvent:
     """Record an Event about the toy."""
-    return Record(KEY, kind, reason, "so it is", UID)
+    return RecordEvent(KEY, kind, reason, "so it is", UID)
 
 
 class Server:
@@ -80,16 +85,23 @@ class Server:
         return self.answers.pop(0) if self.answers else self.usual
 
 
-def wants(*actions: Action, reason: str = "Waiting", after: float | None = 5) -> Callable[..., Decision]:
+def wants(
+    *actions: Action, reason: str = "Waiting", after: float | None = 5
+) -> Callable[..., Decision]:
     """Return a Decide that always wants the same, as the core does: what is refused goes last, when nothing else is left."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         wanted = {write_of(action): action for action in actions}
-        standing = tuple(refusal for refusal in recollection.refusals if refusal.write in wanted)
-        stuck = {refusal.write for refusal in standing}
+        outstanding = tuple(refusal for refusal in state.refusals if refusal.write in wanted)
+        stuck = {refusal.write for refusal in outstanding}
         free = tuple(action for action in actions if write_of(action) not in stuck)
-        retries = tuple(wanted[refusal.write] for refusal in standing)
-        return Decision(free or retries, None if after is None else timedelta(seconds=after), Said(reason), standing)
+        retries = tuple(wanted[refusal.write] for refusal in outstanding)
+        return Decision(
+            free or retries,
+            None if after is None else timedelta(seconds=after),
+            Said(reason),
+            outstanding,
+        )
 
     return decide
 

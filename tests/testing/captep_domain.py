@@ -5,14 +5,16 @@ from typing import Any
 from captep_core import FINALIZER, ObjectRef, control_plane_ref, decide
 from captep_memory import Key, World, group_of, load
 from captep_testing import Kit, Move, moves
-from tests.core import worlds
-from tests.core.driving import NOW
+from tests.capt import worlds
+from tests.capt.driving import NOW
 
 __all__ = ["KEY", "captep", "captep_worlds", "matches", "neighbours"]
 
 KEY = control_plane_ref("fleet", "tokyo")
 CLUSTER = ObjectRef(worlds.CLUSTER_API, "Cluster", "fleet", "tokyo")
-MAIN = ObjectRef(worlds.INFRASTRUCTURE_API, "WorkspaceTemplateApply", "fleet", "tokyo-eks-controlplane-apply")
+MAIN = ObjectRef(
+    worlds.INFRASTRUCTURE_API, "WorkspaceTemplateApply", "fleet", "tokyo-eks-controlplane-apply"
+)
 CA = ObjectRef("v1", "Secret", "fleet", "tokyo-ca")
 KUBECONFIG = ObjectRef("v1", "Secret", "fleet", "tokyo-kubeconfig")
 WORKSPACE = ObjectRef(worlds.TERRAFORM_API, "Workspace", None, "tokyo-eks-controlplane")
@@ -23,13 +25,21 @@ _PROVIDED: dict[str, dict[str, Any] | None] = {
     "tokyo-kubeconfig-apply": None,
 }
 _SECRETS: dict[str, dict[str, str]] = {
-    "tokyo-eks-controlplane-apply": {"cluster_endpoint": worlds.ENDPOINT, "cluster_certificate_authority_data": worlds.CA_OF_EKS},
+    "tokyo-eks-controlplane-apply": {
+        "cluster_endpoint": worlds.ENDPOINT,
+        "cluster_certificate_authority_data": worlds.CA_OF_EKS,
+    },
     "tokyo-kubeconfig-apply": {"kubeconfig": worlds.KUBECONFIG},
 }
 
 
 def _key(obj: Any) -> Key:  # noqa: ANN401 - JSON
-    return Key(group_of(obj["apiVersion"]), obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"])
+    return Key(
+        group_of(obj["apiVersion"]),
+        obj["kind"],
+        obj["metadata"].get("namespace"),
+        obj["metadata"]["name"],
+    )
 
 
 def at(world: World, ref: ObjectRef) -> Any:  # noqa: ANN401 - JSON
@@ -39,7 +49,9 @@ def at(world: World, ref: ObjectRef) -> Any:  # noqa: ANN401 - JSON
 
 def neighbours(world: World) -> World:
     """Let Terraform and Crossplane do their work: apply what is not applied, destroy what no apply asks for any more."""
-    applies = dict(world.shelf("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply", "fleet"))
+    applies = dict(
+        world.shelf("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply", "fleet")
+    )
     for name, apply in applies.items():
         if not apply.get("status", {}).get("applied"):
             world = _applied(world, name, apply)
@@ -60,7 +72,12 @@ def _applied(world: World, name: str, apply: Any) -> World:  # noqa: ANN401 - JS
     for obj in made:
         if world.get(_key(obj)) is None:
             world = world.put(_key(obj), obj)[0]
-    status = {"applied": True, "workspaceName": workspace, "lastAppliedTime": worlds.SINCE, "conditions": worlds.conditions()}
+    status = {
+        "applied": True,
+        "workspaceName": workspace,
+        "lastAppliedTime": worlds.SINCE,
+        "conditions": worlds.conditions(),
+    }
     return world.put(_key(apply), {**apply, "status": status})[0]
 
 
@@ -68,7 +85,9 @@ def matches(world: World) -> bool:
     """Whether a deleted control plane is let go with all it owned, and one that is there is Ready and published."""
     cp, cluster = at(world, KEY), at(world, CLUSTER)
     if cp is None or "deletionTimestamp" in cp["metadata"]:
-        return (cp is None or FINALIZER not in cp["metadata"].get("finalizers", [])) and (cp is not None or at(world, MAIN) is None)
+        return (cp is None or FINALIZER not in cp["metadata"].get("finalizers", [])) and (
+            cp is not None or at(world, MAIN) is None
+        )
     endpoint, status = {"host": worlds.HOST, "port": 443}, cp.get("status", {})
     secrets = [at(world, CA), at(world, KUBECONFIG)]
     copied = [
@@ -76,28 +95,48 @@ def matches(world: World) -> bool:
         {"value": worlds.base64_of(worlds.KUBECONFIG)},
     ]
     return (
-        cp["spec"].get("controlPlaneEndpoint") == cluster["spec"].get("controlPlaneEndpoint") == endpoint
-        and all(each is not None and copy.items() <= each["data"].items() for each, copy in zip(secrets, copied, strict=True))
-        and status.get("ready") is status.get("secretsReady") is cluster.get("status", {}).get("controlPlaneReady") is True
+        cp["spec"].get("controlPlaneEndpoint")
+        == cluster["spec"].get("controlPlaneEndpoint")
+        == endpoint
+        and all(
+            each is not None and copy.items() <= each["data"].items()
+            for each, copy in zip(secrets, copied, strict=True)
+        )
+        and status.get("ready")
+        is status.get("secretsReady")
+        is cluster.get("status", {}).get("controlPlaneReady")
+        is True
     )
 
 
 def finalizer_before_applies(before: World, after: World) -> bool:
     """No apply is made for a control plane that is to be there and has no finalizer yet."""
     cp, made = at(before, KEY), at(before, MAIN) is None and at(after, MAIN) is not None
-    return not made or cp is None or "deletionTimestamp" in cp["metadata"] or FINALIZER in cp["metadata"].get("finalizers", [])
+    return (
+        not made
+        or cp is None
+        or "deletionTimestamp" in cp["metadata"]
+        or FINALIZER in cp["metadata"].get("finalizers", [])
+    )
 
 
 def leaves_workspaces_alone(before: World, after: World) -> bool:
     """Workspaces are Terraform's: the loop neither makes nor changes nor deletes one."""
-    return dict(before.shelf("tf.upbound.io", "Workspace", None)) == dict(after.shelf("tf.upbound.io", "Workspace", None))
+    return dict(before.shelf("tf.upbound.io", "Workspace", None)) == dict(
+        after.shelf("tf.upbound.io", "Workspace", None)
+    )
 
 
 def captep_worlds() -> dict[str, World]:
     """A control plane in five moments of its life; `held` is a new one that somebody else holds with a finalizer of theirs."""
     moments = {
         "new": worlds.new(),
-        "held": worlds.changed(worlds.new(), "CAPTControlPlane", "tokyo", {"metadata": {"finalizers": ["example.com/other"]}}),
+        "held": worlds.changed(
+            worlds.new(),
+            "CAPTControlPlane",
+            "tokyo",
+            {"metadata": {"finalizers": ["example.com/other"]}},
+        ),
         "created": worlds.created(),
         "provided": worlds.provided(),
         "ready": worlds.ready(),
@@ -111,9 +150,13 @@ MOVES: dict[str, Move] = {
     "user deletes the control plane": moves.delete(KEY),
     "user wants another version": moves.edit(KEY, {"spec": {"version": "1.34"}}),
     "somebody deletes the CA": moves.delete(CA),
-    "somebody else has the kubeconfig": moves.recreate(KUBECONFIG, change=lambda obj: {**obj, "data": {"value": "b3RoZXI="}}),
+    "somebody else has the kubeconfig": moves.recreate(
+        KUBECONFIG, change=lambda obj: {**obj, "data": {"value": "b3RoZXI="}}
+    ),
     "somebody labels the Cluster": moves.edit(CLUSTER, {"metadata": {"labels": {"team": "a"}}}),
-    "Workspace loses its endpoint": moves.edit(WORKSPACE, {"status": {"atProvider": {"outputs": None}}}, subresource="status"),
+    "Workspace loses its endpoint": moves.edit(
+        WORKSPACE, {"status": {"atProvider": {"outputs": None}}}, subresource="status"
+    ),
 }
 OWNED = {
     "CAPTControlPlane": (
@@ -150,7 +193,10 @@ def captep(*names: str) -> Kit:
         owned=OWNED,
         moves=MOVES,
         neighbours=neighbours,
-        always={"finalizer before applies": finalizer_before_applies, "Workspaces left alone": leaves_workspaces_alone},
+        always={
+            "finalizer before applies": finalizer_before_applies,
+            "Workspaces left alone": leaves_workspaces_alone,
+        },
         sometimes={"control plane gone": lambda world: at(world, KEY) is None},
         canaries=(worlds.KUBECONFIG, "canary-token", "c2VjcmV0LWNhbmFyeS1jYS1ib2R5AAA="),
     )

@@ -9,7 +9,19 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from captep_core import ABSENT, Absent, Action, Create, Decision, Delete, ObjectRef, Patch, Preconditions, Recollection, Unreadable
+from captep_core import (
+    ABSENT,
+    Absent,
+    Action,
+    Create,
+    Decision,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    ReconcileState,
+    Unreadable,
+)
 from captep_core.ports import Decide, Read
 from captep_memory import load
 from captep_testing import Kit
@@ -50,8 +62,8 @@ class Piece:
 def altered(change: Callable[[Action], Action]) -> Decide:
     """Return the toy with every action changed."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
-        done = keep(key, read, recollection, now=now)
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        done = keep(key, read, state, now=now)
         return evolve(done, actions=tuple(map(change, done.actions)))
 
     return decide
@@ -60,8 +72,8 @@ def altered(change: Callable[[Action], Action]) -> Decide:
 def reporting(more: Callable[[Any, datetime], dict[str, Any]]) -> Decide:
     """Return the toy with more in its status."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
-        done = keep(key, read, recollection, now=now)
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        done = keep(key, read, state, now=now)
         thing: Any = read(key)
         if (
             not isinstance(thing, dict)
@@ -69,8 +81,16 @@ def reporting(more: Callable[[Any, datetime], dict[str, Any]]) -> Decide:
             or any(each.subresource is None for each in done.actions)
         ):
             return done
-        status: dict[str, Any] = {"ready": True, "observedGeneration": thing["metadata"]["generation"], **more(thing, now)}
-        actions = (Patch(KEY, {"status": status}, lock(thing), "report", "status"),) if thing.get("status") != status else ()
+        status: dict[str, Any] = {
+            "ready": True,
+            "observedGeneration": thing["metadata"]["generation"],
+            **more(thing, now),
+        }
+        actions = (
+            (Patch(KEY, {"status": status}, lock(thing), "report", "status"),)
+            if thing.get("status") != status
+            else ()
+        )
         return evolve(done, actions=actions)
 
     return decide
@@ -78,12 +98,20 @@ def reporting(more: Callable[[Any, datetime], dict[str, Any]]) -> Decide:
 
 def by_name(action: Action) -> Action:
     """M3: delete whatever has the name."""
-    return Delete(action.target, Preconditions(), action.reason) if isinstance(action, Delete) else action
+    return (
+        Delete(action.target, Preconditions(), action.reason)
+        if isinstance(action, Delete)
+        else action
+    )
 
 
 def unlocked_status(action: Action) -> Action:
     """M21: report without saying of which version."""
-    return evolve(action, preconditions=evolve(action.preconditions, resource_version=None)) if action.subresource else action
+    return (
+        evolve(action, preconditions=evolve(action.preconditions, resource_version=None))
+        if action.subresource
+        else action
+    )
 
 
 def clobbering(action: Action) -> Action:
@@ -97,7 +125,7 @@ def clobbering(action: Action) -> Action:
 def steps(
     key: ObjectRef,
     read: Read,
-    recollection: Recollection,
+    state: ReconcileState,
     make: Callable[[Any, Any, Any], list[Action]],
     leave: Callable[[Any], list[Action]],
 ) -> Decision | None:
@@ -108,8 +136,8 @@ def steps(
         return None
     if "deletionTimestamp" in thing["metadata"]:
         held = thing["metadata"].get("finalizers", [])
-        return concluded(leave(thing) if FINALIZER in held else [], recollection, "Leaving")
-    return concluded(make(thing, beside, latch) or report(thing, beside, latch), recollection, "Kept")
+        return concluded(leave(thing) if FINALIZER in held else [], state, "Leaving")
+    return concluded(make(thing, beside, latch) or report(thing, beside, latch), state, "Kept")
 
 
 def held(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
@@ -122,11 +150,11 @@ def held(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
 def making(make: Callable[[Any, Any, Any], list[Action]]) -> Decide:
     """Return the toy with another way to make its ConfigMaps."""
 
-    def decide(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         def leave(_: Any) -> list[Action]:  # noqa: ANN401 - JSON
-            return list(keep(key, read, recollection, now=now).actions)
+            return list(keep(key, read, state, now=now).actions)
 
-        return steps(key, read, recollection, make, leave) or keep(key, read, recollection, now=now)
+        return steps(key, read, state, make, leave) or keep(key, read, state, now=now)
 
     return decide
 
@@ -135,7 +163,11 @@ def full_pass_only(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa
     """M4: the child is there, so the latch must be, too."""
     if isinstance(beside, Absent):
         return held(thing) + child(thing, CHILD, beside) + child(thing, LATCH, latch)
-    return held(thing) + child(thing, CHILD, beside) + (child(thing, LATCH, latch) if isinstance(latch, dict) else [])
+    return (
+        held(thing)
+        + child(thing, CHILD, beside)
+        + (child(thing, LATCH, latch) if isinstance(latch, dict) else [])
+    )
 
 
 def finalizer_last(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
@@ -146,8 +178,12 @@ def finalizer_last(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa
 def first_finalizer(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
     """M13: our finalizer is the first one, or it is not there."""
     present = thing["metadata"].get("finalizers", [])
-    body: dict[str, Any] = {"metadata": {"finalizers": [FINALIZER, *(each for each in present if each != FINALIZER)]}}
-    missing = [] if present[:1] == [FINALIZER] else [Patch(KEY, body, lock(thing), "add the finalizer")]
+    body: dict[str, Any] = {
+        "metadata": {"finalizers": [FINALIZER, *(each for each in present if each != FINALIZER)]}
+    }
+    missing = (
+        [] if present[:1] == [FINALIZER] else [Patch(KEY, body, lock(thing), "add the finalizer")]
+    )
     return missing + child(thing, CHILD, beside) + child(thing, LATCH, latch)
 
 
@@ -161,10 +197,15 @@ def status_at_once(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa
     """M20: report in the same pass what was seen before its writes."""
     actions = held(thing) + child(thing, CHILD, beside) + child(thing, LATCH, latch)
     told = report(thing, beside, latch)
-    return actions + [evolve(each, preconditions=this(thing)) for each in told if isinstance(each, Patch)] if actions else []
+    return (
+        actions
+        + [evolve(each, preconditions=this(thing)) for each in told if isinstance(each, Patch)]
+        if actions
+        else []
+    )
 
 
-def let_go_first(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def let_go_first(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """M6: let go, and clean up when there is nothing left to come back for."""
 
     def leave(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
@@ -172,85 +213,98 @@ def let_go_first(key: ObjectRef, read: Read, recollection: Recollection, *, now:
         return [Patch(KEY, {"metadata": {"finalizers": rest or None}}, lock(thing), "let go")]
 
     def make(*found: Any) -> list[Action]:  # noqa: ANN401 - Observed
-        return [each for each in keep(key, read, recollection, now=now).actions if each.subresource is None]
+        return [
+            each for each in keep(key, read, state, now=now).actions if each.subresource is None
+        ]
 
-    return steps(key, read, recollection, make, leave) or keep(key, read, recollection, now=now)
+    return steps(key, read, state, make, leave) or keep(key, read, state, now=now)
 
 
-def finalizer_while_leaving(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def finalizer_while_leaving(
+    key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
+) -> Decision:
     """M7: add the finalizer whenever it is missing, also when it is too late."""
     thing: Any = read(key)
-    if isinstance(thing, dict) and (missing := held(thing)) and "deletionTimestamp" in thing["metadata"]:
-        return concluded(missing, recollection, "Kept")
-    return keep(key, read, recollection, now=now)
+    if (
+        isinstance(thing, dict)
+        and (missing := held(thing))
+        and "deletionTimestamp" in thing["metadata"]
+    ):
+        return concluded(missing, state, "Kept")
+    return keep(key, read, state, now=now)
 
 
-def edge_triggered(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def edge_triggered(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """M10: report when it remembers that it has just made something."""
-    done = keep(key, read, recollection, now=now)
+    done = keep(key, read, state, now=now)
     if any(each.subresource for each in done.actions):
-        return done if recollection.verdict == "Making" else evolve(done, actions=())
+        return done if state.verdict == "Making" else evolve(done, actions=())
     making = done.actions and done.verdict.reason == "Kept"
     return evolve(done, verdict=Verdict("Making")) if making else done
 
 
-def another_name(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def another_name(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """M25: what is refused under one name is tried under the next, at once and for ever."""
-    done, tried = keep(key, read, recollection, now=now), len(recollection.refusals)
+    done, tried = keep(key, read, state, now=now), len(state.refusals)
     if not any(isinstance(each, Create) for each in done.actions):
         return done
-    actions = tuple(_renamed(each, tried) if isinstance(each, Create) and tried else each for each in done.actions)
-    return evolve(done, actions=actions, verdict=Verdict("Kept"), standing=recollection.refusals)
+    actions = tuple(
+        _renamed(each, tried) if isinstance(each, Create) and tried else each
+        for each in done.actions
+    )
+    return evolve(done, actions=actions, verdict=Verdict("Kept"), outstanding=state.refusals)
 
 
 def _renamed(action: Create, number: int) -> Create:
     target = evolve(action.target, name=f"{action.target.name}-{number}")
     metadata: Any = action.body["metadata"]
-    return Create(target, {**action.body, "metadata": {**metadata, "name": target.name}}, action.reason)
+    return Create(
+        target, {**action.body, "metadata": {**metadata, "name": target.name}}, action.reason
+    )
 
 
-def by_number(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def by_number(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Take a resourceVersion for a number and do something else for each second one."""
-    done = keep(key, read, recollection, now=now)
+    done = keep(key, read, state, now=now)
     thing: Any = read(key)
     odd = isinstance(thing, dict) and str(thing["metadata"]["resourceVersion"])[-1:] in "13579"
     return evolve(done, requeue_after=timedelta(seconds=60)) if odd else done
 
 
-def start_over(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def start_over(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Take the child away when something did not work, and make it anew."""
     beside = read(CHILD)
-    if recollection.refusals and isinstance(beside, dict):
+    if state.refusals and isinstance(beside, dict):
         return Decision((Delete(CHILD, this(beside), "start over"),), SOON, Verdict("StartingOver"))
-    return keep(key, read, recollection, now=now)
+    return keep(key, read, state, now=now)
 
 
-def busy(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def busy(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Look again at once, always."""
-    return evolve(keep(key, read, recollection, now=now), requeue_after=timedelta(0))
+    return evolve(keep(key, read, state, now=now), requeue_after=timedelta(0))
 
 
-def talkative(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def talkative(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """M24: tell the content of what it keeps."""
-    return evolve(keep(key, read, recollection, now=now), verdict=Verdict("Kept", f"it has {read(CHILD)}"))
+    return evolve(keep(key, read, state, now=now), verdict=Verdict("Kept", f"it has {read(CHILD)}"))
 
 
-def changing(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def changing(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Work on what was read as if it were its own."""
     thing: Any = read(key)
     if isinstance(thing, dict):
         thing.setdefault("spec", {})["seen"] = True
-    return keep(key, read, recollection, now=now)
+    return keep(key, read, state, now=now)
 
 
-def trusting(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def trusting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Take for granted what an object may lack."""
     thing: Any = read(key)
     wanted = thing["spec"]["colour"] if isinstance(thing, dict) else ""
-    return evolve(keep(key, read, recollection, now=now), verdict=Verdict("Kept", str(wanted)))
+    return evolve(keep(key, read, state, now=now), verdict=Verdict("Kept", str(wanted)))
 
 
-def shared(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def shared(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """M8: two Things keep the same ConfigMap, each in its own colour."""
     thing: Any = read(key)
     found = read(CHILD)
@@ -258,10 +312,18 @@ def shared(key: ObjectRef, read: Read, recollection: Recollection, *, now: datet
         return Decision((), SOON, Verdict("Gone"))
     wanted = colour(thing, "spec")
     if isinstance(found, Absent):
-        return concluded([Create(CHILD, obj(CHILD, wanted, ownerReferences=[owner(thing)]), "it is not there")], recollection, "Kept")
+        return concluded(
+            [Create(CHILD, obj(CHILD, wanted, ownerReferences=[owner(thing)]), "it is not there")],
+            state,
+            "Kept",
+        )
     differs = colour(found) != wanted
     return concluded(
-        [Patch(CHILD, {"data": {"colour": wanted}}, this(found), "its colour is another")] if differs else [], recollection, "Kept"
+        [Patch(CHILD, {"data": {"colour": wanted}}, this(found), "its colour is another")]
+        if differs
+        else [],
+        state,
+        "Kept",
     )
 
 
@@ -269,7 +331,12 @@ def two_things() -> Kit:
     """Two Things of different colours."""
     other = {**THING, "metadata": {"name": "b", "namespace": "fleet"}, "spec": {"colour": "red"}}
     kit = toy(shared, moves={}, always={}, sometimes={})
-    return evolve(kit, keys=(KEY, evolve(KEY, name="b")), worlds=(load([THING, other], now=NOW),), matches=lambda _: True)
+    return evolve(
+        kit,
+        keys=(KEY, evolve(KEY, name="b")),
+        worlds=(load([THING, other], now=NOW),),
+        matches=lambda _: True,
+    )
 
 
 def pruning() -> Kit:
@@ -281,7 +348,12 @@ def pruning() -> Kit:
     }
     version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
     version["schema"] = {"openAPIV3Schema": {"type": "object", "properties": properties}}
-    spec = {"group": "example.dev", "names": {"kind": "Thing", "plural": "things"}, "scope": "Namespaced", "versions": [version]}
+    spec = {
+        "group": "example.dev",
+        "names": {"kind": "Thing", "plural": "things"},
+        "scope": "Namespaced",
+        "versions": [version],
+    }
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -292,12 +364,20 @@ def pruning() -> Kit:
 
 
 MUSEUM = (
-    Piece("M1 own resourceVersion in status", toy(reporting(lambda thing, _: {"seen": thing["metadata"]["resourceVersion"]})), "P2"),
+    Piece(
+        "M1 own resourceVersion in status",
+        toy(reporting(lambda thing, _: {"seen": thing["metadata"]["resourceVersion"]})),
+        "P2",
+    ),
     Piece("M2 time of the pass in status", toy(reporting(lambda _, now: {"at": str(now)})), "P2"),
     Piece("M3 delete by name", toy(altered(by_name)), "P8"),
     Piece("M4 only a full pass is recognised", toy(making(full_pass_only)), "P1"),
     Piece("M5 finalizer last", toy(making(finalizer_last)), "P13"),
-    Piece("M6 let go before cleaning up", toy(let_go_first, always={"latch before finalizer": released_at_the_end}), "P13"),
+    Piece(
+        "M6 let go before cleaning up",
+        toy(let_go_first, always={"latch before finalizer": released_at_the_end}),
+        "P13",
+    ),
     Piece("M7 finalizer while terminating", toy(finalizer_while_leaving), "P2a"),
     Piece("M8 two primaries, one child", two_things(), "P4a"),
     Piece("M10 edge-triggered", toy(edge_triggered), "P1"),

@@ -11,7 +11,10 @@ import pytest
 from captep_testing import check, converge, explore, replay, sweep
 from tests.testing.captep_domain import captep
 
-FAULTS, EVENTS = int(os.environ.get("CAPTEP_EXPLORE_FAULTS", "1")), int(os.environ.get("CAPTEP_EXPLORE_EVENTS", "1"))
+FAULTS, EVENTS = (
+    int(os.environ.get("CAPTEP_EXPLORE_FAULTS", "1")),
+    int(os.environ.get("CAPTEP_EXPLORE_EVENTS", "1")),
+)
 MOMENTS = {"created": 300, "leaving": 2000, "new": 1800, "provided": 3000, "ready": 400}
 """The moments from which every interleaving of one fault and one event is looked at, and how many states that takes at least."""
 
@@ -48,7 +51,19 @@ def test_one_fault_and_one_event_do_no_harm(moment: str) -> None:
     report = explore(captep(moment), faults=FAULTS, events=EVENTS, limit=1_000_000).require()
     assert report.states >= MOMENTS[moment]
     assert (
-        min(report.counts[kind] for kind in ("observe", "patch 200", "patch 409", "crash after", "lost response", "late", "collect")) >= 1
+        min(
+            report.counts[kind]
+            for kind in (
+                "observe",
+                "patch 200",
+                "patch 409",
+                "crash after",
+                "lost response",
+                "late",
+                "collect",
+            )
+        )
+        >= 1
     )
 
 
@@ -65,5 +80,10 @@ def test_two_instances_do_no_harm() -> None:
 
 def test_a_retry_does_not_run_into_its_own_conflict() -> None:
     """P2a: what `explore` once found from a new control plane, with one fault and one event: two refused writes of one object."""
-    way = ["observe", "patch CAPTControlPlane fleet/tokyo (lost request)", "observe", "user wants another version"]
+    way = [
+        "observe",
+        "patch CAPTControlPlane fleet/tokyo (lost request)",
+        "observe",
+        "user wants another version",
+    ]
     assert replay(captep("new"), [*way, "patch CAPTControlPlane fleet/tokyo/status"]) is None

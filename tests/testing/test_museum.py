@@ -37,7 +37,9 @@ MATRIX = {
 def row(kit: Kit) -> tuple[str, str, str, str]:
     """Return the properties that each level finds not to hold."""
     reports = (check(kit), converge(kit), sweep(kit), explore(kit, faults=1, events=1))
-    check_, converge_, sweep_, explore_ = (" ".join(sorted(report.properties)) or "-" for report in reports)
+    check_, converge_, sweep_, explore_ = (
+        " ".join(sorted(report.properties)) or "-" for report in reports
+    )
     return check_, converge_, sweep_, explore_
 
 
@@ -58,7 +60,9 @@ def test_the_toy_without_a_mistake_survives() -> None:
     """No false alarm at any level, within bounds that are all looked at; a bound that shrinks is noticed."""
     assert check(toy()).require().states == 15
     assert str(converge(toy()).require()) == "exhausted 3 worlds, 8 writes"
-    assert str(sweep(toy()).require()) == "exhausted 108 runs from 3 worlds, 12 faults at each write"
+    assert (
+        str(sweep(toy()).require()) == "exhausted 108 runs from 3 worlds, 12 faults at each write"
+    )
     told = "exhausted 2,424 states, 4,693 edges, 612 worlds driven to rest; faults<=1 events<=1 lag<=0; sometimes 1/1"
     assert str(explore(toy(), faults=1, events=1).require()) == told
 
@@ -78,6 +82,8 @@ def test_what_no_loop_can_promise_is_found() -> None:
     kit = evolve(toy(), always={"latch before finalizer": released_at_the_end})
     found = explore(kit, faults=1, events=1)
     assert found.properties == {"P13"}
-    assert "create ConfigMap fleet/a-latch arrives late" in [step.label for step in found.violations[0].steps]
+    assert "create ConfigMap fleet/a-latch arrives late" in [
+        step.label for step in found.violations[0].steps
+    ]
     punctual = tuple(fault for fault in TYPICAL_FAULTS if not fault.lingers)
     assert explore(kit, faults=1, events=1, kinds=punctual).require().states > 1000

@@ -6,26 +6,39 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-from captep_core import JSON, Action, ObjectRef, Observed, Recollection, Unreadable, decide
+from captep_core import JSON, Action, ObjectRef, Observed, ReconcileState, Unreadable, decide
 from captep_core.ports import Answer
 from captep_memory import MemoryGateway, World
 from captep_runtime import run_pass
 from captep_testing import Move, moves
-from tests.core import worlds
-from tests.core.driving import NOW
+from tests.capt import worlds
+from tests.capt.driving import NOW
 from tests.testing.captep_domain import KEY, MOVES, WORKSPACE, captep_worlds
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-_MADE_UP = re.compile(r'"(uid|resourceVersion|generation|creationTimestamp|lastTransitionTime|deletionTimestamp)": ("[^"]*"|\d+)')
+_MADE_UP = re.compile(
+    r'"(uid|resourceVersion|generation|creationTimestamp|lastTransitionTime|deletionTimestamp)": ("[^"]*"|\d+)'
+)
 
 
 def terraform(failure: str) -> Move:
     """Let Terraform fail, with "" work again."""
-    return moves.edit(WORKSPACE, {"status": {"conditions": worlds.conditions(synced=failure)}}, subresource="status")
+    return moves.edit(
+        WORKSPACE,
+        {"status": {"conditions": worlds.conditions(synced=failure)}},
+        subresource="status",
+    )
 
 
 OTHERS: Mapping[str, Move] = {
-    **{name: MOVES[name] for name in ("neighbours do their work", "user deletes the control plane", "Workspace loses its endpoint")},
+    **{
+        name: MOVES[name]
+        for name in (
+            "neighbours do their work",
+            "user deletes the control plane",
+            "Workspace loses its endpoint",
+        )
+    },
     "Terraform fails": terraform("quota exceeded"),
     "Terraform works again": terraform(""),
     "the other lets go": moves.edit(KEY, {"metadata": {"finalizers": None}}),
@@ -45,7 +58,11 @@ class Gateway:
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up."""
-        return self._gateway.read(ref) if self._sees_workspaces or ref.kind != "Workspace" else Unreadable("Timeout")
+        return (
+            self._gateway.read(ref)
+            if self._sees_workspaces or ref.kind != "Workspace"
+            else Unreadable("Timeout")
+        )
 
     def send(self, action: Action) -> Answer:
         """Send one action."""
@@ -54,11 +71,20 @@ class Gateway:
 
 def settled(world: World, *, sees_workspaces: bool) -> tuple[World, list[tuple[str, str]]]:
     """Run passes until one changes nothing; return the world and, of each pass, the verdict and how soon it looks again."""
-    gateway, known, told = Gateway(world, sees_workspaces=sees_workspaces), Recollection(), list[tuple[str, str]]()
+    gateway, known, told = (
+        Gateway(world, sees_workspaces=sees_workspaces),
+        ReconcileState(),
+        list[tuple[str, str]](),
+    )
     while True:
         done = run_pass(decide, gateway, KEY, known, now=NOW)
-        known, wait = done.recollection, done.decision.requeue_after
-        told.append((type(done.decision.verdict).__name__, "not again" if wait is None else f"{wait.total_seconds():g} s"))
+        known, wait = done.state, done.decision.requeue_after
+        told.append(
+            (
+                type(done.decision.verdict).__name__,
+                "not again" if wait is None else f"{wait.total_seconds():g} s",
+            )
+        )
         if not done.changed:
             return gateway.world, told
         assert len(told) < 20
@@ -79,7 +105,11 @@ def steps() -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         state = _MADE_UP.sub("", json.dumps([objects, sees, before]))
         if state not in seen:
             seen.add(state)
-            queue += [(after, sees, before) for move in OTHERS.values() if (after := move(world)) is not None]
+            queue += [
+                (after, sees, before)
+                for move in OTHERS.values()
+                if (after := move(world)) is not None
+            ]
             queue.append((world, not sees, before))
     return edges, waits
 

@@ -10,7 +10,20 @@ from typing import Any
 
 from attrs import frozen
 
-from captep_core import Absent, Action, Create, Decision, Delete, ObjectRef, Patch, Preconditions, Recollection, Unreadable, write_of
+from captep_core import (
+    Absent,
+    Action,
+    Conflicted,
+    Create,
+    Decision,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    ReconcileState,
+    Unreadable,
+    write_of,
+)
 from captep_core.ports import Decide, Read
 from captep_memory import Key, World, group_of, load
 from captep_testing import Kit, moves
@@ -55,13 +68,24 @@ def colour(found: Mapping[str, Any], part: str = "data") -> Any:  # noqa: ANN401
 def owner(thing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the reference to a Thing as the owner."""
     meta = thing["metadata"]
-    return {"apiVersion": KEY.api_version, "kind": "Thing", "name": meta["name"], "uid": meta["uid"], "controller": True}
+    return {
+        "apiVersion": KEY.api_version,
+        "kind": "Thing",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+    }
 
 
 def obj(ref: ObjectRef, wanted: Any, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     """Return a ConfigMap with a colour."""
     meta = {"name": ref.name, "namespace": ref.namespace, **metadata}
-    return {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": meta, "data": {"colour": wanted}}
+    return {
+        "apiVersion": ref.api_version,
+        "kind": ref.kind,
+        "metadata": meta,
+        "data": {"colour": wanted},
+    }
 
 
 def is_ours(thing: Mapping[str, Any], found: Any) -> bool:  # noqa: ANN401 - Observed
@@ -73,35 +97,75 @@ def is_ours(thing: Mapping[str, Any], found: Any) -> bool:  # noqa: ANN401 - Obs
 def child(thing: Mapping[str, Any], ref: ObjectRef, found: Any) -> list[Action]:  # noqa: ANN401 - Observed
     """Make a ConfigMap right: one that nobody owns is adopted, one of an earlier Thing is left to the garbage collector."""
     if isinstance(found, Absent):
-        return [Create(ref, obj(ref, colour(thing, "spec"), ownerReferences=[owner(thing)]), "it is not there")]
+        return [
+            Create(
+                ref,
+                obj(ref, colour(thing, "spec"), ownerReferences=[owner(thing)]),
+                "it is not there",
+            )
+        ]
     if isinstance(found, Unreadable) or "deletionTimestamp" in found["metadata"]:
         return []
-    body: dict[str, Any] = {"data": {"colour": colour(thing, "spec")}} if colour(found) != colour(thing, "spec") else {}
+    body: dict[str, Any] = (
+        {"data": {"colour": colour(thing, "spec")}}
+        if colour(found) != colour(thing, "spec")
+        else {}
+    )
     if not found["metadata"].get("ownerReferences"):
-        return [Patch(ref, {"metadata": {"ownerReferences": [owner(thing)]}, **body}, lock(found), "nobody owns it")]
-    return [Patch(ref, body, this(found), "its colour is another")] if body and is_ours(thing, found) else []
+        return [
+            Patch(
+                ref,
+                {"metadata": {"ownerReferences": [owner(thing)]}, **body},
+                lock(found),
+                "nobody owns it",
+            )
+        ]
+    return (
+        [Patch(ref, body, this(found), "its colour is another")]
+        if body and is_ours(thing, found)
+        else []
+    )
 
 
-def keep(key: ObjectRef, read: Read, recollection: Recollection, *, now: datetime) -> Decision:
+def keep(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Keep a Thing."""
     thing, beside, latch = read(key), read(CHILD), read(LATCH)
     if not isinstance(thing, dict):
-        return Decision((), None if isinstance(thing, Absent) else SOON, Verdict("Gone" if isinstance(thing, Absent) else "Unreadable"))
+        return Decision(
+            (),
+            None if isinstance(thing, Absent) else SOON,
+            Verdict("Gone" if isinstance(thing, Absent) else "Unreadable"),
+        )
     meta: Any = thing["metadata"]
     held = list(meta.get("finalizers", []))
     if "deletionTimestamp" in meta:
-        return concluded(leave(thing, latch), recollection, "Leaving") if FINALIZER in held else Decision((), None, Verdict("Left"))
+        return (
+            concluded(leave(thing, latch), state, "Leaving")
+            if FINALIZER in held
+            else Decision((), None, Verdict("Left"))
+        )
     actions: list[Action] = []
     if FINALIZER not in held:
-        actions.append(Patch(KEY, {"metadata": {"finalizers": [*held, FINALIZER]}}, lock(thing), "add the finalizer"))
+        actions.append(
+            Patch(
+                KEY,
+                {"metadata": {"finalizers": [*held, FINALIZER]}},
+                lock(thing),
+                "add the finalizer",
+            )
+        )
     actions += child(thing, CHILD, beside) + child(thing, LATCH, latch)
-    return concluded(actions or report(thing, beside, latch), recollection, "Kept")
+    return concluded(actions or report(thing, beside, latch), state, "Kept")
 
 
 def leave(thing: Mapping[str, Any], latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
     """Take the latch away, then let go."""
     if is_ours(thing, latch):
-        return [Delete(LATCH, this(latch), "the Thing is deleted")] if "deletionTimestamp" not in latch["metadata"] else []
+        return (
+            [Delete(LATCH, this(latch), "the Thing is deleted")]
+            if "deletionTimestamp" not in latch["metadata"]
+            else []
+        )
     if isinstance(latch, Unreadable):
         return []
     rest = [each for each in thing["metadata"]["finalizers"] if each != FINALIZER]
@@ -114,15 +178,21 @@ def report(thing: Mapping[str, Any], *found: Any) -> list[Action]:  # noqa: ANN4
         return []
     made = all(is_ours(thing, each) and colour(each) == colour(thing, "spec") for each in found)
     status = {"ready": made, "observedGeneration": thing["metadata"]["generation"]}
-    return [Patch(KEY, {"status": status}, lock(thing), "report", "status")] if thing.get("status") != status else []
+    return (
+        [Patch(KEY, {"status": status}, lock(thing), "report", "status")]
+        if thing.get("status") != status
+        else []
+    )
 
 
-def concluded(actions: list[Action], recollection: Recollection, reason: str) -> Decision:
+def concluded(actions: list[Action], state: ReconcileState, reason: str) -> Decision:
     """Tell of refusals that still matter."""
     wanted = {write_of(action) for action in actions}
-    standing = tuple(refusal for refusal in recollection.refusals if refusal.write in wanted)
-    told = "Refused" if any(not refusal.is_conflict for refusal in standing) else reason
-    return Decision(tuple(actions), SOON if actions else LATER, Verdict(told), standing)
+    outstanding = tuple(refusal for refusal in state.refusals if refusal.write in wanted)
+    told = (
+        "Refused" if any(not isinstance(refusal, Conflicted) for refusal in outstanding) else reason
+    )
+    return Decision(tuple(actions), SOON if actions else LATER, Verdict(told), outstanding)
 
 
 def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
@@ -137,7 +207,9 @@ def matches(world: World) -> bool:
         return not any(each and each["metadata"].get("ownerReferences") for each in made)
     if "deletionTimestamp" in thing["metadata"]:
         return not is_held(thing)
-    kept = all(is_ours(thing, each) and each and colour(each) == colour(thing, "spec") for each in made)
+    kept = all(
+        is_ours(thing, each) and each and colour(each) == colour(thing, "spec") for each in made
+    )
     return kept and bool(thing.get("status", {}).get("ready"))
 
 
@@ -156,15 +228,31 @@ def made_under_the_finalizer(before: World, after: World) -> bool:
 def released_at_the_end(before: World, after: World) -> bool:
     """P10: the finalizer is taken off only when the latch is gone."""
     thing = stored(before, KEY)
-    return not (thing and is_held(thing) and not is_held(stored(after, KEY))) or not is_ours(thing, stored(before, LATCH))
+    return not (thing and is_held(thing) and not is_held(stored(after, KEY))) or not is_ours(
+        thing, stored(before, LATCH)
+    )
 
 
 def toy_worlds() -> tuple[World, ...]:
     """A new Thing; one that is wholly made but painted otherwise; one that is being deleted."""
-    made = {**THING, "metadata": {**THING["metadata"], "uid": "uid-of-a", "finalizers": ["example.com/other", FINALIZER]}}
+    made = {
+        **THING,
+        "metadata": {
+            **THING["metadata"],
+            "uid": "uid-of-a",
+            "finalizers": ["example.com/other", FINALIZER],
+        },
+    }
     made["status"] = {"ready": True, "observedGeneration": 1}
     blue = [obj(ref, "blue", ownerReferences=[owner(made)]) for ref in (CHILD, LATCH)]
-    left = {**made, "metadata": {**made["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FINALIZER]}}
+    left = {
+        **made,
+        "metadata": {
+            **made["metadata"],
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "finalizers": [FINALIZER],
+        },
+    }
     return load([THING], now=NOW), load([made, *blue], now=NOW), load([left, *blue], now=NOW)
 
 

@@ -1,0 +1,5 @@
+"""`captep demo`: the loop before CAPTEP-0016, its intervals alone, and captep, side by side on one simulated fleet."""
+
+from captep_demo._demo import demo
+
+__all__ = ["demo"]

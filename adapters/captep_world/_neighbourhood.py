@@ -1,0 +1,119 @@
+"""All neighbours of one API server: whose turn it is, by watch events and due times."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+from captep_core import ObjectRef
+from captep_world._applies import WorkspaceTemplateApplies
+from captep_world._cluster_api import CAPTClusters, ClusterAPI
+from captep_world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
+from captep_world._pace import REAL_PACE, Pace
+from captep_world._terraform import Terraform
+
+__all__ = ["HOT", "Neighbourhood", "neighbours"]
+
+_Post: TypeAlias = tuple[int, ObjectRef]
+_RETRY = timedelta(seconds=1)
+_REST = timedelta(milliseconds=100)
+HOT = timedelta(seconds=1)
+"""Turns that are due within this time belong to the present, later ones to the future."""
+
+
+def neighbours(pace: Pace = REAL_PACE) -> tuple[Neighbour, ...]:
+    """Return everyone beside a control plane: the WorkspaceTemplateApply controller, Terraform, Cluster API, the CAPTCluster controller."""
+    return WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI(), CAPTClusters()
+
+
+class Neighbourhood:
+    """Takes the turns of neighbours: each key of each neighbour when it is due or something about it has changed.
+
+    A neighbour has one worker: while that is occupied with one key, its other keys wait. Between two turns over the same key there are at
+    least 100 ms, so that two neighbours who undo each other's work do it in time and not for ever at one moment.
+    """
+
+    def __init__(self, call: Call, around: Iterable[Neighbour]) -> None:
+        """Act on the server behind `call`."""
+        self._call, self._objects, self._neighbours = call, Objects(call), tuple(around)
+        self._rested: dict[_Post, datetime] = {}
+        self._due: dict[_Post, datetime] = {}
+        self._memory: dict[_Post, Memory] = {}
+        self._occupied: dict[int, tuple[_Post, datetime]] = {}
+
+    def notice(self, ref: ObjectRef, obj: Mapping[str, Any], *, now: datetime) -> None:
+        """Tell of an event: `obj` was created, has changed or is gone."""
+        for number, neighbour in enumerate(self._neighbours):
+            key = neighbour.concerned(ref, obj)
+            if key is not None:
+                earliest = max(now, self._rested.get((number, key), now))
+                self._due[number, key] = min(earliest, self._due.get((number, key), earliest))
+
+    def next_due(self) -> datetime | None:
+        """Return when the next turn is due, in the past when it had to wait for a worker; None when nobody waits for the time."""
+        return min(map(self._due_at, self._due), default=None)
+
+    def run_one(self, now: datetime) -> bool:
+        """Take one turn that is due, the first in order; return whether there was one."""
+        ready = [post for post in self._due if self._due_at(post) <= now]
+        if not ready:
+            return False
+        self._take(min(ready, key=self._place), now)
+        return True
+
+    def state(self, *, now: datetime) -> Hashable:
+        """Return what will be done next: what is soon due in how long, all else when, and what is remembered."""
+        times = ((post, self._due_at(post)) for post in self._due)
+        due = ((post, at - now if at <= now + HOT else at) for post, at in times)
+        return frozenset(due), frozenset(self._memory.items())
+
+    def next_cold_due(self, *, now: datetime) -> datetime | None:
+        """Return the first turn that is not due within the next second."""
+        return min((at for at in map(self._due_at, self._due) if at > now + HOT), default=None)
+
+    def pass_over(self, span: timedelta, *, now: datetime) -> None:
+        """Put off by `span` whatever is due within the next second, as if it had been done again and again meanwhile."""
+        self._due = {post: at + span if at <= now + HOT else at for post, at in self._due.items()}
+        self._rested = {post: at + span if at > now else at for post, at in self._rested.items()}
+
+    def _place(self, post: _Post) -> tuple[datetime, bool, int, str]:
+        """When it comes to turn: a worker ends what it is at before it turns to another key."""
+        return self._due_at(post), not self._holds(post), post[0], str(post[1])
+
+    def _holds(self, post: _Post) -> bool:
+        return post[0] in self._occupied and self._occupied[post[0]][0] == post
+
+    def _due_at(self, post: _Post) -> datetime:
+        if post[0] not in self._occupied or self._holds(post):
+            return self._due[post]
+        return max(self._due[post], self._occupied[post[0]][1])
+
+    def _take(self, post: _Post, now: datetime) -> None:
+        number, key = post
+        before = self._memory.get(post, IDLE)
+        self._rested[post] = now + _REST
+        turn = self._neighbours[number].turn(key, self._objects, before, now=now)
+        if not self._sent(turn):
+            self._due[post] = now + _RETRY
+            return
+        self._remember(post, turn)
+
+    def _sent(self, turn: Turn) -> bool:
+        for request in turn.requests:
+            response = self._call(request)
+            if not response.ok and (request.verb, response.status) != ("delete", 404):
+                return False
+        return True
+
+    def _remember(self, post: _Post, turn: Turn) -> None:
+        if turn.occupied and turn.due is not None:
+            self._occupied[post[0]] = (post, turn.due)
+        elif self._holds(post):
+            del self._occupied[post[0]]
+        if turn.memory == IDLE:
+            self._memory.pop(post, None)
+        else:
+            self._memory[post] = turn.memory
+        if turn.due is None:
+            self._due.pop(post, None)
+        else:
+            self._due[post] = max(turn.due, self._rested[post])

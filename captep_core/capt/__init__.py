@@ -1,0 +1,1 @@
+"""The CAPTControlPlane domain: what an EKS control plane made by Terraform through Crossplane needs next."""

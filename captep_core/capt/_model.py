@@ -1,0 +1,291 @@
+"""The objects around a control plane, as far as the loop looks at them: frozen, validated, without behaviour.
+
+Rules of this module:
+
+1. One class per kind, named as in Kubernetes; a field that the loop does not read is not here. What the wire holds beside stays on the
+   server: we send patches of owned fields only, and list entries that go back carry all that they came with (`wire`).
+2. Absent and null are the same here: the default.
+3. Nothing that comes from a Secret is in a repr.
+"""
+
+from collections.abc import Mapping
+
+from attrs import Factory, field, frozen
+
+from captep_core._actions import JSON
+
+__all__ = [
+    "CAPTControlPlane",
+    "CAPTControlPlaneSpec",
+    "CAPTControlPlaneStatus",
+    "Cluster",
+    "ClusterSpec",
+    "ClusterStatus",
+    "Condition",
+    "ControlPlaneConfig",
+    "ControlPlaneRef",
+    "EndpointAccess",
+    "HostPort",
+    "ObjectMeta",
+    "ObjectReference",
+    "OwnerReference",
+    "ProviderState",
+    "Secret",
+    "Workspace",
+    "WorkspaceSpec",
+    "WorkspaceState",
+    "WorkspaceStatus",
+    "WorkspaceTemplate",
+    "WorkspaceTemplateApply",
+    "WorkspaceTemplateApplySpec",
+    "WorkspaceTemplateApplyStatus",
+    "WorkspaceTemplateState",
+]
+
+_EMPTY: Mapping[str, JSON] = {}
+
+
+@frozen
+class OwnerReference:
+    """One entry of metadata.ownerReferences; `wire` is the entry as it came."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
+
+
+@frozen
+class ObjectMeta:
+    """ObjectMeta, as far as it is read. `namespace` is "" for a cluster-scoped object."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: str = ""
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+    labels: Mapping[str, str] = Factory(dict)
+    annotations: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+@frozen
+class Condition:
+    """One entry of status.conditions; times stay text, `wire` is the entry as it came."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
+
+
+@frozen
+class ObjectReference:
+    """A reference by name; `namespace` "" leaves it to the one who reads it."""
+
+    name: str
+    namespace: str = ""
+
+
+@frozen
+class HostPort:
+    """spec.controlPlaneEndpoint as it stands on an object; `("", 0)` is what the Go controller wrote for none."""
+
+    host: str = ""
+    port: int = 0
+
+
+@frozen
+class EndpointAccess:
+    """Whether the EKS endpoint can be reached from the internet and from inside the VPC."""
+
+    public: bool = False
+    private: bool = False
+
+
+@frozen
+class ControlPlaneConfig:
+    """spec.controlPlaneConfig."""
+
+    region: str = ""
+    endpoint_access: EndpointAccess | None = None
+
+
+@frozen
+class CAPTControlPlaneSpec:
+    """What the user asked for, with the two fields that the loop writes: the name of the main apply and the endpoint."""
+
+    version: str
+    workspace_template_ref: ObjectReference
+    control_plane_config: ControlPlaneConfig | None = None
+    additional_tags: Mapping[str, str] = Factory(dict)
+    workspace_template_apply_name: str = ""
+    control_plane_endpoint: HostPort = HostPort()
+
+
+@frozen
+class WorkspaceTemplateState:
+    """status.workspaceTemplateStatus, the fields that the Go controller writes."""
+
+    ready: bool | None = None
+    last_applied_revision: str = ""
+    last_failure_message: str = ""
+
+
+@frozen
+class WorkspaceState:
+    """status.workspaceStatus, the mirror of the main Workspace. `at_provider` is None when never mirrored; compare it by `same_json`."""
+
+    ready: bool = False
+    state: str = ""
+    at_provider: JSON = field(default=None, eq=False)
+
+
+@frozen
+class CAPTControlPlaneStatus:
+    """What was last reported. A boolean is None when it is not there: never written, or (`secrets_ready`) not kept by the server."""
+
+    ready: bool | None = None
+    initialized: bool | None = None
+    secrets_ready: bool | None = None
+    phase: str = ""
+    failure_reason: str = ""
+    failure_message: str = ""
+    workspace_template_status: WorkspaceTemplateState = WorkspaceTemplateState()
+    workspace_status: WorkspaceState = WorkspaceState()
+    conditions: tuple[Condition, ...] = ()
+
+
+@frozen
+class CAPTControlPlane:
+    """controlplane.cluster.x-k8s.io/v1beta1 CAPTControlPlane."""
+
+    metadata: ObjectMeta
+    spec: CAPTControlPlaneSpec
+    status: CAPTControlPlaneStatus = CAPTControlPlaneStatus()
+
+
+@frozen
+class ControlPlaneRef:
+    """spec.controlPlaneRef of a Cluster: `api_version` in contract v1beta1, `api_group` in v1beta2."""
+
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    api_version: str = ""
+    api_group: str = ""
+
+
+@frozen
+class ClusterSpec:
+    """spec of a Cluster."""
+
+    paused: bool = False
+    control_plane_ref: ControlPlaneRef | None = None
+    control_plane_endpoint: HostPort = HostPort()
+
+
+@frozen
+class ClusterStatus:
+    """status of a Cluster."""
+
+    control_plane_ready: bool = False
+    failure_reason: str = ""
+    failure_message: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@frozen
+class Cluster:
+    """cluster.x-k8s.io/v1beta1 Cluster."""
+
+    metadata: ObjectMeta
+    spec: ClusterSpec = ClusterSpec()
+    status: ClusterStatus = ClusterStatus()
+
+
+@frozen
+class WorkspaceTemplate:
+    """infrastructure.cluster.x-k8s.io/v1beta1 WorkspaceTemplate: only that it exists matters."""
+
+    metadata: ObjectMeta
+
+
+@frozen
+class WorkspaceTemplateApplySpec:
+    """spec of a WorkspaceTemplateApply: what we own of it, and whether the Workspace outlives it."""
+
+    template_ref: ObjectReference = ObjectReference("")
+    variables: Mapping[str, str] = Factory(dict)
+    write_connection_secret_to_ref: ObjectReference | None = None
+    wait_for_workspaces: tuple[ObjectReference, ...] = ()
+    retain_workspace_on_delete: bool = False
+
+
+@frozen
+class WorkspaceTemplateApplyStatus:
+    """status of a WorkspaceTemplateApply; `conditions` mirror its Workspace and freeze once that was Ready."""
+
+    applied: bool = False
+    workspace_name: str = ""
+    last_applied_time: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@frozen
+class WorkspaceTemplateApply:
+    """infrastructure.cluster.x-k8s.io/v1beta1 WorkspaceTemplateApply."""
+
+    metadata: ObjectMeta
+    spec: WorkspaceTemplateApplySpec = WorkspaceTemplateApplySpec()
+    status: WorkspaceTemplateApplyStatus = WorkspaceTemplateApplyStatus()
+
+
+@frozen
+class WorkspaceSpec:
+    """spec of a Workspace."""
+
+    write_connection_secret_to_ref: ObjectReference | None = None
+
+
+@frozen
+class ProviderState:
+    """status.atProvider of a Workspace: its outputs, and all of it as it came (`wire`)."""
+
+    outputs: Mapping[str, JSON] = field(factory=dict, repr=False)
+    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
+
+
+@frozen
+class WorkspaceStatus:
+    """status of a Workspace; without conditions while its first apply runs."""
+
+    conditions: tuple[Condition, ...] = ()
+    at_provider: ProviderState | None = None
+
+
+@frozen
+class Workspace:
+    """tf.upbound.io/v1beta1 Workspace, cluster-scoped."""
+
+    metadata: ObjectMeta
+    spec: WorkspaceSpec = WorkspaceSpec()
+    status: WorkspaceStatus = WorkspaceStatus()
+
+
+def _count_of_keys(data: Mapping[str, bytes]) -> str:
+    return f"<{len(data)} keys>"
+
+
+@frozen
+class Secret:
+    """v1 Secret; `data` is decoded once from the wire's base64."""
+
+    metadata: ObjectMeta
+    type: str = "Opaque"
+    data: Mapping[str, bytes] = field(factory=dict, repr=_count_of_keys)

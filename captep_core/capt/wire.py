@@ -1,0 +1,84 @@
+"""Kubernetes JSON made into the model, strictly; the only door through which JSON comes in.
+
+Rules of this module:
+
+1. Nothing is coerced: a string where a number is expected is a problem, not a number.
+2. All problems of an object are told at once, each with its path; a value is never quoted, it may be a Secret's.
+3. null and absent are the same. Fields that are not modelled are passed over; list entries that go back to the server keep all they came
+   with.
+"""
+
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import attrs
+
+from captep_core._actions import JSON
+from captep_core._observation import Absent, Observed, Unreadable
+from captep_core.capt._model import CAPTControlPlane
+from captep_core.errors import WireError
+
+__all__ = ["as_observed", "instant", "problems", "rfc3339", "structure"]
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
+"""Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate, WorkspaceTemplateApply."""
+
+
+def structure(raw: object, kind: type[T]) -> T:
+    """Make the JSON of one object into its class.
+
+    Raises:
+        WireError: it does not have that shape; every problem is named, with its path.
+    """
+    from captep_core.capt._converter import structured  # noqa: PLC0415 - see there
+
+    made = structured(raw, kind)
+    if isinstance(made, tuple):
+        raise WireError(_identity(raw, kind), made)
+    return made
+
+
+def as_observed(raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
+    """Make what was read into what is observed: a malformed object is an unreadable one."""
+    if isinstance(raw, Absent | Unreadable):
+        return raw
+    try:
+        return structure(raw, kind)
+    except WireError as exc:
+        return Unreadable("Malformed", "; ".join(exc.problems))
+
+
+def problems(raw: object) -> tuple[str, ...]:
+    """List all that is wrong with the JSON of a control plane, each problem with its path; empty when it is well-formed."""
+    try:
+        structure(raw, CAPTControlPlane)
+    except WireError as exc:
+        return exc.problems
+    return ()
+
+
+def _identity(raw: object, kind: type) -> str:
+    metadata = raw.get("metadata") if isinstance(raw, dict) else None
+    name, namespace = (
+        (metadata.get(key) for key in ("name", "namespace"))
+        if isinstance(metadata, dict)
+        else (None, None)
+    )
+    return f"{kind.__name__} {namespace}/{name}" if namespace else f"{kind.__name__} {name}"
+
+
+def instant(text: str) -> datetime | None:
+    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is neither."""
+    words = text.split()
+    if len(words) >= 3:
+        text = "".join((words[0], "T", words[1], words[2]))
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else None
+
+
+def rfc3339(moment: datetime) -> str:
+    """Write a time as Kubernetes does: UTC, whole seconds, `Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,398 @@
+"""The way out: what is deleted, in which order, what is waited for, and what stays."""
+
+from typing import Any
+
+import pytest
+
+from captep_core import Conflicted, Policy, Preconditions, Write, refusal_of
+from tests.capt.driving import KEY, Run, look, ref, run, writes_of
+from tests.capt.worlds import (
+    ENDPOINT,
+    HOST,
+    SINCE,
+    Object,
+    Objects,
+    by_go,
+    changed,
+    created,
+    deleting,
+    find,
+    new,
+    owned,
+    owner,
+    ready,
+    waiting,
+    without,
+)
+
+APPLY, MAIN, WORKSPACE, KUBECONFIG_APPLY = (
+    "WorkspaceTemplateApply",
+    "tokyo-eks-controlplane-apply",
+    "tokyo-eks-controlplane",
+    "tokyo-kubeconfig-apply",
+)
+ITS_FINALIZER = {"metadata": {"finalizers": ["infrastructure.cluster.x-k8s.io/finalizer"]}}
+WITHDRAW, DELETE_MAIN = "patch Cluster fleet/tokyo", f"delete {APPLY} fleet/{MAIN}"
+DELETE_KUBECONFIG, RELEASE, TELL = (
+    f"delete {APPLY} fleet/{KUBECONFIG_APPLY}",
+    "patch CAPTControlPlane fleet/tokyo",
+    "event CAPTControlPlane fleet/tokyo",
+)
+WAITING = f"waiting until Workspace {WORKSPACE} is destroyed"
+
+
+def _held(objects: Objects) -> Objects:
+    """The main apply with the finalizer that its controller puts on it."""
+    return changed(objects, APPLY, MAIN, ITS_FINALIZER)
+
+
+def _going(objects: Objects) -> Objects:
+    return deleting(objects, "CAPTControlPlane", "tokyo")
+
+
+def _writes(objects: Objects, **how: Any) -> list[list[str]]:  # noqa: ANN401 - passed on
+    return [writes_of(action for action, _ in each.sent) for each in run(objects, **how).passes]
+
+
+def _steps() -> tuple[Run, Run]:
+    """The whole way out: until it waits, and after the Workspace is gone."""
+    first = run(_going(_held(ready())))
+    return first, run(without(first.objects, "Workspace", WORKSPACE))
+
+
+def test_the_whole_way_out() -> None:
+    """Must 52 and 54: endpoint and main apply, then (Workspace gone) kubeconfig apply and finalizer; the apply is not waited for."""
+    waits, leaves = _steps()
+    assert [writes_of(action for action, _ in each.sent) for each in waits.passes] == [
+        [WITHDRAW, DELETE_MAIN, TELL, TELL],
+        [],
+    ]
+    assert (waits.last.verdict.reason, waits.last.verdict.message) == (
+        "AwaitingWorkspaceDeletion",
+        WAITING,
+    )
+    assert waits.last.requeue_after == Policy().ready
+    assert writes_of(leaves.writes) == [DELETE_KUBECONFIG, RELEASE]
+    assert (leaves.last.verdict.reason, leaves.last.requeue_after) == ("Gone", None)
+    assert leaves.has(APPLY, MAIN)
+    assert not leaves.has("CAPTControlPlane", "tokyo")
+
+
+def test_deletions_and_patches_carry_their_uid() -> None:
+    """Rule 7: every destructive write names the incarnation it was computed from; the finalizers are a list."""
+    waits, leaves = _steps()
+    assert [(each.body, each.preconditions) for each in (*waits.writes, *leaves.writes)] == [
+        ({"spec": {"controlPlaneEndpoint": None}}, Preconditions("uid-of-cluster-tokyo")),
+        (None, Preconditions(f"uid-of-workspacetemplateapply-{MAIN}")),
+        (None, Preconditions(f"uid-of-workspacetemplateapply-{KUBECONFIG_APPLY}")),
+        ({"metadata": {"finalizers": None}}, Preconditions("uid-of-captcontrolplane-tokyo", "100")),
+    ]
+
+
+def test_two_events_tell_of_a_deletion() -> None:
+    """Must 54: one when it starts, one when it waits, and none while it goes on."""
+    waits, leaves = _steps()
+    told = [
+        ("Normal", "Deleting", f"{APPLY} fleet/{MAIN} is deleted"),
+        ("Normal", "AwaitingWorkspaceDeletion", WAITING),
+    ]
+    assert [(each.type, each.reason, each.message) for each in waits.events] == told
+    still = look(waits.objects, verdict="AwaitingWorkspaceDeletion")
+    assert still.actions == ()
+    gone = look(without(waits.objects, "Workspace", WORKSPACE), verdict="AwaitingWorkspaceDeletion")
+    assert writes_of(gone.actions) == [DELETE_KUBECONFIG, RELEASE]
+    assert leaves.writes[-1].target == KEY
+
+
+@pytest.mark.parametrize("workspace", [True, False], ids=["retained", "lost"])
+def test_what_is_retained_or_lost_is_not_waited_for(workspace: bool) -> None:
+    """Must 53, 52: a Workspace that will stay, or is gone already, holds nothing up."""
+    objects = (
+        changed(ready(), APPLY, MAIN, {"spec": {"retainWorkspaceOnDelete": True}})
+        if workspace
+        else without(ready(), "Workspace", WORKSPACE)
+    )
+    done = run(_going(_held(objects)))
+    assert writes_of(done.passes[0].decision.actions) == [
+        WITHDRAW,
+        DELETE_MAIN,
+        TELL,
+        DELETE_KUBECONFIG,
+        RELEASE,
+    ]
+    assert (done.last.verdict.reason, done.has("Workspace", WORKSPACE)) == ("Gone", workspace)
+
+
+def test_an_apply_that_is_gone_has_taken_its_workspace_along() -> None:
+    """Must 52: without the main apply nothing is waited for, even if the Workspace is there."""
+    done = run(_going(without(ready(), APPLY, MAIN)))
+    assert writes_of(done.passes[0].decision.actions) == [
+        WITHDRAW,
+        DELETE_KUBECONFIG,
+        RELEASE,
+        TELL,
+    ]
+    assert (done.last.verdict.reason, done.has("Workspace", WORKSPACE)) == ("Gone", True)
+
+
+def test_a_main_apply_that_is_on_its_way_out_is_not_deleted_again() -> None:
+    """Must 1, row D2: one delete; then it is waited for."""
+    done = run(deleting(_going(ready()), APPLY, MAIN))
+    assert [str(each.target) for each in done.writes] == ["Cluster fleet/tokyo"]
+    assert done.last.verdict.reason == "AwaitingWorkspaceDeletion"
+
+
+def test_a_kubeconfig_apply_that_is_on_its_way_out_holds_nothing_up() -> None:
+    """Row D6: it is not awaited, and not deleted again."""
+    objects = deleting(_going(without(ready(), "Workspace", WORKSPACE)), APPLY, KUBECONFIG_APPLY)
+    assert writes_of(run(objects).writes) == [WITHDRAW, DELETE_MAIN, RELEASE]
+
+
+@pytest.mark.parametrize(
+    "objects", [created(), waiting(), new()], ids=["created", "waiting", "new"]
+)
+def test_an_unfinished_control_plane_leaves_as_well(objects: Objects) -> None:
+    """Section 2, D1 to D7: whatever exists is deleted, what does not is not missed; the Cluster is not touched without an endpoint."""
+    held = changed(
+        objects,
+        "CAPTControlPlane",
+        "tokyo",
+        {"metadata": {"finalizers": ["controlplane.cluster.x-k8s.io/captcontrolplane"]}},
+    )
+    done = run(_going(held))
+    if done.last.verdict.reason == "AwaitingWorkspaceDeletion":
+        done = run(without(done.objects, "Workspace", WORKSPACE))
+    assert done.last.verdict.reason == "Gone"
+    assert done.find("Cluster", "tokyo") == find(objects, "Cluster", "tokyo")
+
+
+def test_without_our_finalizer_nothing_is_done() -> None:
+    """Row 3a: released: no action, no interval; the finalizer of somebody else is not ours to take."""
+    decision = look(deleting(ready(), "CAPTControlPlane", "tokyo", "example.com/somebody"))
+    assert (decision.actions, decision.requeue_after, decision.verdict.reason) == (
+        (),
+        None,
+        "Released",
+    )
+
+
+def test_other_finalizers_stay() -> None:
+    """Row D7: only ours is taken off."""
+    both = ("example.com/a", "controlplane.cluster.x-k8s.io/captcontrolplane", "example.com/b")
+    done = run(
+        deleting(without(ready(), "Workspace", WORKSPACE), "CAPTControlPlane", "tokyo", *both)
+    )
+    assert done.writes[-1].body == {"metadata": {"finalizers": ["example.com/a", "example.com/b"]}}
+    assert done.last.verdict.reason == "Released"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "withdrawn"),
+    [
+        ({"host": HOST, "port": 443}, True),
+        ({"host": ENDPOINT, "port": 443}, True),
+        ({"host": "example.com", "port": 443}, False),
+        ({"host": HOST, "port": 6443}, False),
+        ({"host": "", "port": 0}, False),
+        (None, False),
+    ],
+)
+def test_only_our_own_endpoint_is_withdrawn(endpoint: Object | None, withdrawn: bool) -> None:
+    """Must 51: the field is removed by a patch, once, and only if it is ours; a URL that the Go controller left is."""
+    done = run(
+        _going(changed(ready(), "Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": endpoint}}))
+    )
+    bodies = [each.body for each in done.writes if each.target.kind == "Cluster"]
+    assert bodies == ([{"spec": {"controlPlaneEndpoint": None}}] if withdrawn else [])
+
+
+def test_the_endpoint_of_a_go_world_is_withdrawn() -> None:
+    """Must 10 and 51: URL-shaped on both sides."""
+    done = run(_going(by_go()))
+    assert "controlPlaneEndpoint" not in done.find("Cluster", "tokyo")["spec"]
+
+
+def test_the_cluster_is_left_alone_where_cluster_api_publishes() -> None:
+    """Rule 11: switched off means on the way out, too; so does a Cluster that is missing or somebody else's."""
+    assert WITHDRAW not in str(_writes(_going(ready()), policy=Policy(publishes_to_cluster=False)))
+    assert run(_going(without(ready(), "Cluster", "tokyo"))).last.verdict.reason in (
+        "Gone",
+        "AwaitingWorkspaceDeletion",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        (MAIN, [WITHDRAW, DELETE_KUBECONFIG, RELEASE]),
+        (KUBECONFIG_APPLY, [WITHDRAW, DELETE_MAIN, RELEASE]),
+    ],
+)
+def test_what_is_not_ours_is_neither_deleted_nor_waited_for(name: str, rest: list[str]) -> None:
+    """Must 47: deletion included: a foreign apply stays, and so does its Workspace."""
+    objects = ready() if name == MAIN else without(ready(), "Workspace", WORKSPACE)
+    foreign = owned(find(objects, APPLY, name), owner("A", "b", of="c"))
+    done = run(
+        _going(
+            [
+                foreign if obj["metadata"]["name"] == name and obj["kind"] == APPLY else obj
+                for obj in objects
+            ]
+        )
+    )
+    assert (writes_of(done.writes), done.last.verdict.reason, done.find(APPLY, name)) == (
+        rest,
+        "Gone",
+        foreign,
+    )
+
+
+def test_what_nobody_owns_is_deleted() -> None:
+    """Must 47: an apply of our name without a controller is ours, deletion included."""
+    orphan = owned(find(ready(), APPLY, MAIN))
+    done = run(_going([orphan if obj["metadata"]["name"] == MAIN else obj for obj in ready()]))
+    assert DELETE_MAIN in writes_of(done.writes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "reason", "written"),
+    [
+        ("Cluster", "tokyo", "ClusterUnreadable", []),
+        (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable", [WITHDRAW]),
+        ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed", [WITHDRAW, DELETE_MAIN]),
+    ],
+)
+def test_what_cannot_be_read_stops_what_comes_after_it(
+    kind: str, name: str, reason: str, written: list[str]
+) -> None:
+    """Section 8.5: nothing that depends on it is given up; 10 s, a Warning Event, no status write."""
+    done = run(_going(_held(ready())), unreadable={ref(find(ready(), kind, name)): "Timeout"})
+    assert (writes_of(done.writes), done.last.requeue_after, done.last.verdict.reason) == (
+        written,
+        Policy().failing,
+        reason,
+    )
+    assert (done.events[0].type, done.events[0].reason) == ("Warning", reason)
+    assert done.has("CAPTControlPlane", "tokyo")
+    assert done.has(APPLY, KUBECONFIG_APPLY)
+
+
+def test_an_unreadable_kubeconfig_apply_holds_the_finalizer() -> None:
+    """Section 8.5: and while the Workspace is still there, that is what it waits for."""
+    target = {ref(find(ready(), APPLY, KUBECONFIG_APPLY)): "Timeout"}
+    assert (
+        run(_going(_held(ready())), unreadable=target).last.verdict.reason
+        == "AwaitingWorkspaceDeletion"
+    )
+    done = run(_going(without(ready(), "Workspace", WORKSPACE)), unreadable=target)
+    assert (done.last.verdict.reason, done.last.requeue_after) == (
+        "KubeconfigGenerationFailed",
+        Policy().failing,
+    )
+    assert RELEASE not in writes_of(done.writes)
+
+
+def test_before_it_was_ready_the_unreadable_is_reported_while_deleting() -> None:
+    """Section 8.5: Ready=False with the reason, as when it is not being deleted."""
+    objects = changed(
+        _going(_held(waiting())), "CAPTControlPlane", "tokyo", {"status": {"initialized": False}}
+    )
+    done = run(objects, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"})
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["phase"], status["conditions"][0]["reason"]) == (
+        "Failed",
+        "WorkspaceTemplateApplyUnreadable",
+    )
+    # The condition was False before: reported anew, it keeps its time.
+    assert status["conditions"][0]["lastTransitionTime"] == SINCE
+    fresh = changed(objects, "CAPTControlPlane", "tokyo", {"status": None})
+    told = run(fresh, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"}).find(
+        "CAPTControlPlane", "tokyo"
+    )["status"]
+    assert told["conditions"][0]["lastTransitionTime"] == "2026-01-01T01:00:00Z"
+
+
+def test_of_two_that_cannot_be_read_the_first_is_told() -> None:
+    """Section 8.1: the main apply or its Workspace, then the kubeconfig apply."""
+    objects, last = _going(_held(ready())), ref(find(ready(), APPLY, KUBECONFIG_APPLY))
+    for kind, name, reason in (
+        (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable"),
+        ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed"),
+    ):
+        decision = look(
+            objects, unreadable={ref(find(ready(), kind, name)): "Timeout", last: "Timeout"}
+        )
+        assert (decision.verdict.reason, decision.requeue_after) == (reason, Policy().failing)
+
+
+def test_a_refused_part_is_told_while_the_workspace_is_awaited() -> None:
+    """Section 8.7: the refusal goes before the wait; what goes through is awaited as ever."""
+    decision = look(
+        _going(ready()),
+        refusals=[refusal_of(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)],
+    )
+    assert (decision.verdict.reason, decision.requeue_after) == (
+        "WorkspaceTemplateApplyFailed",
+        Policy().failing,
+    )
+    assert writes_of(decision.actions) == [WITHDRAW]
+
+
+def test_what_was_refused_is_no_matter_while_the_cluster_cannot_be_read() -> None:
+    """Section 8.5: nothing is wanted, so nothing stands."""
+    unread = {ref(find(ready(), "Cluster", "tokyo")): "Timeout"}
+    refusals = [refusal_of(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)]
+    decision = look(
+        _going(ready()), unreadable=unread, refusals=refusals, verdict="ClusterUnreadable"
+    )
+    assert (decision.verdict.reason, decision.actions, decision.outstanding) == (
+        "ClusterUnreadable",
+        (),
+        (),
+    )
+
+
+@pytest.mark.parametrize("status", [403, 422, 500])
+@pytest.mark.parametrize(
+    ("verb", "kind", "name", "reason", "stays"),
+    [
+        ("patch", "Cluster", "tokyo", "EndpointUpdateFailed", {KUBECONFIG_APPLY}),
+        ("delete", APPLY, MAIN, "WorkspaceTemplateApplyFailed", {KUBECONFIG_APPLY, MAIN}),
+        ("delete", APPLY, KUBECONFIG_APPLY, "KubeconfigGenerationFailed", {KUBECONFIG_APPLY}),
+        ("patch", "CAPTControlPlane", "tokyo", "ControlPlaneUpdateFailed", set()),
+    ],
+)
+def test_a_refused_part_is_told_and_holds_up_what_comes_after_it(
+    verb: str, kind: str, name: str, reason: str, stays: set[str], status: int
+) -> None:
+    """Section 8.7 and Must 54: reason, verb, kind, name and status; 10 s; the finalizer stays until it went through."""
+    objects = _going(without(ready(), "Workspace", WORKSPACE))
+    target = ref(find(objects, kind, name))
+    done = run(objects, refuse={(verb, target): status})
+    assert (done.last.verdict.reason, done.passes[-1].requeue_after) == (reason, Policy().failing)
+    assert done.last.verdict.message == f"{verb} {kind} fleet/{name} is refused: HTTP {status}"
+    assert done.has("CAPTControlPlane", "tokyo")
+    assert {each for each in (MAIN, KUBECONFIG_APPLY) if done.has(APPLY, each)} == stays
+
+
+def test_a_conflict_is_retried_and_not_reported() -> None:
+    """Section 8.7: 409 changes no verdict; the parts after it wait."""
+    objects = _going(without(ready(), "Workspace", WORKSPACE))
+    decision = look(
+        objects,
+        refusals=[Conflicted(Write("delete", ref(find(objects, APPLY, MAIN))))],
+        verdict="Deleting",
+    )
+    assert (decision.verdict.reason, decision.requeue_after) == ("Deleting", Policy().failing)
+    assert writes_of(decision.actions) == [WITHDRAW]
+
+
+def test_nothing_of_the_rest_is_deleted() -> None:
+    """Section 2: Secrets and spot role applies are left to garbage collection."""
+    _, leaves = _steps()
+    for kind, name in (
+        ("Secret", "tokyo-ca"),
+        ("Secret", "tokyo-kubeconfig"),
+        (APPLY, "tokyo-spot-role-check"),
+    ):
+        assert leaves.has(kind, name)

@@ -1,0 +1,127 @@
+"""What is looked up, where, and what becomes of it when the object that names it cannot be read."""
+
+import pytest
+
+from captep_core import ABSENT, Invalid, Missing, ObjectRef, Unreadable
+from captep_core.capt._model import CAPTControlPlane, Secret, Workspace, WorkspaceTemplateApply
+from captep_core.capt._observe import (
+    AppliedTemplate,
+    ControlPlane,
+    Secrets,
+    cluster_reference,
+    observe,
+)
+from captep_core.capt.wire import structure
+from captep_memory import load
+from tests.capt.driving import KEY, NOW, reader, ref
+from tests.capt.worlds import (
+    Objects,
+    apply,
+    changed,
+    control_plane,
+    find,
+    new,
+    owned,
+    owner,
+    plus,
+    ready,
+    secret,
+    without,
+)
+
+APPLY, MAIN, WORKSPACE = (
+    "WorkspaceTemplateApply",
+    "tokyo-eks-controlplane-apply",
+    "tokyo-eks-controlplane",
+)
+TIMEOUT = Unreadable("Timeout")
+
+
+def seen(objects: Objects, *unreadable: ObjectRef) -> tuple[ControlPlane, Secrets, object]:
+    """Observe the control plane of a world."""
+    return observe(KEY, reader(load(objects, now=NOW), dict.fromkeys(unreadable, "Timeout")))
+
+
+@pytest.mark.parametrize("objects", [ready(), new()], ids=["ready", "new"])
+def test_a_control_plane_that_cannot_be_read_is_all_there_is(objects: Objects) -> None:
+    """Rule 1: nothing else is looked up, as nothing is known to belong to it."""
+    assert seen(objects, KEY) == (ControlPlane(KEY, TIMEOUT), Secrets(), Missing())
+    assert seen([]) == (ControlPlane(KEY, ABSENT), Secrets(), Missing())
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("main", MAIN),
+        ("kubeconfig", "tokyo-kubeconfig-apply"),
+        ("spot_check", "tokyo-spot-role-check"),
+        ("spot_create", "tokyo-spot-role-create"),
+    ],
+)
+def test_the_workspace_of_an_unreadable_apply_is_unreadable(field: str, name: str) -> None:
+    """Rule 2: and so is the Secret that the apply would name, and the endpoint."""
+    objects = plus(ready(), apply(name, {}, applied="w")) if field == "spot_create" else ready()
+    around, secrets, endpoint = seen(objects, ref(find(objects, APPLY, name)))
+    assert getattr(around, field) == AppliedTemplate(TIMEOUT, TIMEOUT)
+    assert getattr(around, field).workspace_name == ""
+    assert (secrets.connection == TIMEOUT, secrets.outputs == TIMEOUT) == (
+        field == "main",
+        field == "kubeconfig",
+    )
+    assert (endpoint == TIMEOUT) is (field == "main")
+
+
+def test_the_connection_secret_is_where_the_workspace_says_then_the_apply_then_beside_us() -> None:
+    """capt-reference 1: Crossplane writes where the Workspace says; before there is one, the apply and then the usual name tell."""
+    places = ("there", "then", "tokyo-eks-connection")
+    objects = plus(
+        ready(), *(secret(name, {"cluster_endpoint": f"https://{name}"}) for name in places)
+    )
+    objects = changed(
+        objects,
+        "Workspace",
+        WORKSPACE,
+        {"spec": {"writeConnectionSecretToRef": {"name": "there"}}, "status": None},
+    )
+    objects = changed(
+        objects, APPLY, MAIN, {"spec": {"writeConnectionSecretToRef": {"name": "then"}}}
+    )
+    worlds = [
+        objects,
+        without(objects, "Workspace", WORKSPACE),
+        without(without(objects, "Workspace", WORKSPACE), APPLY, MAIN),
+    ]
+    for place, world in zip(places, worlds, strict=True):
+        assert seen(world)[1].connection == structure(find(objects, "Secret", place), Secret)
+
+
+def test_what_is_malformed_is_unreadable() -> None:
+    """Rule 1 of wire: each object by the shape of its own kind."""
+    objects = plus(ready(), apply("tokyo-vpc", {"variables": {"a": 1}}))
+    assert seen(objects)[0].vpc == Unreadable(
+        "Malformed", "$.spec.variables.a: expected a string, found a number"
+    )
+    assert isinstance(seen(ready())[0].main.apply, WorkspaceTemplateApply)
+    assert isinstance(seen(ready())[0].main.workspace, Workspace)
+
+
+def test_an_endpoint_that_is_no_text_is_invalid() -> None:
+    """5a: bytes that are no UTF-8 are no host, and raise nothing."""
+    objects = changed(ready(), "Workspace", WORKSPACE, {"status": {"atProvider": None}})
+    objects = changed(
+        objects, "Secret", "tokyo-eks-connection", {"data": {"cluster_endpoint": "//4="}}
+    )
+    assert seen(objects)[2] == Invalid("the host is neither a name nor an IP address")
+
+
+def test_of_two_references_to_clusters_that_do_not_control_the_first_counts() -> None:
+    """Must 40: the order of the list decides where nothing else does."""
+    entries = [
+        owner("Cluster", name, api_version="cluster.x-k8s.io/v1beta1", controller=False)
+        for name in ("a", "b")
+    ]
+    around, _, _ = seen([owned(control_plane(), *entries)])
+    assert isinstance(around.object, CAPTControlPlane)
+    found = cluster_reference(around.object)
+    assert found is not None
+    assert found.name == "a"

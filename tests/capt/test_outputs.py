@@ -1,0 +1,320 @@
+"""Endpoint and certificate authority: the table of section 5a, and who publishes what when."""
+
+import base64
+
+import pytest
+
+from captep_core import APIEndpoint, Invalid, Missing, Policy, Present, Unreadable, parse_endpoint
+from captep_core.capt._observe import observe
+from captep_core.capt._outputs import parse_certificate
+from captep_memory import load
+from tests.capt.driving import KEY, NOW, look, reader, refs, run, writes_of
+from tests.capt.worlds import (
+    CA,
+    CA_OF_EKS,
+    ENDPOINT,
+    HOST,
+    Objects,
+    base64_of,
+    by_go,
+    changed,
+    find,
+    new,
+    plus,
+    provided,
+    ready,
+    secret,
+    without,
+    workspace,
+)
+
+TO = {"name": "tokyo-eks-connection", "namespace": "fleet"}
+STRAY = f"{CA_OF_EKS[:8]}*{CA_OF_EKS[8:]}".encode()
+NO_HOST, NO_PORT = (
+    "the host is neither a name nor an IP address",
+    "the port is not a number from 1 to 65535",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("https://X.eks.amazonaws.com", "X.eks.amazonaws.com", 443),
+        ("https://X.eks.amazonaws.com/", "X.eks.amazonaws.com", 443),
+        ("https://X:6443", "X", 6443),
+        ("http://X", "X", 443),
+        ("X.eks.amazonaws.com", "X.eks.amazonaws.com", 443),
+        ("X.eks.amazonaws.com:443", "X.eks.amazonaws.com", 443),
+        ("10.0.0.1:6443", "10.0.0.1", 6443),
+        ("https://[2001:db8::1]:6443", "2001:db8::1", 6443),
+        ("https://[2001:db8::1]", "2001:db8::1", 443),
+        ("2001:db8::1", "2001:db8::1", 443),
+        ("https://X\n", "X", 443),
+        (" https://X ", "X", 443),
+        (base64_of("https://X:6443"), "X", 6443),
+        (base64_of("https://X:6443\n"), "X", 6443),
+        ("hostname", "hostname", 443),
+        ("https://例え.jp:6443", "例え.jp", 6443),
+        ("https://user:pw@X:6443/p?q#f", "X", 6443),
+        ("https://X:", "X", 443),
+        ("https://X:00443", "X", 443),
+        ("https://X:1", "X", 1),
+        ("https://X:65535", "X", 65535),
+        ("X.", "X.", 443),
+        ("https://X:8080", "X", 8080),
+        (".".join(["a" * 63] * 3) + "." + "a" * 61, ".".join(["a" * 63] * 3) + "." + "a" * 61, 443),
+    ],
+)
+def test_an_endpoint_is_a_bare_host_and_a_port(text: str, host: str, port: int) -> None:
+    """Must 10, 11, 12 and table 5a: one parser, case kept, port 443 unless given, never any userinfo."""
+    assert parse_endpoint(text) == Present(APIEndpoint(host, port))
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "https://", "https:///path", "https://user@"])
+def test_no_host_is_not_available_yet(text: str) -> None:
+    """Table 5a: nothing and a scheme alone are not available yet, which is not an error."""
+    assert parse_endpoint(text) == Missing()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("https://X:99999", NO_PORT),
+        ("https://X:65536", NO_PORT),
+        ("https://X:0", NO_PORT),
+        ("https://X:abc", NO_PORT),
+        ("https://X:-1", NO_PORT),
+        ("https://X:４４３", NO_PORT),
+        ("https://X:" + "9" * 5000, NO_PORT),
+        ("10.0.0.256", NO_HOST),
+        ("300", NO_HOST),
+        ("https://[2001:db8::1]6443", NO_HOST),
+        ("https://[X]:6443", NO_HOST),
+        ("https://[::g]", NO_HOST),
+        ("fe80::1%eth0", NO_HOST),
+        ("1:2:3", NO_HOST),
+        ("a b", NO_HOST),
+        ("-a.example", NO_HOST),
+        ("a..b", NO_HOST),
+        ("a" * 64, NO_HOST),
+        (".".join(["a" * 63] * 3) + "." + "a" * 62, NO_HOST),
+        ("https://X:000", NO_PORT),
+        ("\x00", NO_HOST),
+        ("�", NO_HOST),
+    ],
+)
+def test_nonsense_is_invalid_and_not_quoted(text: str, problem: str) -> None:
+    """Must 12 and 56: a host that is none and a port outside of 1 to 65535 are rejected, without the text."""
+    assert parse_endpoint(text) == Invalid(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (base64_of("not url"), Invalid(NO_HOST)),
+        (base64_of("https://X\x07ab"), Present(APIEndpoint(base64_of("https://X\x07ab"), 443))),
+        ("aG9zdA==", Invalid(NO_HOST)),
+        ("aHR0cHM6Ly9Y*", Invalid(NO_HOST)),
+        ("/w==", Missing()),
+    ],
+    ids=["no scheme", "not printable", "a host", "not strict", "no text"],
+)
+def test_only_the_base64_of_a_printable_url_is_decoded(text: str, expected: object) -> None:
+    """Must 11: the value is taken as it is, unless it strictly decodes to printable text with a scheme."""
+    assert parse_endpoint(text) == expected
+
+
+@pytest.mark.parametrize(("host", "port"), [("", 443), ("X", 0), ("X", 65536)])
+def test_an_endpoint_cannot_be_made_of_nonsense(host: str, port: int) -> None:
+    """Must 10: host non-empty, port 1 to 65535, by construction."""
+    with pytest.raises(ValueError):
+        APIEndpoint(host, port)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CA_OF_EKS,
+        CA_OF_EKS + "\n",
+        " " + CA_OF_EKS,
+        "\n".join(CA_OF_EKS[at : at + 64] for at in range(0, len(CA_OF_EKS), 64)),
+        base64_of(CA).rstrip("="),
+        CA,
+    ],
+    ids=["base64", "newline", "space", "wrapped", "unpadded", "pem"],
+)
+def test_a_certificate_is_pem_or_the_base64_of_pem(value: str) -> None:
+    """Must 25 and section 5a: PEM as it is, else strictly decoded, white space and missing padding forgiven."""
+    assert parse_certificate(value.encode()) == Present(CA.encode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"test-ca-data",
+        b"abcd",
+        b"\xff\xfe",
+        base64.b64encode(b"\xff"),
+        base64.b64encode(b"not pem"),
+        STRAY,
+    ],
+)
+def test_what_is_no_pem_is_no_certificate(value: bytes) -> None:
+    """Must 25: PEM is required."""
+    assert parse_certificate(value) == Invalid(
+        "it is not a PEM certificate, neither in clear nor in base64"
+    )
+
+
+@pytest.mark.parametrize("value", [None, b"", b" \n"])
+def test_an_empty_certificate_is_none(value: bytes | None) -> None:
+    """Section 5a: "" accepted as a CA was wrong."""
+    assert parse_certificate(value) == Missing()
+
+
+def _publishing(output: object, written: str | None) -> Objects:
+    outputs = {} if output is None else {"cluster_endpoint": output}
+    texts = {"cluster_certificate_authority_data": CA_OF_EKS} | (
+        {} if written is None else {"cluster_endpoint": written}
+    )
+    return plus(
+        provided(),
+        workspace("tokyo-eks-controlplane", outputs, to=TO),
+        secret("tokyo-eks-connection", texts),
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "written", "expected"),
+    [
+        (ENDPOINT, "https://other", Present(APIEndpoint(HOST, 443))),
+        (None, ENDPOINT, Present(APIEndpoint(HOST, 443))),
+        ("", ENDPOINT, Present(APIEndpoint(HOST, 443))),
+        (7, ENDPOINT, Present(APIEndpoint(HOST, 443))),
+        ("https://X:0", ENDPOINT, Invalid(NO_PORT)),
+        (None, None, Missing()),
+        ("https://", "", Missing()),
+    ],
+)
+def test_the_output_goes_before_the_connection_secret(
+    output: object, written: str | None, expected: object
+) -> None:
+    """Must 11, 15: outputs first, the Secret's raw text else, and neither is waiting."""
+    assert observe(KEY, reader(load(_publishing(output, written), now=NOW)))[2] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Workspace", "tokyo-eks-controlplane"),
+        ("WorkspaceTemplateApply", "tokyo-eks-controlplane-apply"),
+        ("Secret", "tokyo-eks-connection"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_read_is_not_missing(kind: str, name: str) -> None:
+    """Section 8.5: an endpoint behind something unreadable is unknown."""
+    objects = _publishing(None, ENDPOINT)
+    ref = refs([find(objects, kind, name)])[0]
+    assert observe(KEY, reader(load(objects, now=NOW), {ref: "Timeout"}))[2] == Unreadable(
+        "Timeout"
+    )
+
+
+def test_there_is_no_ready_without_an_endpoint() -> None:
+    """Must 13: with all else in place it stays Creating until the endpoint is known, and publishes nothing."""
+    done = run(plus(_publishing(None, None)))
+    assert (done.last.verdict.reason, done.last.verdict.message) == (
+        "Creating",
+        "Waiting for endpoint to be available",
+    )
+    assert done.last.requeue_after == Policy().initializing
+    assert writes_of(done.writes) == [
+        "create Secret fleet/tokyo-ca",
+        "patch CAPTControlPlane fleet/tokyo/status",
+    ]
+
+
+def test_a_missing_connection_secret_is_waiting() -> None:
+    """Must 15: neither outputs nor Secret is waiting, not Failed."""
+    objects = without(
+        plus(provided(), workspace("tokyo-eks-controlplane", {}, to=TO)),
+        "Secret",
+        "tokyo-eks-connection",
+    )
+    decision = run(objects).last
+    assert (decision.verdict.reason, decision.requeue_after) == ("Creating", Policy().initializing)
+
+
+def test_an_invalid_endpoint_is_failed_and_nothing_follows_from_it() -> None:
+    """Must 12, section 8.2: it is EndpointUpdateFailed; neither an endpoint nor the kubeconfig apply is made of it."""
+    done = run(_publishing("https://X:99999", "https://X:99999"))
+    assert done.last.verdict.reason == "EndpointUpdateFailed"
+    assert done.last.verdict.message == f"Failed to get endpoint from workspace: {NO_PORT}"
+    assert done.last.requeue_after == Policy().failing
+    assert writes_of(done.writes) == [
+        "create Secret fleet/tokyo-ca",
+        "patch CAPTControlPlane fleet/tokyo/status",
+    ]
+
+
+def test_an_endpoint_that_becomes_invalid_or_goes_away_stays_published() -> None:
+    """Section 8.3: endpoint gone or invalid withdraws Ready; what was published is not taken back."""
+    for output, reason in (("https://X:0", "EndpointUpdateFailed"), ("", "Creating")):
+        objects = plus(
+            ready(),
+            workspace("tokyo-eks-controlplane", {"cluster_endpoint": output}, to=TO),
+            secret(TO["name"], {"cluster_endpoint": ""}),
+        )
+        done = run(objects)
+        cp = done.find("CAPTControlPlane", "tokyo")
+        assert (done.last.verdict.reason, cp["status"]["ready"], cp["status"]["initialized"]) == (
+            reason,
+            False,
+            True,
+        )
+        assert cp["spec"]["controlPlaneEndpoint"] == {"host": HOST, "port": 443}
+        assert done.find("Cluster", "tokyo")["spec"]["controlPlaneEndpoint"] == {
+            "host": HOST,
+            "port": 443,
+        }
+
+
+def test_a_url_left_as_host_is_healed_once_on_both_objects() -> None:
+    """Must 10: a URL-shaped host of the Go controller is replaced on control plane and Cluster, by one write each."""
+    done = run(by_go())
+    published = {"spec": {"controlPlaneEndpoint": {"host": HOST, "port": 443}}}
+    bodies = [
+        each.body
+        for each in done.writes
+        if each.subresource is None and each.target.kind in ("CAPTControlPlane", "Cluster")
+    ]
+    assert bodies == [published] * 2
+
+
+def test_an_empty_endpoint_equals_none() -> None:
+    """Section 8.9: {host: "", port: 0} of the Go controller is no endpoint, and is not written about while none is known."""
+    empty = {"spec": {"controlPlaneEndpoint": {"host": "", "port": 0}}}
+    objects = changed(changed(new(), "Cluster", "tokyo", empty), "CAPTControlPlane", "tokyo", empty)
+    done = run(objects)
+    assert done.find("Cluster", "tokyo")["spec"]["controlPlaneEndpoint"] == {"host": "", "port": 0}
+    assert not any("controlPlaneEndpoint" in str(each.body) for each in done.writes)
+
+
+def test_the_endpoint_follows_the_provider() -> None:
+    """Must 16: the loop is the one writer; what anybody else wrote is overwritten, on control plane and Cluster."""
+    other = {"spec": {"controlPlaneEndpoint": {"host": "example.com", "port": 6443}}}
+    done = run(
+        changed(changed(ready(), "Cluster", "tokyo", other), "CAPTControlPlane", "tokyo", other)
+    )
+    assert [(each.target.kind, each.body) for each in done.writes] == [
+        (kind, {"spec": {"controlPlaneEndpoint": {"host": HOST, "port": 443}}})
+        for kind in ("CAPTControlPlane", "Cluster")
+    ]
+
+
+def test_the_cluster_can_be_left_to_cluster_api() -> None:
+    """Section 6: publishing to the Cluster can be switched off; nothing of it is written then."""
+    objects = changed(provided(), "Cluster", "tokyo", {"status": {"failureReason": "Old"}})
+    done = run(objects, policy=Policy(publishes_to_cluster=False))
+    assert not any(each.target.kind == "Cluster" for each in done.writes)
+    assert look(ready(), policy=Policy(publishes_to_cluster=False)).actions == ()

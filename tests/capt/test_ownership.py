@@ -1,0 +1,426 @@
+"""Whose is what: the Cluster by uid and by reference, dependents by their controller."""
+
+import pytest
+
+from captep_core import Patch, Policy, Preconditions, control_plane_ref
+from tests.capt.driving import KEY, look, ref, run, writes_of
+from tests.capt.worlds import (
+    FINALIZER,
+    Names,
+    Object,
+    changed,
+    cluster,
+    conditions,
+    created,
+    deleting,
+    find,
+    new,
+    owned,
+    owner,
+    plus,
+    provided,
+    ready,
+    ready_status,
+    without,
+)
+
+CLUSTER_API = "cluster.x-k8s.io/v1beta1"
+APPLY = "WorkspaceTemplateApply"
+DEPENDENTS = [
+    (APPLY, "tokyo-eks-controlplane-apply", "WorkspaceTemplateApplyFailed"),
+    (APPLY, "tokyo-spot-role-check", "SpotServiceLinkedRoleFailed"),
+    (APPLY, "tokyo-kubeconfig-apply", "KubeconfigGenerationFailed"),
+    ("Secret", "tokyo-ca", "SecretReconciliationFailed"),
+    ("Secret", "tokyo-kubeconfig", "SecretReconciliationFailed"),
+]
+
+
+def _owner_of_cp(
+    *, name: str = "tokyo", of: str = "", api_version: str = CLUSTER_API, controller: bool = True
+) -> Object:
+    return owner("Cluster", name, api_version=api_version, of=of, controller=controller)
+
+
+def _owned_by(*references: Object) -> list[Object]:
+    return plus(ready(), owned(find(ready(), "CAPTControlPlane", "tokyo"), *references))
+
+
+def test_a_new_control_plane_is_claimed_in_one_write() -> None:
+    """Section 3: finalizer, owner reference and name of the main apply are one patch, by uid and resourceVersion, before all else."""
+    first = look(new()).actions[0]
+    assert first == Patch(
+        KEY,
+        {
+            "metadata": {"finalizers": [FINALIZER], "ownerReferences": [_owner_of_cp()]},
+            "spec": {"workspaceTemplateApplyName": "tokyo-eks-controlplane-apply"},
+        },
+        Preconditions("uid-of-captcontrolplane-tokyo", "100"),
+        "add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply",
+    )
+
+
+def test_foreign_finalizers_and_references_stay() -> None:
+    """Rule 1 of what we own: lists that others write to keep their entries, with all their fields."""
+    foreign = owner("Team", "red", api_version="example.com/v1", controller=False)
+    objects = plus(new(), owned(find(new(), "CAPTControlPlane", "tokyo"), foreign))
+    objects = changed(
+        objects, "CAPTControlPlane", "tokyo", {"metadata": {"finalizers": ["example.com/a"]}}
+    )
+    body = look(objects).actions[0].body
+    assert body == {
+        "metadata": {
+            "finalizers": ["example.com/a", FINALIZER],
+            "ownerReferences": [foreign, _owner_of_cp()],
+        },
+        "spec": {"workspaceTemplateApplyName": "tokyo-eks-controlplane-apply"},
+    }
+
+
+@pytest.mark.parametrize("names", [Names("tokyo-x7k2p", "tokyo"), Names("a", "b", "elsewhere")])
+def test_a_cluster_of_another_name_is_found_by_the_owner_reference(names: Names) -> None:
+    """Must 27 and 40: with ClusterClass the control plane is called otherwise; Secrets go by the Cluster's name, applies by ours."""
+    objects = ready(names)
+    key = control_plane_ref(names.namespace, names.control_plane)
+    decision = look(objects, key=key)
+    assert (decision.verdict.reason, decision.actions) == ("Ready", ())
+    for name in (f"{names.cluster}-ca", f"{names.cluster}-kubeconfig"):
+        assert (
+            run(without(objects, "Secret", name), key=key).find("Secret", name)["data"]
+            == find(objects, "Secret", name)["data"]
+        )
+
+
+def test_a_cluster_class_control_plane_becomes_claimed_by_its_owner_reference() -> None:
+    """Must 40: what Cluster API's own controller referenced is enough; no controlPlaneRef is needed."""
+    names = Names("tokyo-x7k2p", "tokyo")
+    objects = changed(new(names), "Cluster", "tokyo", {"spec": {"controlPlaneRef": None}})
+    objects = plus(objects, owned(find(objects, "CAPTControlPlane", "tokyo-x7k2p"), _owner_of_cp()))
+    done = run(objects, key=control_plane_ref("fleet", "tokyo-x7k2p"))
+    assert done.last.verdict.message == "Control plane is being created"
+    assert done.writes[0].body == {
+        "metadata": {"finalizers": [FINALIZER]},
+        "spec": {"workspaceTemplateApplyName": "tokyo-x7k2p-eks-controlplane-apply"},
+    }
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        {"name": "other"},
+        {"kind": "KubeadmControlPlane"},
+        {"apiVersion": "example.com/v1"},
+        {"namespace": "elsewhere"},
+        None,
+    ],
+)
+def test_a_cluster_of_our_name_that_points_elsewhere_is_not_ours(to: dict[str, str] | None) -> None:
+    """Must 40: the name alone adopts nothing: it waits for its owner and writes to no Cluster."""
+    done = run(changed(new(), "Cluster", "tokyo", {"spec": {"controlPlaneRef": to}}))
+    assert (done.last.verdict.reason, done.last.verdict.message) == (
+        "Creating",
+        "Waiting for owner cluster",
+    )
+    assert done.last.requeue_after == Policy().initializing
+    assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        {
+            "apiVersion": "controlplane.cluster.x-k8s.io/v1beta2",
+            "kind": "CAPTControlPlane",
+            "name": "tokyo",
+        },
+        {"apiGroup": "controlplane.cluster.x-k8s.io", "kind": "CAPTControlPlane", "name": "tokyo"},
+    ],
+)
+def test_a_cluster_points_back_in_either_contract(to: dict[str, str]) -> None:
+    """Must 40 and section 6: by apiVersion or by apiGroup, with or without a namespace."""
+    objects = plus(new(), {**cluster(), "spec": {"controlPlaneRef": to}})
+    assert look(objects).verdict.message == "Control plane is being created"
+
+
+def test_a_recreated_cluster_is_referred_to_anew() -> None:
+    """Must 41: a reference with the uid of an earlier incarnation is repaired in place, by one write, beside those of others."""
+    stale, other = (
+        _owner_of_cp(of="uid-of-the-one-before"),
+        owner("Team", "red", api_version="example.com/v1", controller=False),
+    )
+    done = run(_owned_by(other, stale))
+    assert [each.body for each in done.writes] == [
+        {"metadata": {"ownerReferences": [other, {**stale, "uid": "uid-of-cluster-tokyo"}]}},
+    ]
+    assert done.writes[0].preconditions == Preconditions("uid-of-captcontrolplane-tokyo", "100")
+    assert done.last.verdict.reason == "Ready"
+
+
+def test_a_recreated_cluster_that_points_elsewhere_is_refused() -> None:
+    """Must 41: a stale reference is not repaired to a Cluster that has another control plane."""
+    objects = changed(
+        _owned_by(_owner_of_cp(of="stale")),
+        "Cluster",
+        "tokyo",
+        {"spec": {"controlPlaneRef": {"name": "other"}}},
+    )
+    done = run(objects)
+    assert done.last.verdict.message == "Waiting for owner cluster"
+    assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+
+
+def test_any_version_of_cluster_api_may_own() -> None:
+    """Must 40: the group of the reference counts, not its version; another group's Cluster does not."""
+    assert look(_owned_by(_owner_of_cp(api_version="cluster.x-k8s.io/v1beta2"))).actions == ()
+    stranger = look(_owned_by(_owner_of_cp(api_version="example.com/v1", of="x"))).verdict
+    assert stranger.reason == "ControlPlaneUpdateFailed"
+
+
+def test_the_controlling_cluster_goes_before_another_one() -> None:
+    """Must 40: of two references to Clusters the controlling one counts, in whatever order."""
+    other = _owner_of_cp(name="osaka", controller=False)
+    for references in ([other, _owner_of_cp()], [_owner_of_cp(), other]):
+        assert look(_owned_by(*references)).actions == ()
+
+
+def test_another_controller_in_the_place_of_the_cluster_is_told() -> None:
+    """Section 8.1 and 8.3: a control plane of another controller stays as it is: surfaced once Ready, Failed before."""
+    other = owner("Fleet", "red", api_version="example.com/v1")
+    message = "CAPTControlPlane fleet/tokyo is controlled by Fleet red and not by a Cluster"
+    done = run(_owned_by(other))
+    assert (done.last.verdict.reason, done.last.verdict.message, done.last.requeue_after) == (
+        "ControlPlaneUpdateFailed",
+        message,
+        Policy().failing,
+    )
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["phase"], status["ready"], writes_of(done.writes)) == (
+        "Ready",
+        True,
+        ["patch CAPTControlPlane fleet/tokyo/status"],
+    )
+    fresh = run(plus(new(), owned(find(new(), "CAPTControlPlane", "tokyo"), other)))
+    assert writes_of(fresh.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+    assert fresh.find("CAPTControlPlane", "tokyo")["status"]["phase"] == "Failed"
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
+@pytest.mark.parametrize("of", ["uid-of-somebody", "uid-of-an-earlier-tokyo"])
+def test_what_another_controller_owns_is_left_alone(
+    kind: str, name: str, reason: str, of: str
+) -> None:
+    """Must 22 and 47: never overwritten, not even when its content differs; Ready stays and says so, after 10 s."""
+    before = owned(find(ready(), kind, name), owner("CAPTControlPlane", "tokyo", of=of))
+    before = changed(
+        [before],
+        kind,
+        name,
+        {"data": {"value": "eA==", "tls.crt": "eA=="}}
+        if kind == "Secret"
+        else {"spec": {"variables": None}},
+    )[0]
+    done = run(plus(ready(), before))
+    assert done.find(kind, name) == before
+    assert (done.last.verdict.reason, done.last.requeue_after) == (reason, Policy().failing)
+    assert (
+        done.last.verdict.message
+        == f"{kind} fleet/{name} is controlled by CAPTControlPlane tokyo (uid {of})"
+    )
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["ready"], status["phase"], status["conditions"][0]["status"]) == (
+        True,
+        "Ready",
+        "True",
+    )
+    assert (
+        status["conditions"][0]["reason"],
+        status["workspaceTemplateStatus"]["lastFailureMessage"],
+    ) == (
+        reason,
+        done.last.verdict.message,
+    )
+    assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS[:2])
+def test_a_foreign_dependent_holds_ready_back_before_the_first_time(
+    kind: str, name: str, reason: str
+) -> None:
+    """Section 8.3: before it was Ready, the same finding is phase Failed."""
+    done = run(plus(provided(), owned(find(provided(), kind, name), owner("A", "b", of="c"))))
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["phase"], status["ready"], status["conditions"][0]["reason"]) == (
+        "Failed",
+        False,
+        reason,
+    )
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
+def test_what_nobody_owns_is_adopted_in_one_write(kind: str, name: str, reason: str) -> None:
+    """Must 47: ownerReference and content in one write, other owners kept; from then on it is ours."""
+    other = owner("Team", "red", api_version="example.com/v1", controller=False)
+    orphan = owned(find(ready(), kind, name), other)
+    key = "tls.crt" if name == "tokyo-ca" else "value"
+    damage = (
+        {"data": {key: "eA=="}} if kind == "Secret" else {"spec": {"variables": {"damage": "1"}}}
+    )
+    done = run(plus(ready(), changed([orphan], kind, name, damage)[0]))
+    cure = (
+        {"data": {key: find(ready(), kind, name)["data"][key]}}
+        if kind == "Secret"
+        else {"spec": {"variables": {"damage": None}}}
+    )
+    if name == "tokyo-spot-role-check":
+        cure = {"spec": {"variables": None}}
+    references = {"metadata": {"ownerReferences": [other, owner("CAPTControlPlane", "tokyo")]}}
+    assert [each.body for each in done.writes] == [{**references, **cure}]
+    assert done.writes[0].preconditions == Preconditions(orphan["metadata"]["uid"], "100")
+    assert (done.last.verdict.reason, len(done.passes)) == ("Ready", 2)
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
+def test_what_is_right_and_nobody_owns_is_adopted_and_nothing_else(
+    kind: str, name: str, reason: str
+) -> None:
+    """Must 47: the patch has no word of a spec or data that is as it should be."""
+    done = run(plus(ready(), owned(find(ready(), kind, name))))
+    assert [each.body for each in done.writes] == [
+        {"metadata": {"ownerReferences": [owner("CAPTControlPlane", "tokyo")]}}
+    ]
+
+
+def test_a_reference_of_ours_that_does_not_control_is_made_to() -> None:
+    """Must 47: our own reference is not doubled."""
+    loose = owner("CAPTControlPlane", "tokyo", controller=False)
+    done = run(plus(ready(), owned(find(ready(), "Secret", "tokyo-ca"), loose)))
+    assert [each.body for each in done.writes] == [
+        {"metadata": {"ownerReferences": [owner("CAPTControlPlane", "tokyo")]}}
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
+def test_what_is_on_its_way_out_is_left_alone(kind: str, name: str, reason: str) -> None:
+    """A terminating dependent is not written to: it is made anew when it is gone."""
+    going = changed(
+        deleting(ready(), kind, name),
+        kind,
+        name,
+        {"spec": {"variables": {"a": "b"}}} if kind == APPLY else {"data": {"tls.crt": None}},
+    )
+    assert not [each for each in run(going).writes if each.target == ref(find(ready(), kind, name))]
+    made = run(without(ready(), kind, name))
+    assert writes_of(made.writes)[0] == f"create {kind} fleet/{name}"
+
+
+def test_a_user_given_name_of_the_main_apply_is_kept() -> None:
+    """Must 47: spec.workspaceTemplateApplyName names the apply; a foreign one of that name is neither overwritten nor deleted."""
+    foreign = {
+        **owned(find(created(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
+    }
+    foreign["metadata"] = {**foreign["metadata"], "name": "mine"}
+    objects = plus(
+        changed(
+            created(), "CAPTControlPlane", "tokyo", {"spec": {"workspaceTemplateApplyName": "mine"}}
+        ),
+        foreign,
+    )
+    done = run(objects)
+    assert (done.last.verdict.reason, done.find(APPLY, "mine")) == (
+        "WorkspaceTemplateApplyFailed",
+        foreign,
+    )
+    gone = run(deleting(objects, "CAPTControlPlane", "tokyo"))
+    assert (gone.last.verdict.reason, gone.find(APPLY, "mine")) == ("Gone", foreign)
+
+
+def test_nothing_is_published_from_what_is_not_ours() -> None:
+    """Must 47, section 8.2: endpoint and CA of a foreign main apply are not copied; what was published stays."""
+    foreign = owned(find(ready(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
+    objects = plus(ready(), foreign)
+    objects = changed(
+        objects,
+        "Workspace",
+        "tokyo-eks-controlplane",
+        {"status": {"atProvider": {"outputs": {"cluster_endpoint": "https://X"}}}},
+    )
+    objects = changed(
+        objects,
+        "Secret",
+        "tokyo-eks-connection",
+        {"data": {"cluster_certificate_authority_data": None}},
+    )
+    objects = changed(objects, "Secret", "tokyo-ca", {"data": {"tls.crt": "eA=="}})
+    done = run(objects)
+    assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
+    assert {each.subresource for each in done.writes} == {"status"}
+    for kind, name in (
+        ("Cluster", "tokyo"),
+        ("Secret", "tokyo-ca"),
+        (APPLY, "tokyo-kubeconfig-apply"),
+    ):
+        assert done.find(kind, name) == find(objects, kind, name)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["vpc", "kubeconfig-apply", "spot-role-check", "spot-role-create"]
+)
+def test_the_name_of_another_apply_of_ours_is_no_name_for_the_main_one(suffix: str) -> None:
+    """Section 8.11: two purposes for one object would be written for ever; it is told instead."""
+    done = run(
+        changed(
+            provided(),
+            "CAPTControlPlane",
+            "tokyo",
+            {"spec": {"workspaceTemplateApplyName": f"tokyo-{suffix}"}},
+        )
+    )
+    assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
+    assert done.acted <= 6
+
+
+def test_a_foreign_main_apply_neither_withdraws_ready_nor_is_mirrored() -> None:
+    """Must 47 and 8.3: a foreign main apply is surfaced and withdraws nothing; another's Workspace is not ours to mirror."""
+    main = "tokyo-eks-controlplane"
+    objects = plus(
+        ready(),
+        owned(find(ready(), "WorkspaceTemplateApply", f"{main}-apply"), owner("X", "y", of="z")),
+    )
+    objects = changed(
+        objects,
+        "Workspace",
+        main,
+        {"status": {"conditions": conditions(ready=False), "atProvider": {"theirs": "x"}}},
+    )
+    done = run(objects)
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (done.last.verdict.reason, status["ready"]) == ("WorkspaceTemplateApplyFailed", True)
+    assert status["workspaceStatus"] == ready_status()["workspaceStatus"]
+
+
+def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
+    """Must 22 and 47, 8.2: a foreign kubeconfig apply holds back what depends on it: the Secret that is made of its output."""
+    objects = plus(
+        ready(),
+        owned(
+            find(ready(), "WorkspaceTemplateApply", "tokyo-kubeconfig-apply"),
+            owner("X", "y", of="z"),
+        ),
+    )
+    objects = changed(
+        objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": "dGhlaXJz"}}
+    )
+    assert writes_of(run(objects).writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+
+
+def test_two_references_to_one_cluster_do_not_become_twins() -> None:
+    """Must 41: a stale controlling reference beside a right one."""
+    api = "cluster.x-k8s.io/v1beta1"
+    stale = owner("Cluster", "tokyo", api_version=api, of="stale")
+    two = owned(
+        find(ready(), "CAPTControlPlane", "tokyo"),
+        stale,
+        owner("Cluster", "tokyo", api_version=api, controller=False),
+    )
+    assert run(plus(ready(), two)).find("CAPTControlPlane", "tokyo")["metadata"][
+        "ownerReferences"
+    ] == [owner("Cluster", "tokyo", api_version=api)]

@@ -1,0 +1,55 @@
+"""While the Cluster or the control plane is paused nothing is done."""
+
+import pytest
+
+from captep_core import Paused
+from tests.capt.driving import look
+from tests.capt.worlds import Objects, changed, deleting, new, provided, ready, without
+
+ANNOTATION = "cluster.x-k8s.io/paused"
+WORLDS = {
+    "new": new(),
+    "provided": provided(),
+    "damaged": without(ready(), "Secret", "tokyo-kubeconfig"),
+    "deleting": deleting(ready(), "CAPTControlPlane", "tokyo"),
+    "released": deleting(ready(), "CAPTControlPlane", "tokyo", "example.com/somebody"),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("value", ["", "true", "false"])
+def test_the_annotation_pauses_by_its_presence(name: str, value: str) -> None:
+    """Must 39: whatever its value, deletion included: no action and no interval, because unpausing is an event."""
+    decision = look(
+        changed(
+            WORLDS[name],
+            "CAPTControlPlane",
+            "tokyo",
+            {"metadata": {"annotations": {ANNOTATION: value}}},
+        )
+    )
+    assert (decision.actions, decision.requeue_after) == ((), None)
+    assert decision.verdict == Paused(
+        "CAPTControlPlane fleet/tokyo has the annotation cluster.x-k8s.io/paused"
+    )
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_paused_cluster_pauses_its_control_plane(name: str) -> None:
+    """Must 39: Cluster.spec.paused likewise."""
+    decision = look(changed(WORLDS[name], "Cluster", "tokyo", {"spec": {"paused": True}}))
+    assert (decision.actions, decision.requeue_after, decision.verdict) == (
+        (),
+        None,
+        Paused("Cluster fleet/tokyo is paused"),
+    )
+
+
+@pytest.mark.parametrize("world", [new(), provided()], ids=["new", "provided"])
+def test_what_is_not_paused_goes_on(world: Objects) -> None:
+    """Must 39: paused: false pauses nothing; nor does a paused Cluster that is not ours."""
+    assert look(changed(world, "Cluster", "tokyo", {"spec": {"paused": False}})).actions
+    foreign = changed(
+        new(), "Cluster", "tokyo", {"spec": {"paused": True, "controlPlaneRef": {"name": "other"}}}
+    )
+    assert look(foreign).verdict.message == "Waiting for owner cluster"

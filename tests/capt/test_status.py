@@ -1,0 +1,594 @@
+"""What is reported: one verdict, its condition and phase, what latches, what is mirrored, and what is cleared."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from captep_core import Creating, Degraded, Failed, Policy, Ready, Unknown
+from captep_core.capt._verdict import Finding, Holds, Rank, Severity, judge
+from tests.capt.driving import NOW, look, ref, run, writes_of
+from tests.capt.worlds import (
+    ENDPOINT,
+    SINCE,
+    Object,
+    Objects,
+    by_go,
+    changed,
+    condition,
+    conditions,
+    created,
+    find,
+    new,
+    plus,
+    provided,
+    ready,
+    ready_status,
+    waiting,
+    without,
+    workspace,
+)
+
+APPLY, MAIN, WORKSPACE = (
+    "WorkspaceTemplateApply",
+    "tokyo-eks-controlplane-apply",
+    "tokyo-eks-controlplane",
+)
+AT = "2026-01-01T01:00:00Z"
+
+
+def _status_of(objects: Objects, **how: Any) -> Object:  # noqa: ANN401 - passed on
+    found: Object = run(objects, **how).find("CAPTControlPlane", "tokyo")["status"]
+    return found
+
+
+def _conditions_of(objects: Objects, entries: Objects) -> Objects:
+    """The conditions of the main Workspace, mirrored by its apply."""
+    return changed(
+        changed(objects, "Workspace", WORKSPACE, {"status": {"conditions": entries}}),
+        APPLY,
+        MAIN,
+        {"status": {"conditions": entries}},
+    )
+
+
+@pytest.mark.parametrize("world", [created, waiting, ready], ids=lambda world: world.__name__)
+def test_settled_worlds_are_at_rest(world: Any) -> None:  # noqa: ANN401 - one of the worlds
+    """Must 1 and section 7: in a settled world a pass sends nothing at all."""
+    assert (look(world()).actions, len(run(world()).passes)) == ((), 1)
+
+
+def test_a_new_control_plane_costs_two_passes_and_four_writes() -> None:
+    """Section 7: first reconcile: one write of the control plane, two creates, one status."""
+    done = run(new())
+    assert [writes_of(action for action, _ in each.sent) for each in done.passes] == [
+        [
+            "patch CAPTControlPlane fleet/tokyo",
+            f"create {APPLY} fleet/tokyo-spot-role-check",
+            f"create {APPLY} fleet/{MAIN}",
+        ],
+        ["patch CAPTControlPlane fleet/tokyo/status", "event CAPTControlPlane fleet/tokyo"],
+        [],
+    ]
+    assert done.find("CAPTControlPlane", "tokyo")["status"] == {
+        "ready": False,
+        "initialized": False,
+        "secretsReady": False,
+        "phase": "Creating",
+        "workspaceTemplateStatus": {"ready": False},
+        "conditions": [
+            condition("Ready", False, "Creating", "Control plane is being created", since=AT)
+        ],
+    }
+
+
+def test_ready_is_reported_whole_and_once() -> None:
+    """Row 14e: the whole status of a control plane that becomes Ready, in one write."""
+    objects = changed(
+        ready(),
+        "CAPTControlPlane",
+        "tokyo",
+        {"status": {**find(created(), "CAPTControlPlane", "tokyo")["status"]}},
+    )
+    objects = changed(
+        objects, "Cluster", "tokyo", {"status": {"controlPlaneReady": False, "conditions": None}}
+    )
+    fresh = changed(
+        objects,
+        "CAPTControlPlane",
+        "tokyo",
+        {"status": {"workspaceTemplateStatus": None, "workspaceStatus": None}},
+    )
+    done = run(fresh)
+    assert done.find("CAPTControlPlane", "tokyo")["status"] == {
+        **ready_status(),
+        "conditions": [condition("Ready", True, "Ready", "Control plane is ready", since=AT)],
+    }
+    assert done.find("Cluster", "tokyo")["status"] == {
+        "controlPlaneReady": True,
+        "conditions": [condition("ControlPlaneInitialized", True, since=AT)],
+    }
+    assert writes_of(done.writes) == [
+        "patch CAPTControlPlane fleet/tokyo/status",
+        "patch Cluster fleet/tokyo/status",
+    ]
+    assert [(each.type, each.reason, each.message) for each in done.events] == [
+        ("Normal", "Ready", "Control plane is ready")
+    ]
+
+
+def test_what_an_earlier_failure_left_is_cleared_in_the_same_write() -> None:
+    """Must 30 and 31: failureReason, failureMessage and lastFailureMessage go with what they told of."""
+    left = {
+        "failureReason": "A",
+        "failureMessage": "b",
+        "workspaceTemplateStatus": {"lastFailureMessage": "c"},
+    }
+    done = run(changed(ready(), "CAPTControlPlane", "tokyo", {"status": left}))
+    cleared = {
+        "failureReason": None,
+        "failureMessage": None,
+        "workspaceTemplateStatus": {"lastFailureMessage": None},
+    }
+    assert [each.body for each in done.writes] == [{"status": cleared}]
+
+
+def test_a_failure_is_never_terminal() -> None:
+    """Must 30: whatever fails, failureReason and failureMessage stay empty."""
+    for objects in (
+        without(new(), "WorkspaceTemplate", "eks"),
+        without(ready(), "Workspace", WORKSPACE),
+        _conditions_of(waiting(), conditions(ready=False, synced="x")),
+    ):
+        assert not {"failureReason", "failureMessage"} & _status_of(objects).keys()
+
+
+@pytest.mark.parametrize("world", [ready, by_go], ids=["ready", "by Go"])
+def test_a_missing_cluster_is_consistent(world: Any) -> None:  # noqa: ANN401 - one of the worlds
+    """Must 32, row 5: Creating in condition and phase, not ready; initialized stays; token and CA are still copied."""
+    done = run(without(world(), "Cluster", "tokyo"))
+    assert (done.last.verdict.reason, done.last.verdict.message) == (
+        "Creating",
+        "Waiting for owner cluster",
+    )
+    assert done.last.requeue_after == Policy().initializing
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["phase"], status["ready"], status["initialized"], status["secretsReady"]) == (
+        "Creating",
+        False,
+        True,
+        True,
+    )
+    assert status["conditions"] == [
+        condition("Ready", False, "Creating", "Waiting for owner cluster", since=AT)
+    ]
+    rotated = changed(
+        done.objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": "bmV3"}}
+    )
+    assert [each.body for each in run(rotated).writes] == [{"data": {"value": "bmV3"}}]
+
+
+def test_without_a_cluster_a_new_control_plane_only_reports() -> None:
+    """Row 5: it waits, and creates nothing that would need cleaning up."""
+    done = run(without(new(), "Cluster", "tokyo"))
+    assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
+    assert done.last.verdict.message == "Waiting for owner cluster"
+
+
+def test_a_lost_workspace_is_one_status_write() -> None:
+    """Section 8.6: Failed, WorkspaceStatusUpdateFailed, 10 s; endpoint, Secrets and applies stay."""
+    done = run(without(ready(), "Workspace", WORKSPACE))
+    message = f'Failed to update workspace status: workspaces.tf.upbound.io "{WORKSPACE}" not found'
+    assert (done.last.verdict, done.last.requeue_after) == (
+        Failed("WorkspaceStatusUpdateFailed", message),
+        Policy().failing,
+    )
+    assert writes_of(done.writes) == [
+        "patch CAPTControlPlane fleet/tokyo/status",
+        "patch Cluster fleet/tokyo/status",
+    ]
+    expected = ready_status("Failed", "WorkspaceStatusUpdateFailed", message)
+    expected["conditions"][0]["lastTransitionTime"] = AT
+    assert done.find("CAPTControlPlane", "tokyo")["status"] == expected
+    assert done.find("Cluster", "tokyo")["status"] == {
+        "controlPlaneReady": False,
+        "conditions": [condition("ControlPlaneInitialized", True)],
+    }
+
+
+def test_a_workspace_that_comes_back_is_ready_again() -> None:
+    """Must 33 and section 4: after the loss nothing is left behind; initialized never moved."""
+    lost = run(without(ready(), "Workspace", WORKSPACE)).objects
+    back = run(plus(lost, find(ready(), "Workspace", WORKSPACE)))
+    expected = ready_status()
+    expected["conditions"][0]["lastTransitionTime"] = AT
+    assert back.find("CAPTControlPlane", "tokyo")["status"] == expected
+    assert back.find("Cluster", "tokyo")["status"] == find(ready(), "Cluster", "tokyo")["status"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason", "message"),
+    [
+        (conditions(ready=False, synced="no quota"), "WorkspaceError", "no quota"),
+        (
+            [condition("Synced", False, "ReconcileError"), condition("Ready", False)],
+            "WorkspaceError",
+            "ReconcileError",
+        ),
+        ([condition("Synced", False)], "WorkspaceError", "the Workspace is not synced"),
+        (
+            [condition("Ready", False, "Creating", "says something")],
+            "WorkspaceError",
+            "says something",
+        ),
+        (conditions(ready=False), "Creating", "Control plane is being created"),
+        (conditions(ready=False, reason="Deleting"), "Creating", "Control plane is being created"),
+        ([condition("Ready", "Unknown")], "Creating", "Control plane is being created"),
+        ([condition("Synced", True)], "Creating", "Control plane is being created"),
+    ],
+)
+@pytest.mark.parametrize("world", [waiting, ready], ids=["waiting", "ready"])
+def test_a_workspace_that_is_not_ready_is_not_ready(
+    world: Any,  # noqa: ANN401
+    entries: Objects,
+    reason: str,
+    message: str,
+) -> None:
+    """Must 35 and section 8.3: Synced=False is phase Failed while not Ready, whether it was Ready before or not; else it is Creating."""
+    done = run(_conditions_of(world(), entries))
+    assert (done.last.verdict.reason, done.last.verdict.message) == (reason, message)
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["ready"], status["initialized"]) == (False, world is ready)
+    assert status["phase"] == ("Creating" if reason == "Creating" else "Failed")
+    assert done.last.requeue_after == (
+        Policy().initializing if reason == "Creating" else Policy().failing
+    )
+
+
+def test_a_failing_update_is_surfaced() -> None:
+    """Must 35: already Ready, it stays Ready and says what Terraform says."""
+    done = run(_conditions_of(ready(), conditions(synced="update failed")))
+    assert (done.last.verdict, done.last.requeue_after) == (
+        Degraded(Severity.FAILURE, "WorkspaceError", "update failed"),
+        Policy().failing,
+    )
+    assert done.find("CAPTControlPlane", "tokyo")["status"] == ready_status(
+        "Ready", "WorkspaceError", "update failed"
+    )
+    assert [(each.type, each.reason) for each in done.events] == [("Warning", "WorkspaceError")]
+
+
+def test_a_failing_first_apply_that_is_ready_holds_ready_back() -> None:
+    """Section 8.3: before it was Ready, the same finding is phase Failed."""
+    done = run(_conditions_of(provided(), conditions(synced="x")))
+    assert (done.last.verdict, done.find("CAPTControlPlane", "tokyo")["status"]["phase"]) == (
+        Failed("WorkspaceError", "x"),
+        "Failed",
+    )
+
+
+def test_the_workspace_goes_before_its_frozen_mirror() -> None:
+    """Must 36: the Workspace's own conditions are the truth when it has any, the apply's mirror otherwise."""
+    own = changed(
+        ready(), "Workspace", WORKSPACE, {"status": {"conditions": conditions(ready=False)}}
+    )
+    assert look(own).verdict == Creating("Control plane is being created")
+    mirrored = changed(ready(), "Workspace", WORKSPACE, {"status": {"conditions": []}})
+    assert look(mirrored).verdict == Ready()
+
+
+def test_an_apply_that_names_no_workspace_is_not_ready() -> None:
+    """Must 13: conditions of an apply without a Workspace make nothing Ready."""
+    objects = changed(
+        created(), APPLY, MAIN, {"status": {"applied": True, "conditions": conditions()}}
+    )
+    assert look(objects).verdict == Creating("Control plane is being created")
+
+
+def test_what_a_workspace_shows_no_longer_is_kept() -> None:
+    """Must 37: no conditions and no atProvider leave the last known values."""
+    objects = changed(
+        ready(), "Workspace", WORKSPACE, {"status": {"conditions": None, "atProvider": None}}
+    )
+    assert look(objects).actions == ()
+
+
+def test_one_change_of_at_provider_is_one_status_write() -> None:
+    """Must 37, section 8.9: atProvider is mirrored exactly, but for null keys, which no merge patch can store."""
+    provider: Object = {
+        "outputs": {"cluster_endpoint": ENDPOINT, "n": 1, "e": {}, "l": [{"a": None}], "no": None},
+        "checksum": "",
+        "gone": None,
+    }
+    objects = plus(
+        without(ready(), "Workspace", WORKSPACE),
+        workspace(WORKSPACE, to={"name": "tokyo-eks-connection", "namespace": "fleet"}),
+    )
+    objects = [
+        (
+            {**obj, "status": {"atProvider": provider, "conditions": conditions()}}
+            if obj["metadata"]["name"] == WORKSPACE
+            else obj
+        )
+        for obj in objects
+    ]
+    done = run(objects)
+    mirrored = {
+        "outputs": {"cluster_endpoint": ENDPOINT, "n": 1, "e": {}, "l": [{}]},
+        "checksum": "",
+    }
+    assert (
+        done.find("CAPTControlPlane", "tokyo")["status"]["workspaceStatus"]["atProvider"]
+        == mirrored
+    )
+    assert [each.body for each in done.writes] == [
+        {
+            "status": {
+                "workspaceStatus": {
+                    "atProvider": {"outputs": {"n": 1, "e": {}, "l": [{}]}, "checksum": ""}
+                }
+            }
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reported", "stays"),
+    [
+        (SINCE, True),
+        ("2026-01-01 00:00:00 +0000 UTC", True),
+        ("2026-01-01 09:00:00 +0900 JST", True),
+        ("2025-12-31 00:00:00 +0000 UTC", False),
+        ("rubbish", False),
+        (None, False),
+    ],
+)
+def test_the_last_applied_revision_is_the_time_on_the_wire(
+    reported: str | None, stays: bool
+) -> None:
+    """Section 8.10: a value in Go's format that names the same instant is left alone; anything else becomes the wire's."""
+    done = run(
+        changed(
+            ready(),
+            "CAPTControlPlane",
+            "tokyo",
+            {"status": {"workspaceTemplateStatus": {"lastAppliedRevision": reported}}},
+        )
+    )
+    wanted = (
+        [] if stays else [{"status": {"workspaceTemplateStatus": {"lastAppliedRevision": SINCE}}}]
+    )
+    assert [each.body for each in done.writes] == wanted
+
+
+def test_an_unknown_time_keeps_the_last_revision() -> None:
+    """Row 14e: without a lastAppliedTime there is nothing to write; two texts that are no times are not the same time."""
+    assert look(changed(ready(), APPLY, MAIN, {"status": {"lastAppliedTime": None}})).actions == ()
+    odd = changed(ready(), APPLY, MAIN, {"status": {"lastAppliedTime": "odd"}})
+    assert [each.body for each in run(odd).writes] == [
+        {"status": {"workspaceTemplateStatus": {"lastAppliedRevision": "odd"}}}
+    ]
+
+
+def test_foreign_conditions_and_fields_stay() -> None:
+    """Section 7: conditions are matched by type; what others wrote keeps its place and all its fields."""
+    foreign, ours = (
+        condition("Paused", False, "NotPaused"),
+        {**condition("Ready", False, "Creating", "old"), "observedGeneration": 3},
+    )
+    done = run(
+        changed(
+            ready(),
+            "CAPTControlPlane",
+            "tokyo",
+            {"status": {"conditions": [foreign, ours, condition("Later", True)]}},
+        )
+    )
+    assert done.writes[0].body == {
+        "status": {
+            "conditions": [
+                foreign,
+                {
+                    **condition("Ready", True, "Ready", "Control plane is ready", since=AT),
+                    "observedGeneration": 3,
+                },
+                condition("Later", True),
+            ]
+        }
+    }
+    assert done.writes[0].preconditions.resource_version == "100"
+
+
+def test_the_transition_time_moves_with_the_status_alone() -> None:
+    """Section 7: another reason or message keeps the time; a second condition of the type is dropped."""
+    twice = [condition("Ready", True, "Old", "old"), condition("Ready", False, "Other", "other")]
+    done = run(changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"conditions": twice}}))
+    assert done.writes[0].body == {
+        "status": {"conditions": [condition("Ready", True, "Ready", "Control plane is ready")]}
+    }
+
+
+def test_time_alone_writes_nothing() -> None:
+    """Section 7: with an hour between the passes a settled world stays untouched."""
+    assert look(ready(), now=NOW + timedelta(hours=1)).actions == ()
+
+
+def test_a_long_message_is_cut_by_characters() -> None:
+    """Must 57: 32768 characters of a condition's message, 1024 of an Event's, none of them split."""
+    done = run(_conditions_of(waiting(), conditions(ready=False, synced="例" * 40000)))
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (
+        status["conditions"][0]["message"]
+        == status["workspaceTemplateStatus"]["lastFailureMessage"]
+        == "例" * 32768
+    )
+    assert done.events[0].message == "例" * 1024
+    assert done.acted == 1
+
+
+def test_a_server_that_drops_secrets_ready_is_not_written_to_for_it() -> None:
+    """Must 34, section 7: an older CRD prunes the field; whether it stuck never drives a write, nor what the Cluster shows."""
+    pruned = changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"secretsReady": None}})
+    assert look(pruned).actions == ()
+    waits = changed(pruned, "Cluster", "tokyo", {"status": None})
+    assert run(waits).find("Cluster", "tokyo")["status"]["conditions"] == [
+        condition("ControlPlaneInitialized", True, since=AT)
+    ]
+    failing = run(_conditions_of(pruned, conditions(synced="x"))).writes
+    assert "secretsReady" in failing[0].body["status"]  # type: ignore[operator,index]  # a patch of the status
+
+
+FLAGS: dict[str, Object] = {
+    "ready": {"ready": None},
+    "initialized": {"initialized": None},
+    "secretsReady": {"secretsReady": None},
+    "workspaceTemplateStatus.ready": {"workspaceTemplateStatus": {"ready": None}},
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_false_that_is_not_there_is_no_reason_to_write(flag: str) -> None:
+    """Rule 3: absent equals false, each of the flags by itself, as a definition without defaults leaves them."""
+    assert (
+        look(changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})).actions == ()
+    )
+
+
+@pytest.mark.parametrize("flag", ["ready", "initialized", "workspaceTemplateStatus.ready"])
+def test_a_true_that_is_not_there_is_written(flag: str) -> None:
+    """Rule 3: a flag that is to be true is not absent; the one write has what differs."""
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
+    wanted = (
+        {"workspaceTemplateStatus": {"ready": True}}
+        if flag.startswith("workspace")
+        else {flag: True}
+    )
+    assert [each.body for each in run(objects).writes] == [{"status": wanted}]
+
+
+@pytest.mark.parametrize("flag", ["ready", "workspaceTemplateStatus.ready"])
+def test_a_flag_that_is_not_there_hides_no_other(flag: str) -> None:
+    """Rule 3: beside an absent flag a false that should be true is written, and a true that should be false."""
+    objects = changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
+    objects = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"secretsReady": True}})
+    assert run(objects).find("CAPTControlPlane", "tokyo")["status"]["secretsReady"] is False
+    absent = changed(
+        ready(),
+        "CAPTControlPlane",
+        "tokyo",
+        {"status": {"secretsReady": False, "initialized": None}},
+    )
+    assert run(absent).find("CAPTControlPlane", "tokyo")["status"]["secretsReady"] is True
+
+
+@pytest.mark.parametrize("name", ["CAPTControlPlane", "Cluster"])
+def test_an_unreadable_owner_stops_everything(name: str) -> None:
+    """Section 8.1 and 8.5: what may be paused is not touched; 10 s."""
+    objects = changed(ready(), "Secret", "tokyo-ca", {"data": None})
+    decision = look(objects, unreadable={ref(find(objects, name, "tokyo")): "Timeout"})
+    told = [] if name == "CAPTControlPlane" else ["event CAPTControlPlane fleet/tokyo"]
+    assert (writes_of(decision.actions), decision.requeue_after) == (told, Policy().failing)
+    assert (
+        decision.verdict.reason
+        == f"{'ControlPlane' if name == 'CAPTControlPlane' else 'Cluster'}Unreadable"
+    )
+
+
+UNREADABLE = [
+    ("Cluster", "tokyo", "ClusterUnreadable"),
+    ("WorkspaceTemplate", "eks", "WorkspaceTemplateUnreadable"),
+    (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable"),
+    ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed"),
+    (APPLY, "tokyo-spot-role-check", "SpotServiceLinkedRoleFailed"),
+    ("Workspace", "tokyo-spot-role-check", "SpotServiceLinkedRoleFailed"),
+    (APPLY, "tokyo-kubeconfig-apply", "KubeconfigGenerationFailed"),
+    ("Secret", "tokyo-eks-connection", "SecretError"),
+    ("Secret", "tokyo-outputs-kubeconfig", "SecretReconciliationFailed"),
+    ("Secret", "tokyo-ca", "SecretReconciliationFailed"),
+    ("Secret", "tokyo-kubeconfig", "SecretReconciliationFailed"),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), UNREADABLE)
+def test_once_initialized_the_unreadable_changes_nothing(kind: str, name: str, reason: str) -> None:
+    """Section 8.5: no status write; one Warning Event when it starts and none after; 10 s."""
+    done = run(ready(), unreadable={ref(find(ready(), kind, name)): "Timeout"})
+    assert (done.writes, done.last.requeue_after) == ((), Policy().failing)
+    assert isinstance(done.last.verdict, Unknown)
+    assert done.last.verdict.reason == reason
+    assert [(each.type, each.reason, each.message) for each in done.events] == [
+        ("Warning", reason, done.last.verdict.message)
+    ]
+    assert "cannot be read: Timeout" in done.last.verdict.message
+    again = look(ready(), unreadable={ref(find(ready(), kind, name)): "Timeout"}, verdict=reason)
+    assert again.actions == ()
+
+
+@pytest.mark.parametrize(("kind", "name", "reason"), UNREADABLE)
+def test_before_that_the_unreadable_is_failed(kind: str, name: str, reason: str) -> None:
+    """Section 8.5: Ready=False, phase Failed, with upstream's reason or <Kind>Unreadable; 10 s."""
+    objects = changed(
+        ready(),
+        "CAPTControlPlane",
+        "tokyo",
+        {"status": find(created(), "CAPTControlPlane", "tokyo")["status"]},
+    )
+    objects = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"initialized": False}})
+    done = run(objects, unreadable={ref(find(objects, kind, name)): "Timeout"})
+    status = done.find("CAPTControlPlane", "tokyo")["status"]
+    assert (status["phase"], status["ready"], status["initialized"]) == ("Failed", False, False)
+    assert (status["conditions"][0]["reason"], done.last.requeue_after) == (
+        reason,
+        Policy().failing,
+    )
+    assert {each.target.kind for each in done.writes} <= {"CAPTControlPlane", "Cluster"}
+
+
+def test_findings_that_withdraw_ready_go_first() -> None:
+    """Section 8.1: once initialized, what withdraws Ready is the verdict, even if something else ranks before it."""
+    objects = without(without(ready(), "WorkspaceTemplate", "eks"), "Workspace", WORKSPACE)
+    assert look(objects).verdict.reason == "WorkspaceStatusUpdateFailed"
+    fresh = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"initialized": False}})
+    assert look(fresh).verdict.reason == "WorkspaceTemplateNotFound"
+
+
+RANKED = [Finding(rank, Severity.FAILURE, f"R{rank}", "m") for rank in Rank]
+
+
+def test_the_first_finding_is_the_verdict_in_whatever_order() -> None:
+    """Section 8.1: one fixed order; the order in which things were found is nothing."""
+    for at in range(len(RANKED)):
+        rest = RANKED[at:]
+        assert (
+            judge(rest, initialized=False)
+            == judge(rest[::-1], initialized=False)
+            == Failed(f"R{at + 1}", "m")
+        )
+        assert (
+            judge(rest, initialized=True)
+            == judge(rest[::-1], initialized=True)
+            == Degraded(Severity.FAILURE, f"R{at + 1}", "m")
+        )
+
+
+@pytest.mark.parametrize("kind", Severity)
+@pytest.mark.parametrize("holds", Holds)
+@pytest.mark.parametrize("initialized", [False, True])
+def test_what_a_finding_makes_of_the_verdict(
+    kind: Severity, holds: Holds, initialized: bool
+) -> None:
+    """Section 8.3: the whole table of kind, hold and initialized."""
+    withdrawn = {
+        Severity.WAITING: Creating("m", "R"),
+        Severity.FAILURE: Failed("R", "m"),
+        Severity.UNREADABLE: Unknown("R", "m"),
+    }
+    holding = holds is Holds.ALWAYS or not initialized
+    surfaced = Unknown("R", "m") if kind is Severity.UNREADABLE else Degraded(kind, "R", "m")
+    verdict = judge([Finding(Rank.TEMPLATE, kind, "R", "m", holds)], initialized=initialized)
+    assert verdict == (withdrawn[kind] if holding else surfaced)
+
+
+def test_nothing_found_is_ready() -> None:
+    """Section 8.1: the last row."""
+    assert judge([], initialized=False) == judge([], initialized=True) == Ready()

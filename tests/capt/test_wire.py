@@ -1,0 +1,385 @@
+"""Kubernetes JSON into the model: strict, all problems at once, and never a Secret's value."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from captep_core import ABSENT, JSON, Unreadable
+from captep_core.capt._model import (
+    CAPTControlPlane,
+    CAPTControlPlaneSpec,
+    CAPTControlPlaneStatus,
+    Cluster,
+    Condition,
+    ControlPlaneConfig,
+    EndpointAccess,
+    HostPort,
+    ObjectMeta,
+    ObjectReference,
+    OwnerReference,
+    ProviderState,
+    Secret,
+    Workspace,
+    WorkspaceState,
+    WorkspaceStatus,
+    WorkspaceTemplate,
+    WorkspaceTemplateApply,
+    WorkspaceTemplateState,
+)
+from captep_core.capt.wire import as_observed, instant, problems, rfc3339, structure
+from captep_core.errors import CaptepError, WireError
+from tests.capt.worlds import control_plane, find, ready
+
+META = {"name": "tokyo"}
+
+
+def test_a_control_plane_is_read_field_by_field() -> None:
+    """Section 1: all that the loop reads of a control plane, from the wire."""
+    made = structure(find(ready(), "CAPTControlPlane", "tokyo"), CAPTControlPlane)
+    host = "0A1B2C.gr7.ap-northeast-1.eks.amazonaws.com"
+    assert made == CAPTControlPlane(
+        ObjectMeta(
+            "tokyo",
+            "fleet",
+            "uid-of-captcontrolplane-tokyo",
+            "100",
+            finalizers=("controlplane.cluster.x-k8s.io/captcontrolplane",),
+            owner_references=(
+                OwnerReference(
+                    "cluster.x-k8s.io/v1beta1",
+                    "Cluster",
+                    "tokyo",
+                    "uid-of-cluster-tokyo",
+                    controller=True,
+                ),
+            ),
+        ),
+        CAPTControlPlaneSpec(
+            "1.33",
+            ObjectReference("eks", "fleet"),
+            ControlPlaneConfig("ap-northeast-1", EndpointAccess(public=True)),
+            {"Team": "platform"},
+            "tokyo-eks-controlplane-apply",
+            HostPort(host, 443),
+        ),
+        CAPTControlPlaneStatus(
+            ready=True,
+            initialized=True,
+            secrets_ready=True,
+            phase="Ready",
+            workspace_template_status=WorkspaceTemplateState(
+                ready=True, last_applied_revision="2026-01-01T00:00:00Z"
+            ),
+            workspace_status=WorkspaceState(ready=True, state="Available"),
+            conditions=(
+                Condition(
+                    "Ready", "True", "Ready", "Control plane is ready", "2026-01-01T00:00:00Z"
+                ),
+            ),
+        ),
+    )
+    assert made.status.workspace_status.at_provider == {
+        "outputs": {"cluster_endpoint": f"https://{host}"}
+    }
+
+
+def test_all_problems_are_told_at_once_with_their_paths() -> None:
+    """Section 7: a malformed control plane names every problem, sorted, each with its path and what was expected."""
+    raw = {
+        "metadata": {
+            "namespace": 7,
+            "finalizers": ["a", 1],
+            "labels": {"x": True},
+            "ownerReferences": [{"kind": "Cluster"}, "ref"],
+        },
+        "spec": {
+            "version": 1.33,
+            "workspaceTemplateRef": {},
+            "controlPlaneConfig": {"endpointAccess": {"public": "true"}},
+            "controlPlaneEndpoint": {"port": "443"},
+            "additionalTags": ["a"],
+        },
+        "status": [],
+    }
+    assert problems(raw) == (
+        "$.metadata.finalizers[1]: expected a string, found a number",
+        "$.metadata.labels.x: expected a string, found a boolean",
+        "$.metadata.name: required, not there",
+        "$.metadata.namespace: expected a string, found a number",
+        "$.metadata.ownerReferences[0].apiVersion: required, not there",
+        "$.metadata.ownerReferences[0].name: required, not there",
+        "$.metadata.ownerReferences[0].uid: required, not there",
+        "$.metadata.ownerReferences[1]: expected an object, found a string",
+        "$.spec.additionalTags: expected an object, found a list",
+        "$.spec.controlPlaneConfig.endpointAccess.public: expected a boolean, found a string",
+        "$.spec.controlPlaneEndpoint.port: expected a whole number, found a string",
+        "$.spec.version: expected a string, found a number",
+        "$.spec.workspaceTemplateRef.name: required, not there",
+        "$.status: expected an object, found a list",
+    )
+
+
+@pytest.mark.parametrize("raw", [None, 7, "text", [], True])
+def test_what_is_no_object_is_a_problem(raw: object) -> None:
+    """Never raises anything but WireError for whatever the wire holds."""
+    with pytest.raises(WireError) as caught:
+        structure(raw, Cluster)
+    assert isinstance(caught.value, CaptepError)
+    assert str(caught.value).startswith("Cluster None: $: expected an object, found ")
+
+
+def test_what_json_does_not_know_is_called_by_its_python_type() -> None:
+    """Whoever builds worlds in Python may slip."""
+    assert problems({"metadata": META, "spec": ()})[0] == "$.spec: expected an object, found tuple"
+
+
+def test_an_error_tells_its_problems_in_one_line() -> None:
+    """The object, then all of them."""
+    with pytest.raises(WireError) as caught:
+        structure(
+            {"metadata": {"name": "a", "namespace": "b"}, "data": {"x": 1, "y": 2}, "type": 3},
+            Secret,
+        )
+    number = "expected base64 text, found a number"
+    assert (
+        str(caught.value)
+        == f"Secret b/a: $.data.x: {number}; $.data.y: {number}; $.type: expected a string, found a number"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "where"),
+    [
+        ({"name": "a", "namespace": "b"}, "Secret b/a"),
+        ({"name": "a"}, "Secret a"),
+        ({}, "Secret None"),
+        ([], "Secret None"),
+    ],
+)
+def test_an_error_names_the_object(metadata: object, where: str) -> None:
+    """The message says which object it is about, as far as that is known."""
+    with pytest.raises(WireError) as caught:
+        structure({"metadata": metadata, "data": 1}, Secret)
+    assert caught.value.where == where
+
+
+VALUES: dict[str, Any] = {
+    "string": "1",
+    "number": 1,
+    "float": 1.5,
+    "boolean": True,
+    "list": [],
+    "object": {},
+}
+CALLED = {
+    "string": "a string",
+    "number": "a number",
+    "float": "a number",
+    "boolean": "a boolean",
+    "list": "a list",
+    "object": "an object",
+}
+
+
+@pytest.mark.parametrize("given", VALUES)
+@pytest.mark.parametrize(
+    ("path", "accepts", "expected"),
+    [
+        (("spec", "version"), ("string",), "a string"),
+        (("status", "ready"), ("boolean",), "a boolean"),
+        (("spec", "controlPlaneEndpoint", "port"), ("number",), "a whole number"),
+        (("metadata", "finalizers"), ("list",), "a list"),
+        (("spec", "additionalTags"), ("object",), "an object"),
+        (("metadata", "annotations"), ("object",), "an object"),
+        (("spec", "controlPlaneConfig"), ("object",), "an object"),
+        (("status", "workspaceStatus", "atProvider"), tuple(VALUES), ""),
+    ],
+    ids=lambda value: (
+        ".".join(value)
+        if isinstance(value, tuple) and value[0] in ("spec", "status", "metadata")
+        else ""
+    ),
+)
+def test_nothing_is_coerced(
+    path: tuple[str, ...], accepts: tuple[str, ...], expected: str, given: str
+) -> None:
+    """Section 7, Python's traps: each type takes its own JSON type only; a boolean is no number and 1.33 is no text."""
+    raw: dict[str, Any] = control_plane()
+    place = raw
+    for key in path[:-1]:
+        place = place.setdefault(key, {})
+    place[path[-1]] = VALUES[given]
+    told = (
+        ()
+        if given in accepts
+        else (f"$.{'.'.join(path)}: expected {expected}, found {CALLED[given]}",)
+    )
+    assert problems(raw) == told
+
+
+@pytest.mark.parametrize("given", VALUES)
+def test_the_values_of_a_secret_are_base64_text(given: str) -> None:
+    """A value of another type is told by its type."""
+    raw: dict[str, Any] = {
+        "metadata": META,
+        "data": {"a": "MQ==" if given == "string" else VALUES[given]},
+    }
+    found = as_observed(raw, Secret)
+    told = "" if given == "string" else f"$.data.a: expected base64 text, found {CALLED[given]}"
+    assert (found.detail if isinstance(found, Unreadable) else "") == told
+
+
+def test_a_whole_float_is_a_whole_number() -> None:
+    """JSON knows one kind of number: 443.0 is 443, 443.5 is none."""
+    raw = control_plane()
+    raw["spec"]["controlPlaneEndpoint"] = {"host": "X", "port": 443.0}
+    port = structure(raw, CAPTControlPlane).spec.control_plane_endpoint.port
+    assert (port, type(port)) == (443, int)
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"metadata": META},
+        {"metadata": META, "spec": None, "status": None},
+        {
+            "metadata": {**META, "labels": None, "finalizers": None, "ownerReferences": None},
+            "spec": {"writeConnectionSecretToRef": None},
+        },
+        {"metadata": META, "status": {"conditions": None, "atProvider": None}},
+    ],
+)
+def test_null_and_absent_are_the_same(nothing: dict[str, Any]) -> None:
+    """Section 7: null is absent, at every level."""
+    assert structure(nothing, Workspace) == Workspace(ObjectMeta("tokyo"))
+
+
+def test_nulls_inside_maps_are_absent_and_inside_the_mirror_stay() -> None:
+    """Null entries of a map of texts are absent; what the provider published is kept as it came."""
+    secret = structure({"metadata": META, "data": {"a": None, "b": "eA=="}}, Secret)
+    assert secret.data == {"b": b"x"}
+    outputs: dict[str, JSON] = {"cluster_endpoint": None, "deep": {"a": [None]}}
+    workspace = structure(
+        {"metadata": META, "status": {"atProvider": {"outputs": outputs, "checksum": "1"}}},
+        Workspace,
+    )
+    assert workspace.status == WorkspaceStatus(at_provider=ProviderState(outputs))
+    assert workspace.status.at_provider is not None
+    assert workspace.status.at_provider.wire == {"outputs": outputs, "checksum": "1"}
+
+
+def test_unknown_fields_are_passed_over_and_list_entries_keep_all_they_came_with() -> None:
+    """What is not modelled is no problem; entries that go back to the server keep what is foreign to us."""
+    entry = {"type": "Ready", "status": "True", "observedGeneration": 3, "severity": "Info"}
+    reference = {"apiVersion": "v1", "kind": "A", "name": "b", "uid": "c", "future": {"x": 1}}
+    raw = {
+        "future": 1,
+        "metadata": {**META, "managedFields": [], "ownerReferences": [reference]},
+        "status": {"conditions": [entry]},
+    }
+    made = structure(raw, WorkspaceTemplateApply)
+    assert made.status.conditions[0].wire == entry
+    assert made.metadata.owner_references[0].wire == reference
+    assert structure({**raw, "spec": {"anything": []}}, WorkspaceTemplate) == WorkspaceTemplate(
+        made.metadata
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "secret-canary!",
+        "c2VjcmV0LWNhbmFyeQ",
+        "c2VjcmV0LWNhbmFyeQ==\n",
+        "käse",
+        7,
+        ["secret-canary"],
+        {"a": "secret-canary"},
+    ],
+)
+def test_no_value_of_a_secret_is_told(value: object) -> None:
+    """Must 56: neither the problem, the error nor a repr quotes what a Secret holds."""
+    with pytest.raises(WireError) as caught:
+        structure({"metadata": META, "data": {"token": value}}, Secret)
+    assert caught.value.problems[0].startswith("$.data.token: expected base64 text, found ")
+    told = f"{caught.value} {caught.value!r} {caught.value.__context__} {caught.value.__cause__}"
+    assert not any(part in told for part in ("canary", "c2VjcmV0", "käse"))
+
+
+def test_no_repr_shows_a_secret() -> None:
+    """Must 56: the repr of a Secret counts its keys."""
+    made = structure(
+        {
+            "metadata": {**META, "annotations": {"last-applied": "canary"}},
+            "data": {"a": "Y2FuYXJ5"},
+        },
+        Secret,
+    )
+    assert "<1 keys>" in repr(made)
+    assert "canary" not in repr(made)
+
+
+def test_what_was_read_is_what_is_observed() -> None:
+    """Section 7: present, absent and unreadable stay apart; a malformed object is an unreadable one."""
+    assert as_observed(ABSENT, Cluster) is ABSENT
+    assert as_observed(Unreadable("Forbidden"), Cluster) == Unreadable("Forbidden")
+    assert as_observed({"metadata": {"name": "tokyo"}}, Cluster) == Cluster(ObjectMeta("tokyo"))
+    malformed = as_observed({"metadata": {"name": 7}, "spec": {"paused": "no"}}, Cluster)
+    told = "$.metadata.name: expected a string, found a number; $.spec.paused: expected a boolean, found a string"
+    assert malformed == Unreadable("Malformed", told)
+    assert str(malformed) == f"Malformed: {told}"
+    assert str(Unreadable("Timeout")) == "Timeout"
+
+
+def test_a_well_formed_control_plane_has_no_problems() -> None:
+    """The worlds of these tests are well-formed."""
+    assert problems(control_plane()) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-01T00:00:00Z", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01T09:00:00+09:00", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01 00:00:00 +0000 UTC", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01 09:00:00 +0900 JST", datetime(2026, 1, 1, tzinfo=UTC)),
+        (
+            "2026-01-01 00:00:00.5 +0000 UTC m=+0.1",
+            datetime(2026, 1, 1, microsecond=500000, tzinfo=UTC),
+        ),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        ("2026-01-01T00:00:00", None),
+        ("yesterday", None),
+        ("a b c", None),
+        ("", None),
+        ("2026-01-01 09:00:00 +0900", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+09:00", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=9)))),
+        (
+            "9999-12-31 23:59:59 -0900 X",
+            datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=-9))),
+        ),
+    ],
+)
+def test_an_instant_is_read_from_both_formats(text: str, expected: datetime | None) -> None:
+    """Section 8.10: RFC 3339 and Go's time.String(), up to the ends of time; anything else is none."""
+    assert instant(text) == expected
+
+
+@pytest.fixture
+def tokyo() -> Iterator[None]:
+    """The process is in the time zone of Tokyo."""
+    with pytest.MonkeyPatch.context() as changes:
+        changes.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
+def test_a_time_is_written_as_kubernetes_writes_it() -> None:
+    """Section 7: whole seconds and Z, whatever the zone, that of the process included."""
+    moment = datetime(2026, 1, 1, 9, 0, 0, 999999, tzinfo=timezone(timedelta(hours=9)))
+    assert rfc3339(moment) == "2026-01-01T00:00:00Z"

@@ -1,0 +1,83 @@
+"""Which part of an object is kept, and which change of it wakes anybody."""
+
+import pytest
+
+from captep_core import JSON, ObjectRef
+from captep_kubernetes import Object, content_changed, keeping
+from tests.kubernetes.changes import change
+
+REF = ObjectRef("v1", "Thing", "ns", "a")
+
+
+def thing(version: str, **fields: JSON) -> Object:
+    """An object with bookkeeping that differs from version to version."""
+    metadata: dict[str, JSON] = {
+        "name": "a",
+        "uid": "u",
+        "resourceVersion": version,
+        "generation": int(version),
+        "managedFields": [version],
+    }
+    return {"metadata": metadata, **fields}
+
+
+def test_bookkeeping_alone_wakes_nobody() -> None:
+    """Another resourceVersion, generation and managedFields of an otherwise equal object are no reason to look."""
+    assert not content_changed(change(REF, thing("1", spec={"a": 1}), thing("2", spec={"a": 1})))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (None, thing("1")),
+        (thing("1"), None),
+        (thing("1", spec={"a": 1}), thing("2", spec={"a": 2})),
+        (thing("1"), thing("2", status={})),
+        ({}, {}),
+        ({"metadata": "unsound"}, {"metadata": "unsound too"}),
+    ],
+)
+def test_everything_else_wakes(old: Object | None, new: Object | None) -> None:
+    """An object that came or went, another spec or status, and any version of one of which only the identity is kept."""
+    assert content_changed(change(REF, old, new))
+
+
+def test_only_the_named_fields_are_kept() -> None:
+    """Metadata stays without managedFields and kubectl's copy of the manifest; of the rest stays what is named, at any depth."""
+    annotations: JSON = {
+        "kubectl.kubernetes.io/last-applied-configuration": "{}",
+        "cluster.x-k8s.io/paused": "",
+    }
+    metadata: JSON = {"name": "a", "managedFields": [], "annotations": annotations}
+    whole: Object = {
+        "apiVersion": "v1",
+        "kind": "Thing",
+        "metadata": metadata,
+        "spec": {"a": {"b": 1, "c": 2}, "d": 3},
+        "status": {"conditions": [1]},
+        "data": 1,
+    }
+    assert keeping({"spec": {"a": {"b": None}}, "status": None})(whole) == {
+        "apiVersion": "v1",
+        "kind": "Thing",
+        "metadata": {"name": "a", "annotations": {"cluster.x-k8s.io/paused": ""}},
+        "spec": {"a": {"b": 1}},
+        "status": {"conditions": [1]},
+    }
+
+
+@pytest.mark.parametrize("spec", [None, "text", 5, [1], {"a": "text"}, {"a": None}])
+def test_what_is_malformed_stays_malformed(spec: JSON) -> None:
+    """A value that is no object where fields of one are named is kept as it is: it must not look sound."""
+    assert keeping({"spec": {"a": {"b": None}}})({"metadata": {}, "spec": spec}) == {
+        "metadata": {},
+        "spec": spec,
+    }
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, "text", [1], {"annotations": None}, {"annotations": "text"}]
+)
+def test_metadata_that_are_none_stay_as_they_are(metadata: JSON) -> None:
+    """Nothing is left out of them."""
+    assert keeping({})({"metadata": metadata, "spec": 1}) == {"metadata": metadata}
