@@ -18,6 +18,7 @@ from attrs import evolve
 
 from captep_core._actions import JSON, ObjectRef, Patch, Preconditions, RecordEvent, Write
 from captep_core._diff import merge_patch, same_json, without_nulls
+from captep_core._objects import instant, rfc3339
 from captep_core.capt._desired import Step
 from captep_core.capt._facts import Facts
 from captep_core.capt._intervals import Policy
@@ -35,7 +36,6 @@ from captep_core.capt._model import (
 from captep_core.capt._names import cluster_ref
 from captep_core.capt._provider import condition
 from captep_core.capt._verdict import Creating, Degraded, Failed, Ready, Severity, Unknown
-from captep_core.capt.wire import instant, rfc3339
 
 __all__ = ["Reported", "announce", "report"]
 

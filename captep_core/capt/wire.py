@@ -8,7 +8,6 @@ Rules of this module:
    with.
 """
 
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import attrs
@@ -18,7 +17,7 @@ from captep_core._observation import Absent, Observed, Unreadable
 from captep_core.capt._model import CAPTControlPlane
 from captep_core.errors import WireError
 
-__all__ = ["as_observed", "instant", "problems", "rfc3339", "structure"]
+__all__ = ["as_observed", "problems", "structure"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 """Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate, WorkspaceTemplateApply."""
@@ -65,20 +64,3 @@ def _identity(raw: object, kind: type) -> str:
         else (None, None)
     )
     return f"{kind.__name__} {namespace}/{name}" if namespace else f"{kind.__name__} {name}"
-
-
-def instant(text: str) -> datetime | None:
-    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is neither."""
-    words = text.split()
-    if len(words) >= 3:
-        text = "".join((words[0], "T", words[1], words[2]))
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else None
-
-
-def rfc3339(moment: datetime) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from captep_core import ABSENT, JSON, Unreadable
+from captep_core._objects import instant, rfc3339
 from captep_core.capt._model import (
     CAPTControlPlane,
     CAPTControlPlaneSpec,
@@ -29,7 +30,7 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt.wire import as_observed, instant, problems, rfc3339, structure
+from captep_core.capt.wire import as_observed, problems, structure
 from captep_core.errors import CaptepError, WireError
 from tests.capt.worlds import control_plane, find, ready
 

@@ -55,7 +55,7 @@ def requests(draw: st.DrawFn) -> Request:
     )
     name = None if verb in ("create", "list") else draw(st.sampled_from(NAMES))
     return Request(
-        verb,
+        verb,  # type: ignore[arg-type]  # drawn from the verbs
         api_version,
         kind,
         "fleet",
@@ -63,7 +63,7 @@ def requests(draw: st.DrawFn) -> Request:
         subresource,
         draw(body),
         dry_run=draw(st.booleans()) and draw(st.booleans()),
-    )  # type: ignore[arg-type]  # drawn from the verbs
+    )
 
 
 LOGS = st.lists(requests(), max_size=12)
