@@ -1,7 +1,7 @@
 """The pure core: a kit for any operator, and the reconcile function of the CAPTControlPlane.
 
-The kit is imported at once. The names of the CAPTControlPlane domain (`captep_core.capt`) are imported
-on first use, so that another operator never loads them (PEP 562).
+The kit is imported at once. The names of the CAPTControlPlane domain (`captep_core.capt`) are
+imported on first use, so that another operator never loads them (PEP 562).
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,8 @@ from captep_core._workqueue import Backoff, WorkQueue, jittered
 if TYPE_CHECKING:
     from captep_core.capt._intervals import Policy, interval
     from captep_core.capt._names import FINALIZER, control_plane_ref
-    from captep_core.capt._observe import AppliedTemplate, ControlPlane, Secrets, observe
+    from captep_core.capt._observe import observe
+    from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
     from captep_core.capt._outputs import (
         APIEndpoint,
         Endpoint,
@@ -125,9 +126,9 @@ _DOMAIN: Final[Mapping[str, str]] = {
     "interval": "captep_core.capt._intervals",
     "FINALIZER": "captep_core.capt._names",
     "control_plane_ref": "captep_core.capt._names",
-    "AppliedTemplate": "captep_core.capt._observe",
-    "ControlPlane": "captep_core.capt._observe",
-    "Secrets": "captep_core.capt._observe",
+    "AppliedTemplate": "captep_core.capt._observed",
+    "ControlPlane": "captep_core.capt._observed",
+    "Secrets": "captep_core.capt._observed",
     "observe": "captep_core.capt._observe",
     "APIEndpoint": "captep_core.capt._outputs",
     "Endpoint": "captep_core.capt._outputs",

@@ -1,11 +1,14 @@
-"""What a decision consists of: actions for one server, generic on purpose, so that any operator can use the same adapters.
+"""The parts of a decision: actions for one server, generic, so that any operator can use the same
+adapters.
 
 Rules of this module:
 
-1. An action is one request. Adapters translate it and hold no `if` about the domain.
-2. `Delete` and `Patch` carry the uid they were computed from; a patch that replaces a list, or the status, carries the resourceVersion as
-   well (of a status patch the API server does not compare the uid).
-3. Bodies are JSON and stay out of every repr: they may hold the content of a Secret. `reason` never does.
+1. An action is one request. Adapters translate it and contain no `if` about the domain.
+2. `Delete` and `Patch` carry the uid that they were computed from. A patch that replaces a list, or
+   the status, carries the resourceVersion as well: the API server does not compare the uid of a
+   status patch.
+3. Bodies are JSON and stay out of every repr, because they may hold the content of a Secret. A
+   reason never does.
 """
 
 from collections.abc import Mapping
@@ -57,7 +60,9 @@ class ObjectRef:
 
 @frozen
 class Preconditions:
-    """What must still be true of the object when the request arrives; None asks for nothing."""
+    """Conditions on the object that the server checks when the request arrives; None asks for
+    nothing.
+    """
 
     uid: str | None = None
     resource_version: str | None = None
@@ -76,7 +81,9 @@ class Create:
 
 @frozen
 class Patch:
-    """Change an object by a JSON merge patch (RFC 7386); of the status subresource the body is `{"status": ...}`."""
+    """Change an object by a JSON merge patch (RFC 7386); of the status subresource the body is
+    `{"status": ...}`.
+    """
 
     target: ObjectRef
     body: Mapping[str, JSON] = field(repr=False)
@@ -133,7 +140,9 @@ def purpose_of(action: Action) -> str:
 
 @frozen
 class Write:
-    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `event`), object, subresource."""
+    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `event`),
+    object, subresource.
+    """
 
     verb: str
     target: ObjectRef
@@ -164,7 +173,9 @@ def _verb_of(action: Action) -> str:
 
 @frozen
 class Refused:
-    """The server did not take the write when it was last tried; `status` is the HTTP status of its answer, 400 to 599."""
+    """The server did not take the write when it was last tried; `status` is the HTTP status of its
+    answer, 400 to 599.
+    """
 
     write: Write
     status: int
@@ -175,7 +186,9 @@ class Refused:
 
 @frozen
 class Conflicted:
-    """The object was newer than what the decision had seen (HTTP 409). It is retried and never reported."""
+    """The object was newer than what the decision had seen (HTTP 409). It is retried and never
+    reported.
+    """
 
     write: Write
 
@@ -185,7 +198,9 @@ class Conflicted:
 
 @frozen
 class Reverted:
-    """The server accepted the write, and the next passes want it again: somebody reverts or drops what it writes."""
+    """The server accepted the write, and the next passes want it again: somebody reverts or drops
+    what it writes.
+    """
 
     write: Write
 
@@ -194,18 +209,23 @@ class Reverted:
 
 
 Refusal: TypeAlias = Refused | Conflicted | Reverted
-"""A write that did not go through when it was last tried: an observation of the passes that follow."""
+"""A write that did not go through when it was last tried: an observation of the passes that follow.
+"""
 
 
 def refusal_of(write: Write, status: int) -> Refusal:
-    """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it does not last."""
+    """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it
+    does not last.
+    """
     if status < 300:
         return Reverted(write)
     return Conflicted(write) if status == 409 else Refused(write, status)
 
 
 class VerdictLike(Protocol):
-    """What every verdict has: a reason in CamelCase and a message for people, without any Secret's content."""
+    """What every verdict has: a reason in CamelCase and a message for people, without any Secret's
+    content.
+    """
 
     @property
     def reason(self) -> str: ...
@@ -228,9 +248,9 @@ else:
 class Decision(Generic[V_co]):
     """What a pass decided, with a verdict of the type `V_co`.
 
-    `actions` are to be sent in order; any prefix of them may be all that happens.
-    `requeue_after` is when to look again (positive), None when there is nothing to come back for.
-    `standing` are the known refusals whose writes are still wanted; the executor forgets all others.
+    `actions` are to be sent in order; any prefix of them may be all that happens. `requeue_after`
+    is when to look again (positive), None when there is nothing to come back for. `standing` are
+    the known refusals whose writes are still wanted; the executor forgets all others.
     """
 
     actions: tuple[Action, ...]

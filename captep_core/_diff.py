@@ -1,9 +1,10 @@
-"""The smallest merge patch between what is and what should be; equal means none. Every write of the core comes out of here.
+"""The smallest merge patch between two pieces of JSON; it is empty when they are equal.
 
 Rules of this module:
 
-1. Both sides hold owned fields only, with what equals absent left out; the result is an RFC 7386 patch, empty when nothing differs.
-2. JSON is compared as JSON: true is not 1, the order of keys is nothing, the order of a list is.
+1. Both sides hold owned fields only, without what equals absent; the result is an RFC 7386 patch.
+2. JSON is compared as JSON: true is not 1, the order of keys does not matter, the order of a list
+   does.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,9 @@ __all__ = ["merge_patch", "same_json", "without_nulls"]
 
 
 def merge_patch(observed: Mapping[str, JSON], desired: Mapping[str, JSON]) -> dict[str, JSON]:
-    """Return the smallest merge patch that makes `observed` into `desired`; neither may hold a null outside of lists."""
+    """Return the smallest merge patch that makes `observed` into `desired`; neither may hold a null
+    outside of lists.
+    """
     patch: dict[str, JSON] = {key: None for key in observed if key not in desired}
     for key, value in desired.items():
         if key not in observed:
@@ -41,7 +44,7 @@ def same_json(one: JSON, other: JSON) -> bool:
 
 
 def without_nulls(value: JSON) -> JSON:
-    """Return `value` without the keys that are null, at any depth: a merge patch cannot store them."""
+    """Return `value` without its null keys, at any depth: a merge patch cannot store them."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

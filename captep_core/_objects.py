@@ -1,18 +1,178 @@
-"""Parts that every Kubernetes object has, as JSON: one implementation each.
+"""Parts that every Kubernetes object has: metadata, owners, finalizers, conditions and times, each
+implemented once.
 
-Times are written and read here, and nowhere else in the tree.
+Rules of this module:
+
+1. Ownership is decided by the uid of the controller and never by a name.
+2. A function that changes a list returns the same tuple when nothing changes, so that equality is
+   cheap.
+3. List entries keep every field that they came with (`wire`): they go back to the server whole.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-__all__ = ["instant", "rfc3339"]
+from attrs import Factory, evolve, field, frozen
+
+from captep_core._actions import JSON
+
+__all__ = [
+    "Condition",
+    "ObjectMeta",
+    "OwnerReference",
+    "controller_of",
+    "controller_reference",
+    "find_condition",
+    "foreign_controller",
+    "instant",
+    "is_controlled_by",
+    "is_foreign",
+    "rfc3339",
+    "with_condition",
+    "with_controller",
+    "with_finalizer",
+    "without_finalizer",
+]
+
+_EMPTY: Mapping[str, JSON] = {}
+
+
+@frozen
+class OwnerReference:
+    """One entry of metadata.ownerReferences; `wire` is the entry as it came."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
+
+
+@frozen
+class ObjectMeta:
+    """The fields of metadata that decisions read. `namespace` is "" for a cluster-scoped object."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: str = ""
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+    labels: Mapping[str, str] = Factory(dict)
+    annotations: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+@frozen
+class Condition:
+    """One entry of status.conditions; times stay text, and `wire` is the entry as it came."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
+
+
+def controller_of(meta: ObjectMeta) -> OwnerReference | None:
+    """Find the one owner that controls the object."""
+    for reference in meta.owner_references:
+        if reference.controller:
+            return reference
+    return None
+
+
+def is_controlled_by(meta: ObjectMeta, uid: str) -> bool:
+    """Whether the owner with this uid controls the object."""
+    controller = controller_of(meta)
+    return controller is not None and controller.uid == uid
+
+
+def foreign_controller(meta: ObjectMeta, uid: str) -> OwnerReference | None:
+    """Find the controller of the object when it is not the owner with this uid.
+
+    An earlier owner of the same name has another uid, so it counts as foreign.
+    """
+    controller = controller_of(meta)
+    if controller is None or controller.uid == uid:
+        return None
+    return controller
+
+
+def is_foreign(meta: ObjectMeta, uid: str) -> bool:
+    """Whether another owner than the one with this uid controls the object."""
+    return foreign_controller(meta, uid) is not None
+
+
+def controller_reference(api_version: str, kind: str, owner: ObjectMeta) -> OwnerReference:
+    """Build the reference by which `owner` controls a dependent.
+
+    `blockOwnerDeletion` makes a foreground deletion of the owner wait for the dependent.
+    """
+    wire: Mapping[str, JSON] = {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return OwnerReference(api_version, kind, owner.name, owner.uid, controller=True, wire=wire)
+
+
+def with_controller(
+    references: tuple[OwnerReference, ...], owner: OwnerReference
+) -> tuple[OwnerReference, ...]:
+    """Make `owner` the controller: its own plain reference, if there is one, is replaced."""
+    for reference in references:
+        if reference.controller and reference.uid == owner.uid:
+            return references
+    return (*(reference for reference in references if reference.uid != owner.uid), owner)
+
+
+def with_finalizer(finalizers: tuple[str, ...], ours: str) -> tuple[str, ...]:
+    """Add `ours` behind the finalizers of others."""
+    return finalizers if ours in finalizers else (*finalizers, ours)
+
+
+def without_finalizer(finalizers: tuple[str, ...], ours: str) -> tuple[str, ...]:
+    """Remove `ours` and keep the finalizers of others in their order."""
+    return tuple(finalizer for finalizer in finalizers if finalizer != ours)
+
+
+def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
+    """Find the condition of a type."""
+    for condition in conditions:
+        if condition.type == type_:
+            return condition
+    return None
+
+
+def with_condition(
+    conditions: tuple[Condition, ...], wanted: Condition, *, now: datetime
+) -> tuple[Condition, ...]:
+    """Put `wanted` in the place of its type; its transition time moves only with its status."""
+    before = find_condition(conditions, wanted.type)
+    if before is None:
+        return (*conditions, evolve(wanted, last_transition_time=rfc3339(now)))
+    since = before.last_transition_time if before.status == wanted.status else ""
+    stamped = evolve(wanted, last_transition_time=since or rfc3339(now), wire=before.wire)
+    return tuple(
+        stamped if condition is before else condition
+        for condition in conditions
+        if condition is before or condition.type != wanted.type
+    )
 
 
 def instant(text: str) -> datetime | None:
-    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is neither."""
+    """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is
+    neither.
+    """
     words = text.split()
     if len(words) >= 3:
-        text = "".join((words[0], "T", words[1], words[2]))
+        text = f"{words[0]}T{words[1]}{words[2]}"
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,6 @@
-"""Absent, unreadable and present are three different observations; unreadable is never treated as absent."""
+"""Absent, unreadable and present are three different observations; unreadable is never treated as
+absent.
+"""
 
 from enum import Enum
 from typing import Final, TypeAlias, TypeVar
@@ -13,7 +15,7 @@ T = TypeVar("T")
 
 
 class Absent(Enum):
-    """The server said that there is no such object."""
+    """The server answered that the object does not exist."""
 
     ABSENT = "absent"
 
@@ -23,9 +25,11 @@ ABSENT: Final = Absent.ABSENT
 
 @frozen
 class Unreadable:
-    """The object could not be read, or is malformed: whether it exists, and what it says, is unknown.
+    """The object could not be read, or is malformed: whether it exists, and what it says, is
+    unknown.
 
-    `reason` is a Kubernetes reason (`Forbidden`, `Timeout`) or `Malformed`; `detail` says more, never a value of a Secret.
+    `reason` is a Kubernetes reason (`Forbidden`, `Timeout`) or `Malformed`; `detail` says more and
+    never holds a value of a Secret.
     """
 
     reason: str
@@ -40,10 +44,10 @@ Observed: TypeAlias = T | Absent | Unreadable
 
 @frozen
 class ReconcileState:
-    """What the executor remembers from earlier passes over one control plane; empty after a restart, and nothing breaks.
+    """State carried from one pass to the next for one object. Losing it, as on a restart, is safe.
 
-    `refusals`: writes that did not go through, oldest try first. `verdict`: the reason of the verdict
-    that was told last, "" when there was none.
+    `refusals`: the writes that did not go through, oldest try first. `verdict`: the reason of the
+    verdict that was recorded last, "" when there was none.
     """
 
     refusals: tuple[Refusal, ...] = ()

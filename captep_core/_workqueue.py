@@ -3,9 +3,12 @@
 Rules of this module:
 
 1. `now` is always an argument: seconds of any clock that does not go back.
-2. A key waits at most once, and the earliest deadline wins; keys that are due come in the order of their deadlines.
-3. A key never runs twice at once: what is added while it runs waits for the end of the run, and is not lost.
-4. A run ends in `done` (which forgets earlier failures) or in `failed` (which comes back after an exponential backoff).
+2. A key waits at most once, and the earliest deadline wins; keys that are due come in the order of
+   their deadlines.
+3. A key never runs twice at once: what is added while it runs waits for the end of the run, and is
+   not lost.
+4. A run ends in `done` (which forgets earlier failures) or in `failed` (which comes back after an
+   exponential backoff).
 """
 
 import hashlib
@@ -23,7 +26,9 @@ K = TypeVar("K", bound=Hashable)
 
 @frozen
 class Backoff:
-    """How long to stay away after failures in a row: `base` seconds, doubled with each further one, never above `cap` seconds."""
+    """How long to stay away after failures in a row: `base` seconds, doubled with each further one,
+    never above `cap` seconds.
+    """
 
     base: float = field(default=0.5, validator=gt(0))
     cap: float = field(default=300.0, validator=gt(0))
@@ -37,16 +42,20 @@ class Backoff:
 
 
 def jittered(delay: float, key: str, *, fraction: float = 0.1) -> float:
-    """Return `delay` or up to `fraction` of it later, never earlier: an interval is a promise not to come back before.
+    """Return `delay` or up to `fraction` of it later, never earlier: an interval is a promise not
+    to come back before.
 
-    The same key gets the same share in every process, so that many keys that started together spread out and a run can be repeated.
+    The same key gets the same share in every process, so that many keys that started together
+    spread out and a run can be repeated.
     """
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return delay * (1 + fraction * int.from_bytes(digest) / 2**32)
 
 
 class WorkQueue(Generic[K]):
-    """Keys and when each is due. `len()` is the number of keys that wait, those of a running key's further runs included."""
+    """Keys and when each is due. `len()` is the number of keys that wait, those of a running key's
+    further runs included.
+    """
 
     def __init__(self, backoff: Backoff = Backoff()) -> None:
         self._backoff = backoff
@@ -54,7 +63,8 @@ class WorkQueue(Generic[K]):
         self._running: set[K] = set()
         self._dismissed: set[K] = set()
         self._failures: dict[K, int] = {}
-        # Entries are not removed when an earlier deadline wins or a key is forgotten: they are stale once they disagree with _due_at.
+        # Entries are not removed when an earlier deadline wins or a key is forgotten: they are
+        # stale once they disagree with _due_at.
         self._heap: list[tuple[float, int, K]] = []
         self._entries: dict[K, int] = {}
         self._count = 0
@@ -85,7 +95,8 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K, *, now: float, requeue_after: float | None = None) -> None:
-        """End the run of `key`; it is due again after `requeue_after` seconds, or earlier if it was added while it ran.
+        """End the run of `key`; it is due again after `requeue_after` seconds, or earlier if it was
+        added while it ran.
 
         Raises:
             ValueError: `key` is not running.
@@ -94,7 +105,8 @@ class WorkQueue(Generic[K]):
         self._end(key, now=now, requeue_after=requeue_after)
 
     def failed(self, key: K, *, now: float) -> float:
-        """End the run of `key` as failed and return the backoff in seconds; it is due again then, or earlier if it was added meanwhile.
+        """End the run of `key` as failed and return the backoff in seconds; it is due again then,
+        or earlier if it was added meanwhile.
 
         Raises:
             ValueError: `key` is not running.
@@ -107,7 +119,9 @@ class WorkQueue(Generic[K]):
         return wait
 
     def forget(self, key: K) -> None:
-        """Drop `key` and what is known of it. A run that is under way ends without coming back, unless `key` is added again."""
+        """Drop `key` and what is known of it. A run that is under way ends without coming back,
+        unless `key` is added again.
+        """
         self._due_at.pop(key, None)
         self._entries.pop(key, None)
         self._failures.pop(key, None)
@@ -115,7 +129,9 @@ class WorkQueue(Generic[K]):
             self._dismissed.add(key)
 
     def next_wakeup(self) -> float | None:
-        """Return when the next key that does not run is due, in the past when it is overdue; None when none waits."""
+        """Return when the next key that does not run is due, in the past when it is overdue; None
+        when none waits.
+        """
         while self._heap and self._entries.get(self._heap[0][2]) != self._heap[0][1]:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None

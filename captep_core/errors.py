@@ -2,11 +2,13 @@
 
 ```
 CaptepError
-├── WireError       the cluster (or a file) holds something that is no such object: whoever wrote it must act
-└── GatewayError    the way to the server is wrong: whoever runs the controller must act
+├── WireError       an object in the cluster, or in a file, does not have the shape of its kind:
+│                   its author must act
+└── GatewayError    the way to the server is wrong: the person who runs the controller must act
 ```
 
-What a server answers is not an error but a value (`captep_core.ports.Answer`): the loop decides what follows from it.
+An answer of a server is a value (`captep_core.ports.Answer`) and not an error: the loop decides
+what follows from it.
 """
 
 from attrs import frozen
@@ -20,7 +22,10 @@ class CaptepError(Exception):
 
 @frozen(str=False)
 class WireError(CaptepError):
-    """An object that does not have the shape of its kind; the message names every problem with its path, never a value of a Secret."""
+    """An object does not have the shape of its kind.
+
+    The message names every problem with its path and never a value, which may be a Secret's.
+    """
 
     where: str
     problems: tuple[str, ...]
@@ -30,4 +35,4 @@ class WireError(CaptepError):
 
 
 class GatewayError(CaptepError):
-    """No server, no permission to log in, kinds that are not installed: the message is one line that says what to do."""
+    """The server cannot be reached or used; the message is one line that says what to do."""

@@ -1,1 +1,3 @@
-"""The CAPTControlPlane domain: what an EKS control plane made by Terraform through Crossplane needs next."""
+"""The CAPTControlPlane domain: what an EKS control plane made by Terraform through Crossplane needs
+next.
+"""

@@ -1,6 +1,7 @@
-"""JSON into the classes of the model by cattrs, strictly; only `captep_core.capt.wire` comes here, at the first object that it is given.
+"""Strict conversion from JSON to the model by cattrs.
 
-(cattrs takes as long to import as all of the core: who only imports the names does not wait for it.)
+Only `captep_core.capt.wire` imports this module, on first use, because importing cattrs takes as
+long as the rest of the core.
 """
 
 import binascii
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class _WrongValueError(ValueError):
-    """What is wrong with one value, without the value."""
+    """The problem of one value, without the value."""
 
 
 def _text(value: Any, _: Any) -> str:  # noqa: ANN401 - whatever the wire holds
@@ -155,7 +156,7 @@ def _object_of(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:  #
 
 
 def structured(raw: object, kind: type[T]) -> T | tuple[str, ...]:
-    """Make `raw` into a `kind`, or list all that is wrong with it, each problem with its path."""
+    """Make `raw` into a `kind`, or list its problems, each with its path."""
     try:
         made: T = _converter.structure(raw, kind)
     except (ValueError, BaseValidationError) as exc:

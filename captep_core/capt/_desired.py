@@ -1,245 +1,265 @@
-"""The objects as they should be, and what has to be written for it; the order is the order in which it is safe to be interrupted.
+"""The objects of a control plane as they should be, and the writes that make them so.
 
 Rules of this module:
 
-1. We own fields, not objects: a patch touches nothing else, and what equals absent is not written.
-2. Finalizer and owner reference before anything that needs cleaning up; applies before Secrets; the Cluster's endpoint last.
-3. A finding holds back only the writes that depend on it. Nothing is created or overwritten on account of an object that is unreadable.
-4. What another controller owns is left alone; what nobody owns is adopted in the same write that makes it right.
+1. Every write is the difference between an object as it was observed and as it should be;
+   `captep_core._write` builds it, so that equal means no write.
+2. The order is safe to interrupt after any write: finalizer and owner reference before anything
+   that needs to be cleaned up, applies before Secrets, the Cluster's endpoint last.
+3. A finding holds back only the writes that depend on it. Nothing is created or overwritten because
+   of an object that is unreadable.
+4. Another controller's object is left alone; an orphan is adopted in the same write that corrects
+   it.
 """
 
-import binascii
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
 
-from captep_core._actions import (
-    JSON,
-    Action,
-    Create,
-    Delete,
-    ObjectRef,
-    Patch,
-    Preconditions,
-    RecordEvent,
+from attrs import evolve, frozen
+
+from captep_core._actions import Create, Delete, Patch, Preconditions, RecordEvent
+from captep_core._objects import is_controlled_by, with_finalizer
+from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._write import Desired, Fields, dependent, shared
+from captep_core.capt._children import (
+    CA,
+    KUBECONFIG,
+    KUBECONFIG_APPLY,
+    MAIN,
+    SPOT_CHECK,
+    SPOT_CREATE,
+    Child,
 )
-from captep_core._diff import merge_patch
-from captep_core._observation import ABSENT, Absent, Observed, Unreadable
 from captep_core.capt._facts import Facts
-from captep_core.capt._findings import spot_role_is_missing
 from captep_core.capt._intervals import Policy
 from captep_core.capt._model import (
     Cluster,
     HostPort,
-    ObjectMeta,
     ObjectReference,
     Secret,
     WorkspaceTemplate,
     WorkspaceTemplateApply,
     WorkspaceTemplateApplySpec,
 )
-from captep_core.capt._names import (
-    CLUSTER_NAME_LABEL,
-    FINALIZER,
-    KUBECONFIG_TEMPLATE,
-    SECRET_TYPE,
-    apply_ref,
-    cluster_ref,
-    secret_ref,
-)
+from captep_core.capt._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, cluster_ref
 from captep_core.capt._outputs import Present
-from captep_core.capt._ownership import adopted, is_foreign, is_ours, owner_references
+from captep_core.capt._ownership import with_cluster_as_owner
 
-__all__ = ["Step", "patch", "writes"]
-
-Step: TypeAlias = tuple[Action, ...]
-"""One write and the Events that tell of it."""
+__all__ = ["WriteWithEvents", "endpoint_fields", "writes"]
 
 
-def writes(facts: Facts, policy: Policy) -> list[Step]:
-    """List what has to be written for a control plane that is to be there; empty when all is as it should be."""
+@frozen
+class WriteWithEvents:
+    """One write and the Events that record it; the Events are sent only after the write went
+    through.
+    """
+
+    write: Create | Patch | Delete
+    events: tuple[RecordEvent, ...] = ()
+
+
+def writes(facts: Facts, policy: Policy) -> list[WriteWithEvents]:
+    """List the writes for a control plane that is not being deleted; empty when nothing differs."""
     if isinstance(facts.owner, Unreadable):
         return []
-    steps: list[Step] = []
+    found: list[WriteWithEvents] = []
     if isinstance(facts.owner, Cluster):
-        steps.extend(_control_plane(facts, facts.owner))
-        steps.extend(_spot_role(facts))
-        steps.extend(_main(facts))
+        found.extend(_control_plane(facts, facts.owner))
+        found.extend(_spot_role(facts))
+        found.extend(_main(facts))
         if facts.publishes:
-            steps.extend(_kubeconfig_apply(facts))
+            found.extend(_kubeconfig_apply(facts))
+    # Rotation goes on without a Cluster: the kubeconfig of a running cluster expires within
+    # minutes.
     if facts.publishes and (facts.initialized or isinstance(facts.owner, Cluster)):
-        steps.extend(_ca(facts))
-        steps.extend(_kubeconfig(facts))
+        found.extend(_ca(facts))
+        found.extend(_kubeconfig(facts))
     if isinstance(facts.owner, Cluster) and facts.publishes and policy.publishes_to_cluster:
-        steps.extend(_cluster_endpoint(facts, facts.owner))
-    return steps
+        found.extend(_cluster_endpoint(facts, facts.owner))
+    return found
 
 
-def patch(
-    target: ObjectRef,
-    meta: ObjectMeta,
-    body: Mapping[str, JSON],
-    reason: str,
-    *,
-    lists: bool = False,
-) -> Patch:
-    """Build the patch of an object that was observed: by uid, and by resourceVersion where it replaces a list."""
-    return Patch(
-        target,
-        body,
-        Preconditions(meta.uid or None, (meta.resource_version or None) if lists else None),
-        reason,
+def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
+    meta = facts.control_plane.metadata
+    spec = facts.control_plane.spec
+    finalizers = with_finalizer(meta.finalizers, FINALIZER)
+    references = with_cluster_as_owner(facts.control_plane, cluster)
+    name = spec.workspace_template_apply_name or facts.names.main
+    endpoint = _published(facts, spec.control_plane_endpoint)
+    purposes: list[str] = []
+    if finalizers is not meta.finalizers:
+        purposes.append("add the finalizer")
+    if references is not meta.owner_references:
+        purposes.append(f"refer to Cluster {cluster.metadata.name} as the owner")
+    if name != spec.workspace_template_apply_name:
+        purposes.append("name the WorkspaceTemplateApply")
+    if endpoint != spec.control_plane_endpoint:
+        purposes.append("publish the endpoint")
+    if not purposes:
+        return
+    patch = shared(
+        facts.observed.key,
+        meta,
+        {
+            "metadata": {
+                "finalizers": meta.finalizers or None,
+                "ownerReferences": meta.owner_references or None,
+            },
+            "spec": {
+                "workspaceTemplateApplyName": spec.workspace_template_apply_name or None,
+                "controlPlaneEndpoint": _unless_replaced(spec.control_plane_endpoint, endpoint),
+            },
+        },
+        {
+            "metadata": {"finalizers": finalizers, "ownerReferences": references},
+            "spec": {
+                "workspaceTemplateApplyName": name,
+                "controlPlaneEndpoint": endpoint_fields(endpoint),
+            },
+        },
+        ", ".join(purposes),
     )
+    if patch is not None:
+        yield WriteWithEvents(patch)
 
 
-def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[Step]:
-    cp, metadata, spec, why = facts.control_plane, dict[str, JSON](), dict[str, JSON](), list[str]()
-    if FINALIZER not in cp.metadata.finalizers:
-        metadata["finalizers"] = [*cp.metadata.finalizers, FINALIZER]
-        why.append("add the finalizer")
-    if (references := owner_references(cp, cluster)) is not None:
-        metadata["ownerReferences"] = references
-        why.append(f"refer to Cluster {cluster.metadata.name} as the owner")
-    if not cp.spec.workspace_template_apply_name:
-        spec["workspaceTemplateApplyName"] = facts.names.main
-        why.append("name the WorkspaceTemplateApply")
-    if endpoint := _new_endpoint(facts, cp.spec.control_plane_endpoint):
-        spec["controlPlaneEndpoint"] = endpoint
-        why.append("publish the endpoint")
-    if why:
-        body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
-        yield (
-            patch(
-                facts.observed.key,
-                cp.metadata,
-                {**body, "spec": spec} if spec else body,
-                ", ".join(why),
-                lists=bool(metadata),
-            ),
-        )
-
-
-def _new_endpoint(facts: Facts, published: HostPort) -> dict[str, JSON] | None:
-    """Return the endpoint as it is to be published, None when it is, or when it is not known."""
+def _published(facts: Facts, published: HostPort) -> HostPort:
+    """Return the endpoint as it should stand on an object: the known one, else the one that stands
+    there.
+    """
     known = facts.endpoint
-    if not (facts.publishes and isinstance(known, Present)) or (
-        known.value.host,
-        known.value.port,
-    ) == (published.host, published.port):
+    if facts.publishes and isinstance(known, Present):
+        return HostPort(known.value.host, known.value.port)
+    return published
+
+
+def endpoint_fields(endpoint: HostPort) -> Fields | None:
+    """Return an endpoint as JSON; None for the empty one that the Go controller wrote, which equals
+    absent.
+    """
+    if endpoint == HostPort():
         return None
-    return {"host": known.value.host, "port": known.value.port}
+    return {"host": endpoint.host, "port": endpoint.port}
 
 
-def _cluster_endpoint(facts: Facts, cluster: Cluster) -> Iterator[Step]:
-    if endpoint := _new_endpoint(facts, cluster.spec.control_plane_endpoint):
-        target = cluster_ref(facts.namespace, cluster.metadata.name)
-        yield (
-            patch(
-                target,
-                cluster.metadata,
-                {"spec": {"controlPlaneEndpoint": endpoint}},
-                "publish the endpoint",
-            ),
-        )
+def _unless_replaced(before: HostPort, after: HostPort) -> Fields | None:
+    """Return the observed endpoint, None where it is replaced.
+
+    Host and port are one value and are written together: a patch of the host alone could meet the
+    port of another writer.
+    """
+    return endpoint_fields(before) if before == after else None
 
 
-def _spot_role(facts: Facts) -> Iterator[Step]:
-    yield from _apply(
-        facts,
-        facts.observed.spot_check.apply,
-        facts.names.spot_check,
-        _spot_spec(facts, "spot-role-check"),
-        "check for the role that spot instances need",
+def _cluster_endpoint(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
+    before = cluster.spec.control_plane_endpoint
+    after = _published(facts, before)
+    if after == before:
+        return
+    patch = shared(
+        cluster_ref(facts.namespace, cluster.metadata.name),
+        cluster.metadata,
+        {"spec": {"controlPlaneEndpoint": _unless_replaced(before, after)}},
+        {"spec": {"controlPlaneEndpoint": endpoint_fields(after)}},
+        "publish the endpoint",
     )
-    if spot_role_is_missing(facts):
-        yield from _apply(
-            facts,
-            facts.observed.spot_create.apply,
-            facts.names.spot_create,
-            _spot_spec(facts, "spot-role-create"),
-            "create the role that spot instances need",
-        )
+    if patch is not None:
+        yield WriteWithEvents(patch)
 
 
-def _spot_spec(facts: Facts, template: str) -> WorkspaceTemplateApplySpec:
-    return WorkspaceTemplateApplySpec(ObjectReference(template, facts.namespace))
+def _spot_role(facts: Facts) -> Iterator[WriteWithEvents]:
+    check = WorkspaceTemplateApplySpec(ObjectReference("spot-role-check", facts.namespace))
+    yield from _apply(facts, SPOT_CHECK, facts.observed.spot_check.apply, check)
+    if facts.spot_role_is_missing:
+        create = WorkspaceTemplateApplySpec(ObjectReference("spot-role-create", facts.namespace))
+        yield from _apply(facts, SPOT_CREATE, facts.observed.spot_create.apply, create)
 
 
-def _main(facts: Facts) -> Iterator[Step]:
-    if (
-        facts.names.is_ambiguous
-        or not isinstance(facts.observed.template, WorkspaceTemplate)
-        or isinstance(facts.observed.vpc, Unreadable)
-    ):
+def _main(facts: Facts) -> Iterator[WriteWithEvents]:
+    template = facts.observed.template
+    if facts.names.is_ambiguous or not isinstance(template, WorkspaceTemplate):
+        return
+    # The VPC decides on `waitForWorkspaces`: while it is unknown, neither answer is right.
+    if isinstance(facts.observed.vpc, Unreadable):
         return
     apply = facts.observed.main.apply
     wanted = _main_spec(facts)
-    for step in _apply(
-        facts, apply, facts.names.main, wanted, "apply the template of the control plane"
-    ):
-        yield (*step, *_version_is_not_passed_on(facts, apply, wanted))
+    for each in _apply(facts, MAIN, apply, wanted):
+        yield WriteWithEvents(each.write, (*_version_not_passed_on(facts, apply, wanted),))
 
 
 def _main_spec(facts: Facts) -> WorkspaceTemplateApplySpec:
-    spec, name = facts.control_plane.spec, facts.observed.key.name
-    variables = {"cluster_name": name, "kubernetes_version": spec.version}
-    if config := spec.control_plane_config:
-        variables["region"] = config.region
-        if access := config.endpoint_access:
-            variables["endpoint_public_access"] = "true" if access.public else "false"
-            variables["endpoint_private_access"] = "true" if access.private else "false"
-    variables.update((f"tags_{key}", value) for key, value in sorted(spec.additional_tags.items()))
+    spec = facts.control_plane.spec
     template = spec.workspace_template_ref
+    waits_for: tuple[ObjectReference, ...] = ()
+    if not isinstance(facts.observed.vpc, Absent):
+        waits_for = (ObjectReference(facts.names.vpc, facts.namespace),)
     return WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(template.name, template.namespace or facts.namespace),
-        variables=variables,
+        variables=_main_variables(facts),
         write_connection_secret_to_ref=ObjectReference(facts.names.connection, facts.namespace),
-        wait_for_workspaces=()
-        if facts.observed.vpc is ABSENT
-        else (ObjectReference(facts.names.vpc, facts.namespace),),
+        wait_for_workspaces=waits_for,
     )
 
 
-def _version_is_not_passed_on(
+def _main_variables(facts: Facts) -> Mapping[str, str]:
+    spec = facts.control_plane.spec
+    variables = {"cluster_name": facts.observed.key.name, "kubernetes_version": spec.version}
+    config = spec.control_plane_config
+    if config is not None:
+        variables["region"] = config.region
+        if config.endpoint_access is not None:
+            access = config.endpoint_access
+            variables["endpoint_public_access"] = "true" if access.public else "false"
+            variables["endpoint_private_access"] = "true" if access.private else "false"
+    for key, value in sorted(spec.additional_tags.items()):
+        variables[f"tags_{key}"] = value
+    return variables
+
+
+def _version_not_passed_on(
     facts: Facts, apply: Observed[WorkspaceTemplateApply], wanted: WorkspaceTemplateApplySpec
-) -> Iterator[Action]:
-    """Tell that an apply which was applied does not pass a new version on: its controller ignores its spec from then on."""
+) -> Iterator[RecordEvent]:
+    """Record that the new version stops at an apply that was applied: its controller ignores its
+    spec from then on.
+    """
+    if not isinstance(apply, WorkspaceTemplateApply) or not apply.status.applied:
+        return
     version = wanted.variables["kubernetes_version"]
-    if (
-        isinstance(apply, WorkspaceTemplateApply)
-        and apply.status.applied
-        and apply.spec.variables.get("kubernetes_version") != version
-    ):
-        message = f"spec.version is written to {apply.metadata.name}, which was applied before and does not pass it on to its Workspace"
-        yield RecordEvent(facts.observed.key, "Warning", "VersionNotPassedOn", message, facts.uid)
+    if apply.spec.variables.get("kubernetes_version") != version:
+        name = apply.metadata.name
+        stops = f"{name}, which was applied before and does not pass it on to its Workspace"
+        message = f"spec.version is written to {stops}"
+        key = facts.observed.key
+        yield RecordEvent(key, "Warning", "VersionNotPassedOn", message, facts.uid)
 
 
-def _kubeconfig_apply(facts: Facts) -> Iterator[Step]:
-    apply, workspace = facts.observed.kubeconfig.apply, facts.observed.main.workspace_name
-    authority, region = facts.raw_certificate, facts.region
-    if not (isinstance(facts.endpoint, Present) and workspace and authority and region):
+def _kubeconfig_apply(facts: Facts) -> Iterator[WriteWithEvents]:
+    apply = facts.observed.kubeconfig.apply
+    workspace = facts.observed.main.workspace_name
+    authority = facts.raw_certificate
+    if not (isinstance(facts.endpoint, Present) and workspace and authority and facts.region):
         return
     wanted = WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(*KUBECONFIG_TEMPLATE),
         variables={
             "cluster_name": facts.observed.key.name,
-            "region": region,
+            "region": facts.region,
             "cluster_endpoint": facts.raw_endpoint,
             "cluster_certificate_authority_data": authority,
         },
-        write_connection_secret_to_ref=_outputs_place(facts, apply),
+        write_connection_secret_to_ref=_place_of_outputs(facts, apply),
         wait_for_workspaces=(ObjectReference(workspace),),
     )
-    yield from _apply(
-        facts,
-        apply,
-        facts.names.kubeconfig_apply,
-        wanted,
-        "apply the template that makes the kubeconfig",
-    )
+    yield from _apply(facts, KUBECONFIG_APPLY, apply, wanted)
 
 
-def _outputs_place(facts: Facts, apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | None:
-    """Where the kubeconfig is to be written: beside the control plane, but an apply that is there keeps its place."""
+def _place_of_outputs(
+    facts: Facts, apply: Observed[WorkspaceTemplateApply]
+) -> ObjectReference | None:
+    """Return where Crossplane writes the kubeconfig: next to the control plane.
+
+    An apply that is there keeps its place, because its controller would not move the Secret.
+    """
     if isinstance(apply, WorkspaceTemplateApply):
         return apply.spec.write_connection_secret_to_ref
     return ObjectReference(facts.names.outputs, facts.namespace)
@@ -247,162 +267,62 @@ def _outputs_place(facts: Facts, apply: Observed[WorkspaceTemplateApply]) -> Obj
 
 def _apply(
     facts: Facts,
-    apply: Observed[WorkspaceTemplateApply],
-    name: str,
+    child: Child,
+    observed: Observed[WorkspaceTemplateApply],
     wanted: WorkspaceTemplateApplySpec,
-    why: str,
-) -> Iterator[Step]:
-    """Create an apply, or make what we own of it right."""
-    if isinstance(apply, Absent):
-        target = apply_ref(facts.namespace, name)
-        meta: dict[str, JSON] = {
-            "name": name,
-            "namespace": facts.namespace,
-            "ownerReferences": adopted(None, facts.control_plane),
-        }
-        yield (Create(target, _manifest(target, meta, {"spec": _owned(wanted)}), why),)
-    elif isinstance(apply, WorkspaceTemplateApply) and not _is_out_of_reach(facts, apply.metadata):
-        references = adopted(apply.metadata, facts.control_plane)
-        spec = (
-            {}
-            if _is_as_wanted(apply.spec, wanted)
-            else merge_patch(_owned(apply.spec), _owned(wanted))
-        )
-        if references is not None or spec:
-            body: dict[str, JSON] = (
-                {"metadata": {"ownerReferences": references}} if references is not None else {}
-            )
-            reason = f"{why}: {'adopt it' if references is not None else 'its spec differs'}"
-            lists = references is not None or "waitForWorkspaces" in spec
-            yield (
-                patch(
-                    apply_ref(facts.namespace, name),
-                    apply.metadata,
-                    {**body, "spec": spec} if spec else body,
-                    reason,
-                    lists=lists,
-                ),
-            )
+) -> Iterator[WriteWithEvents]:
+    """Write a WorkspaceTemplateApply; whether its Workspace outlives it is the user's to say."""
+    owned: Fields = {}
+    if isinstance(observed, WorkspaceTemplateApply):
+        owned = {"spec": observed.spec}
+        retains = observed.spec.retain_workspace_on_delete
+        if retains is not None:
+            wanted = evolve(wanted, retain_workspace_on_delete=retains)
+    desired = Desired(child.ref(facts), {"spec": wanted}, child.purpose)
+    write = dependent(desired, observed, owned, facts.as_owner)
+    if write is not None:
+        yield WriteWithEvents(write)
 
 
-def _is_out_of_reach(facts: Facts, meta: ObjectMeta) -> bool:
-    """Whether an object is not to be touched: it is somebody else's, or on its way out."""
-    return bool(meta.deletion_timestamp) or is_foreign(meta, facts.uid)
-
-
-def _is_as_wanted(spec: WorkspaceTemplateApplySpec, wanted: WorkspaceTemplateApplySpec) -> bool:
-    return (
-        spec.variables == wanted.variables
-        and spec.template_ref == wanted.template_ref
-        and spec.write_connection_secret_to_ref == wanted.write_connection_secret_to_ref
-        and spec.wait_for_workspaces == wanted.wait_for_workspaces
-    )
-
-
-def _owned(spec: WorkspaceTemplateApplySpec) -> dict[str, JSON]:
-    """The fields of an apply's spec that we own, those that equal absent left out."""
-    to = spec.write_connection_secret_to_ref
-    owned: dict[str, JSON] = {
-        "templateRef": _named(spec.template_ref),
-        "variables": dict(spec.variables),
-        "writeConnectionSecretToRef": _named(to) if to else {},
-        "waitForWorkspaces": [_named(workspace) for workspace in spec.wait_for_workspaces],
-    }
-    return {key: value for key, value in owned.items() if value}
-
-
-def _named(ref: ObjectReference) -> JSON:
-    return {"name": ref.name, "namespace": ref.namespace} if ref.namespace else {"name": ref.name}
-
-
-def _ca(facts: Facts) -> Iterator[Step]:
+def _ca(facts: Facts) -> Iterator[WriteWithEvents]:
     if isinstance(facts.certificate, Present):
-        data = {"tls.crt": facts.certificate.value, "ca.crt": facts.certificate.value}
-        yield from _secret(
-            facts, facts.secrets.ca, facts.names.ca, data, "copy the certificate authority"
-        )
+        authority = facts.certificate.value
+        yield from _secret(facts, CA, facts.secrets.ca, {"tls.crt": authority, "ca.crt": authority})
 
 
-def _kubeconfig(facts: Facts) -> Iterator[Step]:
-    held, name = facts.secrets.kubeconfig, facts.names.kubeconfig
-    if isinstance(facts.kubeconfig, Present):
-        if (
-            isinstance(held, Secret)
-            and held.type != SECRET_TYPE
-            and is_ours(held.metadata, facts.uid)
-        ):
-            if not held.metadata.deletion_timestamp:
-                why = f"its type is not {SECRET_TYPE} and cannot be changed: it is created anew"
-                yield (
-                    Delete(
-                        secret_ref(facts.namespace, name), Preconditions(held.metadata.uid), why
-                    ),
-                )
-            return
-        yield from _secret(
-            facts, held, name, {"value": facts.kubeconfig.value}, "copy the kubeconfig"
-        )
+def _kubeconfig(facts: Facts) -> Iterator[WriteWithEvents]:
+    if not isinstance(facts.kubeconfig, Present):
+        return
+    held = facts.secrets.kubeconfig
+    if isinstance(held, Secret) and _has_wrong_type(facts, held):
+        # The type of a Secret is immutable, and Cluster API reads only Secrets of its own type.
+        if not held.metadata.deletion_timestamp:
+            reason = f"its type is not {SECRET_TYPE} and cannot be changed: it is created again"
+            target = KUBECONFIG.ref(facts)
+            yield WriteWithEvents(Delete(target, Preconditions(held.metadata.uid), reason))
+        return
+    yield from _secret(facts, KUBECONFIG, held, {"value": facts.kubeconfig.value})
+
+
+def _has_wrong_type(facts: Facts, held: Secret) -> bool:
+    return held.type != SECRET_TYPE and is_controlled_by(held.metadata, facts.uid)
 
 
 def _secret(
-    facts: Facts, secret: Observed[Secret], name: str, data: Mapping[str, bytes], why: str
-) -> Iterator[Step]:
-    """Create one of our Secrets, or make our keys, our label and our ownership of it right."""
-    if isinstance(secret, Absent):
-        target = secret_ref(facts.namespace, name)
-        meta: dict[str, JSON] = {
-            "name": name,
-            "namespace": facts.namespace,
-            "labels": dict(facts.labels),
-            "ownerReferences": adopted(None, facts.control_plane),
-        }
-        yield (
-            Create(
-                target, _manifest(target, meta, {"type": SECRET_TYPE, "data": _base64(data)}), why
-            ),
-        )
-    elif isinstance(secret, Secret) and not _is_out_of_reach(facts, secret.metadata):
-        references = adopted(secret.metadata, facts.control_plane)
-        metadata: dict[str, JSON] = {} if references is None else {"ownerReferences": references}
-        if secret.metadata.labels.get(CLUSTER_NAME_LABEL) != facts.cluster_name:
-            metadata["labels"] = dict(facts.labels)
-        body: dict[str, JSON] = {"metadata": metadata} if metadata else {}
-        if differing := {
-            key: value for key, value in data.items() if secret.data.get(key) != value
-        }:
-            body["data"] = _base64(differing)
-        if body:
-            reason = f"{why}: {_in_what_it_differs(body, metadata)}"
-            yield (
-                patch(
-                    secret_ref(facts.namespace, name),
-                    secret.metadata,
-                    body,
-                    reason,
-                    lists=references is not None,
-                ),
-            )
-
-
-def _in_what_it_differs(body: Mapping[str, JSON], metadata: Mapping[str, JSON]) -> str:
-    said = {
-        "adopt it": "ownerReferences" in metadata,
-        "its label is missing": "labels" in metadata,
-        "its content differs": "data" in body,
-    }
-    return ", ".join(words for words, holds in said.items() if holds)
-
-
-def _base64(data: Mapping[str, bytes]) -> dict[str, JSON]:
-    return {key: binascii.b2a_base64(value, newline=False).decode() for key, value in data.items()}
-
-
-def _manifest(
-    target: ObjectRef, metadata: Mapping[str, JSON], rest: Mapping[str, JSON]
-) -> dict[str, JSON]:
-    return {
-        "apiVersion": target.api_version,
-        "kind": target.kind,
-        "metadata": dict(metadata),
-        **rest,
-    }
+    facts: Facts, child: Child, observed: Observed[Secret], data: Mapping[str, bytes]
+) -> Iterator[WriteWithEvents]:
+    """Write our keys of a Secret, our label and our ownership; other keys and labels stay."""
+    owned: Fields = {}
+    if isinstance(observed, Secret):
+        held = {key: observed.data[key] for key in data if key in observed.data}
+        owned = {"data": held}
+    desired = Desired(
+        child.ref(facts),
+        {"data": data},
+        child.purpose,
+        labels=facts.secret_labels,
+        fixed={"type": SECRET_TYPE},
+    )
+    write = dependent(desired, observed, owned, facts.as_owner)
+    if write is not None:
+        yield WriteWithEvents(write)

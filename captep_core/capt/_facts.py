@@ -1,16 +1,16 @@
-"""An observation with what follows from it, worked out once: the common ground of findings, writes and report."""
+"""Facts that follow from an observation, derived once per pass."""
 
 from collections.abc import Mapping
 
 from attrs import frozen
 
-from captep_core._actions import JSON
+from captep_core._objects import OwnerReference, is_foreign
 from captep_core._observation import Observed, Unreadable
 from captep_core.capt._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
-from captep_core.capt._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION, Names, names_of
-from captep_core.capt._observe import AppliedTemplate, ControlPlane, Secrets, cluster_reference
+from captep_core.capt._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION, Names
+from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint, Missing, Output, Present, parse_endpoint
-from captep_core.capt._ownership import ForeignController, is_foreign, owner_of
+from captep_core.capt._ownership import ForeignController, owner_of, owner_of_dependents
 from captep_core.capt._provider import certificate, is_ready, kubeconfig, outputs
 
 __all__ = ["Facts", "facts_of"]
@@ -18,13 +18,14 @@ __all__ = ["Facts", "facts_of"]
 
 @frozen
 class Facts:
-    """What was observed and what it means.
+    """One observation and its meaning.
 
-    `uid` and `namespace` are those of the control plane, `initialized` says whether it has been Ready before.
-    `main_is_foreign`: the main apply is somebody else's, or its name is that of another one of ours.
-    `publishes`: whether endpoint and Secrets are to be kept up to date: the main Workspace is ours, and it is Ready or the control plane
-    has been.
-    `secrets_ready`: whether both Secrets are there and agree with a valid source; as it was reported while one of the four is unreadable.
+    `uid` and `namespace` are those of the control plane. `initialized`: it has been Ready before.
+    `as_owner` is the reference by which it controls its dependents. `main_is_foreign`: another
+    controller has the main apply, or its name is that of another apply of ours. `publishes`:
+    endpoint and Secrets are kept up to date, because the main Workspace is ours, and it is Ready or
+    the control plane has been. `secrets_ready`: both Secrets are there and agree with a valid
+    source; while one of the four Secrets is unreadable, the value that was reported last.
     """
 
     observed: ControlPlane
@@ -34,8 +35,7 @@ class Facts:
     owner: Observed[Cluster] | ForeignController
     uid: str
     namespace: str
-    cluster_name: str
-    names: Names
+    as_owner: OwnerReference
     initialized: bool
     main_is_foreign: bool
     main_ready: bool
@@ -45,105 +45,125 @@ class Facts:
     secrets_ready: bool
 
     @property
+    def names(self) -> Names:
+        """The names of the objects around the control plane."""
+        return self.observed.names
+
+    @property
     def region(self) -> str:
-        """The AWS region from the spec, else from the Cluster's annotation; "" when neither gives one."""
+        """The AWS region from the spec, else from the Cluster's annotation; "" when neither gives
+        one.
+        """
         config = self.control_plane.spec.control_plane_config
         if config and config.region:
             return config.region
-        return (
-            self.owner.metadata.annotations.get(REGION_ANNOTATION, "")
-            if isinstance(self.owner, Cluster)
-            else ""
-        )
+        if isinstance(self.owner, Cluster):
+            return self.owner.metadata.annotations.get(REGION_ANNOTATION, "")
+        return ""
 
     @property
-    def labels(self) -> Mapping[str, JSON]:
-        """The labels that our Secrets carry (Cluster API's cache needs them)."""
-        return {CLUSTER_NAME_LABEL: self.cluster_name}
+    def secret_labels(self) -> Mapping[str, str]:
+        """The labels that our Secrets carry: Cluster API caches only Secrets with this label."""
+        return {CLUSTER_NAME_LABEL: self.names.cluster}
+
+    @property
+    def spot_role_is_missing(self) -> bool:
+        """Whether the check has found that the AWS account has no role for spot instances."""
+        check = self.observed.spot_check
+        shown = outputs(check)
+        return bool(shown) and is_ready(check) and shown.get("role_exists") is not True
 
     @property
     def raw_endpoint(self) -> str:
-        """The endpoint as the provider wrote it (the kubeconfig template wants it with its scheme), from the Secret where that agrees."""
-        connection, output = (
-            self.secrets.connection,
-            outputs(self.observed.main).get("cluster_endpoint"),
-        )
-        written = (
-            connection.data.get("cluster_endpoint", b"").decode(errors="replace")
-            if isinstance(connection, Secret)
-            else ""
-        )
-        if written == output or not isinstance(output, str):
+        """The endpoint as the provider wrote it: the kubeconfig template wants it with its scheme.
+
+        It is the text in the connection Secret where that agrees with the published endpoint, else
+        the output.
+        """
+        connection = self.secrets.connection
+        written = ""
+        if isinstance(connection, Secret):
+            written = connection.data.get("cluster_endpoint", b"").decode(errors="replace")
+        output = outputs(self.observed.main).get("cluster_endpoint")
+        if not isinstance(output, str) or written == output:
             return written
         return written if parse_endpoint(written) == self.endpoint else output
 
     @property
     def raw_certificate(self) -> str:
-        """The certificate authority as the provider wrote it, in base64; "" unless it is a good one."""
+        """The certificate authority as the provider wrote it, in base64; "" unless it is a good
+        one.
+        """
         connection = self.secrets.connection
-        if not (isinstance(connection, Secret) and isinstance(self.certificate, Present)):
-            return ""
-        return connection.data["cluster_certificate_authority_data"].decode()
-
-
-def _secrets_ready(
-    held: Secrets,
-    ca: Output[bytes],
-    token: Output[bytes],
-    reported: bool | None,  # noqa: FBT001 - a value, not a choice
-) -> bool:
-    if Unreadable in map(type, (held.connection, held.outputs, held.ca, held.kubeconfig)):
-        return bool(reported)
-    return _agrees(held.ca, ca, "tls.crt", "ca.crt") and _agrees(held.kubeconfig, token, "value")
-
-
-def _agrees(secret: Observed[Secret], source: Output[bytes], *keys: str) -> bool:
-    return (
-        isinstance(secret, Secret)
-        and isinstance(source, Present)
-        and dict.fromkeys(keys, source.value).items() <= secret.data.items()
-    )
-
-
-def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:
-    return isinstance(applied.apply, WorkspaceTemplateApply) and is_foreign(
-        applied.apply.metadata, uid
-    )
+        if isinstance(connection, Secret) and isinstance(self.certificate, Present):
+            return connection.data["cluster_certificate_authority_data"].decode()
+        return ""
 
 
 def facts_of(
     observed: ControlPlane, control_plane: CAPTControlPlane, secrets: Secrets, endpoint: Endpoint
 ) -> Facts:
-    """Work out what an observation means."""
-    main, reference = observed.main, cluster_reference(control_plane)
-    main_ready = is_ready(main)
-    cluster_name = reference.name if reference else observed.key.name
-    names = names_of(
-        observed.key.name, cluster_name, control_plane.spec.workspace_template_apply_name
-    )
+    """Derive the facts of an observation."""
     uid = control_plane.metadata.uid
-    main_is_foreign = names.is_ambiguous or _is_foreign(main, uid)
-    ca, token = (
-        certificate(secrets),
-        Missing()
-        if _is_foreign(observed.kubeconfig, uid)
-        else kubeconfig(secrets, observed.kubeconfig),
-    )
+    status = control_plane.status
+    main_ready = is_ready(observed.main)
+    main_is_foreign = observed.names.is_ambiguous or _is_foreign(observed.main, uid)
+    initialized = bool(status.initialized)
+    ca = certificate(secrets)
+    token = _kubeconfig(observed.kubeconfig, secrets, uid)
     return Facts(
         observed=observed,
         control_plane=control_plane,
         secrets=secrets,
         endpoint=endpoint,
-        owner=owner_of(observed, control_plane),
+        owner=owner_of(observed.cluster, control_plane),
         uid=uid,
         namespace=observed.key.namespace or "",
-        initialized=bool(control_plane.status.initialized),
-        cluster_name=cluster_name,
-        names=names,
+        as_owner=owner_of_dependents(control_plane),
+        initialized=initialized,
         main_is_foreign=main_is_foreign,
         main_ready=main_ready,
-        publishes=(main_ready or bool(control_plane.status.initialized)) and not main_is_foreign,
+        publishes=(main_ready or initialized) and not main_is_foreign,
         certificate=ca,
         kubeconfig=token,
-        secrets_ready=_secrets_ready(secrets, ca, token, control_plane.status.secrets_ready),
+        secrets_ready=_secrets_ready(secrets, ca, token, bool(status.secrets_ready)),
     )
+
+
+def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:
+    apply = applied.apply
+    return isinstance(apply, WorkspaceTemplateApply) and is_foreign(apply.metadata, uid)
+
+
+def _kubeconfig(applied: AppliedTemplate, secrets: Secrets, uid: str) -> Output[bytes]:
+    """The kubeconfig, Missing where another controller has the apply that makes it."""
+    return Missing() if _is_foreign(applied, uid) else kubeconfig(secrets, applied)
+
+
+def _secrets_ready(
+    secrets: Secrets,
+    ca: Output[bytes],
+    token: Output[bytes],
+    reported: bool,  # noqa: FBT001 - a value, not a choice
+) -> bool:
+    if _any_is_unreadable(secrets):
+        return reported
+    return _agrees(secrets.ca, ca, "tls.crt", "ca.crt") and _agrees(
+        secrets.kubeconfig, token, "value"
+    )
+
+
+def _any_is_unreadable(secrets: Secrets) -> bool:
+    return (
+        isinstance(secrets.connection, Unreadable)
+        or isinstance(secrets.outputs, Unreadable)
+        or isinstance(secrets.ca, Unreadable)
+        or isinstance(secrets.kubeconfig, Unreadable)
+    )
+
+
+def _agrees(secret: Observed[Secret], source: Output[bytes], *keys: str) -> bool:
+    """Whether a Secret holds the source under every one of the keys."""
+    if not (isinstance(secret, Secret) and isinstance(source, Present)):
+        return False
+    return all(secret.data.get(key) == source.value for key in keys)

@@ -1,38 +1,51 @@
-"""All that is not as it should be, in the words of upstream where upstream has words (capt-reference, sections 2 and 8).
+"""Every problem of a control plane, with the upstream controller's reasons and messages where it
+has them.
 
 Rules of this module:
 
-1. Findings come from the observation alone; a refused write is one when it is still wanted.
-2. An unreadable object is reported with upstream's reason for that object, or else as `<Kind>Unreadable`.
-3. No message quotes a Secret, or what was parsed from one.
+1. Findings come from the observation alone. A refused write is a finding while it is still wanted.
+2. An unreadable object has the upstream reason for that object, or else `<Kind>Unreadable`.
+3. No message quotes a Secret, or a value that was parsed from one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import assert_never
 
 from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Write
-from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._objects import foreign_controller
+from captep_core._observation import Absent, Unreadable
+from captep_core.capt._children import (
+    CA,
+    KUBECONFIG,
+    KUBECONFIG_APPLY,
+    MAIN,
+    SPOT_CHECK,
+    SPOT_CREATE,
+    Child,
+    child_of,
+)
 from captep_core.capt._facts import Facts
 from captep_core.capt._model import Cluster, Secret, WorkspaceTemplateApply
-from captep_core.capt._names import apply_ref, cluster_ref, secret_ref, template_ref, workspace_ref
-from captep_core.capt._observe import AppliedTemplate
+from captep_core.capt._names import apply_ref, cluster_ref, template_ref, workspace_ref
+from captep_core.capt._observed import AppliedTemplate
 from captep_core.capt._outputs import Invalid, Missing, Present
-from captep_core.capt._ownership import ForeignController, foreign_controller
+from captep_core.capt._ownership import ForeignController
 from captep_core.capt._provider import failure, is_lost, is_ready, outputs
 from captep_core.capt._verdict import Finding, Holds, Rank, Severity
 
-__all__ = ["find", "refused", "spot_role_is_missing", "unreadable"]
+__all__ = ["find", "refused", "unreadable"]
 
 
 def find(facts: Facts) -> list[Finding]:
-    """List what is not as it should be with a control plane that is to be there."""
+    """List the problems of a control plane that is not being deleted."""
     found: list[Finding] = []
     for look in (_owner, _template, _main, _workspace, _spot_role, _endpoint):
         found.extend(look(facts))
     if facts.publishes:
         found.extend(_sources(facts))
         found.extend(_kubeconfig_apply(facts))
-        found.extend(_our_secrets(facts))
+        found.extend(_out_of_reach(facts, CA))
+        found.extend(_out_of_reach(facts, KUBECONFIG))
     return found
 
 
@@ -44,21 +57,17 @@ def unreadable(rank: Rank, reason: str, doing: str, ref: ObjectRef, why: Unreada
 def _owner(facts: Facts) -> Iterator[Finding]:
     match facts.owner:
         case Absent():
-            yield Finding(
-                Rank.CLUSTER,
-                Severity.WAITING,
-                "Creating",
-                "Waiting for owner cluster",
-                Holds.ALWAYS,
-            )
+            message = "Waiting for owner cluster"
+            yield Finding(Rank.CLUSTER, Severity.WAITING, "Creating", message, Holds.ALWAYS)
         case Unreadable() as why:
-            ref = cluster_ref(facts.namespace, facts.cluster_name)
-            yield unreadable(
-                Rank.CLUSTER, "ClusterUnreadable", "Failed to get owner cluster", ref, why
-            )
+            ref = cluster_ref(facts.namespace, facts.names.cluster)
+            doing = "Failed to get owner cluster"
+            yield unreadable(Rank.CLUSTER, "ClusterUnreadable", doing, ref, why)
         case ForeignController(controller=other):
-            message = f"{facts.observed.key} is controlled by {other.kind} {other.name} and not by a Cluster"
-            yield Finding(Rank.CLUSTER, Severity.FAILURE, "ControlPlaneUpdateFailed", message)
+            controller = f"{other.kind} {other.name}"
+            message = f"{facts.observed.key} is controlled by {controller} and not by a Cluster"
+            reason = "ControlPlaneUpdateFailed"
+            yield Finding(Rank.CLUSTER, Severity.FAILURE, reason, message)
         case Cluster():
             pass
         case _:
@@ -67,159 +76,133 @@ def _owner(facts: Facts) -> Iterator[Finding]:
 
 def _template(facts: Facts) -> Iterator[Finding]:
     wanted = facts.control_plane.spec.workspace_template_ref
-    if isinstance(facts.observed.template, Absent):
-        message = f'Failed to get WorkspaceTemplate: workspacetemplates.infrastructure.cluster.x-k8s.io "{wanted.name}" not found'
+    template = facts.observed.template
+    doing = "Failed to get WorkspaceTemplate"
+    if isinstance(template, Absent):
+        resource = "workspacetemplates.infrastructure.cluster.x-k8s.io"
+        message = f'{doing}: {resource} "{wanted.name}" not found'
         yield Finding(Rank.TEMPLATE, Severity.FAILURE, "WorkspaceTemplateNotFound", message)
-    elif isinstance(facts.observed.template, Unreadable):
+    elif isinstance(template, Unreadable):
         ref = template_ref(wanted.namespace or facts.namespace, wanted.name)
-        yield unreadable(
-            Rank.TEMPLATE,
-            "WorkspaceTemplateUnreadable",
-            "Failed to get WorkspaceTemplate",
-            ref,
-            facts.observed.template,
-        )
+        yield unreadable(Rank.TEMPLATE, "WorkspaceTemplateUnreadable", doing, ref, template)
 
 
 def _main(facts: Facts) -> Iterator[Finding]:
-    main, vpc = facts.observed.main.apply, facts.observed.vpc
-    if facts.names.is_ambiguous:
-        message = f"spec.workspaceTemplateApplyName: {facts.names.main} is the name of another WorkspaceTemplateApply of this control plane"
-        yield Finding(Rank.APPLY, Severity.FAILURE, "WorkspaceTemplateApplyFailed", message)
+    names = facts.names
+    if names.is_ambiguous:
+        problem = (
+            f"{names.main} is the name of another WorkspaceTemplateApply of this control plane"
+        )
+        message = f"spec.workspaceTemplateApplyName: {problem}"
+        yield Finding(Rank.APPLY, Severity.FAILURE, MAIN.reason, message)
     else:
-        yield from _out_of_reach(
-            facts,
-            main,
-            apply_ref,
-            facts.names.main,
-            Rank.APPLY,
-            "WorkspaceTemplateApplyFailed",
-            "WorkspaceTemplateApplyUnreadable",
-        )
+        yield from _out_of_reach(facts, MAIN)
+    vpc = facts.observed.vpc
     if isinstance(vpc, Unreadable):
-        ref = apply_ref(facts.namespace, facts.names.vpc)
-        yield unreadable(
-            Rank.APPLY,
-            "WorkspaceTemplateApplyUnreadable",
-            "Failed to get WorkspaceTemplateApply",
-            ref,
-            vpc,
-        )
+        ref = apply_ref(facts.namespace, names.vpc)
+        doing = "Failed to get WorkspaceTemplateApply"
+        yield unreadable(Rank.APPLY, MAIN.unreadable_reason, doing, ref, vpc)
 
 
-def _out_of_reach(
-    facts: Facts,
-    as_observed: Observed[WorkspaceTemplateApply] | Observed[Secret],
-    named: Callable[[str, str], ObjectRef],
-    name: str,
-    rank: Rank,
-    foreign: str,
-    unread: str,
-) -> Iterator[Finding]:
-    """Report a dependent that is somebody else's, with the reason `foreign`, or unreadable, with the reason `unread`."""
-    if isinstance(as_observed, Unreadable):
-        ref = named(facts.namespace, name)
-        yield unreadable(rank, unread, f"Failed to get {ref.kind}", ref, as_observed)
-    elif not isinstance(as_observed, Absent) and (
-        other := foreign_controller(as_observed.metadata, facts.uid)
-    ):
-        message = f"{named(facts.namespace, name)} is controlled by {other.kind} {other.name} (uid {other.uid})"
-        yield Finding(rank, Severity.FAILURE, foreign, message)
+def _out_of_reach(facts: Facts, child: Child) -> Iterator[Finding]:
+    """Report a dependent that is unreadable, or that another controller has."""
+    observed = child.observed(facts)
+    if isinstance(observed, Unreadable):
+        ref = child.ref(facts)
+        doing = f"Failed to get {ref.kind}"
+        yield unreadable(child.rank, child.unreadable_reason, doing, ref, observed)
+    elif not isinstance(observed, Absent):
+        other = foreign_controller(observed.metadata, facts.uid)
+        if other is not None:
+            controller = f"{other.kind} {other.name} (uid {other.uid})"
+            message = f"{child.ref(facts)} is controlled by {controller}"
+            yield Finding(child.rank, Severity.FAILURE, child.reason, message)
 
 
 def _workspace(facts: Facts) -> Iterator[Finding]:
     main = facts.observed.main
     if facts.main_is_foreign or isinstance(main.apply, Unreadable):
         return
+    doing = "Failed to update workspace status"
+    reason = "WorkspaceStatusUpdateFailed"
     if isinstance(main.workspace, Unreadable):
-        doing, ref = "Failed to update workspace status", workspace_ref(main.workspace_name)
-        yield unreadable(Rank.WORKSPACE, "WorkspaceStatusUpdateFailed", doing, ref, main.workspace)
+        ref = workspace_ref(main.workspace_name)
+        yield unreadable(Rank.WORKSPACE, reason, doing, ref, main.workspace)
         return
+    problem = failure(main)
     if is_lost(main):
-        message = f'Failed to update workspace status: workspaces.tf.upbound.io "{main.workspace_name}" not found'
-        yield Finding(
-            Rank.WORKSPACE, Severity.FAILURE, "WorkspaceStatusUpdateFailed", message, Holds.ALWAYS
-        )
-    elif problem := failure(main):
+        message = f'{doing}: workspaces.tf.upbound.io "{main.workspace_name}" not found'
+        yield Finding(Rank.WORKSPACE, Severity.FAILURE, reason, message, Holds.ALWAYS)
+    elif problem:
+        # A Workspace that fails a later apply keeps Ready=True: the control plane is still there.
         holds = Holds.UNTIL_READY if facts.main_ready else Holds.ALWAYS
         yield Finding(Rank.PROVIDER, Severity.FAILURE, "WorkspaceError", problem, holds)
     if not facts.main_ready:
-        yield Finding(
-            Rank.CREATING,
-            Severity.WAITING,
-            "Creating",
-            "Control plane is being created",
-            Holds.ALWAYS,
-        )
+        message = "Control plane is being created"
+        yield Finding(Rank.CREATING, Severity.WAITING, "Creating", message, Holds.ALWAYS)
 
 
 def _spot_role(facts: Facts) -> Iterator[Finding]:
-    yield from _spot_step(facts, facts.observed.spot_check, facts.names.spot_check)
-    if not spot_role_is_missing(facts):
+    yield from _spot_apply(facts, SPOT_CHECK, facts.observed.spot_check)
+    if not facts.spot_role_is_missing:
         return
     create = facts.observed.spot_create
-    yield from _spot_step(facts, create, facts.names.spot_create)
-    if is_ready(create) and outputs(create) and not outputs(create).get("role_arn"):
-        yield _spot("role_arn not found in outputs of the workspace")
+    yield from _spot_apply(facts, SPOT_CREATE, create)
+    shown = outputs(create)
+    if is_ready(create) and shown and not shown.get("role_arn"):
+        yield _spot_failure("role_arn not found in outputs of the workspace")
 
 
-def spot_role_is_missing(facts: Facts) -> bool:
-    """Whether the check has found that the account has no role for spot instances."""
-    shown = outputs(facts.observed.spot_check)
-    return (
-        bool(shown) and is_ready(facts.observed.spot_check) and shown.get("role_exists") is not True
-    )
-
-
-def _spot_step(facts: Facts, step: AppliedTemplate, name: str) -> Iterator[Finding]:
-    reason = "SpotServiceLinkedRoleFailed"
-    yield from _out_of_reach(facts, step.apply, apply_ref, name, Rank.SPOT_ROLE, reason, reason)
-    if not isinstance(step.apply, WorkspaceTemplateApply):
+def _spot_apply(facts: Facts, child: Child, applied: AppliedTemplate) -> Iterator[Finding]:
+    yield from _out_of_reach(facts, child)
+    if not isinstance(applied.apply, WorkspaceTemplateApply):
         return
-    if isinstance(step.workspace, Unreadable):
-        doing, ref = (
-            "Failed to reconcile Spot Service-Linked Role",
-            workspace_ref(step.workspace_name),
-        )
-        yield unreadable(Rank.SPOT_ROLE, reason, doing, ref, step.workspace)
-    elif is_lost(step):
-        yield _spot(f'workspaces.tf.upbound.io "{step.workspace_name}" not found')
-    elif problem := failure(step):
-        yield _spot(problem)
+    if isinstance(applied.workspace, Unreadable):
+        doing = "Failed to reconcile Spot Service-Linked Role"
+        ref = workspace_ref(applied.workspace_name)
+        yield unreadable(child.rank, child.reason, doing, ref, applied.workspace)
+    elif is_lost(applied):
+        yield _spot_failure(f'workspaces.tf.upbound.io "{applied.workspace_name}" not found')
+    elif failure(applied):
+        yield _spot_failure(failure(applied))
 
 
-def _spot(problem: str) -> Finding:
+def _spot_failure(problem: str) -> Finding:
     message = f"Failed to reconcile Spot Service-Linked Role: {problem}"
-    return Finding(Rank.SPOT_ROLE, Severity.FAILURE, "SpotServiceLinkedRoleFailed", message)
+    return Finding(Rank.SPOT_ROLE, Severity.FAILURE, SPOT_CHECK.reason, message)
 
 
 def _endpoint(facts: Facts) -> Iterator[Finding]:
     if facts.main_is_foreign:
         return
-    if isinstance(facts.endpoint, Invalid):
-        message = f"Failed to get endpoint from workspace: {facts.endpoint.problem}"
-        yield Finding(
-            Rank.ENDPOINT, Severity.FAILURE, "EndpointUpdateFailed", message, Holds.ALWAYS
-        )
-    elif isinstance(facts.endpoint, Missing):
-        yield Finding(
-            Rank.NO_ENDPOINT,
-            Severity.WAITING,
-            "Creating",
-            "Waiting for endpoint to be available",
-            Holds.ALWAYS,
-        )
+    match facts.endpoint:
+        case Invalid(problem=problem):
+            message = f"Failed to get endpoint from workspace: {problem}"
+            reason = "EndpointUpdateFailed"
+            yield Finding(Rank.ENDPOINT, Severity.FAILURE, reason, message, Holds.ALWAYS)
+        case Missing():
+            message = "Waiting for endpoint to be available"
+            yield Finding(Rank.NO_ENDPOINT, Severity.WAITING, "Creating", message, Holds.ALWAYS)
+        case Present() | Unreadable():
+            # The object behind an unreadable endpoint has a finding of its own.
+            pass
+        case _:
+            assert_never(facts.endpoint)
 
 
 def _sources(facts: Facts) -> Iterator[Finding]:
+    yield from _certificate(facts)
+    yield from _kubeconfig(facts)
+    if _waits_for_secrets(facts):
+        message = "Waiting for secrets"
+        yield Finding(Rank.NO_SECRETS, Severity.WAITING, "Creating", message)
+
+
+def _certificate(facts: Facts) -> Iterator[Finding]:
     match facts.certificate:
         case Unreadable() as why:
-            yield Finding(
-                Rank.SOURCE,
-                Severity.UNREADABLE,
-                "SecretError",
-                f"Failed to get secret: the connection Secret cannot be read: {why}",
-            )
+            message = f"Failed to get secret: the connection Secret cannot be read: {why}"
+            yield Finding(Rank.SOURCE, Severity.UNREADABLE, "SecretError", message)
         case Invalid(problem=problem):
             message = f"Failed to get certificate authority data: {problem}"
             yield Finding(Rank.SOURCE, Severity.FAILURE, "SecretError", message)
@@ -227,25 +210,37 @@ def _sources(facts: Facts) -> Iterator[Finding]:
             pass
         case _:
             assert_never(facts.certificate)
+
+
+def _kubeconfig(facts: Facts) -> Iterator[Finding]:
     match facts.kubeconfig:
         case Unreadable() as why:
             message = f"Failed to reconcile secrets: the outputs Secret cannot be read: {why}"
-            yield Finding(Rank.SECRET, Severity.UNREADABLE, "SecretReconciliationFailed", message)
+            yield Finding(Rank.SECRET, Severity.UNREADABLE, KUBECONFIG.reason, message)
         case Invalid(problem=problem):
-            yield Finding(
-                Rank.SOURCE, Severity.FAILURE, "SecretError", f"Failed to get kubeconfig: {problem}"
-            )
+            message = f"Failed to get kubeconfig: {problem}"
+            yield Finding(Rank.SOURCE, Severity.FAILURE, "SecretError", message)
         case Present() | Missing():
             pass
         case _:
             assert_never(facts.kubeconfig)
-    missing = isinstance(facts.certificate, Missing) or isinstance(facts.kubeconfig, Missing)
-    if missing or not (facts.secrets_ready or (facts.initialized and not _one_is_leaving(facts))):
-        yield Finding(Rank.NO_SECRETS, Severity.WAITING, "Creating", "Waiting for secrets")
 
 
-def _one_is_leaving(facts: Facts) -> bool:
-    """Whether one of our Secrets is being deleted, and has to be gone before it can be created anew."""
+def _waits_for_secrets(facts: Facts) -> bool:
+    """Whether a source is still to come, or our Secrets are still to be written.
+
+    The second counts in two cases only. Before the control plane was Ready, Secrets that disagree
+    keep it from becoming so. Afterwards a difference is corrected within the pass, so it is worth
+    no words, except where a Secret of ours has to be gone before it can be created again.
+    """
+    if isinstance(facts.certificate, Missing) or isinstance(facts.kubeconfig, Missing):
+        return True
+    if facts.secrets_ready:
+        return False
+    return not facts.initialized or _one_is_terminating(facts)
+
+
+def _one_is_terminating(facts: Facts) -> bool:
     return any(
         isinstance(secret, Secret) and secret.metadata.deletion_timestamp
         for secret in (facts.secrets.ca, facts.secrets.kubeconfig)
@@ -253,39 +248,26 @@ def _one_is_leaving(facts: Facts) -> bool:
 
 
 def _kubeconfig_apply(facts: Facts) -> Iterator[Finding]:
-    reason, applied = "KubeconfigGenerationFailed", facts.observed.kubeconfig
-    yield from _out_of_reach(
-        facts,
-        applied.apply,
-        apply_ref,
-        facts.names.kubeconfig_apply,
-        Rank.KUBECONFIG,
-        reason,
-        reason,
-    )
-    doing = "Failed to create kubeconfig WorkspaceTemplateApply"
+    applied = facts.observed.kubeconfig
+    yield from _out_of_reach(facts, KUBECONFIG_APPLY)
     if isinstance(applied.apply, Absent) and not facts.region:
-        problem = "no region: neither spec.controlPlaneConfig.region nor the Cluster's annotation cluster.x-k8s.io/region is set"
-        yield Finding(Rank.KUBECONFIG, Severity.FAILURE, reason, f"{doing}: {problem}")
-    elif problem := failure(applied):
-        yield Finding(
-            Rank.KUBECONFIG, Severity.FAILURE, reason, f"Failed to generate kubeconfig: {problem}"
-        )
+        missing = "neither spec.controlPlaneConfig.region nor the Cluster's annotation"
+        problem = f"no region: {missing} cluster.x-k8s.io/region is set"
+        message = f"Failed to create kubeconfig WorkspaceTemplateApply: {problem}"
+        yield _kubeconfig_failure(message)
+    elif failure(applied):
+        yield _kubeconfig_failure(f"Failed to generate kubeconfig: {failure(applied)}")
 
 
-def _our_secrets(facts: Facts) -> Iterator[Finding]:
-    reason = "SecretReconciliationFailed"
-    for secret, name in (
-        (facts.secrets.ca, facts.names.ca),
-        (facts.secrets.kubeconfig, facts.names.kubeconfig),
-    ):
-        yield from _out_of_reach(facts, secret, secret_ref, name, Rank.SECRET, reason, reason)
+def _kubeconfig_failure(message: str) -> Finding:
+    return Finding(Rank.KUBECONFIG, Severity.FAILURE, KUBECONFIG_APPLY.reason, message)
 
 
 def refused(facts: Facts, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:
-    """Report a refused write that is still wanted; a conflict is not, it is only retried.
+    """Report a refused write that is still wanted; a conflict is retried and never reported.
 
-    `patch`: what is wanted of the control plane or the Cluster now, to tell its endpoint from its other fields.
+    `patch` is the wanted patch of the control plane or its Cluster: the endpoint has a reason of
+    its own.
     """
     if isinstance(refusal, Conflicted):
         return
@@ -294,18 +276,9 @@ def refused(facts: Facts, refusal: Refusal, patch: Patch | None) -> Iterator[Fin
 
 
 def _place(facts: Facts, write: Write, patch: Patch | None) -> tuple[Rank, str]:
-    kind, name = write.target.kind, write.target.name
-    if kind == "Secret":
-        return Rank.SECRET, "SecretReconciliationFailed"
-    if kind == "WorkspaceTemplateApply":
-        if name == facts.names.kubeconfig_apply:
-            return Rank.KUBECONFIG, "KubeconfigGenerationFailed"
-        is_main = name not in (facts.names.spot_check, facts.names.spot_create)
-        return (
-            (Rank.APPLY, "WorkspaceTemplateApplyFailed")
-            if is_main
-            else (Rank.SPOT_ROLE, "SpotServiceLinkedRoleFailed")
-        )
+    child = child_of(facts, write.target)
+    if child is not None:
+        return child.rank, child.reason
     spec = patch.body.get("spec") if patch else None
     if isinstance(spec, dict) and "controlPlaneEndpoint" in spec:
         return Rank.ENDPOINT, "EndpointUpdateFailed"

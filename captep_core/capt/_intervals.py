@@ -1,4 +1,4 @@
-"""When to look again: 5 s, 10 s, 30 s or never (CAPTEP-0016), a property of the verdict alone."""
+"""When to look again (CAPTEP-0016): 5 s, 10 s, 30 s or never, as the verdict says."""
 
 from datetime import timedelta
 from typing import assert_never
@@ -31,11 +31,12 @@ def _positive(_: object, attribute: "Attribute[timedelta]", value: timedelta) ->
 
 @frozen
 class Policy:
-    """How often to look, and whether the Cluster is written to.
+    """How often to look, and whether the Cluster is written.
 
-    `initializing`: something is still expected to appear. `failing`: something is wrong, or a write was refused.
-    `ready`: all is well, or a deletion is under way. `publishes_to_cluster`: whether spec.controlPlaneEndpoint and status of the Cluster
-    are kept in step; switch it off where Cluster API copies them itself (contract v1beta2).
+    `initializing`: something is still to appear. `failing`: something is wrong, or a write was
+    refused; the one source of that interval. `ready`: everything is well, or a deletion is under
+    way. `publishes_to_cluster`: spec.controlPlaneEndpoint and the status of the Cluster are kept in
+    step. Switch it off where Cluster API copies them itself (contract v1beta2).
     """
 
     initializing: timedelta = field(default=timedelta(seconds=5), validator=_positive)
@@ -45,7 +46,7 @@ class Policy:
 
 
 def interval(verdict: Verdict, policy: Policy) -> timedelta | None:
-    """When to look again, None when there is nothing to come back for."""
+    """Return when to look again, None when there is nothing to come back for."""
     match verdict:
         case Gone() | Paused() | Released():
             return None
@@ -56,6 +57,6 @@ def interval(verdict: Verdict, policy: Policy) -> timedelta | None:
         case Failed() | Unknown() | ControlPlaneUnreadable():
             return policy.failing
         case Degraded():
-            return policy.initializing if verdict.kind is Severity.WAITING else policy.failing
+            return policy.initializing if verdict.severity is Severity.WAITING else policy.failing
         case _:
             assert_never(verdict)

@@ -1,11 +1,13 @@
-"""The objects around a control plane, as far as the loop looks at them: frozen, validated, without behaviour.
+"""The objects around a control plane, restricted to the fields that the loop reads: frozen,
+validated, without behaviour.
 
 Rules of this module:
 
-1. One class per kind, named as in Kubernetes; a field that the loop does not read is not here. What the wire holds beside stays on the
-   server: we send patches of owned fields only, and list entries that go back carry all that they came with (`wire`).
-2. Absent and null are the same here: the default.
-3. Nothing that comes from a Secret is in a repr.
+1. One class per kind, named as in Kubernetes. Fields that are not modelled are never touched: we
+   send patches of owned fields only, and list entries that go back carry all that they came with
+   (`wire`).
+2. Absent and null are the same: the default.
+3. No repr shows a value that comes from a Secret.
 """
 
 from collections.abc import Mapping
@@ -13,6 +15,8 @@ from collections.abc import Mapping
 from attrs import Factory, field, frozen
 
 from captep_core._actions import JSON
+from captep_core._objects import Condition, ObjectMeta
+from captep_core._write import exact_json
 
 __all__ = [
     "CAPTControlPlane",
@@ -21,14 +25,11 @@ __all__ = [
     "Cluster",
     "ClusterSpec",
     "ClusterStatus",
-    "Condition",
     "ControlPlaneConfig",
     "ControlPlaneRef",
     "EndpointAccess",
     "HostPort",
-    "ObjectMeta",
     "ObjectReference",
-    "OwnerReference",
     "ProviderState",
     "Secret",
     "Workspace",
@@ -46,47 +47,8 @@ _EMPTY: Mapping[str, JSON] = {}
 
 
 @frozen
-class OwnerReference:
-    """One entry of metadata.ownerReferences; `wire` is the entry as it came."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    controller: bool = False
-    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
-
-
-@frozen
-class ObjectMeta:
-    """ObjectMeta, as far as it is read. `namespace` is "" for a cluster-scoped object."""
-
-    name: str
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    deletion_timestamp: str = ""
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
-    labels: Mapping[str, str] = Factory(dict)
-    annotations: Mapping[str, str] = field(factory=dict, repr=False)
-
-
-@frozen
-class Condition:
-    """One entry of status.conditions; times stay text, `wire` is the entry as it came."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
-    wire: Mapping[str, JSON] = field(default=_EMPTY, eq=False, repr=False)
-
-
-@frozen
 class ObjectReference:
-    """A reference by name; `namespace` "" leaves it to the one who reads it."""
+    """A reference by name; an empty namespace leaves it to the reader."""
 
     name: str
     namespace: str = ""
@@ -94,7 +56,9 @@ class ObjectReference:
 
 @frozen
 class HostPort:
-    """spec.controlPlaneEndpoint as it stands on an object; `("", 0)` is what the Go controller wrote for none."""
+    """spec.controlPlaneEndpoint as it stands on an object; the Go controller wrote `("", 0)` for
+    none.
+    """
 
     host: str = ""
     port: int = 0
@@ -118,7 +82,9 @@ class ControlPlaneConfig:
 
 @frozen
 class CAPTControlPlaneSpec:
-    """What the user asked for, with the two fields that the loop writes: the name of the main apply and the endpoint."""
+    """The user's wishes, and the two fields that the loop writes: the name of the main apply and
+    the endpoint.
+    """
 
     version: str
     workspace_template_ref: ObjectReference
@@ -139,16 +105,20 @@ class WorkspaceTemplateState:
 
 @frozen
 class WorkspaceState:
-    """status.workspaceStatus, the mirror of the main Workspace. `at_provider` is None when never mirrored; compare it by `same_json`."""
+    """status.workspaceStatus, the mirror of the main Workspace; `at_provider` is None when it was
+    never mirrored.
+    """
 
     ready: bool = False
     state: str = ""
-    at_provider: JSON = field(default=None, eq=False)
+    at_provider: JSON = exact_json()  # noqa: RUF009 - an attrs field
 
 
 @frozen
 class CAPTControlPlaneStatus:
-    """What was last reported. A boolean is None when it is not there: never written, or (`secrets_ready`) not kept by the server."""
+    """The status that was reported last. A boolean is None when it is absent: never written, or not
+    kept by the server.
+    """
 
     ready: bool | None = None
     initialized: bool | None = None
@@ -172,7 +142,7 @@ class CAPTControlPlane:
 
 @frozen
 class ControlPlaneRef:
-    """spec.controlPlaneRef of a Cluster: `api_version` in contract v1beta1, `api_group` in v1beta2."""
+    """spec.controlPlaneRef of a Cluster: `api_version` in v1beta1, `api_group` in v1beta2."""
 
     kind: str = ""
     name: str = ""
@@ -218,18 +188,20 @@ class WorkspaceTemplate:
 
 @frozen
 class WorkspaceTemplateApplySpec:
-    """spec of a WorkspaceTemplateApply: what we own of it, and whether the Workspace outlives it."""
+    """spec of a WorkspaceTemplateApply: our fields, and whether the Workspace outlives it."""
 
     template_ref: ObjectReference = ObjectReference("")
     variables: Mapping[str, str] = Factory(dict)
     write_connection_secret_to_ref: ObjectReference | None = None
     wait_for_workspaces: tuple[ObjectReference, ...] = ()
-    retain_workspace_on_delete: bool = False
+    retain_workspace_on_delete: bool | None = None
 
 
 @frozen
 class WorkspaceTemplateApplyStatus:
-    """status of a WorkspaceTemplateApply; `conditions` mirror its Workspace and freeze once that was Ready."""
+    """status of a WorkspaceTemplateApply; `conditions` mirror its Workspace and freeze once that
+    was Ready.
+    """
 
     applied: bool = False
     workspace_name: str = ""

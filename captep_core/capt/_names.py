@@ -1,4 +1,6 @@
-"""Names that existing clusters rely on: kinds, finalizer, labels, and how the objects around a control plane are called."""
+"""Names that existing clusters rely on: kinds, finalizer, labels, and the names of the dependents
+of a control plane.
+"""
 
 from typing import Final
 
@@ -44,12 +46,15 @@ _TERRAFORM: Final = "tf.upbound.io/v1beta1"
 
 @frozen
 class Names:
-    """What the objects around one control plane are called.
+    """The names of the objects around one control plane; existing clusters have them, so they never
+    change.
 
-    `main`, `vpc`, `kubeconfig_apply`, `spot_check` and `spot_create` are WorkspaceTemplateApplies, the others Secrets. `vpc` is the
-    infrastructure's: we only look at it.
+    `cluster` is its Cluster. `main`, `vpc`, `kubeconfig_apply`, `spot_check` and `spot_create` are
+    WorkspaceTemplateApplies; the infrastructure owns `vpc`, and we only read it. The others are
+    Secrets.
     """
 
+    cluster: str
     main: str
     vpc: str
     kubeconfig_apply: str
@@ -62,13 +67,14 @@ class Names:
 
     @property
     def is_ambiguous(self) -> bool:
-        """Whether the name that was given to the main apply is that of another one of ours."""
+        """Whether spec.workspaceTemplateApplyName gives the main apply the name of another one."""
         return self.main in (self.vpc, self.kubeconfig_apply, self.spot_check, self.spot_create)
 
 
 def names_of(control_plane: str, cluster: str, main_apply: str) -> Names:
-    """Name the objects around a control plane; `main_apply` is spec.workspaceTemplateApplyName, "" for the usual name."""
+    """Derive the names; `main_apply` is spec.workspaceTemplateApplyName, "" for the usual name."""
     return Names(
+        cluster=cluster,
         main=main_apply or f"{control_plane}-eks-controlplane-apply",
         vpc=f"{control_plane}-vpc",
         kubeconfig_apply=f"{control_plane}-kubeconfig-apply",

@@ -1,11 +1,16 @@
-"""What the provider publishes, as text, made into values: the API endpoint and the certificate authority. The only parsers.
+"""The values that the provider publishes as text: the API endpoint and the certificate authority.
+The only parsers.
 
 Rules of this module:
 
-1. One value, one parser: nobody else looks into these strings (CAPTEP-0016: two parsers that disagreed were the hot loop).
-2. "Not there yet" and "nonsense" are different answers. Neither is an exception, and neither carries the text: it may come from a Secret.
-3. A host is bare: no scheme, no user, no path, IPv6 without brackets. The port is the one given or 443.
-4. A value is taken as it is, unless it strictly decodes from base64 to printable text with a scheme.
+1. One value, one parser: no other code looks into these strings. Two parsers that disagreed were
+   the hot loop behind CAPTEP-0016.
+2. Missing and invalid are different answers. Neither is an exception, and neither carries the text,
+   because it may come from a Secret.
+3. A host is bare: no scheme, no user, no path, IPv6 without brackets. The port is the one given, or
+   443.
+4. A value is taken as it is, unless it strictly decodes from base64 to printable text with a
+   scheme.
 """
 
 import binascii
@@ -39,7 +44,9 @@ _PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CE
 
 @frozen
 class APIEndpoint:
-    """Where the API server of a workload cluster listens: a bare host (name, IPv4 or IPv6) and a port from 1 to 65535."""
+    """Where the API server of a workload cluster listens: a bare host (name, IPv4 or IPv6) and a
+    port from 1 to 65535.
+    """
 
     host: str = field(validator=min_len(1))
     port: int = field(validator=and_(ge(1), le(65535)))
@@ -59,7 +66,9 @@ class Missing:
 
 @frozen
 class Invalid:
-    """The provider published something else; `problem` says what is wrong with it and never quotes it."""
+    """The provider published something else; `problem` says what is wrong with it and never quotes
+    it.
+    """
 
     problem: str
 
@@ -89,7 +98,7 @@ def parse_endpoint(text: str) -> Present[APIEndpoint] | Missing | Invalid:
 
 
 def _decoded_url(text: str) -> str:
-    """Return the URL that `text` is the strict base64 of, "" when it is none."""
+    """Return the URL that `text` strictly decodes to from base64, "" when it does not."""
     try:
         decoded = binascii.a2b_base64(text, strict_mode=True).decode().strip()
     except ValueError:
@@ -115,17 +124,22 @@ def _is_host(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
-    from ipaddress import ip_address  # noqa: PLC0415 - EKS gives names; who never sees an address does not wait for it
+    # EKS publishes names, so most processes never need the module, which is slow to import.
+    from ipaddress import ip_address  # noqa: PLC0415
 
     try:
         ip_address(host)
     except ValueError:
         return False
-    return "%" not in host  # a zone means something on one machine only
+    # A zone has a meaning on one machine only.
+    return "%" not in host
 
 
 def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid:
-    """Parse PEM, or the base64 of PEM as EKS gives it; white space and missing padding in the base64 are forgiven. None: no such key."""
+    """Parse PEM, or the base64 of PEM as EKS gives it; None means that there is no such key.
+
+    White space and missing padding in the base64 are forgiven.
+    """
     if value is None or not value.strip():
         return Missing()
     pem = _pem(value) or _pem(_decoded(b"".join(value.split())))

@@ -1,24 +1,27 @@
-"""What Terraform and Crossplane say of a WorkspaceTemplateApply and its Workspace.
+"""What Terraform and Crossplane report of a WorkspaceTemplateApply and its Workspace.
 
 Rules of this module:
 
-1. The Workspace's own conditions are the truth when it has any; the apply's mirror of them, which freezes at Ready, otherwise.
-2. A failure shows as Synced=False, with Ready as it was (provider-terraform), or as Ready=False with a message.
-3. A source Secret without its key is not there yet while Crossplane still works on it, and damaged after that.
+1. The Workspace's own conditions count when it has any. The apply mirrors them, but the mirror
+   freezes at Ready.
+2. A failure shows as Synced=False, with Ready as it was (provider-terraform), or as Ready=False
+   with a message.
+3. A source Secret without its key is missing while Crossplane still works on it, and invalid after
+   that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import assert_never
 
 from captep_core._actions import JSON
+from captep_core._objects import Condition, find_condition
 from captep_core._observation import Absent, Observed, Unreadable
-from captep_core.capt._model import Condition, Secret, Workspace, WorkspaceTemplateApply
-from captep_core.capt._observe import AppliedTemplate, Secrets
+from captep_core.capt._model import Secret, Workspace, WorkspaceTemplateApply
+from captep_core.capt._observed import AppliedTemplate, Secrets
 from captep_core.capt._outputs import Invalid, Missing, Output, Present, parse_certificate
 
 __all__ = [
     "certificate",
-    "condition",
     "conditions",
     "failure",
     "is_lost",
@@ -28,54 +31,47 @@ __all__ = [
 ]
 
 
-def condition(entries: Iterable[Condition], kind: str) -> Condition | None:
-    """Find the condition of a type."""
-    for entry in entries:
-        if entry.type == kind:
-            return entry
-    return None
-
-
 def conditions(applied: AppliedTemplate) -> tuple[Condition, ...]:
-    """The conditions that count."""
+    """Return the conditions of the Workspace, else those that its apply mirrors."""
     if isinstance(applied.workspace, Workspace) and applied.workspace.status.conditions:
         return applied.workspace.status.conditions
-    return (
-        applied.apply.status.conditions if isinstance(applied.apply, WorkspaceTemplateApply) else ()
-    )
+    if isinstance(applied.apply, WorkspaceTemplateApply):
+        return applied.apply.status.conditions
+    return ()
 
 
 def is_ready(applied: AppliedTemplate) -> bool:
-    """Whether the Workspace is there and Ready."""
+    """Whether the Workspace exists and is Ready."""
     return isinstance(applied.workspace, Workspace) and _was_ready(applied)
 
 
 def is_lost(applied: AppliedTemplate) -> bool:
-    """Whether the apply names a Workspace that is not there."""
+    """Whether the apply names a Workspace that does not exist."""
     return bool(applied.workspace_name) and isinstance(applied.workspace, Absent)
 
 
 def failure(applied: AppliedTemplate) -> str:
-    """What the provider says is wrong, "" when it says nothing of the kind."""
+    """Return the provider's message of a failure, "" when it reports none."""
     entries = conditions(applied)
-    synced, ready = condition(entries, "Synced"), condition(entries, "Ready")
-    if synced and synced.status == "False":
+    synced = find_condition(entries, "Synced")
+    if synced is not None and synced.status == "False":
         return synced.message or synced.reason or "the Workspace is not synced"
-    return ready.message if ready and ready.status == "False" else ""
+    ready = find_condition(entries, "Ready")
+    if ready is not None and ready.status == "False":
+        return ready.message
+    return ""
 
 
 def outputs(applied: AppliedTemplate) -> Mapping[str, JSON]:
-    """The non-sensitive outputs of the Workspace, empty when it shows none."""
+    """Return the non-sensitive outputs of the Workspace, empty when it shows none."""
     workspace = applied.workspace
-    return (
-        workspace.status.at_provider.outputs
-        if isinstance(workspace, Workspace) and workspace.status.at_provider
-        else {}
-    )
+    if isinstance(workspace, Workspace) and workspace.status.at_provider:
+        return workspace.status.at_provider.outputs
+    return {}
 
 
 def certificate(secrets: Secrets) -> Output[bytes]:
-    """The certificate authority, as PEM, from the connection Secret of the main Workspace."""
+    """Return the certificate authority as PEM, from the connection Secret."""
     held = _key(secrets.connection, "cluster_certificate_authority_data")
     if not isinstance(held, Present):
         return held
@@ -94,7 +90,7 @@ def certificate(secrets: Secrets) -> Output[bytes]:
 
 
 def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Output[bytes]:
-    """The kubeconfig from the outputs Secret of the kubeconfig Workspace."""
+    """Return the kubeconfig from the outputs Secret of the kubeconfig Workspace."""
     held = _key(secrets.outputs, "kubeconfig")
     if isinstance(held, Present) and not held.value.strip():
         return Invalid("kubeconfig not found in secret") if _was_ready(applied) else Missing()
@@ -102,13 +98,13 @@ def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Output[bytes]:
 
 
 def _was_ready(applied: AppliedTemplate) -> bool:
-    """Whether a Workspace is Ready, or was when its apply looked last."""
-    ready = condition(conditions(applied), "Ready")
+    """Whether a Workspace is Ready, or was Ready when its apply mirrored it last."""
+    ready = find_condition(conditions(applied), "Ready")
     return ready is not None and ready.status == "True"
 
 
 def _key(secret: Observed[Secret], key: str) -> Present[bytes] | Missing | Unreadable:
-    """What a Secret holds under a key, empty when the key is missing; Missing when the Secret is."""
+    """Return the bytes under a key: empty without the key, Missing without the Secret."""
     match secret:
         case Secret(data=data):
             return Present(data.get(key, b""))

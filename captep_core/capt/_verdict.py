@@ -1,13 +1,15 @@
-"""The one reason why a control plane is where it is, chosen from all that was found.
+"""The verdict: the one reason why a control plane is in its state, chosen from all findings.
 
 Rules of this module:
 
-1. One verdict per pass. Two parts of the code can never report against each other (both hot loops of the Go controller were that).
-2. Findings have one fixed order (`Rank`). Before the control plane was Ready for the first time, the first one that holds Ready back is
-   the verdict.
-3. Once it is `initialized`, Ready is withdrawn only by what says that the control plane itself is not available (`Holds.ALWAYS`);
-   everything else is surfaced: still Ready, with the reason and message of what is wrong.
-4. The interval is a property of the verdict (`_intervals`).
+1. One verdict per pass. Two parts of the code can never report against each other; both hot loops
+   of the Go controller were that.
+2. Findings have one fixed order (`Rank`). Before the control plane was Ready for the first time,
+   the first finding is the verdict.
+3. Once the control plane is `initialized`, Ready is withdrawn only by a finding that says that the
+   control plane itself is not available (`Holds.ALWAYS`). With any other finding it is Degraded:
+   still Ready, with the reason and message of the problem.
+4. The interval is a property of the verdict (`captep_core.capt._intervals`).
 """
 
 from collections.abc import Iterable
@@ -38,7 +40,11 @@ __all__ = [
 
 
 class Rank(IntEnum):
-    """In which order findings are looked at (capt-reference, section 8.1)."""
+    """The order of findings: the cause before its consequences.
+
+    A control plane without a Cluster has no template to look at, one without a Workspace no
+    endpoint, and so on.
+    """
 
     CLUSTER = auto()
     CONTROL_PLANE = auto()
@@ -57,7 +63,7 @@ class Rank(IntEnum):
 
 
 class Severity(Enum):
-    """What a finding calls for: patience, a person, or a second look."""
+    """The move that a finding calls for: waiting, a person, or another look."""
 
     WAITING = auto()
     FAILURE = auto()
@@ -65,7 +71,9 @@ class Severity(Enum):
 
 
 class Holds(Enum):
-    """When a finding keeps the control plane from being Ready."""
+    """How long a finding keeps the control plane from being Ready: always, or until it was Ready
+    once.
+    """
 
     ALWAYS = auto()
     UNTIL_READY = auto()
@@ -73,10 +81,10 @@ class Holds(Enum):
 
 @frozen
 class Finding:
-    """One thing that is not as it should be; `reason` and `message` go into the condition, without any Secret's content."""
+    """One problem; `reason` and `message` go into the condition and hold no content of a Secret."""
 
     rank: Rank
-    kind: Severity
+    severity: Severity
     reason: str
     message: str
     holds: Holds = Holds.UNTIL_READY
@@ -84,7 +92,7 @@ class Finding:
 
 @frozen
 class Gone:
-    """There is no such control plane."""
+    """The control plane does not exist."""
 
     reason: str = "Gone"
     message: str = "there is no such control plane"
@@ -100,7 +108,7 @@ class ControlPlaneUnreadable:
 
 @frozen
 class Paused:
-    """The Cluster or the control plane is paused: nothing is done, deletion included."""
+    """The Cluster or the control plane is paused: nothing is written, and a deletion waits."""
 
     message: str
     reason: str = "Paused"
@@ -132,7 +140,7 @@ class AwaitingWorkspaceDeletion:
 
 @frozen
 class Creating:
-    """Something is still expected to appear."""
+    """Something is still to appear."""
 
     message: str
     reason: str = "Creating"
@@ -156,16 +164,16 @@ class Unknown:
 
 @frozen
 class Degraded:
-    """Ready, and yet something is to be said."""
+    """Ready, with a problem to report."""
 
-    kind: Severity
+    severity: Severity
     reason: str
     message: str
 
 
 @frozen
 class Ready:
-    """All is as it should be."""
+    """Everything is as it should be."""
 
     reason: str = "Ready"
     message: str = "Control plane is ready"
@@ -198,13 +206,13 @@ def judge(
     if not ranked:
         return Ready()
     first = ranked[0]
-    if first.kind is Severity.UNREADABLE:
+    if first.severity is Severity.UNREADABLE:
         return Unknown(first.reason, first.message)
-    return Degraded(first.kind, first.reason, first.message)
+    return Degraded(first.severity, first.reason, first.message)
 
 
 def _not_ready(finding: Finding) -> Creating | Failed | Unknown:
-    match finding.kind:
+    match finding.severity:
         case Severity.WAITING:
             return Creating(finding.message, finding.reason)
         case Severity.FAILURE:
@@ -212,4 +220,4 @@ def _not_ready(finding: Finding) -> Creating | Failed | Unknown:
         case Severity.UNREADABLE:
             return Unknown(finding.reason, finding.message)
         case _:
-            assert_never(finding.kind)
+            assert_never(finding.severity)

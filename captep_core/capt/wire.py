@@ -1,11 +1,12 @@
-"""Kubernetes JSON made into the model, strictly; the only door through which JSON comes in.
+"""Kubernetes JSON made into the model, strictly; JSON enters the domain here and nowhere else.
 
 Rules of this module:
 
-1. Nothing is coerced: a string where a number is expected is a problem, not a number.
-2. All problems of an object are told at once, each with its path; a value is never quoted, it may be a Secret's.
-3. null and absent are the same. Fields that are not modelled are passed over; list entries that go back to the server keep all they came
-   with.
+1. Nothing is coerced: a string in the place of a number is a problem and not a number.
+2. All problems of an object are reported at once, each with its path. No value is quoted, because
+   it may be a Secret's.
+3. null and absent are the same. Fields that are not modelled are ignored; list entries that go back
+   to the server keep everything that they came with.
 """
 
 from typing import TypeVar
@@ -20,16 +21,19 @@ from captep_core.errors import WireError
 __all__ = ["as_observed", "problems", "structure"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
-"""Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate, WorkspaceTemplateApply."""
+"""Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate,
+WorkspaceTemplateApply.
+"""
 
 
 def structure(raw: object, kind: type[T]) -> T:
     """Make the JSON of one object into its class.
 
     Raises:
-        WireError: it does not have that shape; every problem is named, with its path.
+        WireError: the JSON does not have that shape; the message names every problem with its path.
     """
-    from captep_core.capt._converter import structured  # noqa: PLC0415 - see there
+    # Importing cattrs takes as long as the rest of the core, so that happens on first use.
+    from captep_core.capt._converter import structured  # noqa: PLC0415
 
     made = structured(raw, kind)
     if isinstance(made, tuple):
@@ -38,7 +42,7 @@ def structure(raw: object, kind: type[T]) -> T:
 
 
 def as_observed(raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
-    """Make what was read into what is observed: a malformed object is an unreadable one."""
+    """Make the JSON that was read into an observation; a malformed object is unreadable."""
     if isinstance(raw, Absent | Unreadable):
         return raw
     try:
@@ -48,7 +52,9 @@ def as_observed(raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
 
 
 def problems(raw: object) -> tuple[str, ...]:
-    """List all that is wrong with the JSON of a control plane, each problem with its path; empty when it is well-formed."""
+    """List the problems of the JSON of a control plane, each with its path; empty when it is
+    well-formed.
+    """
     try:
         structure(raw, CAPTControlPlane)
     except WireError as exc:

@@ -4,13 +4,9 @@ import pytest
 
 from captep_core import ABSENT, Invalid, Missing, ObjectRef, Unreadable
 from captep_core.capt._model import CAPTControlPlane, Secret, Workspace, WorkspaceTemplateApply
-from captep_core.capt._observe import (
-    AppliedTemplate,
-    ControlPlane,
-    Secrets,
-    cluster_reference,
-    observe,
-)
+from captep_core.capt._observe import observe
+from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
+from captep_core.capt._ownership import cluster_reference
 from captep_core.capt.wire import structure
 from captep_memory import load
 from tests.capt.driving import KEY, NOW, reader, ref

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from captep_core import Policy, Preconditions
-from captep_core.capt._model import ObjectMeta, Secret
+from captep_core._objects import ObjectMeta
+from captep_core.capt._model import Secret
 from captep_core.capt._outputs import Invalid
 from tests.capt.driving import NOW, look, ref, run, writes_of
 from tests.capt.worlds import (

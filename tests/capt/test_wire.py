@@ -8,19 +8,16 @@ from typing import Any
 import pytest
 
 from captep_core import ABSENT, JSON, Unreadable
-from captep_core._objects import instant, rfc3339
+from captep_core._objects import Condition, ObjectMeta, OwnerReference, instant, rfc3339
 from captep_core.capt._model import (
     CAPTControlPlane,
     CAPTControlPlaneSpec,
     CAPTControlPlaneStatus,
     Cluster,
-    Condition,
     ControlPlaneConfig,
     EndpointAccess,
     HostPort,
-    ObjectMeta,
     ObjectReference,
-    OwnerReference,
     ProviderState,
     Secret,
     Workspace,
@@ -74,7 +71,11 @@ def test_a_control_plane_is_read_field_by_field() -> None:
             workspace_template_status=WorkspaceTemplateState(
                 ready=True, last_applied_revision="2026-01-01T00:00:00Z"
             ),
-            workspace_status=WorkspaceState(ready=True, state="Available"),
+            workspace_status=WorkspaceState(
+                ready=True,
+                state="Available",
+                at_provider={"outputs": {"cluster_endpoint": f"https://{host}"}},
+            ),
             conditions=(
                 Condition(
                     "Ready", "True", "Ready", "Control plane is ready", "2026-01-01T00:00:00Z"
@@ -82,9 +83,6 @@ def test_a_control_plane_is_read_field_by_field() -> None:
             ),
         ),
     )
-    assert made.status.workspace_status.at_provider == {
-        "outputs": {"cluster_endpoint": f"https://{host}"}
-    }
 
 
 def test_all_problems_are_told_at_once_with_their_paths() -> None:

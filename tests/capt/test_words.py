@@ -169,7 +169,7 @@ TOLD: dict[str, tuple[str, list[str]]] = {
     "type": (
         "Ready: Control plane is ready",
         [
-            "delete Secret fleet/tokyo-kubeconfig: its type is not cluster.x-k8s.io/secret and cannot be changed: it is created anew"
+            "delete Secret fleet/tokyo-kubeconfig: its type is not cluster.x-k8s.io/secret and cannot be changed: it is created again"
         ],
     ),
     "url": ("Ready: Control plane is ready", ["patch Cluster fleet/tokyo: publish the endpoint"]),

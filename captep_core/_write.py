@@ -1,0 +1,279 @@
+"""The one builder of writes: an object as it should be and as it was observed become a Create, a
+Patch or nothing.
+
+Rules of this module:
+
+1. Nothing else constructs a `Create` or a `Patch`. That makes "every write is a difference"
+   structure: where nothing differs, there is no write to send.
+2. We own fields, not objects: a patch touches the owned fields that differ, and no other field.
+3. Typed values are compared first, and JSON is built only where they differ: most passes change
+   nothing.
+4. A patch carries the uid that it was computed from. It carries the resourceVersion as well where
+   it replaces a list, because a merge patch would undo the entries of others, and on `/status`,
+   where the API server does not compare the uid.
+
+There are two kinds of targets. A *dependent* is an object that an owner controls: another
+controller's is left alone, an orphan is adopted, and one that is being deleted is not written. A
+*shared object* has other owners or none (the object that is reconciled, its parent): the caller
+decides when to write it.
+
+How typed values become JSON: a field of an attrs class that is empty (None, "", an empty tuple or
+map) equals an absent one, so it is never written, and a patch removes it from an object that has
+it; `False` and 0 are values. A plain mapping is JSON already: only None means absent there. A field
+made by `exact_json` is mirrored as it is.
+"""
+
+import binascii
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import attrs
+from attrs import AttrsInstance, cmp_using, field, frozen
+
+from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
+from captep_core._diff import merge_patch, same_json, without_nulls
+from captep_core._objects import ObjectMeta, OwnerReference, is_foreign, with_controller
+from captep_core._observation import Absent, Observed, Unreadable
+
+__all__ = [
+    "Dependent",
+    "Desired",
+    "Fields",
+    "as_json",
+    "camel_case",
+    "dependent",
+    "exact_json",
+    "shared",
+    "status",
+]
+
+Fields: TypeAlias = Mapping[str, object]
+"""Fields by their JSON name: JSON, bytes (base64 on the wire), attrs classes of a model, and tuples
+and maps of these.
+"""
+
+_EXACT = "captep_core.exact_json"
+
+
+def exact_json() -> Any:  # noqa: ANN401 - an attrs field of any type
+    """Declare a field of a model that holds raw JSON and is compared and written exactly; None
+    means absent.
+    """
+    return field(default=None, eq=cmp_using(eq=same_json), metadata={_EXACT: True})
+
+
+class Dependent(Protocol):
+    """Any class of a model that has metadata."""
+
+    @property
+    def metadata(self) -> ObjectMeta: ...
+
+
+D = TypeVar("D", bound=Dependent)
+
+
+@frozen
+class Desired:
+    """A dependent as it should be.
+
+    `owned`: the fields that we own (`spec`, `data`, ...), as they should be. `labels`: the labels
+    that we own. `fixed`: fields that a creation sets and that nothing can change afterwards, such
+    as the type of a Secret. `purpose`: why we write the object, in words for people.
+    """
+
+    target: ObjectRef
+    owned: Fields
+    purpose: str
+    labels: Mapping[str, str] = field(factory=dict)
+    fixed: Mapping[str, JSON] = field(factory=dict)
+
+
+def dependent(
+    desired: Desired, observed: Observed[D], owned: Fields, owner: OwnerReference
+) -> Create | Patch | None:
+    """Create a dependent of `owner`, or correct its owned fields and adopt it; None when there is
+    nothing to write.
+
+    `owned` holds the fields of `desired.owned` as they were observed; it counts only when the
+    object is there. Nothing is written while the object is unreadable, is being deleted or has
+    another controller.
+    """
+    match observed:
+        case Absent():
+            return _create(desired, owner)
+        case Unreadable():
+            return None
+        case _:
+            return _correct(desired, observed.metadata, owned, owner)
+
+
+def shared(
+    target: ObjectRef, meta: ObjectMeta, observed: Fields, desired: Fields, reason: str
+) -> Patch | None:
+    """Correct owned fields of a shared object; None when nothing differs.
+
+    `observed` and `desired` hold the same fields; `reason` says why they are written.
+    """
+    if observed == desired:
+        return None
+    before = as_json(observed)
+    return _patch(target, meta, before, as_json(desired), reason)
+
+
+def status(
+    target: ObjectRef, meta: ObjectMeta, observed: AttrsInstance, desired: AttrsInstance
+) -> Patch | None:
+    """Correct the status of a shared object, given as two instances of one class; None when nothing
+    differs.
+    """
+    if observed == desired:
+        return None
+    body = merge_patch(as_json(observed), as_json(desired))
+    if not body:
+        return None
+    preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
+    reason = f"report: {', '.join(sorted(body))}"
+    return Patch(target, {"status": body}, preconditions, reason, "status")
+
+
+def _create(desired: Desired, owner: OwnerReference) -> Create:
+    target = desired.target
+    metadata = as_json(
+        {
+            "name": target.name,
+            "namespace": target.namespace,
+            "labels": desired.labels or None,
+            "ownerReferences": (owner,),
+        }
+    )
+    body: dict[str, JSON] = {
+        "apiVersion": target.api_version,
+        "kind": target.kind,
+        "metadata": metadata,
+        **desired.fixed,
+        **as_json(desired.owned),
+    }
+    return Create(target, body, desired.purpose)
+
+
+def _correct(
+    desired: Desired, meta: ObjectMeta, owned: Fields, owner: OwnerReference
+) -> Patch | None:
+    if meta.deletion_timestamp or is_foreign(meta, owner.uid):
+        return None
+    references = with_controller(meta.owner_references, owner)
+    labels = {name: meta.labels[name] for name in desired.labels if name in meta.labels}
+    if references is meta.owner_references and labels == desired.labels and owned == desired.owned:
+        return None
+    before = {"metadata": _metadata(meta.owner_references, labels), **owned}
+    after = {"metadata": _metadata(references, desired.labels), **desired.owned}
+    patch = _patch(desired.target, meta, as_json(before), as_json(after), desired.purpose)
+    return patch and attrs.evolve(patch, reason=f"{desired.purpose}: {_differences(patch.body)}")
+
+
+def _metadata(references: tuple[OwnerReference, ...], labels: Mapping[str, str]) -> Fields:
+    return {"ownerReferences": references or None, "labels": labels or None}
+
+
+def _differences(body: Mapping[str, JSON]) -> str:
+    """Say in words which parts of a dependent a patch corrects."""
+    metadata = body.get("metadata")
+    parts = {*(metadata if isinstance(metadata, dict) else ()), *body} - {"metadata"}
+    words = [_WORDS.get(part, f"its {part} differs") for part in sorted(parts, key=_place)]
+    return ", ".join(words)
+
+
+_WORDS = {
+    "ownerReferences": "adopt it",
+    "labels": "its label is missing",
+    "data": "its content differs",
+}
+
+
+def _place(part: str) -> tuple[int, str]:
+    known = (*_WORDS,)
+    return (known.index(part) if part in known else len(known), part)
+
+
+def _patch(
+    target: ObjectRef,
+    meta: ObjectMeta,
+    observed: Mapping[str, JSON],
+    desired: Mapping[str, JSON],
+    reason: str,
+) -> Patch | None:
+    body = merge_patch(observed, desired)
+    if not body:
+        return None
+    version = meta.resource_version if _replaces_a_list(body, observed) else ""
+    return Patch(target, body, Preconditions(meta.uid or None, version or None), reason)
+
+
+def _replaces_a_list(body: Mapping[str, JSON], observed: Mapping[str, JSON]) -> bool:
+    """Whether a merge patch sets or removes a list, and with it the entries of others."""
+    for key, value in body.items():
+        before = observed.get(key)
+        if isinstance(value, list) or isinstance(before, list):
+            return True
+        inner = before if isinstance(before, dict) else {}
+        if isinstance(value, dict) and _replaces_a_list(value, inner):
+            return True
+    return False
+
+
+def as_json(value: object) -> Any:  # noqa: ANN401 - an object becomes a dict, a tuple a list, a string itself
+    """Convert typed values to the JSON of the wire; see the head of the module for what counts as
+    absent.
+    """
+    if isinstance(value, bytes):
+        return binascii.b2a_base64(value, newline=False).decode()
+    if isinstance(value, Mapping):
+        return {name: as_json(item) for name, item in value.items() if item is not None}
+    if isinstance(value, (tuple, list)):
+        return [as_json(item) for item in value]
+    if attrs.has(type(value)):
+        return _object(value)
+    return value
+
+
+def _object(value: object) -> dict[str, JSON]:
+    """Convert an attrs instance; one that keeps `wire` goes back with all the fields that it came
+    with.
+    """
+    came_with: Mapping[str, JSON] | None = getattr(value, "wire", None)
+    made = dict(came_with or {})
+    kind: Any = type(value)
+    for name, json_name, is_exact in _fields_of(kind):
+        item = getattr(value, name)
+        if came_with is not None:
+            is_written = bool(item) or json_name in came_with
+        else:
+            is_written = item is not None if is_exact else not _is_empty(item)
+        if is_written:
+            made[json_name] = without_nulls(item) if is_exact else as_json(item)
+    return made
+
+
+def _is_empty(item: object) -> bool:
+    if isinstance(item, bool | int):
+        return False
+    if attrs.has(type(item)):
+        return not _object(item)
+    return not item
+
+
+@cache
+def _fields_of(kind: Any) -> tuple[tuple[str, str, bool], ...]:  # noqa: ANN401 - any attrs class
+    """List the fields of a class of the model: attribute, JSON name, and whether it is exact."""
+    return tuple(
+        (each.name, camel_case(each.name), _EXACT in each.metadata)
+        for each in attrs.fields(kind)
+        if each.name != "wire"
+    )
+
+
+def camel_case(name: str) -> str:
+    """Return the JSON name of an attribute: `resource_version` is `resourceVersion`."""
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
