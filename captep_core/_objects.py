@@ -19,9 +19,9 @@ from captep_core._actions import JSON
 __all__ = [
     "Condition",
     "ObjectMeta",
+    "Owner",
     "OwnerReference",
     "controller_of",
-    "controller_reference",
     "find_condition",
     "foreign_controller",
     "instant",
@@ -106,30 +106,42 @@ def is_foreign(meta: ObjectMeta, uid: str) -> bool:
     return foreign_controller(meta, uid) is not None
 
 
-def controller_reference(api_version: str, kind: str, owner: ObjectMeta) -> OwnerReference:
-    """Build the reference by which `owner` controls a dependent.
+@frozen
+class Owner:
+    """An object as the controller of its dependents."""
 
-    `blockOwnerDeletion` makes a foreground deletion of the owner wait for the dependent.
-    """
-    wire: Mapping[str, JSON] = {
-        "apiVersion": api_version,
-        "kind": kind,
-        "name": owner.name,
-        "uid": owner.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-    return OwnerReference(api_version, kind, owner.name, owner.uid, controller=True, wire=wire)
+    api_version: str
+    kind: str
+    metadata: ObjectMeta
+
+    def reference(self) -> OwnerReference:
+        """Build the entry of a dependent's ownerReferences.
+
+        `blockOwnerDeletion` makes a foreground deletion of the owner wait for the dependent.
+        """
+        name = self.metadata.name
+        uid = self.metadata.uid
+        wire: Mapping[str, JSON] = {
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "name": name,
+            "uid": uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        return OwnerReference(self.api_version, self.kind, name, uid, controller=True, wire=wire)
 
 
 def with_controller(
-    references: tuple[OwnerReference, ...], owner: OwnerReference
+    references: tuple[OwnerReference, ...], owner: Owner
 ) -> tuple[OwnerReference, ...]:
-    """Make `owner` the controller: its own plain reference, if there is one, is replaced."""
+    """Make `owner` the controller; a plain reference of its own is replaced."""
+    uid = owner.metadata.uid
     for reference in references:
-        if reference.controller and reference.uid == owner.uid:
+        if reference.controller and reference.uid == uid:
             return references
-    return (*(reference for reference in references if reference.uid != owner.uid), owner)
+    others = (reference for reference in references if reference.uid != uid)
+    return (*others, owner.reference())
 
 
 def with_finalizer(finalizers: tuple[str, ...], ours: str) -> tuple[str, ...]:
@@ -158,7 +170,14 @@ def with_condition(
     if before is None:
         return (*conditions, evolve(wanted, last_transition_time=rfc3339(now)))
     since = before.last_transition_time if before.status == wanted.status else ""
-    stamped = evolve(wanted, last_transition_time=since or rfc3339(now), wire=before.wire)
+    stamped = Condition(
+        wanted.type,
+        wanted.status,
+        wanted.reason,
+        wanted.message,
+        since or rfc3339(now),
+        before.wire,
+    )
     return tuple(
         stamped if condition is before else condition
         for condition in conditions

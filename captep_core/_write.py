@@ -33,7 +33,7 @@ from attrs import AttrsInstance, cmp_using, field, frozen
 
 from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
 from captep_core._diff import merge_patch, same_json, without_nulls
-from captep_core._objects import ObjectMeta, OwnerReference, is_foreign, with_controller
+from captep_core._objects import ObjectMeta, Owner, OwnerReference, controller_of, with_controller
 from captep_core._observation import Absent, Observed, Unreadable
 
 __all__ = [
@@ -90,7 +90,7 @@ class Desired:
 
 
 def dependent(
-    desired: Desired, observed: Observed[D], owned: Fields, owner: OwnerReference
+    desired: Desired, observed: Observed[D], owned: Fields, owner: Owner
 ) -> Create | Patch | None:
     """Create a dependent of `owner`, or correct its owned fields and adopt it; None when there is
     nothing to write.
@@ -137,14 +137,14 @@ def status(
     return Patch(target, {"status": body}, preconditions, reason, "status")
 
 
-def _create(desired: Desired, owner: OwnerReference) -> Create:
+def _create(desired: Desired, owner: Owner) -> Create:
     target = desired.target
     metadata = as_json(
         {
             "name": target.name,
             "namespace": target.namespace,
             "labels": desired.labels or None,
-            "ownerReferences": (owner,),
+            "ownerReferences": (owner.reference(),),
         }
     )
     body: dict[str, JSON] = {
@@ -157,15 +157,15 @@ def _create(desired: Desired, owner: OwnerReference) -> Create:
     return Create(target, body, desired.purpose)
 
 
-def _correct(
-    desired: Desired, meta: ObjectMeta, owned: Fields, owner: OwnerReference
-) -> Patch | None:
-    if meta.deletion_timestamp or is_foreign(meta, owner.uid):
+def _correct(desired: Desired, meta: ObjectMeta, owned: Fields, owner: Owner) -> Patch | None:
+    controller = controller_of(meta)
+    is_ours = controller is not None and controller.uid == owner.metadata.uid
+    if meta.deletion_timestamp or (controller is not None and not is_ours):
+        return None
+    if is_ours and owned == desired.owned and desired.labels.items() <= meta.labels.items():
         return None
     references = with_controller(meta.owner_references, owner)
     labels = {name: meta.labels[name] for name in desired.labels if name in meta.labels}
-    if references is meta.owner_references and labels == desired.labels and owned == desired.owned:
-        return None
     before = {"metadata": _metadata(meta.owner_references, labels), **owned}
     after = {"metadata": _metadata(references, desired.labels), **desired.owned}
     patch = _patch(desired.target, meta, as_json(before), as_json(after), desired.purpose)

@@ -14,7 +14,6 @@ from captep_core._actions import ObjectRef
 from captep_core._observation import Observed
 from captep_core.capt._facts import Facts
 from captep_core.capt._model import Secret, WorkspaceTemplateApply
-from captep_core.capt._names import apply_ref, secret_ref
 from captep_core.capt._verdict import Rank
 
 __all__ = [
@@ -50,7 +49,7 @@ class Child:
 
 
 MAIN = Child(
-    ref=lambda facts: apply_ref(facts.namespace, facts.names.main),
+    ref=lambda facts: facts.names.main,
     observed=lambda facts: facts.observed.main.apply,
     rank=Rank.APPLY,
     reason="WorkspaceTemplateApplyFailed",
@@ -58,7 +57,7 @@ MAIN = Child(
     purpose="apply the template of the control plane",
 )
 SPOT_CHECK = Child(
-    ref=lambda facts: apply_ref(facts.namespace, facts.names.spot_check),
+    ref=lambda facts: facts.names.spot_check,
     observed=lambda facts: facts.observed.spot_check.apply,
     rank=Rank.SPOT_ROLE,
     reason="SpotServiceLinkedRoleFailed",
@@ -66,7 +65,7 @@ SPOT_CHECK = Child(
     purpose="check for the role that spot instances need",
 )
 SPOT_CREATE = Child(
-    ref=lambda facts: apply_ref(facts.namespace, facts.names.spot_create),
+    ref=lambda facts: facts.names.spot_create,
     observed=lambda facts: facts.observed.spot_create.apply,
     rank=Rank.SPOT_ROLE,
     reason="SpotServiceLinkedRoleFailed",
@@ -74,7 +73,7 @@ SPOT_CREATE = Child(
     purpose="create the role that spot instances need",
 )
 KUBECONFIG_APPLY = Child(
-    ref=lambda facts: apply_ref(facts.namespace, facts.names.kubeconfig_apply),
+    ref=lambda facts: facts.names.kubeconfig_apply,
     observed=lambda facts: facts.observed.kubeconfig.apply,
     rank=Rank.KUBECONFIG,
     reason="KubeconfigGenerationFailed",
@@ -82,7 +81,7 @@ KUBECONFIG_APPLY = Child(
     purpose="apply the template that makes the kubeconfig",
 )
 CA = Child(
-    ref=lambda facts: secret_ref(facts.namespace, facts.names.ca),
+    ref=lambda facts: facts.names.ca,
     observed=lambda facts: facts.secrets.ca,
     rank=Rank.SECRET,
     reason="SecretReconciliationFailed",
@@ -90,7 +89,7 @@ CA = Child(
     purpose="copy the certificate authority",
 )
 KUBECONFIG = Child(
-    ref=lambda facts: secret_ref(facts.namespace, facts.names.kubeconfig),
+    ref=lambda facts: facts.names.kubeconfig,
     observed=lambda facts: facts.secrets.kubeconfig,
     rank=Rank.SECRET,
     reason="SecretReconciliationFailed",

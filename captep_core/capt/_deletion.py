@@ -23,7 +23,7 @@ from captep_core.capt._facts import Facts
 from captep_core.capt._findings import unreadable
 from captep_core.capt._intervals import Policy
 from captep_core.capt._model import Cluster, HostPort, Workspace, WorkspaceTemplateApply
-from captep_core.capt._names import FINALIZER, apply_ref, cluster_ref, workspace_ref
+from captep_core.capt._names import FINALIZER, cluster_ref, workspace_ref
 from captep_core.capt._outputs import Present, parse_endpoint
 from captep_core.capt._verdict import AwaitingWorkspaceDeletion, Deleting, Finding, Rank
 
@@ -46,7 +46,7 @@ def plan_deletion(facts: Facts, policy: Policy, refused: Collection[Write]) -> D
     `refused`.
     """
     if isinstance(facts.owner, Unreadable):
-        ref = cluster_ref(facts.namespace, facts.names.cluster)
+        ref = facts.names.cluster
         doing = "Failed to get owner cluster"
         finding = unreadable(Rank.CLUSTER, "ClusterUnreadable", doing, ref, facts.owner)
         return DeletionPlan([], None, [finding])
@@ -138,7 +138,7 @@ def _unreadable_objects(facts: Facts) -> Iterator[Finding]:
     doing = "Failed to delete"
     awaited = _awaited(facts)
     if isinstance(main.apply, Unreadable):
-        ref = apply_ref(facts.namespace, facts.names.main)
+        ref = facts.names.main
         yield unreadable(Rank.APPLY, MAIN.unreadable_reason, doing, ref, main.apply)
     elif isinstance(awaited, Unreadable):
         ref = workspace_ref(main.workspace_name)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
 
-from captep_core._actions import Create, Delete, Patch, Preconditions, RecordEvent
+from captep_core._actions import Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
 from captep_core._objects import is_controlled_by, with_finalizer
 from captep_core._observation import Absent, Observed, Unreadable
 from captep_core._write import Desired, Fields, dependent, shared
@@ -83,7 +83,7 @@ def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
     spec = facts.control_plane.spec
     finalizers = with_finalizer(meta.finalizers, FINALIZER)
     references = with_cluster_as_owner(facts.control_plane, cluster)
-    name = spec.workspace_template_apply_name or facts.names.main
+    name = spec.workspace_template_apply_name or facts.names.main.name
     endpoint = _published(facts, spec.control_plane_endpoint)
     purposes: list[str] = []
     if finalizers is not meta.finalizers:
@@ -127,9 +127,12 @@ def _published(facts: Facts, published: HostPort) -> HostPort:
     there.
     """
     known = facts.endpoint
-    if facts.publishes and isinstance(known, Present):
-        return HostPort(known.value.host, known.value.port)
-    return published
+    if not facts.publishes or not isinstance(known, Present):
+        return published
+    endpoint = known.value
+    if endpoint.host == published.host and endpoint.port == published.port:
+        return published
+    return HostPort(endpoint.host, endpoint.port)
 
 
 def endpoint_fields(endpoint: HostPort) -> Fields | None:
@@ -192,13 +195,19 @@ def _main_spec(facts: Facts) -> WorkspaceTemplateApplySpec:
     template = spec.workspace_template_ref
     waits_for: tuple[ObjectReference, ...] = ()
     if not isinstance(facts.observed.vpc, Absent):
-        waits_for = (ObjectReference(facts.names.vpc, facts.namespace),)
+        waits_for = (_place_of(facts.names.vpc),)
     return WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(template.name, template.namespace or facts.namespace),
         variables=_main_variables(facts),
-        write_connection_secret_to_ref=ObjectReference(facts.names.connection, facts.namespace),
+        write_connection_secret_to_ref=ObjectReference(
+            facts.names.connection.name, facts.namespace
+        ),
         wait_for_workspaces=waits_for,
     )
+
+
+def _place_of(ref: ObjectRef) -> ObjectReference:
+    return ObjectReference(ref.name, ref.namespace or "")
 
 
 def _main_variables(facts: Facts) -> Mapping[str, str]:
@@ -262,7 +271,7 @@ def _place_of_outputs(
     """
     if isinstance(apply, WorkspaceTemplateApply):
         return apply.spec.write_connection_secret_to_ref
-    return ObjectReference(facts.names.outputs, facts.namespace)
+    return _place_of(facts.names.outputs)
 
 
 def _apply(

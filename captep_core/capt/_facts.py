@@ -4,13 +4,19 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from captep_core._objects import OwnerReference, is_foreign
+from captep_core._objects import Owner, is_foreign
 from captep_core._observation import Observed, Unreadable
 from captep_core.capt._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
-from captep_core.capt._names import CLUSTER_NAME_LABEL, REGION_ANNOTATION, Names
+from captep_core.capt._names import (
+    CLUSTER_NAME_LABEL,
+    CONTROL_PLANE_API,
+    CONTROL_PLANE_KIND,
+    REGION_ANNOTATION,
+    Names,
+)
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint, Missing, Output, Present, parse_endpoint
-from captep_core.capt._ownership import ForeignController, owner_of, owner_of_dependents
+from captep_core.capt._ownership import ForeignController, owner_of
 from captep_core.capt._provider import certificate, is_ready, kubeconfig, outputs
 
 __all__ = ["Facts", "facts_of"]
@@ -21,7 +27,6 @@ class Facts:
     """One observation and its meaning.
 
     `uid` and `namespace` are those of the control plane. `initialized`: it has been Ready before.
-    `as_owner` is the reference by which it controls its dependents. `main_is_foreign`: another
     controller has the main apply, or its name is that of another apply of ours. `publishes`:
     endpoint and Secrets are kept up to date, because the main Workspace is ours, and it is Ready or
     the control plane has been. `secrets_ready`: both Secrets are there and agree with a valid
@@ -35,7 +40,7 @@ class Facts:
     owner: Observed[Cluster] | ForeignController
     uid: str
     namespace: str
-    as_owner: OwnerReference
+    as_owner: Owner
     initialized: bool
     main_is_foreign: bool
     main_ready: bool
@@ -64,7 +69,7 @@ class Facts:
     @property
     def secret_labels(self) -> Mapping[str, str]:
         """The labels that our Secrets carry: Cluster API caches only Secrets with this label."""
-        return {CLUSTER_NAME_LABEL: self.names.cluster}
+        return {CLUSTER_NAME_LABEL: self.names.cluster.name}
 
     @property
     def spot_role_is_missing(self) -> bool:
@@ -119,7 +124,7 @@ def facts_of(
         owner=owner_of(observed.cluster, control_plane),
         uid=uid,
         namespace=observed.key.namespace or "",
-        as_owner=owner_of_dependents(control_plane),
+        as_owner=Owner(CONTROL_PLANE_API, CONTROL_PLANE_KIND, control_plane.metadata),
         initialized=initialized,
         main_is_foreign=main_is_foreign,
         main_ready=main_ready,

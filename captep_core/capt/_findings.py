@@ -26,7 +26,7 @@ from captep_core.capt._children import (
 )
 from captep_core.capt._facts import Facts
 from captep_core.capt._model import Cluster, Secret, WorkspaceTemplateApply
-from captep_core.capt._names import apply_ref, cluster_ref, template_ref, workspace_ref
+from captep_core.capt._names import template_ref, workspace_ref
 from captep_core.capt._observed import AppliedTemplate
 from captep_core.capt._outputs import Invalid, Missing, Present
 from captep_core.capt._ownership import ForeignController
@@ -60,7 +60,7 @@ def _owner(facts: Facts) -> Iterator[Finding]:
             message = "Waiting for owner cluster"
             yield Finding(Rank.CLUSTER, Severity.WAITING, "Creating", message, Holds.ALWAYS)
         case Unreadable() as why:
-            ref = cluster_ref(facts.namespace, facts.names.cluster)
+            ref = facts.names.cluster
             doing = "Failed to get owner cluster"
             yield unreadable(Rank.CLUSTER, "ClusterUnreadable", doing, ref, why)
         case ForeignController(controller=other):
@@ -91,7 +91,7 @@ def _main(facts: Facts) -> Iterator[Finding]:
     names = facts.names
     if names.is_ambiguous:
         problem = (
-            f"{names.main} is the name of another WorkspaceTemplateApply of this control plane"
+            f"{names.main.name} is the name of another WorkspaceTemplateApply of this control plane"
         )
         message = f"spec.workspaceTemplateApplyName: {problem}"
         yield Finding(Rank.APPLY, Severity.FAILURE, MAIN.reason, message)
@@ -99,7 +99,7 @@ def _main(facts: Facts) -> Iterator[Finding]:
         yield from _out_of_reach(facts, MAIN)
     vpc = facts.observed.vpc
     if isinstance(vpc, Unreadable):
-        ref = apply_ref(facts.namespace, names.vpc)
+        ref = names.vpc
         doing = "Failed to get WorkspaceTemplateApply"
         yield unreadable(Rank.APPLY, MAIN.unreadable_reason, doing, ref, vpc)
 

@@ -44,49 +44,6 @@ _INFRASTRUCTURE: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
 _TERRAFORM: Final = "tf.upbound.io/v1beta1"
 
 
-@frozen
-class Names:
-    """The names of the objects around one control plane; existing clusters have them, so they never
-    change.
-
-    `cluster` is its Cluster. `main`, `vpc`, `kubeconfig_apply`, `spot_check` and `spot_create` are
-    WorkspaceTemplateApplies; the infrastructure owns `vpc`, and we only read it. The others are
-    Secrets.
-    """
-
-    cluster: str
-    main: str
-    vpc: str
-    kubeconfig_apply: str
-    spot_check: str
-    spot_create: str
-    connection: str
-    outputs: str
-    ca: str
-    kubeconfig: str
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether spec.workspaceTemplateApplyName gives the main apply the name of another one."""
-        return self.main in (self.vpc, self.kubeconfig_apply, self.spot_check, self.spot_create)
-
-
-def names_of(control_plane: str, cluster: str, main_apply: str) -> Names:
-    """Derive the names; `main_apply` is spec.workspaceTemplateApplyName, "" for the usual name."""
-    return Names(
-        cluster=cluster,
-        main=main_apply or f"{control_plane}-eks-controlplane-apply",
-        vpc=f"{control_plane}-vpc",
-        kubeconfig_apply=f"{control_plane}-kubeconfig-apply",
-        spot_check=f"{control_plane}-spot-role-check",
-        spot_create=f"{control_plane}-spot-role-create",
-        connection=f"{control_plane}-eks-connection",
-        outputs=f"{cluster}-outputs-kubeconfig",
-        ca=f"{cluster}-ca",
-        kubeconfig=f"{cluster}-kubeconfig",
-    )
-
-
 def control_plane_ref(namespace: str, name: str) -> ObjectRef:
     """Refer to a CAPTControlPlane."""
     return ObjectRef(CONTROL_PLANE_API, CONTROL_PLANE_KIND, namespace, name)
@@ -115,3 +72,49 @@ def workspace_ref(name: str) -> ObjectRef:
 def secret_ref(namespace: str | None, name: str) -> ObjectRef:
     """Refer to a Secret."""
     return ObjectRef("v1", "Secret", namespace, name)
+
+
+@frozen
+class Names:
+    """The objects around one control plane by name; existing clusters have these names.
+
+    `is_ambiguous`: spec.workspaceTemplateApplyName gives the main apply the name of another one.
+
+    `main`, `vpc`, `kubeconfig_apply`, `spot_check` and `spot_create` are WorkspaceTemplateApplies;
+    the infrastructure owns `vpc`, and we only read it. The others, but the Cluster, are Secrets.
+    """
+
+    cluster: ObjectRef
+    main: ObjectRef
+    vpc: ObjectRef
+    kubeconfig_apply: ObjectRef
+    spot_check: ObjectRef
+    spot_create: ObjectRef
+    connection: ObjectRef
+    outputs: ObjectRef
+    ca: ObjectRef
+    kubeconfig: ObjectRef
+    is_ambiguous: bool
+
+
+_OTHER_APPLIES = ("vpc", "kubeconfig-apply", "spot-role-check", "spot-role-create")
+
+
+def names_of(control_plane: ObjectRef, cluster: str, main_apply: str) -> Names:
+    """Derive the names; `main_apply` is spec.workspaceTemplateApplyName, "" for the usual name."""
+    namespace = control_plane.namespace or ""
+    name = control_plane.name
+    others = {f"{name}-{suffix}" for suffix in _OTHER_APPLIES} if main_apply else ()
+    return Names(
+        cluster=cluster_ref(namespace, cluster),
+        main=apply_ref(namespace, main_apply or f"{name}-eks-controlplane-apply"),
+        vpc=apply_ref(namespace, f"{name}-vpc"),
+        kubeconfig_apply=apply_ref(namespace, f"{name}-kubeconfig-apply"),
+        spot_check=apply_ref(namespace, f"{name}-spot-role-check"),
+        spot_create=apply_ref(namespace, f"{name}-spot-role-create"),
+        connection=secret_ref(namespace, f"{name}-eks-connection"),
+        outputs=secret_ref(namespace, f"{cluster}-outputs-kubeconfig"),
+        ca=secret_ref(namespace, f"{cluster}-ca"),
+        kubeconfig=secret_ref(namespace, f"{cluster}-kubeconfig"),
+        is_ambiguous=main_apply in others,
+    )

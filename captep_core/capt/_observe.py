@@ -18,14 +18,7 @@ from captep_core.capt._model import (
     WorkspaceTemplate,
     WorkspaceTemplateApply,
 )
-from captep_core.capt._names import (
-    apply_ref,
-    cluster_ref,
-    names_of,
-    secret_ref,
-    template_ref,
-    workspace_ref,
-)
+from captep_core.capt._names import names_of, secret_ref, template_ref, workspace_ref
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
 from captep_core.capt._ownership import cluster_reference
@@ -50,36 +43,36 @@ def observe(
     spec = control_plane.spec
     owner = cluster_reference(control_plane)
     cluster_name = owner.name if owner else key.name
-    names = names_of(key.name, cluster_name, spec.workspace_template_apply_name)
+    names = names_of(key, cluster_name, spec.workspace_template_apply_name)
     template = template_ref(
         spec.workspace_template_ref.namespace or namespace, spec.workspace_template_ref.name
     )
-    main = _applied(read, namespace, names.main)
-    kubeconfig = _applied(read, namespace, names.kubeconfig_apply)
+    main = _applied(read, names.main)
+    kubeconfig = _applied(read, names.kubeconfig_apply)
     secrets = Secrets(
-        connection=_connection(read, main, ObjectReference(names.connection, namespace)),
-        outputs=_outputs(read, kubeconfig, ObjectReference(names.outputs, namespace)),
-        ca=as_observed(read(secret_ref(namespace, names.ca)), Secret),
-        kubeconfig=as_observed(read(secret_ref(namespace, names.kubeconfig)), Secret),
+        connection=_connection(read, main, names.connection),
+        outputs=_outputs(read, kubeconfig, names.outputs),
+        ca=as_observed(read(names.ca), Secret),
+        kubeconfig=as_observed(read(names.kubeconfig), Secret),
     )
     observed = ControlPlane(
         key=key,
         object=control_plane,
         names=names,
-        cluster=as_observed(read(cluster_ref(namespace, cluster_name)), Cluster),
+        cluster=as_observed(read(names.cluster), Cluster),
         template=as_observed(read(template), WorkspaceTemplate),
-        vpc=as_observed(read(apply_ref(namespace, names.vpc)), WorkspaceTemplateApply),
+        vpc=as_observed(read(names.vpc), WorkspaceTemplateApply),
         main=main,
         kubeconfig=kubeconfig,
-        spot_check=_applied(read, namespace, names.spot_check),
-        spot_create=_applied(read, namespace, names.spot_create),
+        spot_check=_applied(read, names.spot_check),
+        spot_create=_applied(read, names.spot_create),
         state=state,
     )
     return observed, secrets, _endpoint(main, secrets.connection)
 
 
-def _applied(read: Read, namespace: str, name: str) -> AppliedTemplate:
-    apply = as_observed(read(apply_ref(namespace, name)), WorkspaceTemplateApply)
+def _applied(read: Read, ref: ObjectRef) -> AppliedTemplate:
+    apply = as_observed(read(ref), WorkspaceTemplateApply)
     if isinstance(apply, Unreadable):
         return AppliedTemplate(apply, apply)
     if not isinstance(apply, WorkspaceTemplateApply) or not apply.status.workspace_name:
@@ -88,7 +81,7 @@ def _applied(read: Read, namespace: str, name: str) -> AppliedTemplate:
     return AppliedTemplate(apply, as_observed(workspace, Workspace))
 
 
-def _connection(read: Read, main: AppliedTemplate, usual: ObjectReference) -> Observed[Secret]:
+def _connection(read: Read, main: AppliedTemplate, usual: ObjectRef) -> Observed[Secret]:
     """Read the connection Secret where the Workspace says that it writes it, else where its apply
     says.
     """
@@ -97,16 +90,16 @@ def _connection(read: Read, main: AppliedTemplate, usual: ObjectReference) -> Ob
     written_to = None
     if isinstance(main.workspace, Workspace):
         written_to = main.workspace.spec.write_connection_secret_to_ref
-    return _secret(read, written_to or _written_to(main.apply) or usual)
+    return _secret(read, written_to or _written_to(main.apply), usual)
 
 
-def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectReference) -> Observed[Secret]:
+def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectRef) -> Observed[Secret]:
     """Read the Secret with the kubeconfig where its apply says: one of the Go controller keeps its
     own place.
     """
     if isinstance(kubeconfig.apply, Unreadable):
         return kubeconfig.apply
-    return _secret(read, _written_to(kubeconfig.apply) or usual)
+    return _secret(read, _written_to(kubeconfig.apply), usual)
 
 
 def _written_to(apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | None:
@@ -115,8 +108,9 @@ def _written_to(apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | No
     return None
 
 
-def _secret(read: Read, place: ObjectReference) -> Observed[Secret]:
-    return as_observed(read(secret_ref(place.namespace, place.name)), Secret)
+def _secret(read: Read, place: ObjectReference | None, usual: ObjectRef) -> Observed[Secret]:
+    ref = usual if place is None else secret_ref(place.namespace, place.name)
+    return as_observed(read(ref), Secret)
 
 
 def _endpoint(main: AppliedTemplate, connection: Observed[Secret]) -> Endpoint:

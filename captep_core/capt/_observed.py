@@ -37,7 +37,7 @@ class AppliedTemplate:
 
 
 def _usual_names(observed: "ControlPlane") -> Names:
-    return names_of(observed.key.name, observed.key.name, "")
+    return names_of(observed.key, observed.key.name, "")
 
 
 @frozen

@@ -10,7 +10,7 @@ Rules of this module:
 
 from attrs import evolve, frozen
 
-from captep_core._objects import OwnerReference, controller_of, controller_reference
+from captep_core._objects import Owner, OwnerReference, controller_of
 from captep_core._observation import ABSENT, Observed
 from captep_core.capt._model import CAPTControlPlane, Cluster
 from captep_core.capt._names import (
@@ -24,7 +24,6 @@ __all__ = [
     "ForeignController",
     "cluster_reference",
     "owner_of",
-    "owner_of_dependents",
     "with_cluster_as_owner",
 ]
 
@@ -90,15 +89,10 @@ def with_cluster_as_owner(
     references = control_plane.metadata.owner_references
     reference = cluster_reference(control_plane)
     if reference is None:
-        return (*references, controller_reference(CLUSTER_API, "Cluster", cluster.metadata))
+        return (*references, Owner(CLUSTER_API, "Cluster", cluster.metadata).reference())
     uid = cluster.metadata.uid
     if reference.uid == uid:
         return references
     # A restored Cluster has another uid: the entry is corrected where it stands.
     corrected = evolve(reference, uid=uid)
     return tuple(corrected if each is reference else each for each in references if each.uid != uid)
-
-
-def owner_of_dependents(control_plane: CAPTControlPlane) -> OwnerReference:
-    """Build the reference by which the control plane controls its dependents."""
-    return controller_reference(CONTROL_PLANE_API, CONTROL_PLANE_KIND, control_plane.metadata)

@@ -8,9 +8,9 @@ from attrs import evolve
 from captep_core._objects import (
     Condition,
     ObjectMeta,
+    Owner,
     OwnerReference,
     controller_of,
-    controller_reference,
     find_condition,
     foreign_controller,
     is_controlled_by,
@@ -23,6 +23,7 @@ from captep_core._objects import (
 
 NOW = datetime(2026, 1, 1, 9, 30, tzinfo=UTC)
 STAMP = "2026-01-01T09:30:00Z"
+OWNER = Owner("v1", "Boss", ObjectMeta("boss", uid="u-boss"))
 BOSS = OwnerReference("v1", "Boss", "boss", "u-boss", controller=True)
 PLAIN = OwnerReference("v1", "Friend", "friend", "u-friend")
 
@@ -53,7 +54,7 @@ def test_another_controller_is_foreign_even_with_our_name() -> None:
 
 def test_a_controller_reference_has_every_field_of_the_wire() -> None:
     """The API server wants all of them; blockOwnerDeletion serves foreground deletion."""
-    reference = controller_reference("v1", "Boss", ObjectMeta("boss", uid="u-boss"))
+    reference = OWNER.reference()
     assert reference == BOSS
     assert reference.wire == {
         "apiVersion": "v1",
@@ -68,13 +69,13 @@ def test_a_controller_reference_has_every_field_of_the_wire() -> None:
 def test_adoption_keeps_the_references_of_others_and_replaces_our_own_plain_one() -> None:
     """There is one reference for one owner."""
     plain = evolve(BOSS, controller=False)
-    assert with_controller((PLAIN, plain), BOSS) == (PLAIN, BOSS)
+    assert with_controller((PLAIN, plain), OWNER) == (PLAIN, BOSS)
 
 
 def test_nothing_changes_what_is_right_already() -> None:
     """The same tuple comes back, so that comparing it is cheap."""
     references = (PLAIN, BOSS)
-    assert with_controller(references, BOSS) is references
+    assert with_controller(references, OWNER) is references
     finalizers = ("theirs", "ours")
     assert with_finalizer(finalizers, "ours") is finalizers
 

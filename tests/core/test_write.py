@@ -11,12 +11,13 @@ from attrs import evolve, frozen
 
 import captep_core
 from captep_core import ABSENT, JSON, Create, ObjectRef, Patch, Preconditions, Unreadable
-from captep_core._objects import Condition, ObjectMeta, OwnerReference, controller_reference
+from captep_core._objects import Condition, ObjectMeta, Owner, OwnerReference
 from captep_core._write import Desired, as_json, dependent, exact_json, shared, status
 
 TARGET = ObjectRef("example.com/v1", "Thing", "fleet", "tokyo")
 OWNER_META = ObjectMeta("boss", "fleet", uid="u-boss")
-OWNER = controller_reference("example.com/v1", "Boss", OWNER_META)
+BOSS = Owner("example.com/v1", "Boss", OWNER_META)
+OWNER = BOSS.reference()
 OURS: dict[str, Any] = {
     "apiVersion": "example.com/v1",
     "kind": "Boss",
@@ -112,7 +113,7 @@ def wanted(
 
 def write(desired: Desired, observed: Thing | LaterThing) -> Create | Patch | None:
     """Return the write that makes `observed` as desired."""
-    return dependent(desired, observed, {"spec": observed.spec}, OWNER)
+    return dependent(desired, observed, {"spec": observed.spec}, BOSS)
 
 
 def test_an_absent_dependent_is_created_with_labels_fixed_fields_and_its_owner() -> None:
@@ -130,13 +131,13 @@ def test_an_absent_dependent_is_created_with_labels_fixed_fields_and_its_owner()
         "type": "T",
         "spec": {"colour": "red", "firstPlace": {"count": 0}},
     }
-    assert dependent(desired, ABSENT, {}, OWNER) == Create(TARGET, body, "paint it")
+    assert dependent(desired, ABSENT, {}, BOSS) == Create(TARGET, body, "paint it")
 
 
 def test_a_cluster_scoped_dependent_without_labels_has_neither_in_its_manifest() -> None:
     """Empty equals absent in a Create too."""
     target = evolve(TARGET, namespace=None)
-    made = dependent(Desired(target, {"data": {"a": b"1"}}, "why"), ABSENT, {}, OWNER)
+    made = dependent(Desired(target, {"data": {"a": b"1"}}, "why"), ABSENT, {}, BOSS)
     assert made == Create(
         target,
         {
@@ -164,7 +165,7 @@ def test_nothing_is_written_to_a_dependent_out_of_reach_or_without_difference(
 ) -> None:
     """A dependent is written only when it is ours or an orphan, and differs."""
     owned = {"spec": observed.spec} if isinstance(observed, Thing) else {}
-    assert dependent(wanted(), observed, owned, OWNER) is None
+    assert dependent(wanted(), observed, owned, BOSS) is None
 
 
 def test_a_dependent_that_differs_is_patched_in_the_owned_fields_alone() -> None:
