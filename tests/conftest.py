@@ -1,4 +1,4 @@
-"""Settings of Hypothesis: no deadline, because a slow machine is no bug; CI repeats its examples."""
+"""Settings of Hypothesis: no deadline, as a slow machine is no bug; CI repeats its examples."""
 
 import os
 

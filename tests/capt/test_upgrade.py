@@ -2,7 +2,7 @@
 
 import pytest
 
-from captep_core import RecordEvent
+from captep_core import Ready, RecordEvent, purpose_of
 from tests.capt.driving import look, run, writes_of
 from tests.capt.worlds import (
     HOST,
@@ -145,6 +145,16 @@ def test_a_new_version_is_written_once_with_an_event() -> None:
         ("Warning", "VersionNotPassedOn", message)
     ]
     assert (done.last.verdict.reason, len(done.passes)) == ("Ready", 2)
+
+
+def test_the_event_of_a_new_version_claims_nothing_about_the_verdict() -> None:
+    """The verdict is Ready; the purpose of the Event names the Event alone."""
+    decision = look(changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"version": "1.34"}}))
+    [event] = [each for each in decision.actions if isinstance(each, RecordEvent)]
+    assert (decision.verdict, event.reason) == (Ready(), "VersionNotPassedOn")
+    assert purpose_of(event) == "record the Event VersionNotPassedOn"
+    others = [purpose_of(each) for each in decision.actions if each is not event]
+    assert not [each for each in others if "verdict" in each or "VersionNotPassedOn" in each]
 
 
 def test_a_version_that_the_apply_passes_on_records_no_event() -> None:
