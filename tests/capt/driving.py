@@ -131,13 +131,16 @@ def run(
 ) -> Run:
     """Run passes until one changes nothing; `refuse` gives a (verb, object) its status for good."""
     gateway = _gateway(load(objects, now=NOW), unreadable, refuse)
-    passes, state, history = list[Pass](), ReconcileState(), WriteHistory()
+    passes = list[Pass]()
+    state = ReconcileState()
+    history = WriteHistory()
     while len(passes) < _LIMIT:
         done = run_pass(
             partial(decide, policy=policy), gateway, key, state, now=NOW, history=history
         )
         passes.append(done)
-        state, history = done.state, done.history
+        state = done.state
+        history = done.history
         if not done.changed:
             return Run(
                 tuple(passes),

@@ -26,11 +26,9 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, KUBECONFIG_APPLY = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-kubeconfig-apply",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+KUBECONFIG_APPLY = "tokyo-kubeconfig-apply"
 VPC = apply("tokyo-vpc", {"templateRef": {"name": "vpc", "namespace": "fleet"}})
 
 

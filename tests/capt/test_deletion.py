@@ -25,19 +25,16 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, WORKSPACE, KUBECONFIG_APPLY = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-    "tokyo-kubeconfig-apply",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
+KUBECONFIG_APPLY = "tokyo-kubeconfig-apply"
 ITS_FINALIZER = {"metadata": {"finalizers": ["infrastructure.cluster.x-k8s.io/finalizer"]}}
-WITHDRAW, DELETE_MAIN = "patch Cluster fleet/tokyo", f"delete {APPLY} fleet/{MAIN}"
-DELETE_KUBECONFIG, RELEASE, TELL = (
-    f"delete {APPLY} fleet/{KUBECONFIG_APPLY}",
-    "patch CAPTControlPlane fleet/tokyo",
-    "event CAPTControlPlane fleet/tokyo",
-)
+WITHDRAW = "patch Cluster fleet/tokyo"
+DELETE_MAIN = f"delete {APPLY} fleet/{MAIN}"
+DELETE_KUBECONFIG = f"delete {APPLY} fleet/{KUBECONFIG_APPLY}"
+RELEASE = "patch CAPTControlPlane fleet/tokyo"
+TELL = "event CAPTControlPlane fleet/tokyo"
 WAITING = f"waiting until Workspace {WORKSPACE} is destroyed"
 
 
@@ -314,7 +311,8 @@ def test_an_unreadable_object_is_reported_while_deleting_before_ready() -> None:
 
 def test_the_first_unreadable_object_is_the_verdict_of_a_deletion() -> None:
     """The main apply or its Workspace ranks before the kubeconfig apply."""
-    objects, last = _going(_held(ready())), ref(find(ready(), APPLY, KUBECONFIG_APPLY))
+    objects = _going(_held(ready()))
+    last = ref(find(ready(), APPLY, KUBECONFIG_APPLY))
     for kind, name, reason in (
         (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable"),
         ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed"),

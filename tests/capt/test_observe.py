@@ -25,11 +25,9 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, WORKSPACE = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
 TIMEOUT = Unreadable("Timeout")
 
 

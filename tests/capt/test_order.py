@@ -22,7 +22,8 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN = "WorkspaceTemplateApply", "tokyo-eks-controlplane"
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane"
 STRANGER = owner("X", "y", of="z")
 
 

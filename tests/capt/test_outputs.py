@@ -30,10 +30,8 @@ from tests.capt.worlds import (
 
 TO = {"name": "tokyo-eks-connection", "namespace": "fleet"}
 STRAY = f"{CA_OF_EKS[:8]}*{CA_OF_EKS[8:]}".encode()
-NO_HOST, NO_PORT = (
-    "the host is neither a name nor an IP address",
-    "the port is not a number from 1 to 65535",
-)
+NO_HOST = "the host is neither a name nor an IP address"
+NO_PORT = "the port is not a number from 1 to 65535"
 
 
 @pytest.mark.parametrize(

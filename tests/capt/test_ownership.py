@@ -143,10 +143,8 @@ def test_a_cluster_points_back_in_either_contract(to: dict[str, str]) -> None:
 
 def test_a_reference_to_an_earlier_cluster_is_repaired_in_place() -> None:
     """One write replaces the uid; references of others stay."""
-    stale, other = (
-        _owner_of_cp(of="uid-of-the-one-before"),
-        owner("Team", "red", api_version="example.com/v1", controller=False),
-    )
+    stale = _owner_of_cp(of="uid-of-the-one-before")
+    other = owner("Team", "red", api_version="example.com/v1", controller=False)
     done = run(_owned_by(other, stale))
     assert [each.body for each in done.writes] == [
         {"metadata": {"ownerReferences": [other, {**stale, "uid": "uid-of-cluster-tokyo"}]}},

@@ -32,12 +32,11 @@ from tests.capt.worlds import (
 )
 
 MAIN = apply_ref("fleet", "tokyo-eks-controlplane-apply")
-CHECK, CREATE = (
-    apply_ref("fleet", "tokyo-spot-role-check"),
-    apply_ref("fleet", "tokyo-spot-role-create"),
-)
+CHECK = apply_ref("fleet", "tokyo-spot-role-check")
+CREATE = apply_ref("fleet", "tokyo-spot-role-create")
 GENERATOR = apply_ref("fleet", "tokyo-kubeconfig-apply")
-CA, KUBECONFIG = secret_ref("fleet", "tokyo-ca"), secret_ref("fleet", "tokyo-kubeconfig")
+CA = secret_ref("fleet", "tokyo-ca")
+KUBECONFIG = secret_ref("fleet", "tokyo-kubeconfig")
 CLUSTER = cluster_ref("fleet", "tokyo")
 APPLY = "WorkspaceTemplateApply"
 STATUS = "patch CAPTControlPlane fleet/tokyo/status"

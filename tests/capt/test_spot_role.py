@@ -25,7 +25,9 @@ from tests.capt.worlds import (
     workspace,
 )
 
-APPLY, CHECK, CREATE = "WorkspaceTemplateApply", "tokyo-spot-role-check", "tokyo-spot-role-create"
+APPLY = "WorkspaceTemplateApply"
+CHECK = "tokyo-spot-role-check"
+CREATE = "tokyo-spot-role-create"
 DOING = "Failed to reconcile Spot Service-Linked Role: "
 
 

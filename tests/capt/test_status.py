@@ -30,11 +30,9 @@ from tests.capt.worlds import (
     workspace,
 )
 
-APPLY, MAIN, WORKSPACE = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
 AT = "2026-01-01T01:00:00Z"
 
 
@@ -377,10 +375,8 @@ def test_an_unknown_time_keeps_the_last_revision() -> None:
 
 def test_foreign_conditions_and_fields_stay() -> None:
     """Conditions are matched by type; those of others keep their place and fields."""
-    foreign, ours = (
-        condition("Paused", False, "NotPaused"),
-        {**condition("Ready", False, "Creating", "old"), "observedGeneration": 3},
-    )
+    foreign = condition("Paused", False, "NotPaused")
+    ours = {**condition("Ready", False, "Creating", "old"), "observedGeneration": 3}
     done = run(
         changed(
             ready(),

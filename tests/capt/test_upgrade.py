@@ -17,7 +17,8 @@ from tests.capt.worlds import (
 )
 
 ENDPOINT = {"spec": {"controlPlaneEndpoint": {"host": HOST, "port": 443}}}
-APPLY, MAIN = "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply"
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
 
 
 def test_a_world_of_the_go_controller_is_healed_by_five_writes() -> None:

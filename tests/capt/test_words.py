@@ -23,11 +23,9 @@ from tests.capt.worlds import (
     workspace,
 )
 
-APPLY, MAIN, KUBECONFIG = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-kubeconfig-apply",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+KUBECONFIG = "tokyo-kubeconfig-apply"
 
 THE_MAIN, THE_CHECK, THE_GENERATOR = (
     f"{APPLY} fleet/{name}" for name in (MAIN, "tokyo-spot-role-check", KUBECONFIG)

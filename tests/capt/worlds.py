@@ -369,7 +369,8 @@ def _status(phase: str, reason: str, message: str) -> Object:
 
 def created(names: Names = TOKYO) -> Objects:
     """The loop has written everything for a new control plane, and nobody else has acted."""
-    name, space = names.control_plane, names.namespace
+    name = names.control_plane
+    space = names.namespace
     cp = _claimed(names) | {
         "status": _status("Creating", "Creating", "Control plane is being created")
     }
@@ -397,10 +398,8 @@ def _applied(obj: Object, to: str, entries: Objects) -> Object:
 
 def waiting(names: Names = TOKYO) -> Objects:
     """Terraform works on the main Workspace: no conditions, an empty connection Secret."""
-    name, to = (
-        names.control_plane,
-        {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace},
-    )
+    name = names.control_plane
+    to = {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace}
     world = created(names)
     main = find(world, "WorkspaceTemplateApply", f"{name}-eks-controlplane-apply")
     check = find(world, "WorkspaceTemplateApply", f"{name}-spot-role-check")
@@ -416,10 +415,8 @@ def waiting(names: Names = TOKYO) -> Objects:
 
 def provided(names: Names = TOKYO) -> Objects:
     """Terraform is done with the main Workspace; the loop has not reacted yet."""
-    name, to = (
-        names.control_plane,
-        {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace},
-    )
+    name = names.control_plane
+    to = {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace}
     world = waiting(names)
     main = find(world, "WorkspaceTemplateApply", f"{name}-eks-controlplane-apply")
     return plus(
@@ -453,13 +450,13 @@ def ready_status(
 
 def ready(names: Names = TOKYO) -> Objects:
     """Everything is in order: nothing is left to write."""
-    name, owner_cluster, space = names.control_plane, names.cluster, names.namespace
+    name = names.control_plane
+    owner_cluster = names.cluster
+    space = names.namespace
     host = {"host": HOST, "port": 443}
-    cp, the_cluster, to = (
-        _claimed(names),
-        cluster(names),
-        {"name": f"{owner_cluster}-outputs-kubeconfig", "namespace": space},
-    )
+    cp = _claimed(names)
+    the_cluster = cluster(names)
+    to = {"name": f"{owner_cluster}-outputs-kubeconfig", "namespace": space}
     cp = {**cp, "spec": {**cp["spec"], "controlPlaneEndpoint": host}, "status": ready_status()}
     the_cluster = {
         **the_cluster,
@@ -503,15 +500,11 @@ def ready(names: Names = TOKYO) -> Objects:
 
 def by_go() -> Objects:
     """A Ready control plane as the Go controller leaves it after an earlier failure."""
-    world, to, url = (
-        ready(),
-        {"name": "tokyo-outputs-kubeconfig", "namespace": "default"},
-        {"host": ENDPOINT, "port": 443},
-    )
-    main, ca = (
-        find(world, "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply"),
-        find(world, "Secret", "tokyo-ca"),
-    )
+    world = ready()
+    to = {"name": "tokyo-outputs-kubeconfig", "namespace": "default"}
+    url = {"host": ENDPOINT, "port": 443}
+    main = find(world, "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply")
+    ca = find(world, "Secret", "tokyo-ca")
     world = without(world, "Secret", "tokyo-outputs-kubeconfig")
     world = changed(world, "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneEndpoint": url}})
     state = {"lastAppliedRevision": "2026-01-01 00:00:00 +0000 UTC", "lastFailureMessage": None}

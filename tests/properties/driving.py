@@ -147,7 +147,8 @@ class Server(MemoryGateway):
 
     def __init__(self, scene: Scene, faults: Faults | None = None) -> None:
         super().__init__(scene.world)
-        self._blind, self._faults = scene.blind, faults
+        self._blind = scene.blind
+        self._faults = faults
         self.steps: list[Step] = []
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -221,19 +222,18 @@ def drive(
     limit: int = _LIMIT,
 ) -> Drive:
     """Run passes and the garbage collector until a pass changes nothing; `tick` moves the clock."""
-    server, passes, worlds, steps = (
-        Server(scene, faults),
-        list[Pass](),
-        list[World](),
-        list[tuple[Step, ...]](),
-    )
+    server = Server(scene, faults)
+    passes = list[Pass]()
+    worlds = list[World]()
+    steps = list[tuple[Step, ...]]()
     while len(passes) < limit:
         worlds.append(server.world)
         done = run_pass(decide, server, KEY, state, now=server.world.now, history=history)
         passes.append(done)
         steps.append(tuple(server.steps))
         server.steps.clear()
-        state, history = done.state, done.history
+        state = done.state
+        history = done.history
         server.world = collected(server.world)
         if not (done.changed or any(step.is_effective for step in steps[-1])):
             return Drive(tuple(passes), tuple(worlds), tuple(steps), server.world, is_settled=True)

@@ -29,8 +29,10 @@ _APIS: Final = {
     "Secret": "v1",
 }
 _APPLY_FINALIZER = "infrastructure.cluster.x-k8s.io/finalizer"
-_MAIN, _KUBECONFIG = "tokyo-eks-controlplane-apply", "tokyo-kubeconfig-apply"
-_CHECK, _CREATE = "tokyo-spot-role-check", "tokyo-spot-role-create"
+_MAIN = "tokyo-eks-controlplane-apply"
+_KUBECONFIG = "tokyo-kubeconfig-apply"
+_CHECK = "tokyo-spot-role-check"
+_CREATE = "tokyo-spot-role-create"
 
 
 def request(

@@ -121,7 +121,8 @@ def _metadata(world: World, ref: ObjectRef) -> dict[str, Any]:
 def framed(step: Step) -> None:
     """P9: a write changes one object, of it the fields that we own, and no foreign object."""
     target = step.action.target
-    before, after = stored(step.before, target), stored(step.after, target)
+    before = stored(step.before, target)
+    after = stored(step.after, target)
     if (
         target.kind in ("WorkspaceTemplateApply", "Secret")
         and before is not None
@@ -173,7 +174,8 @@ def _is_owned(kind: str, path: Path) -> bool:
 def _entries_of_others(
     target: ObjectRef, obj: Mapping[str, Any]
 ) -> tuple[list[Any], list[Any], list[Any]]:
-    metadata, mine = obj["metadata"], _CONDITION.get(target.kind)
+    metadata = obj["metadata"]
+    mine = _CONDITION.get(target.kind)
     ours = ("Cluster",) if target == KEY else ("CAPTControlPlane",)
     finalizers = [
         each for each in metadata.get("finalizers", ()) if target != KEY or each != FINALIZER
@@ -187,7 +189,9 @@ def disciplined(step: Step) -> None:
     """P10: our finalizer comes first, goes last, and is the only one that we touch."""
     if not step.is_effective:
         return
-    action, before, after = step.action, stored(step.before, KEY), stored(step.after, KEY)
+    action = step.action
+    before = stored(step.before, KEY)
+    after = stored(step.after, KEY)
     assert before is not None, f"{action} without a control plane"
     held = before["metadata"].get("finalizers", [])
     if _needs_cleaning_up(step):
@@ -209,7 +213,8 @@ def disciplined(step: Step) -> None:
 
 
 def _needs_cleaning_up(step: Step) -> bool:
-    kind, action = step.action.target.kind, step.action
+    kind = step.action.target.kind
+    action = step.action
     return isinstance(action, Create | Patch) and (
         kind == "WorkspaceTemplateApply"
         or (kind == "Cluster" and "spec" in action.body and not _is_deleting(step.before, KEY))
@@ -234,7 +239,9 @@ def main_apply(control_plane: Mapping[str, Any]) -> str:
 
 
 def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
-    name, uid, main = KEY.name, control_plane["metadata"]["uid"], main_apply(control_plane)
+    name = KEY.name
+    uid = control_plane["metadata"]["uid"]
+    main = main_apply(control_plane)
     for apply in (each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply"):
         if apply["metadata"]["name"] not in (main, f"{name}-kubeconfig-apply") or not _controllers(
             apply
@@ -243,7 +250,8 @@ def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
         assert apply["metadata"].get("deletionTimestamp"), (
             f"the finalizer goes before {apply['metadata']['name']}"
         )
-        status, spec = apply.get("status") or {}, apply.get("spec") or {}
+        status = apply.get("status") or {}
+        spec = apply.get("spec") or {}
         if apply["metadata"]["name"] == main and not spec.get("retainWorkspaceOnDelete"):
             names = {
                 each["metadata"]["name"] for each in world.objects() if each["kind"] == "Workspace"

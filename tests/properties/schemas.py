@@ -171,7 +171,8 @@ def admitted(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any
 
 @st.composite
 def _objects(draw: st.DrawFn, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    properties, required = schema.get("properties", {}), schema.get("required", ())
+    properties = schema.get("properties", {})
+    required = schema.get("required", ())
     optional = [
         key
         for key in properties

@@ -31,8 +31,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-_MAIN, _CHECK = "tokyo-eks-controlplane-apply", "tokyo-spot-role-check"
-_KUBECONFIG, _CREATE, _VPC = "tokyo-kubeconfig-apply", "tokyo-spot-role-create", "tokyo-vpc"
+_MAIN = "tokyo-eks-controlplane-apply"
+_CHECK = "tokyo-spot-role-check"
+_KUBECONFIG = "tokyo-kubeconfig-apply"
+_CREATE = "tokyo-spot-role-create"
+_VPC = "tokyo-vpc"
 
 
 def ref_of(obj: Object) -> ObjectRef:
@@ -104,7 +107,8 @@ def _neighbours() -> dict[tuple[str, str], st.SearchStrategy[Object]]:
     """Every object except the control plane, in any shape."""
     # `s` keeps the table below readable: one row for one object.
     s = shapes
-    apply, space = "WorkspaceTemplateApply", "Workspace"
+    apply = "WorkspaceTemplateApply"
+    space = "Workspace"
     ours = (s.OWNERSHIP, s.APPLY_CONTENTS, s.APPLY_STATUSES)
     strategies = {
         ("Cluster", "tokyo"): (s.CLUSTER_SPECS, s.CLUSTER_ENDPOINTS, s.CLUSTER_STATUSES),
@@ -135,7 +139,8 @@ _FATES = {False: st.sampled_from(_FATE), True: st.sampled_from(("absent",) * len
 
 
 def _control_planes(*, live: bool) -> st.SearchStrategy[Object]:
-    s, base = shapes, _base("CAPTControlPlane", "tokyo")
+    s = shapes
+    base = _base("CAPTControlPlane", "tokyo")
     metadata = [
         each for each in s.CONTROL_PLANE_METADATA if not live or _is_live(patched(base, each))
     ]
@@ -158,7 +163,8 @@ _CONTROL_PLANES = {live: _control_planes(live=live) for live in (False, True)}
 @st.composite
 def arbitrary_worlds(draw: st.DrawFn, *, live: bool = False, sees_all: bool = False) -> Scene:
     """Any combination of shapes; `live`: with finalizer, not deleted; `sees_all`: all readable."""
-    objects, blind = [draw(_CONTROL_PLANES[live])], dict[ObjectRef, Any]()
+    objects = [draw(_CONTROL_PLANES[live])]
+    blind = dict[ObjectRef, Any]()
     for (_, name), strategy in _NEIGHBOURS.items():
         chosen = draw(_FATES[name in _RARE])
         if chosen != "absent":

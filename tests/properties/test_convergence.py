@@ -101,7 +101,9 @@ def test_p1_every_verdict_is_among_the_worlds() -> None:
 def test_p2_rest_stays_rest(scene: Scene) -> None:
     """Five further passes at their own intervals write nothing and change nothing."""
     run = drive(scene)
-    state, history, now = run.last.state, run.last.history, run.end.now
+    state = run.last.state
+    history = run.last.history
+    now = run.end.now
     first = run.last.decision
     for _ in range(5):
         now += run.last.requeue_after or timedelta(0)
@@ -112,7 +114,8 @@ def test_p2_rest_stays_rest(scene: Scene) -> None:
         assert again.is_settled
         assert _by_place(again.end) == _by_place(scene.world)
         assert _quiet(again.last.decision) == _quiet(first)
-        state, history = again.last.state, again.last.history
+        state = again.last.state
+        history = again.last.history
 
 
 def _quiet(decision: Decision) -> Decision:
@@ -172,12 +175,14 @@ def test_p3_the_number_of_writes_is_the_least_that_makes_the_difference(scene: S
 
 def _least(start: World, end: World) -> Iterator[int]:
     """Count the writes: one for each creation, deletion, changed resource and changed status."""
-    before, after = _by_place(start), _by_place(end)
+    before = _by_place(start)
+    after = _by_place(end)
     control_plane = stored(start, KEY)
     is_over = control_plane is not None and stored(end, KEY) is None
     ordered = {main_apply(control_plane or {}), "tokyo-kubeconfig-apply"} if is_over else set()
     for place in {*before, *after}:
-        old, new = before.get(place), after.get(place)
+        old = before.get(place)
+        new = after.get(place)
         if old is None or new is None:
             yield 1 if old is None or _is_taken_away(old, ordered) else 0
         elif old["metadata"]["uid"] != new["metadata"]["uid"]:

@@ -82,7 +82,8 @@ class _Arena(Server):
         self, scene: Scene, undo: Callable[[World], World], woken: Callable[[Step], None]
     ) -> None:
         super().__init__(scene)
-        self._undo, self._woken = undo, woken
+        self._undo = undo
+        self._woken = woken
         self.writes: list[Step] = []
 
     def send(self, action: Action) -> Answer:

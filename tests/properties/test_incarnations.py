@@ -72,7 +72,8 @@ _MEANWHILE = st.lists(
 
 def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
     """Send a decision after other requests have changed the world."""
-    decision, world = look(scene), scene.world
+    decision = look(scene)
+    world = scene.world
     for move in meanwhile:
         world = move(world)
     server = Server(Scene(world))
@@ -90,10 +91,8 @@ def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(
     for step in _late(scene, meanwhile):
         bound_to_its_incarnation(step)
         if isinstance(step.action, Delete | Patch) and step.is_effective:
-            seen, hit = (
-                stored(scene.world, step.action.target),
-                stored(step.before, step.action.target),
-            )
+            seen = stored(scene.world, step.action.target)
+            hit = stored(step.before, step.action.target)
             assert seen is not None
             assert hit is not None
             assert seen["metadata"]["uid"] == hit["metadata"]["uid"]
@@ -114,7 +113,8 @@ def test_p8_late_writes_meet_another_incarnation(kind: type) -> None:
 
 
 def _is_replaced(scene: Scene, step: Step) -> bool:
-    seen, hit = stored(scene.world, step.action.target), stored(step.before, step.action.target)
+    seen = stored(scene.world, step.action.target)
+    hit = stored(step.before, step.action.target)
     return (
         seen is not None and hit is not None and seen["metadata"]["uid"] != hit["metadata"]["uid"]
     )

@@ -98,10 +98,8 @@ def _end(run: Drive, case: Case) -> list[Any]:
     kept = ((stored(case.scene.world, KEY) or {}).get("status") or {}).get(
         "secretsReady"
     ) is not None
-    end, is_kept = (
-        normalised(run.end),
-        _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown),
-    )
+    end = normalised(run.end)
+    is_kept = _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown)
     for obj in end:
         if obj["kind"] in ("CAPTControlPlane", "Cluster") and is_kept:
             obj.pop("status", None)
@@ -116,7 +114,10 @@ def _is_report(step: Step) -> bool:
 
 def _retried(case: Case, run: Drive) -> World:
     """Two more passes, 10 s apart: the write is retried in its turn, and nothing changes."""
-    state, history, world, tried = run.last.state, run.last.history, run.end, set[Write]()
+    state = run.last.state
+    history = run.last.history
+    world = run.end
+    tried = set[Write]()
     for _ in range(max(2, len(state.refusals))):
         assert run.last.requeue_after == _RETRY
         again = drive(
@@ -132,7 +133,9 @@ def _retried(case: Case, run: Drive) -> World:
             for step in again.all_steps
             if not isinstance(step.action, RecordEvent)
         }
-        state, history, world = again.last.state, again.last.history, again.end
+        state = again.last.state
+        history = again.last.history
+        world = again.end
         assert again.last.requeue_after == _RETRY
         assert again.last.decision.requeue_after == _RETRY
     assert case.write in tried

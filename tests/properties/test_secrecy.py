@@ -44,7 +44,8 @@ def _hidden(scene: Scene, picks: list[int]) -> Scene:
     """The scene with a canary in every value of every Secret, in annotations and under new keys."""
     objects = list[Object]()
     for number, obj in enumerate(scene.world.objects()):
-        canary, pick = _CANARIES[number % len(_CANARIES)], picks[number % len(picks)]
+        canary = _CANARIES[number % len(_CANARIES)]
+        pick = picks[number % len(picks)]
         objects.append(_with_canary(obj, canary, pick) if obj["kind"] == "Secret" else obj)
     blind = {
         ref: _misread(seen) if ref.kind == "Secret" and isinstance(seen, dict) else seen
@@ -95,7 +96,8 @@ def _said(scene: Scene, run: Drive) -> Iterator[str]:
 
 
 def _logged(run: Drive) -> str:
-    stream, logger = io.StringIO(), logging.Logger("properties", logging.DEBUG)  # noqa: LOG001
+    stream = io.StringIO()
+    logger = logging.Logger("properties", logging.DEBUG)  # noqa: LOG001 - outside the hierarchy
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
     logger.addHandler(handler)

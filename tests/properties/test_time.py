@@ -44,7 +44,8 @@ def _reports(run: Drive) -> list[Step]:
 def test_p14_the_transition_time_moves_with_the_status_and_with_nothing_else(scene: Scene) -> None:
     """The clock moves between passes, so that a wrong stamp would show."""
     for step in _reports(drive(scene, tick=_SECOND)):
-        before, after = _conditions(step.before, step), _conditions(step.after, step)
+        before = _conditions(step.before, step)
+        after = _conditions(step.after, step)
         for kind, entry in after.items():
             old = before.get(kind, {})
             if old.get("status") != entry["status"] or not old.get("lastTransitionTime"):
@@ -109,14 +110,13 @@ def _reason(world: World) -> str:
 def _is_truly_ready(world: World) -> None:
     by_name = {ref_of(obj): obj for obj in world.objects()}
     names = {ref.name: obj for ref, obj in by_name.items() if ref.kind == "Secret"}
-    control_plane, cluster = (
-        stored(world, KEY) or {},
-        next(obj for ref, obj in by_name.items() if ref.kind == "Cluster"),
-    )
+    control_plane = stored(world, KEY) or {}
+    cluster = next(obj for ref, obj in by_name.items() if ref.kind == "Cluster")
     endpoint = control_plane["spec"]["controlPlaneEndpoint"]
     assert endpoint["host"]
     assert endpoint == cluster["spec"]["controlPlaneEndpoint"]
-    ours, ca = _decoded(names["tokyo-kubeconfig"]), _decoded(names["tokyo-ca"])
+    ours = _decoded(names["tokyo-kubeconfig"])
+    ca = _decoded(names["tokyo-ca"])
     sources = {
         _decoded(obj).get("kubeconfig")
         for name, obj in names.items()
@@ -154,7 +154,8 @@ def test_p14_reports_of_ready_occur() -> None:
 def test_p13_at_rest_no_two_endpoints_disagree(scene: Scene) -> None:
     """Control plane and Cluster publish one endpoint, and the report agrees with the verdict."""
     run = drive(scene)
-    verdict, status = run.last.decision.verdict, (stored(run.end, KEY) or {}).get("status") or {}
+    verdict = run.last.decision.verdict
+    status = (stored(run.end, KEY) or {}).get("status") or {}
     if isinstance(verdict, Ready):
         _is_truly_ready(run.end)
     if isinstance(verdict, Ready | Degraded):
@@ -230,7 +231,8 @@ def test_p15a_time_is_written_as_a_transition_time_and_nothing_else(
     scene: Scene, later: timedelta
 ) -> None:
     """Decisions at two times differ in their transition times alone."""
-    now, then = look(scene), look(scene, now=NOW + later)
+    now = look(scene)
+    then = look(scene, now=NOW + later)
     assert _timeless(now) == _timeless(then)
 
 
