@@ -1,4 +1,4 @@
-"""How Hypothesis runs here: no deadline, for a slow machine is no bug, and the same examples each time where nobody watches (CI)."""
+"""Settings of Hypothesis: no deadline, as a slow machine is no bug; CI repeats its examples."""
 
 import os
 

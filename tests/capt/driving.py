@@ -1,4 +1,4 @@
-"""The loop of one control plane against the in-memory server, one pass after the other, while nobody else acts and no time passes."""
+"""Run the loop of one control plane against the in-memory server: no other actor, no time."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -32,14 +32,14 @@ _LIMIT = 20
 
 @frozen
 class Run:
-    """The passes until one left all as it was, that one included, and the objects at the end."""
+    """The passes up to the first that changed nothing, that one included, and the final objects."""
 
     passes: tuple[Pass, ...]
     objects: list[dict[str, Any]]
 
     @property
     def last(self) -> Decision:
-        """What the pass that changed nothing decided."""
+        """The decision of the pass that changed nothing."""
         return self.passes[-1].decision
 
     @property
@@ -49,7 +49,7 @@ class Run:
 
     @property
     def writes(self) -> tuple[Action, ...]:
-        """What all passes sent, Events left out."""
+        """Every action that was sent, Events left out."""
         return tuple(
             action
             for each in self.passes
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def events(self) -> tuple[RecordEvent, ...]:
-        """What was told."""
+        """The Events that were recorded."""
         return tuple(
             action
             for each in self.passes
@@ -97,7 +97,7 @@ def _gateway(
 
 
 def reader(world: World, unreadable: Mapping[ObjectRef, str] | None = None) -> Read:
-    """Read from a world; the objects in `unreadable` cannot be read, for the reason there."""
+    """Read from a world; the objects in `unreadable` answer with the reason there."""
     return _gateway(world, unreadable).read
 
 
@@ -129,15 +129,18 @@ def run(
     refuse: Mapping[tuple[str, ObjectRef], int] | None = None,
     policy: Policy = Policy(),
 ) -> Run:
-    """Run passes until one leaves the world and the refusals as they were; `refuse` answers (verb, object) with a status, for good."""
+    """Run passes until one changes nothing; `refuse` gives a (verb, object) its status for good."""
     gateway = _gateway(load(objects, now=NOW), unreadable, refuse)
-    passes, state, history = list[Pass](), ReconcileState(), WriteHistory()
+    passes = list[Pass]()
+    state = ReconcileState()
+    history = WriteHistory()
     while len(passes) < _LIMIT:
         done = run_pass(
             partial(decide, policy=policy), gateway, key, state, now=NOW, history=history
         )
         passes.append(done)
-        state, history = done.state, done.history
+        state = done.state
+        history = done.history
         if not done.changed:
             return Run(
                 tuple(passes),
@@ -161,5 +164,5 @@ def refs(objects: Iterable[Mapping[str, Any]]) -> list[ObjectRef]:
 
 
 def writes_of(actions: Iterable[Action]) -> list[str]:
-    """Name what each action writes, in order."""
+    """Name the write of each action, in order."""
     return [str(write_of(action)) for action in actions]

@@ -1,5 +1,6 @@
-"""The WorkspaceTemplateApplies: what is generated, which fields are ours, and what holds a write back."""
+"""The WorkspaceTemplateApplies: manifests, owned fields and the order of their writes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,11 +26,9 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, KUBECONFIG_APPLY = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-kubeconfig-apply",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+KUBECONFIG_APPLY = "tokyo-kubeconfig-apply"
 VPC = apply("tokyo-vpc", {"templateRef": {"name": "vpc", "namespace": "fleet"}})
 
 
@@ -42,8 +41,8 @@ def _created(objects: Objects, name: str) -> Object:
     return body
 
 
-def test_the_main_apply_of_a_new_control_plane() -> None:
-    """Section 1: the whole manifest: template, variables as text, connection Secret beside us, us as its controller."""
+def test_a_new_control_plane_gets_its_main_apply() -> None:
+    """Its manifest: template, variables as text, connection Secret, our controller reference."""
     assert _created(new(), MAIN) == {
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
         "kind": APPLY,
@@ -86,7 +85,7 @@ def test_the_main_apply_of_a_new_control_plane() -> None:
 def test_variables_follow_the_configuration(
     config: dict[str, Any] | None, variables: dict[str, str]
 ) -> None:
-    """Section 1: region only with a controlPlaneConfig (it may be ""), access only with an endpointAccess."""
+    """The region needs a controlPlaneConfig and may be empty; access needs an endpointAccess."""
     objects = changed(
         new(),
         "CAPTControlPlane",
@@ -103,8 +102,8 @@ def test_variables_follow_the_configuration(
     assert _created(objects, MAIN)["spec"]["variables"] == wanted
 
 
-def test_the_kubeconfig_apply_gets_raw_values_and_writes_beside_us() -> None:
-    """Must 23 and 26: endpoint with its scheme, CA as EKS gave it; outputs Secret in our namespace, template in default."""
+def test_the_kubeconfig_apply_gets_raw_values_and_writes_into_our_namespace() -> None:
+    """Endpoint with scheme, CA as EKS gives it, outputs Secret next to us, template in default."""
     assert _created(provided(), KUBECONFIG_APPLY) == {
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
         "kind": APPLY,
@@ -131,13 +130,15 @@ def test_the_kubeconfig_apply_gets_raw_values_and_writes_beside_us() -> None:
 
 
 @pytest.mark.parametrize("world", [new, waiting], ids=["new", "waiting"])
-def test_there_is_no_kubeconfig_apply_before_terraform_is_done(world: Any) -> None:  # noqa: ANN401 - one of the worlds
-    """Row 15: the main apply is Ready first."""
+def test_there_is_no_kubeconfig_apply_before_terraform_is_done(
+    world: Callable[[], Objects],
+) -> None:
+    """The main apply is Ready first."""
     assert not run(world()).has(APPLY, KUBECONFIG_APPLY)
 
 
-def test_a_kubeconfig_apply_keeps_its_place() -> None:
-    """Must 23: the reference of an apply that the Go controller made is not written, and its Secret is read where it says."""
+def test_an_existing_kubeconfig_apply_keeps_its_outputs_secret() -> None:
+    """The Go controller's reference stays, and its Secret is read from that place."""
     done = run(by_go())
     assert done.find(APPLY, KUBECONFIG_APPLY) == find(by_go(), APPLY, KUBECONFIG_APPLY)
     assert done.last.verdict.reason == "Ready"
@@ -161,8 +162,10 @@ def test_a_kubeconfig_apply_keeps_its_place() -> None:
         ),
     ],
 )
-def test_one_patch_of_what_differs(damage: Object, cure: Object) -> None:
-    """Must 1 and section 8.8: each field of ours is repaired alone and once; a tag that was removed goes."""
+def test_each_damaged_field_is_repaired_by_one_patch_of_that_field(
+    damage: Object, cure: Object
+) -> None:
+    """Each field of ours is repaired alone and once; a removed tag goes."""
     done = run(changed(ready(), APPLY, MAIN, {"spec": damage}))
     assert [each.body for each in done.writes] == [{"spec": cure}]
     locks = Preconditions(
@@ -184,14 +187,14 @@ def test_one_patch_of_what_differs(damage: Object, cure: Object) -> None:
         {"metadata": {"labels": {"a": "b"}, "annotations": {"c": "d"}}},
     ],
 )
-def test_what_is_not_ours_stays(name: str, foreign: Object) -> None:
-    """Must 46: retainWorkspaceOnDelete, waitForSecrets, labels and annotations are the user's."""
+def test_fields_of_the_user_stay(name: str, foreign: Object) -> None:
+    """retainWorkspaceOnDelete, waitForSecrets, labels and annotations are the user's."""
     objects = changed(ready(), APPLY, name, foreign)
     assert look(objects).actions == ()
 
 
-def test_empty_equals_absent_in_what_is_ours() -> None:
-    """Section 8.9: an empty list or map of ours is no difference."""
+def test_an_empty_owned_field_equals_an_absent_one() -> None:
+    """An empty list or map in a field that we own is no difference."""
     objects = changed(ready(), APPLY, MAIN, {"spec": {"waitForWorkspaces": []}})
     objects = changed(
         objects,
@@ -204,7 +207,7 @@ def test_empty_equals_absent_in_what_is_ours() -> None:
 
 @pytest.mark.parametrize("namespace", [None, "", "fleet", "templates"])
 def test_the_template_is_looked_up_where_the_apply_will_look(namespace: str | None) -> None:
-    """Must 44: ref.namespace or our own, for the lookup and in the apply."""
+    """The reference's namespace counts, else our own, for the lookup and in the apply."""
     objects = changed(
         new(),
         "CAPTControlPlane",
@@ -220,10 +223,13 @@ def test_the_template_is_looked_up_where_the_apply_will_look(namespace: str | No
     }
 
 
-def test_a_missing_template_is_told_and_holds_back_the_main_apply_only() -> None:
-    """Row 8a, section 8.2: reason and message, no main apply; everything else goes on."""
+def test_a_missing_template_is_reported_and_delays_only_the_main_apply() -> None:
+    """The verdict names the template; all other writes go on."""
     done = run(without(new(), "WorkspaceTemplate", "eks"))
-    message = 'Failed to get WorkspaceTemplate: workspacetemplates.infrastructure.cluster.x-k8s.io "eks" not found'
+    message = (
+        "Failed to get WorkspaceTemplate: "
+        'workspacetemplates.infrastructure.cluster.x-k8s.io "eks" not found'
+    )
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "WorkspaceTemplateNotFound",
         message,
@@ -237,7 +243,7 @@ def test_a_missing_template_is_told_and_holds_back_the_main_apply_only() -> None
 
 
 def test_a_missing_template_does_not_stop_the_rotation() -> None:
-    """Section 8.2: once Ready the template is not needed: a new token is copied, Ready stays and says what is wrong."""
+    """Once Ready, the template is not needed: the new token is copied and Ready stays."""
     objects = changed(
         without(ready(), "WorkspaceTemplate", "eks"),
         "Secret",
@@ -254,8 +260,8 @@ def test_a_missing_template_does_not_stop_the_rotation() -> None:
     assert status["secretsReady"] is True
 
 
-def test_the_vpc_is_waited_for_while_there_is_one() -> None:
-    """Row 10: waitForWorkspaces names the VPC's apply if and only if it is there."""
+def test_the_main_apply_waits_for_the_vpc_while_there_is_one() -> None:
+    """waitForWorkspaces names the VPC's apply if and only if that apply exists."""
     wait = [{"name": "tokyo-vpc", "namespace": "fleet"}]
     assert _created(plus(new(), VPC), MAIN)["spec"]["waitForWorkspaces"] == wait
     done = run(plus(ready(), VPC))
@@ -266,7 +272,7 @@ def test_the_vpc_is_waited_for_while_there_is_one() -> None:
 
 
 def test_an_unreadable_vpc_is_not_an_absent_one() -> None:
-    """Must 45: the dependency is dropped only when the VPC's apply is not found; nothing of the main apply is written till then."""
+    """The main apply is not written until the VPC's apply can be read."""
     settled = run(plus(ready(), VPC)).objects
     damaged = changed(settled, APPLY, MAIN, {"spec": {"variables": {"region": "x"}}})
     decision = look(damaged, unreadable={ref(VPC): "Timeout"})
@@ -277,8 +283,8 @@ def test_an_unreadable_vpc_is_not_an_absent_one() -> None:
     assert writes_of(decision.actions) == ["event CAPTControlPlane fleet/tokyo"]
 
 
-def test_a_main_apply_that_is_gone_is_made_again() -> None:
-    """Section 8.3: main WTA gone withdraws Ready; it is created again, the kubeconfig's apply and the Secrets stay as they are."""
+def test_a_lost_main_apply_is_created_again() -> None:
+    """Losing it withdraws Ready; the kubeconfig's apply and the Secrets stay as they are."""
     done = run(without(ready(), APPLY, MAIN))
     assert writes_of(done.writes) == [
         f"create {APPLY} fleet/{MAIN}",
@@ -295,7 +301,7 @@ def test_a_main_apply_that_is_gone_is_made_again() -> None:
 
 
 def test_the_region_of_the_cluster_is_second_to_our_own() -> None:
-    """Section 1: the Cluster's annotation gives the region when the spec does not."""
+    """The Cluster's annotation gives the region when the spec does not."""
     annotated = changed(
         provided(),
         "Cluster",
@@ -309,8 +315,8 @@ def test_the_region_of_the_cluster_is_second_to_our_own() -> None:
     assert _created(unsaid, KUBECONFIG_APPLY)["spec"]["variables"]["region"] == "eu-west-1"
 
 
-def test_no_region_is_told() -> None:
-    """Must 28: without any region there is no kubeconfig, and the condition says why, after 10 s."""
+def test_a_missing_region_is_reported() -> None:
+    """Without a region there is no kubeconfig; the condition says why, after 10 s."""
     done = run(
         changed(provided(), "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneConfig": None}})
     )
@@ -319,15 +325,16 @@ def test_no_region_is_told() -> None:
         Policy().failing,
     )
     assert done.last.verdict.message == (
-        "Failed to create kubeconfig WorkspaceTemplateApply: no region: neither spec.controlPlaneConfig.region nor the Cluster's "
-        "annotation cluster.x-k8s.io/region is set"
+        "Failed to create kubeconfig WorkspaceTemplateApply: no region: neither "
+        "spec.controlPlaneConfig.region nor the Cluster's annotation "
+        "cluster.x-k8s.io/region is set"
     )
     assert not done.has(APPLY, KUBECONFIG_APPLY)
     assert done.find("CAPTControlPlane", "tokyo")["status"]["phase"] == "Failed"
 
 
-def test_a_failing_kubeconfig_apply_is_told() -> None:
-    """Section 8.1: what Terraform says of the kubeconfig is KubeconfigGenerationFailed."""
+def test_a_failing_kubeconfig_apply_is_reported() -> None:
+    """Terraform's failure of the kubeconfig is KubeconfigGenerationFailed."""
     failing = [
         {
             "type": "Synced",

@@ -1,4 +1,4 @@
-"""What is written to the Cluster: the endpoint, and what Cluster API's own controller would write, each only when it differs."""
+"""Writes to the Cluster: the endpoint and Cluster API's own fields, each only when it differs."""
 
 from typing import Any
 
@@ -32,18 +32,18 @@ def _cluster(status: Object) -> Objects:
 
 
 def test_a_ready_cluster_is_not_written_to() -> None:
-    """Must 1 and 43: what agrees with Cluster API's own controller is left alone."""
+    """A Cluster that agrees with Cluster API's own controller is left alone."""
     assert _writes(ready()) == []
 
 
-def test_failures_that_were_left_behind_go_once_ready() -> None:
-    """Must 29: failureReason and failureMessage are removed from the Cluster, by one write."""
+def test_stale_failures_go_once_ready() -> None:
+    """One write removes failureReason and failureMessage from the Cluster."""
     left = {"failureReason": "EndpointUpdateFailed", "failureMessage": "conflict"}
     assert _writes(_cluster(left)) == [{"status": {"failureReason": None, "failureMessage": None}}]
 
 
 def test_failures_stay_while_it_is_not_ready() -> None:
-    """Must 29: they are removed once Ready, and never set."""
+    """Failures of the Cluster are removed once Ready, and never set."""
     objects = without(
         _cluster({"failureReason": "Other", "failureMessage": "m"}),
         "Workspace",
@@ -67,13 +67,13 @@ def test_failures_stay_while_it_is_not_ready() -> None:
     ids=["no template", "lost", "failing"],
 )
 def test_no_failure_is_written_to_the_cluster(objects: Objects) -> None:
-    """Must 29 and 33: neither failureReason, failureMessage nor ControlPlaneInitialized=False, whatever fails."""
+    """Nothing sets failureReason, failureMessage or ControlPlaneInitialized=False."""
     for body in _writes(objects):
         assert body == {"status": {"controlPlaneReady": False}}
 
 
-def test_a_new_cluster_is_not_told_that_it_is_not_ready() -> None:
-    """Must 33, rule 11: false equals absent, and ControlPlaneInitialized is Cluster API's until it is True."""
+def test_a_new_cluster_is_not_marked_unready() -> None:
+    """False equals absent, and ControlPlaneInitialized is Cluster API's until it is True."""
     objects = changed(
         new(),
         "Cluster",
@@ -83,8 +83,8 @@ def test_a_new_cluster_is_not_told_that_it_is_not_ready() -> None:
     assert _writes(objects) == []
 
 
-def test_initialized_is_set_once_beside_other_conditions() -> None:
-    """Must 33 and 34: ControlPlaneInitialized=True is written once, other conditions keep their place and fields."""
+def test_initialized_is_set_once_and_other_conditions_stay() -> None:
+    """ControlPlaneInitialized=True is one write; other conditions keep their place and fields."""
     other = {**condition("InfrastructureReady", False, "A", "b"), "severity": "Info"}
     done = run(_cluster({"conditions": [other]}))
     assert [each.body for each in done.writes] == [
@@ -93,8 +93,8 @@ def test_initialized_is_set_once_beside_other_conditions() -> None:
     assert done.writes[0].preconditions == Preconditions("uid-of-cluster-tokyo", "100")
 
 
-def test_what_was_said_of_not_being_initialized_goes_with_it() -> None:
-    """Rule 11: as Cluster API's own controller marks it True: without reason, severity and message of the False before."""
+def test_the_reason_of_the_false_condition_goes_with_it() -> None:
+    """ControlPlaneInitialized=True has no reason, severity or message, as Cluster API writes it."""
     waits = {
         **condition(
             "ControlPlaneInitialized", False, "WaitingForControlPlaneProviderInitialized", "m"
@@ -108,7 +108,7 @@ def test_what_was_said_of_not_being_initialized_goes_with_it() -> None:
 
 
 def test_initialized_is_never_taken_back() -> None:
-    """Must 33: it stays True whatever happens later."""
+    """The condition stays True whatever happens later."""
     lost = run(without(ready(), "Workspace", "tokyo-eks-controlplane"))
     assert lost.find("Cluster", "tokyo")["status"]["conditions"] == [
         condition("ControlPlaneInitialized", True)
@@ -118,13 +118,13 @@ def test_initialized_is_never_taken_back() -> None:
 
 
 def test_the_cluster_is_initialized_only_after_the_control_plane() -> None:
-    """Must 17 and 34: as long as the control plane is not, the Cluster is not."""
+    """An uninitialized control plane leaves its Cluster uninitialized."""
     objects = changed(created(), "Cluster", "tokyo", {"status": None})
     assert _writes(objects) == []
 
 
 def test_the_endpoint_is_a_patch_of_its_own() -> None:
-    """Must 51, section 7: one patch of one field by uid, without a lock on the rest of the Cluster."""
+    """One patch of one field by uid, without a lock on the rest of the Cluster."""
     done = run(changed(ready(), "Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": None}}))
     assert [(each.body, each.preconditions) for each in done.writes] == [
         (
@@ -137,30 +137,30 @@ def test_the_endpoint_is_a_patch_of_its_own() -> None:
 @pytest.mark.parametrize(
     "status", [{"controlPlaneReady": False}, {"failureReason": "a"}, {"conditions": []}]
 )
-def test_it_can_be_left_to_cluster_api(status: Object) -> None:
-    """Rule 11: switched off, nothing of the Cluster is written, and the control plane's own status is as ever."""
+def test_publishing_to_the_cluster_can_be_switched_off(status: Object) -> None:
+    """The Cluster gets no write, and the control plane's own status is as ever."""
     policy = Policy(publishes_to_cluster=False)
     assert _writes(_cluster(status), policy=policy) == []
     fresh = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
     assert run(fresh, policy=policy).find("CAPTControlPlane", "tokyo")["status"]["phase"] == "Ready"
 
 
-def test_the_cluster_shows_the_status_that_stands() -> None:
-    """Section 8.7: with the control plane's status refused, the Cluster is not told what nobody could read there."""
+def test_the_cluster_shows_only_the_stored_status() -> None:
+    """While the control plane's status is refused, the Cluster does not get ahead of it."""
     objects = without(ready(), "Workspace", "tokyo-eks-controlplane")
     done = run(objects, refuse={("patch", KEY): 422})
     assert done.find("Cluster", "tokyo") == find(ready(), "Cluster", "tokyo")
     assert look(done.objects).verdict.reason == "WorkspaceStatusUpdateFailed"
 
 
-def test_a_status_that_stands_clears_no_failure_of_the_cluster() -> None:
-    """Must 29: with the verdict Failed and its report refused, the Ready that still stands removes nothing."""
+def test_a_stale_ready_clears_no_failure_of_the_cluster() -> None:
+    """With the verdict Failed and its report refused, the stored Ready removes nothing."""
     objects = without(_cluster({"failureReason": "a"}), "Workspace", "tokyo-eks-controlplane")
     assert _writes(objects, refuse={("patch", KEY): 422}) == []
 
 
-def test_a_surfaced_ready_clears_the_failures() -> None:
-    """Must 29: Ready with something to say is Ready."""
+def test_a_degraded_ready_clears_the_failures() -> None:
+    """Ready with a problem to report is Ready."""
     objects = without(
         _cluster({"failureReason": "a", "failureMessage": "b"}), "WorkspaceTemplate", "eks"
     )

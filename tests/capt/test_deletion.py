@@ -1,4 +1,4 @@
-"""The way out: what is deleted, in which order, what is waited for, and what stays."""
+"""Deletion: what is deleted, in which order, what to wait for, and what stays."""
 
 from typing import Any
 
@@ -25,19 +25,16 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, WORKSPACE, KUBECONFIG_APPLY = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-    "tokyo-kubeconfig-apply",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
+KUBECONFIG_APPLY = "tokyo-kubeconfig-apply"
 ITS_FINALIZER = {"metadata": {"finalizers": ["infrastructure.cluster.x-k8s.io/finalizer"]}}
-WITHDRAW, DELETE_MAIN = "patch Cluster fleet/tokyo", f"delete {APPLY} fleet/{MAIN}"
-DELETE_KUBECONFIG, RELEASE, TELL = (
-    f"delete {APPLY} fleet/{KUBECONFIG_APPLY}",
-    "patch CAPTControlPlane fleet/tokyo",
-    "event CAPTControlPlane fleet/tokyo",
-)
+WITHDRAW = "patch Cluster fleet/tokyo"
+DELETE_MAIN = f"delete {APPLY} fleet/{MAIN}"
+DELETE_KUBECONFIG = f"delete {APPLY} fleet/{KUBECONFIG_APPLY}"
+RELEASE = "patch CAPTControlPlane fleet/tokyo"
+TELL = "event CAPTControlPlane fleet/tokyo"
 WAITING = f"waiting until Workspace {WORKSPACE} is destroyed"
 
 
@@ -55,13 +52,13 @@ def _writes(objects: Objects, **how: Any) -> list[list[str]]:  # noqa: ANN401 - 
 
 
 def _steps() -> tuple[Run, Run]:
-    """The whole way out: until it waits, and after the Workspace is gone."""
+    """The whole deletion: until it waits, and after the Workspace is gone."""
     first = run(_going(_held(ready())))
     return first, run(without(first.objects, "Workspace", WORKSPACE))
 
 
-def test_the_whole_way_out() -> None:
-    """Must 52 and 54: endpoint and main apply, then (Workspace gone) kubeconfig apply and finalizer; the apply is not waited for."""
+def test_deletion_waits_for_the_workspace_and_releases_last() -> None:
+    """Endpoint and main apply, then (Workspace gone) kubeconfig apply, then the finalizer."""
     waits, leaves = _steps()
     assert [writes_of(action for action, _ in each.sent) for each in waits.passes] == [
         [WITHDRAW, DELETE_MAIN, TELL, TELL],
@@ -79,7 +76,7 @@ def test_the_whole_way_out() -> None:
 
 
 def test_deletions_and_patches_carry_their_uid() -> None:
-    """Rule 7: every destructive write names the incarnation it was computed from; the finalizers are a list."""
+    """Every destructive write names its incarnation; the finalizers are a list."""
     waits, leaves = _steps()
     assert [(each.body, each.preconditions) for each in (*waits.writes, *leaves.writes)] == [
         ({"spec": {"controlPlaneEndpoint": None}}, Preconditions("uid-of-cluster-tokyo")),
@@ -89,14 +86,14 @@ def test_deletions_and_patches_carry_their_uid() -> None:
     ]
 
 
-def test_two_events_tell_of_a_deletion() -> None:
-    """Must 54: one when it starts, one when it waits, and none while it goes on."""
+def test_a_deletion_records_one_event_at_its_start_and_one_when_it_waits() -> None:
+    """No further Event while it goes on."""
     waits, leaves = _steps()
-    told = [
+    expected = [
         ("Normal", "Deleting", f"{APPLY} fleet/{MAIN} is deleted"),
         ("Normal", "AwaitingWorkspaceDeletion", WAITING),
     ]
-    assert [(each.type, each.reason, each.message) for each in waits.events] == told
+    assert [(each.type, each.reason, each.message) for each in waits.events] == expected
     still = look(waits.objects, verdict="AwaitingWorkspaceDeletion")
     assert still.actions == ()
     gone = look(without(waits.objects, "Workspace", WORKSPACE), verdict="AwaitingWorkspaceDeletion")
@@ -105,8 +102,8 @@ def test_two_events_tell_of_a_deletion() -> None:
 
 
 @pytest.mark.parametrize("workspace", [True, False], ids=["retained", "lost"])
-def test_what_is_retained_or_lost_is_not_waited_for(workspace: bool) -> None:
-    """Must 53, 52: a Workspace that will stay, or is gone already, holds nothing up."""
+def test_deletion_does_not_wait_for_a_retained_or_lost_workspace(workspace: bool) -> None:
+    """A Workspace that stays, or is gone already, delays nothing."""
     objects = (
         changed(ready(), APPLY, MAIN, {"spec": {"retainWorkspaceOnDelete": True}})
         if workspace
@@ -123,8 +120,8 @@ def test_what_is_retained_or_lost_is_not_waited_for(workspace: bool) -> None:
     assert (done.last.verdict.reason, done.has("Workspace", WORKSPACE)) == ("Gone", workspace)
 
 
-def test_an_apply_that_is_gone_has_taken_its_workspace_along() -> None:
-    """Must 52: without the main apply nothing is waited for, even if the Workspace is there."""
+def test_without_the_main_apply_deletion_does_not_wait() -> None:
+    """This holds even while the Workspace is still there."""
     done = run(_going(without(ready(), APPLY, MAIN)))
     assert writes_of(done.passes[0].decision.actions) == [
         WITHDRAW,
@@ -135,15 +132,15 @@ def test_an_apply_that_is_gone_has_taken_its_workspace_along() -> None:
     assert (done.last.verdict.reason, done.has("Workspace", WORKSPACE)) == ("Gone", True)
 
 
-def test_a_main_apply_that_is_on_its_way_out_is_not_deleted_again() -> None:
-    """Must 1, row D2: one delete; then it is waited for."""
+def test_a_terminating_main_apply_is_not_deleted_again() -> None:
+    """One delete; then the loop waits for the Workspace."""
     done = run(deleting(_going(ready()), APPLY, MAIN))
     assert [str(each.target) for each in done.writes] == ["Cluster fleet/tokyo"]
     assert done.last.verdict.reason == "AwaitingWorkspaceDeletion"
 
 
-def test_a_kubeconfig_apply_that_is_on_its_way_out_holds_nothing_up() -> None:
-    """Row D6: it is not awaited, and not deleted again."""
+def test_a_terminating_kubeconfig_apply_delays_nothing() -> None:
+    """The loop neither waits for it nor deletes it again."""
     objects = deleting(_going(without(ready(), "Workspace", WORKSPACE)), APPLY, KUBECONFIG_APPLY)
     assert writes_of(run(objects).writes) == [WITHDRAW, DELETE_MAIN, RELEASE]
 
@@ -151,8 +148,8 @@ def test_a_kubeconfig_apply_that_is_on_its_way_out_holds_nothing_up() -> None:
 @pytest.mark.parametrize(
     "objects", [created(), waiting(), new()], ids=["created", "waiting", "new"]
 )
-def test_an_unfinished_control_plane_leaves_as_well(objects: Objects) -> None:
-    """Section 2, D1 to D7: whatever exists is deleted, what does not is not missed; the Cluster is not touched without an endpoint."""
+def test_an_unfinished_control_plane_can_be_deleted(objects: Objects) -> None:
+    """Deletion copes with missing objects; without an endpoint the Cluster gets no write."""
     held = changed(
         objects,
         "CAPTControlPlane",
@@ -167,7 +164,7 @@ def test_an_unfinished_control_plane_leaves_as_well(objects: Objects) -> None:
 
 
 def test_without_our_finalizer_nothing_is_done() -> None:
-    """Row 3a: released: no action, no interval; the finalizer of somebody else is not ours to take."""
+    """The verdict is Released: no action, no interval; foreign finalizers are not ours to take."""
     decision = look(deleting(ready(), "CAPTControlPlane", "tokyo", "example.com/somebody"))
     assert (decision.actions, decision.requeue_after, decision.verdict.reason) == (
         (),
@@ -177,7 +174,7 @@ def test_without_our_finalizer_nothing_is_done() -> None:
 
 
 def test_other_finalizers_stay() -> None:
-    """Row D7: only ours is taken off."""
+    """Only our own finalizer is taken off."""
     both = ("example.com/a", "controlplane.cluster.x-k8s.io/captcontrolplane", "example.com/b")
     done = run(
         deleting(without(ready(), "Workspace", WORKSPACE), "CAPTControlPlane", "tokyo", *both)
@@ -198,7 +195,7 @@ def test_other_finalizers_stay() -> None:
     ],
 )
 def test_only_our_own_endpoint_is_withdrawn(endpoint: Object | None, withdrawn: bool) -> None:
-    """Must 51: the field is removed by a patch, once, and only if it is ours; a URL that the Go controller left is."""
+    """One patch removes the field if it is ours, in the Go controller's URL form too."""
     done = run(
         _going(changed(ready(), "Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": endpoint}}))
     )
@@ -207,13 +204,13 @@ def test_only_our_own_endpoint_is_withdrawn(endpoint: Object | None, withdrawn: 
 
 
 def test_the_endpoint_of_a_go_world_is_withdrawn() -> None:
-    """Must 10 and 51: URL-shaped on both sides."""
+    """Control plane and Cluster both hold a URL."""
     done = run(_going(by_go()))
     assert "controlPlaneEndpoint" not in done.find("Cluster", "tokyo")["spec"]
 
 
 def test_the_cluster_is_left_alone_where_cluster_api_publishes() -> None:
-    """Rule 11: switched off means on the way out, too; so does a Cluster that is missing or somebody else's."""
+    """With publishing off, or with a missing Cluster, the deletion writes nothing to a Cluster."""
     assert WITHDRAW not in str(_writes(_going(ready()), policy=Policy(publishes_to_cluster=False)))
     assert run(_going(without(ready(), "Cluster", "tokyo"))).last.verdict.reason in (
         "Gone",
@@ -228,8 +225,8 @@ def test_the_cluster_is_left_alone_where_cluster_api_publishes() -> None:
         (KUBECONFIG_APPLY, [WITHDRAW, DELETE_MAIN, RELEASE]),
     ],
 )
-def test_what_is_not_ours_is_neither_deleted_nor_waited_for(name: str, rest: list[str]) -> None:
-    """Must 47: deletion included: a foreign apply stays, and so does its Workspace."""
+def test_a_foreign_apply_is_neither_deleted_nor_waited_for(name: str, rest: list[str]) -> None:
+    """A foreign apply stays, and so does its Workspace."""
     objects = ready() if name == MAIN else without(ready(), "Workspace", WORKSPACE)
     foreign = owned(find(objects, APPLY, name), owner("A", "b", of="c"))
     done = run(
@@ -247,8 +244,8 @@ def test_what_is_not_ours_is_neither_deleted_nor_waited_for(name: str, rest: lis
     )
 
 
-def test_what_nobody_owns_is_deleted() -> None:
-    """Must 47: an apply of our name without a controller is ours, deletion included."""
+def test_an_orphaned_apply_of_our_name_is_deleted() -> None:
+    """An apply of our name without a controller counts as ours."""
     orphan = owned(find(ready(), APPLY, MAIN))
     done = run(_going([orphan if obj["metadata"]["name"] == MAIN else obj for obj in ready()]))
     assert DELETE_MAIN in writes_of(done.writes)
@@ -262,10 +259,10 @@ def test_what_nobody_owns_is_deleted() -> None:
         ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed", [WITHDRAW, DELETE_MAIN]),
     ],
 )
-def test_what_cannot_be_read_stops_what_comes_after_it(
+def test_an_unreadable_object_stops_the_later_steps(
     kind: str, name: str, reason: str, written: list[str]
 ) -> None:
-    """Section 8.5: nothing that depends on it is given up; 10 s, a Warning Event, no status write."""
+    """Nothing that depends on it is given up: 10 s, a Warning Event, no status write."""
     done = run(_going(_held(ready())), unreadable={ref(find(ready(), kind, name)): "Timeout"})
     assert (writes_of(done.writes), done.last.requeue_after, done.last.verdict.reason) == (
         written,
@@ -277,8 +274,8 @@ def test_what_cannot_be_read_stops_what_comes_after_it(
     assert done.has(APPLY, KUBECONFIG_APPLY)
 
 
-def test_an_unreadable_kubeconfig_apply_holds_the_finalizer() -> None:
-    """Section 8.5: and while the Workspace is still there, that is what it waits for."""
+def test_an_unreadable_kubeconfig_apply_keeps_the_finalizer() -> None:
+    """While the Workspace is still there, the verdict is the wait for it."""
     target = {ref(find(ready(), APPLY, KUBECONFIG_APPLY)): "Timeout"}
     assert (
         run(_going(_held(ready())), unreadable=target).last.verdict.reason
@@ -292,8 +289,8 @@ def test_an_unreadable_kubeconfig_apply_holds_the_finalizer() -> None:
     assert RELEASE not in writes_of(done.writes)
 
 
-def test_before_it_was_ready_the_unreadable_is_reported_while_deleting() -> None:
-    """Section 8.5: Ready=False with the reason, as when it is not being deleted."""
+def test_an_unreadable_object_is_reported_while_deleting_before_ready() -> None:
+    """Ready=False with the reason, as without a deletion."""
     objects = changed(
         _going(_held(waiting())), "CAPTControlPlane", "tokyo", {"status": {"initialized": False}}
     )
@@ -303,18 +300,19 @@ def test_before_it_was_ready_the_unreadable_is_reported_while_deleting() -> None
         "Failed",
         "WorkspaceTemplateApplyUnreadable",
     )
-    # The condition was False before: reported anew, it keeps its time.
+    # The condition was False before and stays False: it keeps its time.
     assert status["conditions"][0]["lastTransitionTime"] == SINCE
     fresh = changed(objects, "CAPTControlPlane", "tokyo", {"status": None})
-    told = run(fresh, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"}).find(
+    reported = run(fresh, unreadable={ref(find(objects, APPLY, MAIN)): "Timeout"}).find(
         "CAPTControlPlane", "tokyo"
     )["status"]
-    assert told["conditions"][0]["lastTransitionTime"] == "2026-01-01T01:00:00Z"
+    assert reported["conditions"][0]["lastTransitionTime"] == "2026-01-01T01:00:00Z"
 
 
-def test_of_two_that_cannot_be_read_the_first_is_told() -> None:
-    """Section 8.1: the main apply or its Workspace, then the kubeconfig apply."""
-    objects, last = _going(_held(ready())), ref(find(ready(), APPLY, KUBECONFIG_APPLY))
+def test_the_first_unreadable_object_is_the_verdict_of_a_deletion() -> None:
+    """The main apply or its Workspace ranks before the kubeconfig apply."""
+    objects = _going(_held(ready()))
+    last = ref(find(ready(), APPLY, KUBECONFIG_APPLY))
     for kind, name, reason in (
         (APPLY, MAIN, "WorkspaceTemplateApplyUnreadable"),
         ("Workspace", WORKSPACE, "WorkspaceStatusUpdateFailed"),
@@ -325,8 +323,8 @@ def test_of_two_that_cannot_be_read_the_first_is_told() -> None:
         assert (decision.verdict.reason, decision.requeue_after) == (reason, Policy().failing)
 
 
-def test_a_refused_part_is_told_while_the_workspace_is_awaited() -> None:
-    """Section 8.7: the refusal goes before the wait; what goes through is awaited as ever."""
+def test_a_refused_step_is_reported_while_the_workspace_is_awaited() -> None:
+    """The refusal ranks before the wait; the other writes go on."""
     decision = look(
         _going(ready()),
         refusals=[refusal_of(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)],
@@ -338,8 +336,8 @@ def test_a_refused_part_is_told_while_the_workspace_is_awaited() -> None:
     assert writes_of(decision.actions) == [WITHDRAW]
 
 
-def test_what_was_refused_is_no_matter_while_the_cluster_cannot_be_read() -> None:
-    """Section 8.5: nothing is wanted, so nothing stands."""
+def test_an_unreadable_cluster_leaves_no_refusal_outstanding() -> None:
+    """Nothing is wanted, so no refusal is outstanding."""
     unread = {ref(find(ready(), "Cluster", "tokyo")): "Timeout"}
     refusals = [refusal_of(Write("delete", ref(find(ready(), APPLY, MAIN))), 403)]
     decision = look(
@@ -362,10 +360,10 @@ def test_what_was_refused_is_no_matter_while_the_cluster_cannot_be_read() -> Non
         ("patch", "CAPTControlPlane", "tokyo", "ControlPlaneUpdateFailed", set()),
     ],
 )
-def test_a_refused_part_is_told_and_holds_up_what_comes_after_it(
+def test_a_refused_step_is_reported_and_stops_the_later_steps(
     verb: str, kind: str, name: str, reason: str, stays: set[str], status: int
 ) -> None:
-    """Section 8.7 and Must 54: reason, verb, kind, name and status; 10 s; the finalizer stays until it went through."""
+    """Reason, verb, kind, name and status; 10 s; the finalizer stays until it went through."""
     objects = _going(without(ready(), "Workspace", WORKSPACE))
     target = ref(find(objects, kind, name))
     done = run(objects, refuse={(verb, target): status})
@@ -376,7 +374,7 @@ def test_a_refused_part_is_told_and_holds_up_what_comes_after_it(
 
 
 def test_a_conflict_is_retried_and_not_reported() -> None:
-    """Section 8.7: 409 changes no verdict; the parts after it wait."""
+    """Status 409 changes no verdict; the later steps wait."""
     objects = _going(without(ready(), "Workspace", WORKSPACE))
     decision = look(
         objects,
@@ -387,8 +385,8 @@ def test_a_conflict_is_retried_and_not_reported() -> None:
     assert writes_of(decision.actions) == [WITHDRAW]
 
 
-def test_nothing_of_the_rest_is_deleted() -> None:
-    """Section 2: Secrets and spot role applies are left to garbage collection."""
+def test_secrets_and_spot_applies_are_left_to_garbage_collection() -> None:
+    """The deletion sends no request for them."""
     _, leaves = _steps()
     for kind, name in (
         ("Secret", "tokyo-ca"),

@@ -1,7 +1,6 @@
-"""When it looks again: a property of the verdict alone."""
+"""When the loop looks again: a property of the verdict alone."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,7 @@ from captep_core import (
 )
 from captep_core.capt._verdict import Severity
 from tests.capt.driving import KEY, look, run
-from tests.capt.worlds import changed, created, deleting, ready, without
+from tests.capt.worlds import Objects, changed, created, deleting, ready, without
 
 SECONDS: list[tuple[Verdict, int | None]] = [
     (Gone(), None),
@@ -44,7 +43,7 @@ SECONDS: list[tuple[Verdict, int | None]] = [
 
 @pytest.mark.parametrize(("verdict", "seconds"), SECONDS, ids=lambda value: type(value).__name__)
 def test_each_verdict_has_its_interval(verdict: Verdict, seconds: int | None) -> None:
-    """Must 4, section 7: 5 s while waiting, 10 s when something is wrong, 30 s when Ready or deleting, else none."""
+    """5 s while waiting, 10 s when something is wrong, 30 s when Ready or deleting, else none."""
     assert interval(verdict, Policy()) == (None if seconds is None else timedelta(seconds=seconds))
 
 
@@ -80,25 +79,26 @@ def test_an_interval_is_positive(name: str, seconds: int) -> None:
         (deleting(ready(), "CAPTControlPlane", "tokyo", "example.com/other"), None),
     ],
 )
-def test_a_world_has_its_interval(objects: Any, seconds: int | None) -> None:  # noqa: ANN401 - a world, perhaps empty
-    """Must 3 and 4: an expected state gives an interval and never an error, in the first pass and in the last one before the end."""
+def test_a_world_has_its_interval(objects: Objects, seconds: int | None) -> None:
+    """An expected state gives an interval and never an error."""
     expected = None if seconds is None else timedelta(seconds=seconds)
     assert look(objects).requeue_after == expected
 
 
-def test_there_is_no_control_plane() -> None:
-    """Row 1: nothing to do, nothing to come back for."""
+def test_a_missing_control_plane_needs_nothing() -> None:
+    """No action and no interval."""
     assert look([]) == Decision((), None, Gone())
     assert run([]).objects == []
 
 
-def test_a_control_plane_that_cannot_be_read_is_left_alone() -> None:
-    """Section 8.1 and 8.5: unreadable or malformed: no action, 10 s, the verdict says so."""
+def test_an_unreadable_control_plane_is_left_alone() -> None:
+    """Unreadable or malformed: no action, 10 s, and the verdict says so."""
     decision = look(ready(), unreadable={KEY: "Forbidden"})
-    told = ControlPlaneUnreadable("CAPTControlPlane fleet/tokyo cannot be read: Forbidden")
-    assert decision == Decision((), timedelta(seconds=10), told)
+    verdict = ControlPlaneUnreadable("CAPTControlPlane fleet/tokyo cannot be read: Forbidden")
+    assert decision == Decision((), timedelta(seconds=10), verdict)
     malformed = look(changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"version": 1.33}}))
     assert malformed.verdict.message == (
-        "CAPTControlPlane fleet/tokyo cannot be read: Malformed: $.spec.version: expected a string, found a number"
+        "CAPTControlPlane fleet/tokyo cannot be read: Malformed: "
+        "$.spec.version: expected a string, found a number"
     )
     assert (malformed.actions, malformed.requeue_after) == ((), timedelta(seconds=10))

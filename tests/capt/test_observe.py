@@ -1,4 +1,4 @@
-"""What is looked up, where, and what becomes of it when the object that names it cannot be read."""
+"""What the observation looks up, where, and what follows when an object cannot be read."""
 
 import pytest
 
@@ -25,11 +25,9 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN, WORKSPACE = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
 TIMEOUT = Unreadable("Timeout")
 
 
@@ -39,8 +37,8 @@ def seen(objects: Objects, *unreadable: ObjectRef) -> tuple[ControlPlane, Secret
 
 
 @pytest.mark.parametrize("objects", [ready(), new()], ids=["ready", "new"])
-def test_a_control_plane_that_cannot_be_read_is_all_there_is(objects: Objects) -> None:
-    """Rule 1: nothing else is looked up, as nothing is known to belong to it."""
+def test_without_a_readable_control_plane_nothing_else_is_looked_up(objects: Objects) -> None:
+    """The control plane names the other objects."""
     assert seen(objects, KEY) == (ControlPlane(KEY, TIMEOUT), Secrets(), Missing())
     assert seen([]) == (ControlPlane(KEY, ABSENT), Secrets(), Missing())
 
@@ -55,11 +53,11 @@ def test_a_control_plane_that_cannot_be_read_is_all_there_is(objects: Objects) -
     ],
 )
 def test_the_workspace_of_an_unreadable_apply_is_unreadable(field: str, name: str) -> None:
-    """Rule 2: and so is the Secret that the apply would name, and the endpoint."""
+    """So are the Secret that the apply would name, and the endpoint."""
     objects = plus(ready(), apply(name, {}, applied="w")) if field == "spot_create" else ready()
-    around, secrets, endpoint = seen(objects, ref(find(objects, APPLY, name)))
-    assert getattr(around, field) == AppliedTemplate(TIMEOUT, TIMEOUT)
-    assert getattr(around, field).workspace_name == ""
+    observed, secrets, endpoint = seen(objects, ref(find(objects, APPLY, name)))
+    assert getattr(observed, field) == AppliedTemplate(TIMEOUT, TIMEOUT)
+    assert getattr(observed, field).workspace_name == ""
     assert (secrets.connection == TIMEOUT, secrets.outputs == TIMEOUT) == (
         field == "main",
         field == "kubeconfig",
@@ -67,8 +65,8 @@ def test_the_workspace_of_an_unreadable_apply_is_unreadable(field: str, name: st
     assert (endpoint == TIMEOUT) is (field == "main")
 
 
-def test_the_connection_secret_is_where_the_workspace_says_then_the_apply_then_beside_us() -> None:
-    """capt-reference 1: Crossplane writes where the Workspace says; before there is one, the apply and then the usual name tell."""
+def test_the_connection_secret_is_looked_up_by_workspace_then_apply_then_name() -> None:
+    """Crossplane writes where the Workspace says; the apply and the usual name come after it."""
     places = ("there", "then", "tokyo-eks-connection")
     objects = plus(
         ready(), *(secret(name, {"cluster_endpoint": f"https://{name}"}) for name in places)
@@ -91,8 +89,8 @@ def test_the_connection_secret_is_where_the_workspace_says_then_the_apply_then_b
         assert seen(world)[1].connection == structure(find(objects, "Secret", place), Secret)
 
 
-def test_what_is_malformed_is_unreadable() -> None:
-    """Rule 1 of wire: each object by the shape of its own kind."""
+def test_a_malformed_object_is_unreadable() -> None:
+    """Each object has the shape of its own kind."""
     objects = plus(ready(), apply("tokyo-vpc", {"variables": {"a": 1}}))
     assert seen(objects)[0].vpc == Unreadable(
         "Malformed", "$.spec.variables.a: expected a string, found a number"
@@ -102,7 +100,7 @@ def test_what_is_malformed_is_unreadable() -> None:
 
 
 def test_an_endpoint_that_is_no_text_is_invalid() -> None:
-    """5a: bytes that are no UTF-8 are no host, and raise nothing."""
+    """Bytes that are not UTF-8 are no host, and raise nothing."""
     objects = changed(ready(), "Workspace", WORKSPACE, {"status": {"atProvider": None}})
     objects = changed(
         objects, "Secret", "tokyo-eks-connection", {"data": {"cluster_endpoint": "//4="}}
@@ -110,14 +108,14 @@ def test_an_endpoint_that_is_no_text_is_invalid() -> None:
     assert seen(objects)[2] == Invalid("the host is neither a name nor an IP address")
 
 
-def test_of_two_references_to_clusters_that_do_not_control_the_first_counts() -> None:
-    """Must 40: the order of the list decides where nothing else does."""
+def test_the_first_of_two_uncontrolling_cluster_references_counts() -> None:
+    """The order of the list decides where nothing else does."""
     entries = [
         owner("Cluster", name, api_version="cluster.x-k8s.io/v1beta1", controller=False)
         for name in ("a", "b")
     ]
-    around, _, _ = seen([owned(control_plane(), *entries)])
-    assert isinstance(around.object, CAPTControlPlane)
-    found = cluster_reference(around.object)
+    observed, _, _ = seen([owned(control_plane(), *entries)])
+    assert isinstance(observed.object, CAPTControlPlane)
+    found = cluster_reference(observed.object)
     assert found is not None
     assert found.name == "a"

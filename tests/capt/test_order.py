@@ -1,4 +1,4 @@
-"""Which verdict when several things are wrong (section 8.1), and which of them are worth an Event (CAPTEP-0007)."""
+"""Which verdict wins among several problems, and which changes record an Event (CAPTEP-0007)."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -22,7 +22,8 @@ from tests.capt.worlds import (
     without,
 )
 
-APPLY, MAIN = "WorkspaceTemplateApply", "tokyo-eks-controlplane"
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane"
 STRANGER = owner("X", "y", of="z")
 
 
@@ -41,8 +42,8 @@ def failing(objects: Objects, workspace: str) -> Objects:
     )
 
 
-# In the order of section 8.1; each leaves the others as they are, and none withdraws Ready.
-TROUBLES: Mapping[str, tuple[Callable[[Objects], Objects], str]] = {
+# In the order of `Rank`: the test of pairs relies on it. None of them withdraws Ready.
+PROBLEMS: Mapping[str, tuple[Callable[[Objects], Objects], str]] = {
     "no template": (
         lambda objects: without(objects, "WorkspaceTemplate", "eks"),
         "WorkspaceTemplateNotFound",
@@ -76,42 +77,42 @@ TROUBLES: Mapping[str, tuple[Callable[[Objects], Objects], str]] = {
 }
 
 
-@pytest.mark.parametrize(("first", "second"), list(combinations(TROUBLES, 2)))
-def test_of_two_troubles_the_first_is_told(first: str, second: str) -> None:
-    """Whatever else is wrong; but where main is foreign, what comes of its Workspace is not looked at."""
-    (break_first, told), (break_second, _) = TROUBLES[first], TROUBLES[second]
-    assert look(break_second(break_first(ready()))).verdict.reason == told
-    assert look(break_first(break_second(ready()))).verdict.reason == told
+@pytest.mark.parametrize(("first", "second"), list(combinations(PROBLEMS, 2)))
+def test_the_first_of_two_problems_is_the_verdict(first: str, second: str) -> None:
+    """With a foreign main apply, its Workspace is not looked at."""
+    (break_first, reason), (break_second, _) = PROBLEMS[first], PROBLEMS[second]
+    assert look(break_second(break_first(ready()))).verdict.reason == reason
+    assert look(break_first(break_second(ready()))).verdict.reason == reason
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_each_trouble_alone_is_surfaced(trouble: str) -> None:
-    """8.1 and 8.3: what waits is looked at again after 5 s, what is wrong after 10 s, and Ready stays."""
-    breaking, reason = TROUBLES[trouble]
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_each_problem_alone_degrades_the_verdict(problem: str) -> None:
+    """A wait is looked at again after 5 s, a failure after 10 s, and Ready stays."""
+    breaking, reason = PROBLEMS[problem]
     decision = look(breaking(ready()))
     kind, seconds = (
         (Severity.WAITING, Policy().initializing)
-        if trouble == "no source"
+        if problem == "no source"
         else (Severity.FAILURE, Policy().failing)
     )
     assert decision.verdict == Degraded(kind, reason, decision.verdict.message)
     assert decision.requeue_after == seconds
 
 
-def test_a_damaged_kubeconfig_is_no_trouble_of_the_provider() -> None:
-    """8.4: `SecretError`, as for the certificate, and before what is wrong with our own copies."""
+def test_a_damaged_kubeconfig_is_a_secret_error() -> None:
+    """As for the certificate; it ranks before the problems of our own copies."""
     objects = plus(ready(), secret("tokyo-outputs-kubeconfig", {"kubeconfig": ""}))
-    told = Degraded(
+    expected = Degraded(
         Severity.FAILURE, "SecretError", "Failed to get kubeconfig: kubeconfig not found in secret"
     )
     assert (
         look(objects).verdict
         == look(foreign(objects, "Secret", "tokyo-kubeconfig")).verdict
-        == told
+        == expected
     )
 
 
-# In the order of section 8.1. Who cannot be read hides the one behind it only where that is named by it.
+# In the order of `Rank`. An unreadable object hides another one only if it names that one.
 UNREADABLE = [
     ("WorkspaceTemplate", "eks"),
     (APPLY, f"{MAIN}-apply"),
@@ -128,10 +129,10 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("first", "second"), list(combinations(UNREADABLE, 2)))
-def test_of_two_that_cannot_be_read_the_first_is_told(
+def test_the_first_of_two_unreadable_objects_is_the_verdict(
     first: tuple[str, str], second: tuple[str, str]
 ) -> None:
-    """8.1 and 8.5: the same order as for all else; 10 s."""
+    """The order is the same as for all other problems; 10 s."""
     objects = plus(ready(), apply("tokyo-vpc", {}))
     refs = [ref(find(objects, *each)) for each in (first, second)]
     decision = look(objects, unreadable=dict.fromkeys(refs, "Timeout"))
@@ -144,23 +145,26 @@ def test_of_two_that_cannot_be_read_the_first_is_told(
 
 @pytest.mark.parametrize("suffix", ["vpc", "spot-role-check"])
 def test_an_ambiguous_name_ranks_as_the_apply(suffix: str) -> None:
-    """8.1: after the template, before the spot role."""
+    """After the template, before the spot role."""
     objects = changed(
         ready(),
         "CAPTControlPlane",
         "tokyo",
         {"spec": {"workspaceTemplateApplyName": f"tokyo-{suffix}"}},
     )
-    told = f"spec.workspaceTemplateApplyName: tokyo-{suffix} is the name of another WorkspaceTemplateApply of this control plane"
-    assert look(without(objects, "Workspace", "tokyo-spot-role-check")).verdict.message == told
+    message = (
+        f"spec.workspaceTemplateApplyName: tokyo-{suffix} is the name of another "
+        "WorkspaceTemplateApply of this control plane"
+    )
+    assert look(without(objects, "Workspace", "tokyo-spot-role-check")).verdict.message == message
     assert (
         look(without(objects, "WorkspaceTemplate", "eks")).verdict.reason
         == "WorkspaceTemplateNotFound"
     )
 
 
-def test_a_failing_provider_stands_between_the_apply_and_the_spot_role() -> None:
-    """Section 8.1: provider failure (`WorkspaceError`) after the template, before the spot role."""
+def test_a_failing_provider_ranks_between_the_apply_and_the_spot_role() -> None:
+    """`WorkspaceError` comes after the template and before the spot role."""
     objects = failing(ready(), MAIN)
     assert look(objects).verdict.reason == "WorkspaceError"
     assert (
@@ -173,8 +177,8 @@ def test_a_failing_provider_stands_between_the_apply_and_the_spot_role() -> None
     )
 
 
-def test_a_region_that_went_is_no_trouble_once_the_kubeconfig_is_asked_for() -> None:
-    """Must 28: the region is needed to ask for a kubeconfig; what was asked for keeps it."""
+def test_a_removed_region_is_no_problem_for_an_existing_kubeconfig_apply() -> None:
+    """Only a new kubeconfig apply needs the region; an existing one keeps its own."""
     decision = look(
         changed(
             ready(), "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneConfig": {"region": None}}}
@@ -183,8 +187,8 @@ def test_a_region_that_went_is_no_trouble_once_the_kubeconfig_is_asked_for() -> 
     assert (decision.verdict.reason, decision.requeue_after) == ("Ready", Policy().ready)
 
 
-def test_a_report_of_the_same_verdict_is_no_event() -> None:
-    """CAPTEP-0007: on change of verdict; new outputs and a new message of the same failure are written and not told again."""
+def test_a_new_report_of_the_same_verdict_records_no_event() -> None:
+    """New outputs and a new message of the same failure are written without an Event."""
     outputs = run(
         changed(ready(), "Workspace", MAIN, {"status": {"atProvider": {"outputs": {"more": 1}}}})
     )
@@ -205,8 +209,8 @@ def test_a_report_of_the_same_verdict_is_no_event() -> None:
     ]
 
 
-def test_ready_with_the_same_reason_as_before_is_an_event() -> None:
-    """What was Failed for a reason and is now Ready in spite of it has changed its verdict."""
+def test_the_same_reason_with_another_status_records_an_event() -> None:
+    """Failed for a reason and Ready in spite of it are two verdicts."""
     objects = failing(ready(), MAIN)
     was = {
         "type": "Ready",

@@ -1,4 +1,4 @@
-"""Endpoint and certificate authority: the table of section 5a, and who publishes what when."""
+"""Endpoint and certificate authority: one table of inputs each, and when they are published."""
 
 import base64
 
@@ -30,10 +30,8 @@ from tests.capt.worlds import (
 
 TO = {"name": "tokyo-eks-connection", "namespace": "fleet"}
 STRAY = f"{CA_OF_EKS[:8]}*{CA_OF_EKS[8:]}".encode()
-NO_HOST, NO_PORT = (
-    "the host is neither a name nor an IP address",
-    "the port is not a number from 1 to 65535",
-)
+NO_HOST = "the host is neither a name nor an IP address"
+NO_PORT = "the port is not a number from 1 to 65535"
 
 
 @pytest.mark.parametrize(
@@ -66,13 +64,13 @@ NO_HOST, NO_PORT = (
     ],
 )
 def test_an_endpoint_is_a_bare_host_and_a_port(text: str, host: str, port: int) -> None:
-    """Must 10, 11, 12 and table 5a: one parser, case kept, port 443 unless given, never any userinfo."""
+    """One parser keeps the case, defaults to port 443 and drops any userinfo."""
     assert parse_endpoint(text) == Present(APIEndpoint(host, port))
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "https://", "https:///path", "https://user@"])
-def test_no_host_is_not_available_yet(text: str) -> None:
-    """Table 5a: nothing and a scheme alone are not available yet, which is not an error."""
+def test_an_endpoint_without_a_host_is_missing(text: str) -> None:
+    """Nothing, or a scheme alone, is not available yet; that is not an error."""
     assert parse_endpoint(text) == Missing()
 
 
@@ -104,7 +102,7 @@ def test_no_host_is_not_available_yet(text: str) -> None:
     ],
 )
 def test_nonsense_is_invalid_and_not_quoted(text: str, problem: str) -> None:
-    """Must 12 and 56: a host that is none and a port outside of 1 to 65535 are rejected, without the text."""
+    """A bad host and a port outside 1 to 65535 are rejected without their text."""
     assert parse_endpoint(text) == Invalid(problem)
 
 
@@ -120,13 +118,13 @@ def test_nonsense_is_invalid_and_not_quoted(text: str, problem: str) -> None:
     ids=["no scheme", "not printable", "a host", "not strict", "no text"],
 )
 def test_only_the_base64_of_a_printable_url_is_decoded(text: str, expected: object) -> None:
-    """Must 11: the value is taken as it is, unless it strictly decodes to printable text with a scheme."""
+    """Any other value counts as it is."""
     assert parse_endpoint(text) == expected
 
 
 @pytest.mark.parametrize(("host", "port"), [("", 443), ("X", 0), ("X", 65536)])
-def test_an_endpoint_cannot_be_made_of_nonsense(host: str, port: int) -> None:
-    """Must 10: host non-empty, port 1 to 65535, by construction."""
+def test_an_endpoint_rejects_an_empty_host_and_a_bad_port(host: str, port: int) -> None:
+    """The class itself requires a host and a port from 1 to 65535."""
     with pytest.raises(ValueError):
         APIEndpoint(host, port)
 
@@ -144,7 +142,7 @@ def test_an_endpoint_cannot_be_made_of_nonsense(host: str, port: int) -> None:
     ids=["base64", "newline", "space", "wrapped", "unpadded", "pem"],
 )
 def test_a_certificate_is_pem_or_the_base64_of_pem(value: str) -> None:
-    """Must 25 and section 5a: PEM as it is, else strictly decoded, white space and missing padding forgiven."""
+    """PEM as it is, else decoded; white space and missing padding are forgiven."""
     assert parse_certificate(value.encode()) == Present(CA.encode())
 
 
@@ -159,16 +157,16 @@ def test_a_certificate_is_pem_or_the_base64_of_pem(value: str) -> None:
         STRAY,
     ],
 )
-def test_what_is_no_pem_is_no_certificate(value: bytes) -> None:
-    """Must 25: PEM is required."""
+def test_a_value_that_is_not_pem_is_no_certificate(value: bytes) -> None:
+    """PEM is required."""
     assert parse_certificate(value) == Invalid(
         "it is not a PEM certificate, neither in clear nor in base64"
     )
 
 
 @pytest.mark.parametrize("value", [None, b"", b" \n"])
-def test_an_empty_certificate_is_none(value: bytes | None) -> None:
-    """Section 5a: "" accepted as a CA was wrong."""
+def test_an_empty_certificate_is_missing(value: bytes | None) -> None:
+    """The Go controller accepted "" as a CA, which was wrong."""
     assert parse_certificate(value) == Missing()
 
 
@@ -199,7 +197,7 @@ def _publishing(output: object, written: str | None) -> Objects:
 def test_the_output_goes_before_the_connection_secret(
     output: object, written: str | None, expected: object
 ) -> None:
-    """Must 11, 15: outputs first, the Secret's raw text else, and neither is waiting."""
+    """Outputs come first, then the Secret's raw text; with neither the loop waits."""
     assert observe(KEY, reader(load(_publishing(output, written), now=NOW)))[2] == expected
 
 
@@ -211,8 +209,8 @@ def test_the_output_goes_before_the_connection_secret(
         ("Secret", "tokyo-eks-connection"),
     ],
 )
-def test_an_endpoint_that_cannot_be_read_is_not_missing(kind: str, name: str) -> None:
-    """Section 8.5: an endpoint behind something unreadable is unknown."""
+def test_an_unreadable_endpoint_is_not_missing(kind: str, name: str) -> None:
+    """An endpoint behind an unreadable object is unknown."""
     objects = _publishing(None, ENDPOINT)
     ref = refs([find(objects, kind, name)])[0]
     assert observe(KEY, reader(load(objects, now=NOW), {ref: "Timeout"}))[2] == Unreadable(
@@ -221,7 +219,7 @@ def test_an_endpoint_that_cannot_be_read_is_not_missing(kind: str, name: str) ->
 
 
 def test_there_is_no_ready_without_an_endpoint() -> None:
-    """Must 13: with all else in place it stays Creating until the endpoint is known, and publishes nothing."""
+    """With all else in place the verdict is Creating, and nothing is published."""
     done = run(plus(_publishing(None, None)))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "Creating",
@@ -235,7 +233,7 @@ def test_there_is_no_ready_without_an_endpoint() -> None:
 
 
 def test_a_missing_connection_secret_is_waiting() -> None:
-    """Must 15: neither outputs nor Secret is waiting, not Failed."""
+    """Without outputs and Secret the loop waits and does not fail."""
     objects = without(
         plus(provided(), workspace("tokyo-eks-controlplane", {}, to=TO)),
         "Secret",
@@ -246,7 +244,7 @@ def test_a_missing_connection_secret_is_waiting() -> None:
 
 
 def test_an_invalid_endpoint_is_failed_and_nothing_follows_from_it() -> None:
-    """Must 12, section 8.2: it is EndpointUpdateFailed; neither an endpoint nor the kubeconfig apply is made of it."""
+    """EndpointUpdateFailed: no endpoint and no kubeconfig apply come of it."""
     done = run(_publishing("https://X:99999", "https://X:99999"))
     assert done.last.verdict.reason == "EndpointUpdateFailed"
     assert done.last.verdict.message == f"Failed to get endpoint from workspace: {NO_PORT}"
@@ -258,7 +256,7 @@ def test_an_invalid_endpoint_is_failed_and_nothing_follows_from_it() -> None:
 
 
 def test_an_endpoint_that_becomes_invalid_or_goes_away_stays_published() -> None:
-    """Section 8.3: endpoint gone or invalid withdraws Ready; what was published is not taken back."""
+    """Ready is withdrawn; the published endpoint is not."""
     for output, reason in (("https://X:0", "EndpointUpdateFailed"), ("", "Creating")):
         objects = plus(
             ready(),
@@ -280,7 +278,7 @@ def test_an_endpoint_that_becomes_invalid_or_goes_away_stays_published() -> None
 
 
 def test_a_url_left_as_host_is_healed_once_on_both_objects() -> None:
-    """Must 10: a URL-shaped host of the Go controller is replaced on control plane and Cluster, by one write each."""
+    """One write each replaces the Go controller's URL on control plane and Cluster."""
     done = run(by_go())
     published = {"spec": {"controlPlaneEndpoint": {"host": HOST, "port": 443}}}
     bodies = [
@@ -291,8 +289,8 @@ def test_a_url_left_as_host_is_healed_once_on_both_objects() -> None:
     assert bodies == [published] * 2
 
 
-def test_an_empty_endpoint_equals_none() -> None:
-    """Section 8.9: {host: "", port: 0} of the Go controller is no endpoint, and is not written about while none is known."""
+def test_an_empty_endpoint_equals_an_absent_one() -> None:
+    """{host: "", port: 0} of the Go controller is no reason to write while no endpoint is known."""
     empty = {"spec": {"controlPlaneEndpoint": {"host": "", "port": 0}}}
     objects = changed(changed(new(), "Cluster", "tokyo", empty), "CAPTControlPlane", "tokyo", empty)
     done = run(objects)
@@ -301,7 +299,7 @@ def test_an_empty_endpoint_equals_none() -> None:
 
 
 def test_the_endpoint_follows_the_provider() -> None:
-    """Must 16: the loop is the one writer; what anybody else wrote is overwritten, on control plane and Cluster."""
+    """The loop is the one writer on control plane and Cluster, and overwrites other values."""
     other = {"spec": {"controlPlaneEndpoint": {"host": "example.com", "port": 6443}}}
     done = run(
         changed(changed(ready(), "Cluster", "tokyo", other), "CAPTControlPlane", "tokyo", other)
@@ -313,7 +311,7 @@ def test_the_endpoint_follows_the_provider() -> None:
 
 
 def test_the_cluster_can_be_left_to_cluster_api() -> None:
-    """Section 6: publishing to the Cluster can be switched off; nothing of it is written then."""
+    """With publishing switched off, the Cluster gets no endpoint."""
     objects = changed(provided(), "Cluster", "tokyo", {"status": {"failureReason": "Old"}})
     done = run(objects, policy=Policy(publishes_to_cluster=False))
     assert not any(each.target.kind == "Cluster" for each in done.writes)

@@ -1,4 +1,4 @@
-"""Whose is what: the Cluster by uid and by reference, dependents by their controller."""
+"""Ownership: the Cluster by uid and by reference, dependents by their controller."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def _owned_by(*references: Object) -> list[Object]:
 
 
 def test_a_new_control_plane_is_claimed_in_one_write() -> None:
-    """Section 3: finalizer, owner reference and name of the main apply are one patch, by uid and resourceVersion, before all else."""
+    """Finalizer, owner reference and apply name are one patch before all other writes."""
     first = look(new()).actions[0]
     assert first == Patch(
         KEY,
@@ -60,7 +60,7 @@ def test_a_new_control_plane_is_claimed_in_one_write() -> None:
 
 
 def test_foreign_finalizers_and_references_stay() -> None:
-    """Rule 1 of what we own: lists that others write to keep their entries, with all their fields."""
+    """Lists that others write to keep their entries, with all their fields."""
     foreign = owner("Team", "red", api_version="example.com/v1", controller=False)
     objects = plus(new(), owned(find(new(), "CAPTControlPlane", "tokyo"), foreign))
     objects = changed(
@@ -78,7 +78,7 @@ def test_foreign_finalizers_and_references_stay() -> None:
 
 @pytest.mark.parametrize("names", [Names("tokyo-x7k2p", "tokyo"), Names("a", "b", "elsewhere")])
 def test_a_cluster_of_another_name_is_found_by_the_owner_reference(names: Names) -> None:
-    """Must 27 and 40: with ClusterClass the control plane is called otherwise; Secrets go by the Cluster's name, applies by ours."""
+    """Secrets carry the Cluster's name, applies ours, as ClusterClass needs it."""
     objects = ready(names)
     key = control_plane_ref(names.namespace, names.control_plane)
     decision = look(objects, key=key)
@@ -90,8 +90,8 @@ def test_a_cluster_of_another_name_is_found_by_the_owner_reference(names: Names)
         )
 
 
-def test_a_cluster_class_control_plane_becomes_claimed_by_its_owner_reference() -> None:
-    """Must 40: what Cluster API's own controller referenced is enough; no controlPlaneRef is needed."""
+def test_an_owner_reference_is_enough_without_a_control_plane_ref() -> None:
+    """The reference that Cluster API's own controller wrote is enough."""
     names = Names("tokyo-x7k2p", "tokyo")
     objects = changed(new(names), "Cluster", "tokyo", {"spec": {"controlPlaneRef": None}})
     objects = plus(objects, owned(find(objects, "CAPTControlPlane", "tokyo-x7k2p"), _owner_of_cp()))
@@ -114,7 +114,7 @@ def test_a_cluster_class_control_plane_becomes_claimed_by_its_owner_reference() 
     ],
 )
 def test_a_cluster_of_our_name_that_points_elsewhere_is_not_ours(to: dict[str, str] | None) -> None:
-    """Must 40: the name alone adopts nothing: it waits for its owner and writes to no Cluster."""
+    """The name alone adopts nothing: the loop waits and writes to no Cluster."""
     done = run(changed(new(), "Cluster", "tokyo", {"spec": {"controlPlaneRef": to}}))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "Creating",
@@ -136,17 +136,15 @@ def test_a_cluster_of_our_name_that_points_elsewhere_is_not_ours(to: dict[str, s
     ],
 )
 def test_a_cluster_points_back_in_either_contract(to: dict[str, str]) -> None:
-    """Must 40 and section 6: by apiVersion or by apiGroup, with or without a namespace."""
+    """By apiVersion or by apiGroup, with or without a namespace."""
     objects = plus(new(), {**cluster(), "spec": {"controlPlaneRef": to}})
     assert look(objects).verdict.message == "Control plane is being created"
 
 
-def test_a_recreated_cluster_is_referred_to_anew() -> None:
-    """Must 41: a reference with the uid of an earlier incarnation is repaired in place, by one write, beside those of others."""
-    stale, other = (
-        _owner_of_cp(of="uid-of-the-one-before"),
-        owner("Team", "red", api_version="example.com/v1", controller=False),
-    )
+def test_a_reference_to_an_earlier_cluster_is_repaired_in_place() -> None:
+    """One write replaces the uid; references of others stay."""
+    stale = _owner_of_cp(of="uid-of-the-one-before")
+    other = owner("Team", "red", api_version="example.com/v1", controller=False)
     done = run(_owned_by(other, stale))
     assert [each.body for each in done.writes] == [
         {"metadata": {"ownerReferences": [other, {**stale, "uid": "uid-of-cluster-tokyo"}]}},
@@ -155,8 +153,8 @@ def test_a_recreated_cluster_is_referred_to_anew() -> None:
     assert done.last.verdict.reason == "Ready"
 
 
-def test_a_recreated_cluster_that_points_elsewhere_is_refused() -> None:
-    """Must 41: a stale reference is not repaired to a Cluster that has another control plane."""
+def test_a_stale_reference_is_not_repaired_to_a_cluster_that_points_elsewhere() -> None:
+    """The Cluster has another control plane."""
     objects = changed(
         _owned_by(_owner_of_cp(of="stale")),
         "Cluster",
@@ -169,21 +167,21 @@ def test_a_recreated_cluster_that_points_elsewhere_is_refused() -> None:
 
 
 def test_any_version_of_cluster_api_may_own() -> None:
-    """Must 40: the group of the reference counts, not its version; another group's Cluster does not."""
+    """The group of the reference counts, not its version; another group's Cluster does not."""
     assert look(_owned_by(_owner_of_cp(api_version="cluster.x-k8s.io/v1beta2"))).actions == ()
     stranger = look(_owned_by(_owner_of_cp(api_version="example.com/v1", of="x"))).verdict
     assert stranger.reason == "ControlPlaneUpdateFailed"
 
 
-def test_the_controlling_cluster_goes_before_another_one() -> None:
-    """Must 40: of two references to Clusters the controlling one counts, in whatever order."""
+def test_the_controlling_cluster_reference_wins() -> None:
+    """This holds in either order of the list."""
     other = _owner_of_cp(name="osaka", controller=False)
     for references in ([other, _owner_of_cp()], [_owner_of_cp(), other]):
         assert look(_owned_by(*references)).actions == ()
 
 
-def test_another_controller_in_the_place_of_the_cluster_is_told() -> None:
-    """Section 8.1 and 8.3: a control plane of another controller stays as it is: surfaced once Ready, Failed before."""
+def test_a_foreign_controller_of_the_control_plane_is_reported() -> None:
+    """The control plane stays as it is: Degraded once Ready, Failed before."""
     other = owner("Fleet", "red", api_version="example.com/v1")
     message = "CAPTControlPlane fleet/tokyo is controlled by Fleet red and not by a Cluster"
     done = run(_owned_by(other))
@@ -205,10 +203,8 @@ def test_another_controller_in_the_place_of_the_cluster_is_told() -> None:
 
 @pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
 @pytest.mark.parametrize("of", ["uid-of-somebody", "uid-of-an-earlier-tokyo"])
-def test_what_another_controller_owns_is_left_alone(
-    kind: str, name: str, reason: str, of: str
-) -> None:
-    """Must 22 and 47: never overwritten, not even when its content differs; Ready stays and says so, after 10 s."""
+def test_a_foreign_dependent_is_left_alone(kind: str, name: str, reason: str, of: str) -> None:
+    """It is never overwritten, even when it differs; Ready stays and says so, after 10 s."""
     before = owned(find(ready(), kind, name), owner("CAPTControlPlane", "tokyo", of=of))
     before = changed(
         [before],
@@ -242,10 +238,8 @@ def test_what_another_controller_owns_is_left_alone(
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS[:2])
-def test_a_foreign_dependent_holds_ready_back_before_the_first_time(
-    kind: str, name: str, reason: str
-) -> None:
-    """Section 8.3: before it was Ready, the same finding is phase Failed."""
+def test_a_foreign_dependent_prevents_the_first_ready(kind: str, name: str, reason: str) -> None:
+    """The same finding is phase Failed before the first Ready."""
     done = run(plus(provided(), owned(find(provided(), kind, name), owner("A", "b", of="c"))))
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["phase"], status["ready"], status["conditions"][0]["reason"]) == (
@@ -256,8 +250,8 @@ def test_a_foreign_dependent_holds_ready_back_before_the_first_time(
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
-def test_what_nobody_owns_is_adopted_in_one_write(kind: str, name: str, reason: str) -> None:
-    """Must 47: ownerReference and content in one write, other owners kept; from then on it is ours."""
+def test_an_orphan_is_adopted_and_repaired_in_one_write(kind: str, name: str, reason: str) -> None:
+    """Owner reference and content are one write; other owners stay."""
     other = owner("Team", "red", api_version="example.com/v1", controller=False)
     orphan = owned(find(ready(), kind, name), other)
     key = "tls.crt" if name == "tokyo-ca" else "value"
@@ -279,18 +273,16 @@ def test_what_nobody_owns_is_adopted_in_one_write(kind: str, name: str, reason: 
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
-def test_what_is_right_and_nobody_owns_is_adopted_and_nothing_else(
-    kind: str, name: str, reason: str
-) -> None:
-    """Must 47: the patch has no word of a spec or data that is as it should be."""
+def test_a_correct_orphan_is_adopted_and_nothing_else(kind: str, name: str, reason: str) -> None:
+    """The patch leaves correct spec and data out."""
     done = run(plus(ready(), owned(find(ready(), kind, name))))
     assert [each.body for each in done.writes] == [
         {"metadata": {"ownerReferences": [owner("CAPTControlPlane", "tokyo")]}}
     ]
 
 
-def test_a_reference_of_ours_that_does_not_control_is_made_to() -> None:
-    """Must 47: our own reference is not doubled."""
+def test_our_reference_without_controller_becomes_the_controller() -> None:
+    """Our own reference is not doubled."""
     loose = owner("CAPTControlPlane", "tokyo", controller=False)
     done = run(plus(ready(), owned(find(ready(), "Secret", "tokyo-ca"), loose)))
     assert [each.body for each in done.writes] == [
@@ -299,8 +291,8 @@ def test_a_reference_of_ours_that_does_not_control_is_made_to() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), DEPENDENTS)
-def test_what_is_on_its_way_out_is_left_alone(kind: str, name: str, reason: str) -> None:
-    """A terminating dependent is not written to: it is made anew when it is gone."""
+def test_a_terminating_dependent_is_left_alone(kind: str, name: str, reason: str) -> None:
+    """The loop creates it again once it is gone."""
     going = changed(
         deleting(ready(), kind, name),
         kind,
@@ -312,8 +304,8 @@ def test_what_is_on_its_way_out_is_left_alone(kind: str, name: str, reason: str)
     assert writes_of(made.writes)[0] == f"create {kind} fleet/{name}"
 
 
-def test_a_user_given_name_of_the_main_apply_is_kept() -> None:
-    """Must 47: spec.workspaceTemplateApplyName names the apply; a foreign one of that name is neither overwritten nor deleted."""
+def test_a_foreign_apply_of_the_name_that_the_user_gave_is_left_alone() -> None:
+    """The foreign apply is neither overwritten nor deleted."""
     foreign = {
         **owned(find(created(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
     }
@@ -333,8 +325,8 @@ def test_a_user_given_name_of_the_main_apply_is_kept() -> None:
     assert (gone.last.verdict.reason, gone.find(APPLY, "mine")) == ("Gone", foreign)
 
 
-def test_nothing_is_published_from_what_is_not_ours() -> None:
-    """Must 47, section 8.2: endpoint and CA of a foreign main apply are not copied; what was published stays."""
+def test_nothing_is_published_from_a_foreign_main_apply() -> None:
+    """Its endpoint and CA are not copied; the published ones stay."""
     foreign = owned(find(ready(), APPLY, "tokyo-eks-controlplane-apply"), owner("A", "b", of="c"))
     objects = plus(ready(), foreign)
     objects = changed(
@@ -364,8 +356,8 @@ def test_nothing_is_published_from_what_is_not_ours() -> None:
 @pytest.mark.parametrize(
     "suffix", ["vpc", "kubeconfig-apply", "spot-role-check", "spot-role-create"]
 )
-def test_the_name_of_another_apply_of_ours_is_no_name_for_the_main_one(suffix: str) -> None:
-    """Section 8.11: two purposes for one object would be written for ever; it is told instead."""
+def test_the_main_apply_cannot_take_the_name_of_another_apply_of_ours(suffix: str) -> None:
+    """Two purposes for one object would be written for ever; the verdict says so."""
     done = run(
         changed(
             provided(),
@@ -379,7 +371,7 @@ def test_the_name_of_another_apply_of_ours_is_no_name_for_the_main_one(suffix: s
 
 
 def test_a_foreign_main_apply_neither_withdraws_ready_nor_is_mirrored() -> None:
-    """Must 47 and 8.3: a foreign main apply is surfaced and withdraws nothing; another's Workspace is not ours to mirror."""
+    """A foreign Workspace is not mirrored into our status."""
     main = "tokyo-eks-controlplane"
     objects = plus(
         ready(),
@@ -398,7 +390,7 @@ def test_a_foreign_main_apply_neither_withdraws_ready_nor_is_mirrored() -> None:
 
 
 def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
-    """Must 22 and 47, 8.2: a foreign kubeconfig apply holds back what depends on it: the Secret that is made of its output."""
+    """Our kubeconfig Secret depends on the foreign apply's output and stays."""
     objects = plus(
         ready(),
         owned(
@@ -413,7 +405,7 @@ def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
 
 
 def test_two_references_to_one_cluster_do_not_become_twins() -> None:
-    """Must 41: a stale controlling reference beside a right one."""
+    """A stale controlling reference and a correct one become one reference."""
     api = "cluster.x-k8s.io/v1beta1"
     stale = owner("Cluster", "tokyo", api_version=api, of="stale")
     two = owned(

@@ -1,4 +1,4 @@
-"""While the Cluster or the control plane is paused nothing is done."""
+"""A paused Cluster or control plane: the loop does nothing."""
 
 import pytest
 
@@ -19,7 +19,7 @@ WORLDS = {
 @pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize("value", ["", "true", "false"])
 def test_the_annotation_pauses_by_its_presence(name: str, value: str) -> None:
-    """Must 39: whatever its value, deletion included: no action and no interval, because unpausing is an event."""
+    """Its value does not count; a deletion is paused too; unpausing is an event."""
     decision = look(
         changed(
             WORLDS[name],
@@ -36,7 +36,7 @@ def test_the_annotation_pauses_by_its_presence(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_paused_cluster_pauses_its_control_plane(name: str) -> None:
-    """Must 39: Cluster.spec.paused likewise."""
+    """Cluster.spec.paused has the effect of the annotation."""
     decision = look(changed(WORLDS[name], "Cluster", "tokyo", {"spec": {"paused": True}}))
     assert (decision.actions, decision.requeue_after, decision.verdict) == (
         (),
@@ -46,8 +46,8 @@ def test_a_paused_cluster_pauses_its_control_plane(name: str) -> None:
 
 
 @pytest.mark.parametrize("world", [new(), provided()], ids=["new", "provided"])
-def test_what_is_not_paused_goes_on(world: Objects) -> None:
-    """Must 39: paused: false pauses nothing; nor does a paused Cluster that is not ours."""
+def test_an_unpaused_control_plane_goes_on(world: Objects) -> None:
+    """`paused: false` pauses nothing, and neither does a paused foreign Cluster."""
     assert look(changed(world, "Cluster", "tokyo", {"spec": {"paused": False}})).actions
     foreign = changed(
         new(), "Cluster", "tokyo", {"spec": {"paused": True, "controlPlaneRef": {"name": "other"}}}

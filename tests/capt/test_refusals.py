@@ -1,4 +1,4 @@
-"""Refused writes: observed by the passes that follow, told once they are all that is left, and tried again in turns."""
+"""Refused writes: later passes report them once when nothing else is left, and retry in turns."""
 
 import pytest
 
@@ -32,12 +32,11 @@ from tests.capt.worlds import (
 )
 
 MAIN = apply_ref("fleet", "tokyo-eks-controlplane-apply")
-CHECK, CREATE = (
-    apply_ref("fleet", "tokyo-spot-role-check"),
-    apply_ref("fleet", "tokyo-spot-role-create"),
-)
+CHECK = apply_ref("fleet", "tokyo-spot-role-check")
+CREATE = apply_ref("fleet", "tokyo-spot-role-create")
 GENERATOR = apply_ref("fleet", "tokyo-kubeconfig-apply")
-CA, KUBECONFIG = secret_ref("fleet", "tokyo-ca"), secret_ref("fleet", "tokyo-kubeconfig")
+CA = secret_ref("fleet", "tokyo-ca")
+KUBECONFIG = secret_ref("fleet", "tokyo-kubeconfig")
 CLUSTER = cluster_ref("fleet", "tokyo")
 APPLY = "WorkspaceTemplateApply"
 STATUS = "patch CAPTControlPlane fleet/tokyo/status"
@@ -122,10 +121,10 @@ IDS = [each[0] for each in WRITES]
 
 @pytest.mark.parametrize("status", [403, 422, 500])
 @pytest.mark.parametrize(("case", "objects", "verb", "target", "reason"), WRITES, ids=IDS)
-def test_a_refused_write_is_told_once_and_tried_again(
+def test_a_refused_write_is_reported_once_and_retried(
     case: str, objects: Objects, verb: str, target: ObjectRef, reason: str, status: int
 ) -> None:
-    """Section 8.7: reason by what was to be written; the message names verb, kind, name and HTTP status; one report; 10 s."""
+    """The message names verb, kind, name and HTTP status; one report; 10 s."""
     done = run(objects, refuse={(verb, target): status})
     assert done.passes[-1].requeue_after == Policy().failing
     assert done.last.verdict.reason == reason
@@ -147,7 +146,7 @@ def test_a_refused_write_is_told_once_and_tried_again(
 def test_a_conflict_is_never_reported(
     case: str, objects: Objects, verb: str, target: ObjectRef, reason: str
 ) -> None:
-    """Section 8.7: 409 is only retried: what was reported stays, secretsReady included; 10 s."""
+    """Status 409 is only retried, after 10 s; the report stays, secretsReady included."""
     done = run(objects, refuse={(verb, target): 409})
     assert STATUS not in writes_of(done.writes)
     assert (done.last.verdict.reason, done.passes[-1].requeue_after) == ("Ready", Policy().failing)
@@ -155,10 +154,10 @@ def test_a_conflict_is_never_reported(
 
 
 @pytest.mark.parametrize(("case", "objects", "verb", "target", "reason"), WRITES, ids=IDS)
-def test_what_went_through_is_forgotten(
+def test_a_refusal_is_forgotten_once_the_write_succeeds(
     case: str, objects: Objects, verb: str, target: ObjectRef, reason: str
 ) -> None:
-    """Section 8.7: once the write succeeds the report goes back to what it was, and no refusal is known."""
+    """The report goes back to its earlier state."""
     stuck = run(objects, refuse={(verb, target): 403})
     healed = run(stuck.objects)
     assert healed.passes[-1].state.refusals == ()
@@ -173,10 +172,10 @@ def test_what_went_through_is_forgotten(
         (OTHER, "EndpointUpdateFailed"),
     ],
 )
-def test_a_refused_control_plane_is_told_by_its_field(
+def test_a_refused_patch_of_the_control_plane_is_reported_by_its_field(
     patch: dict[str, object], reason: str
 ) -> None:
-    """Section 8.7: EndpointUpdateFailed for the endpoint, ControlPlaneUpdateFailed for other fields; its status is another write."""
+    """EndpointUpdateFailed for the endpoint, ControlPlaneUpdateFailed for other fields."""
     objects = changed(ready(), "CAPTControlPlane", "tokyo", patch)
     refusal = Refused(Write("patch", KEY), 403)
     decision = look(objects, refusals=[refusal])
@@ -189,8 +188,8 @@ def test_a_refused_control_plane_is_told_by_its_field(
     )
 
 
-def test_nothing_is_made_without_the_finalizer() -> None:
-    """Rule 6: when the first write of a new control plane is refused, nothing that needs cleaning up is created, pass after pass."""
+def test_nothing_is_created_without_the_finalizer() -> None:
+    """While the first write of a new control plane is refused, nothing needs cleaning up."""
     done = run(new(), refuse={("patch", KEY): 403})
     assert {str(each.target) for each in done.writes} == {"CAPTControlPlane fleet/tokyo"}
     conflict = look(new(), refusals=[Conflicted(Write("patch", KEY))])
@@ -199,7 +198,7 @@ def test_nothing_is_made_without_the_finalizer() -> None:
 
 
 def test_with_the_finalizer_the_rest_goes_on() -> None:
-    """Section 8.2: a refused field of the control plane does not stop the main apply."""
+    """A refused field of the control plane does not stop the main apply."""
     objects = changed(
         without(waiting(), APPLY, MAIN.name),
         "CAPTControlPlane",
@@ -211,8 +210,8 @@ def test_with_the_finalizer_the_rest_goes_on() -> None:
     assert decision.verdict.reason == "ControlPlaneUpdateFailed"
 
 
-def test_writes_that_were_not_refused_go_first_then_the_report_then_the_refused() -> None:
-    """Section 8.7: the order of a pass that knows of refusals."""
+def test_fresh_writes_go_first_then_the_report_then_the_refused_ones() -> None:
+    """This is the order of a pass that knows of refusals."""
     objects = without(without(ready(), "Secret", CA.name), "Secret", KUBECONFIG.name)
     refused = Refused(Write("create", CA), 403)
     assert writes_of(look(objects, refusals=[refused]).actions) == [f"create {KUBECONFIG}"]
@@ -224,7 +223,7 @@ def test_writes_that_were_not_refused_go_first_then_the_report_then_the_refused(
 
 
 def test_refused_writes_take_turns() -> None:
-    """Section 8.7: several may be known at once; the one that was tried longest ago goes first."""
+    """The write with the oldest try goes first."""
     objects = without(without(ready(), "Secret", CA.name), "Secret", KUBECONFIG.name)
     done = run(objects, refuse={("create", CA): 403, ("create", KUBECONFIG): 500})
     assert set(done.passes[-1].state.refusals) == {
@@ -239,8 +238,8 @@ def test_refused_writes_take_turns() -> None:
         )
 
 
-def test_of_each_object_one_refused_write_is_tried_again() -> None:
-    """Section 8.7: the one that waits longest; had it gone through, the other one would be bound to a version that is no more."""
+def test_one_refused_write_of_each_object_is_retried() -> None:
+    """A success would make the version of a second one stale."""
     objects = changed(new(), "CAPTControlPlane", "tokyo", {"metadata": {"finalizers": [FINALIZER]}})
     both: list[Refusal] = [
         Conflicted(Write("patch", KEY, "status")),
@@ -260,14 +259,14 @@ def test_of_each_object_one_refused_write_is_tried_again() -> None:
 
 
 def test_refusals_that_take_turns_are_reported_once() -> None:
-    """Section 8.7, Must 2: whichever was tried last, the report is the same: it would flip with every try otherwise."""
+    """The report does not depend on which was tried last; it would flip with every try."""
     objects = without(without(ready(), "Secret", CA.name), "Secret", KUBECONFIG.name)
     known = [Refused(Write("create", CA), 403), Refused(Write("create", KUBECONFIG), 500)]
     assert look(objects, refusals=known).verdict == look(objects, refusals=known[::-1]).verdict
 
 
-def test_a_refusal_stands_while_something_cannot_be_read() -> None:
-    """Section 8.5 and 8.7: the Event of what cannot be read goes with the next try, and the refusal is not forgotten."""
+def test_a_refusal_stays_outstanding_while_an_object_is_unreadable() -> None:
+    """The Event of the unreadable object goes with the next try."""
     refusal = Refused(Write("create", CA), 403)
     decision = look(
         without(ready(), "Secret", CA.name), unreadable={GENERATOR: "Timeout"}, refusals=[refusal]
@@ -278,7 +277,7 @@ def test_a_refusal_stands_while_something_cannot_be_read() -> None:
 
 
 def test_a_refused_status_changes_no_verdict() -> None:
-    """Section 8.7: it is tried again, 10 s, and nothing else happens."""
+    """The loop retries it after 10 s and does nothing else."""
     objects = without(ready(), "WorkspaceTemplate", "eks")
     done = run(objects, refuse={("patch", KEY): 422})
     assert (done.last.verdict.reason, done.passes[-1].requeue_after) == (
@@ -288,8 +287,8 @@ def test_a_refused_status_changes_no_verdict() -> None:
     assert {str(each.target) for each in done.writes} == {"CAPTControlPlane fleet/tokyo"}
 
 
-def test_a_refused_cluster_status_is_tried_again_behind_the_own_one() -> None:
-    """Section 8.7: the status of the Cluster is reported after ours, and refused without a finding."""
+def test_a_refused_cluster_status_is_retried_after_our_own_status() -> None:
+    """The Cluster's status follows ours, and its refusal is no finding."""
     done = run(
         changed(ready(), "Cluster", "tokyo", {"status": None}), refuse={("patch", CLUSTER): 403}
     )
@@ -297,8 +296,8 @@ def test_a_refused_cluster_status_is_tried_again_behind_the_own_one() -> None:
     assert set(writes_of(done.writes)) == {"patch Cluster fleet/tokyo/status"}
 
 
-def test_a_refusal_that_is_no_longer_wanted_is_forgotten() -> None:
-    """Section 8.7: what need not be written any more is neither reported nor standing, and the interval is the verdict's."""
+def test_a_refusal_of_an_unwanted_write_is_forgotten() -> None:
+    """It is neither reported nor outstanding, and the interval is the verdict's."""
     gone = [
         Refused(Write("create", CA), 403),
         Refused(Write("patch", MAIN), 403),
@@ -309,8 +308,8 @@ def test_a_refusal_that_is_no_longer_wanted_is_forgotten() -> None:
     assert decision.requeue_after == Policy().ready
 
 
-def test_a_write_that_does_not_last_is_told() -> None:
-    """A write that is accepted and yet wanted again stands like a refused one."""
+def test_a_reverted_write_is_reported() -> None:
+    """An accepted write that is wanted again counts as a refused one."""
     refusal = Reverted(Write("patch", CA))
     objects = changed(ready(), "Secret", CA.name, {"metadata": {"labels": None}})
     decision = look(objects, refusals=[refusal])
@@ -321,8 +320,8 @@ def test_a_write_that_does_not_last_is_told() -> None:
     )
 
 
-def test_a_refusal_that_holds_ready_back_is_failed() -> None:
-    """Section 8.3: before it was Ready, a refused write is phase Failed."""
+def test_a_refusal_before_the_first_ready_is_failed() -> None:
+    """Before the first Ready, a refused write is phase Failed."""
     done = run(provided(), refuse={("create", CA): 403})
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["phase"], status["conditions"][0]["reason"]) == (
@@ -335,8 +334,8 @@ def test_a_refusal_that_holds_ready_back_is_failed() -> None:
     )
 
 
-def test_names_that_are_too_long_are_refused_and_told() -> None:
-    """Must 49: what the server will never accept is reported as the refusal that it is."""
+def test_a_name_that_is_too_long_is_reported_as_its_refusal() -> None:
+    """The server never accepts it, and the verdict shows the 422."""
     name = "n" * 240
     objects = [
         {

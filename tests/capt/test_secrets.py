@@ -1,4 +1,4 @@
-"""CA and kubeconfig: copied when they differ, from good sources only, and secretsReady recomputed at every pass."""
+"""CA and kubeconfig: copied when they differ, from good sources only; secretsReady is computed."""
 
 from typing import Any
 
@@ -34,7 +34,10 @@ from tests.capt.worlds import (
 LABEL = {"cluster.x-k8s.io/cluster-name": "tokyo"}
 NEW_CA = CA.replace("MIIB", "MIIC")
 OURS = {"tokyo-ca": {"tls.crt": CA, "ca.crt": CA}, "tokyo-kubeconfig": {"value": KUBECONFIG}}
-NOT_IN_SECRET = "Failed to get certificate authority data: cluster_certificate_authority_data not found in secret"
+NOT_IN_SECRET = (
+    "Failed to get certificate authority data: "
+    "cluster_certificate_authority_data not found in secret"
+)
 
 
 def _data(texts: dict[str, str]) -> Object:
@@ -47,8 +50,8 @@ def _status(objects: Objects, **how: Any) -> Object:  # noqa: ANN401 - passed on
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_deleted_secret_is_made_again(name: str) -> None:
-    """Must 19, 21 and section 4: the whole manifest: type, label, owner and content; one write, Ready stays."""
+def test_a_deleted_secret_is_created_again(name: str) -> None:
+    """The whole manifest: type, label, owner and content; one write, Ready stays."""
     done = run(without(ready(), "Secret", name))
     metadata = {
         "name": name,
@@ -90,10 +93,10 @@ def test_a_deleted_secret_is_made_again(name: str) -> None:
         ),
     ],
 )
-def test_a_damaged_secret_is_repaired_by_one_patch_of_what_differs(
+def test_a_damaged_secret_is_repaired_by_one_patch_of_the_difference(
     name: str, damage: Object, cure: Object
 ) -> None:
-    """Must 20, 21 and 22: update if and only if it differs, key by key and label by label."""
+    """Keys and labels are compared one by one."""
     done = run(changed(ready(), "Secret", name, damage))
     assert [each.body for each in done.writes] == [cure]
     assert done.writes[0].preconditions == Preconditions(f"uid-of-secret-{name}")
@@ -101,8 +104,8 @@ def test_a_damaged_secret_is_repaired_by_one_patch_of_what_differs(
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_others_put_on_a_secret_stays(name: str) -> None:
-    """Must 22: other labels, annotations and keys are not ours."""
+def test_foreign_keys_and_labels_of_a_secret_stay(name: str) -> None:
+    """Other labels, annotations and keys are not ours."""
     foreign = {
         "metadata": {"labels": {"clusterctl.cluster.x-k8s.io/move": ""}, "annotations": {"a": "b"}},
         "data": {"other": "eA=="},
@@ -111,7 +114,7 @@ def test_what_others_put_on_a_secret_stays(name: str) -> None:
 
 
 def test_a_rotated_token_is_one_write() -> None:
-    """Section 3: a new kubeconfig is copied by one patch of one key."""
+    """A new kubeconfig is copied by one patch of one key."""
     done = run(
         changed(ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": "rotated"}))
     )
@@ -121,7 +124,7 @@ def test_a_rotated_token_is_one_write() -> None:
 
 
 def test_a_token_is_copied_while_the_workspace_is_not_ready() -> None:
-    """Must 20 and 8.2: once the control plane has been Ready, what withdraws Ready does not stop the token's rotation."""
+    """After the first Ready, a withdrawn Ready does not stop the token's rotation."""
     objects = changed(
         ready(),
         "Workspace",
@@ -134,7 +137,7 @@ def test_a_token_is_copied_while_the_workspace_is_not_ready() -> None:
 
 
 def test_nothing_is_copied_before_the_workspace_is_ready_for_the_first_time() -> None:
-    """Must 24: provider-terraform fills the connection Secret before its Workspace is Ready."""
+    """provider-terraform fills the connection Secret before its Workspace is Ready."""
     full = secret(
         "tokyo-eks-connection",
         {"cluster_endpoint": ENDPOINT, "cluster_certificate_authority_data": CA_OF_EKS},
@@ -145,7 +148,7 @@ def test_nothing_is_copied_before_the_workspace_is_ready_for_the_first_time() ->
 
 
 def test_a_new_certificate_is_copied_and_passed_on() -> None:
-    """Must 21: a rotated CA reaches its Secret and the kubeconfig's apply, each by one write."""
+    """A rotated CA reaches its Secret and the kubeconfig's apply, each by one write."""
     source = _data({"cluster_certificate_authority_data": NEW_CA})
     done = run(changed(ready(), "Secret", "tokyo-eks-connection", source))
     assert [each.body for each in done.writes] == [
@@ -154,8 +157,8 @@ def test_a_new_certificate_is_copied_and_passed_on() -> None:
     ]
 
 
-def test_a_kubeconfig_secret_of_the_wrong_type_is_deleted_and_made_again() -> None:
-    """Must 22, section 8.8: by uid, because a type cannot be changed; nothing else is written."""
+def test_a_kubeconfig_secret_of_the_wrong_type_is_replaced() -> None:
+    """The delete carries the uid, because a type cannot be changed."""
     done = run(changed(ready(), "Secret", "tokyo-kubeconfig", {"type": "Opaque"}))
     assert writes_of(done.writes) == [
         "delete Secret fleet/tokyo-kubeconfig",
@@ -169,8 +172,8 @@ def test_a_kubeconfig_secret_of_the_wrong_type_is_deleted_and_made_again() -> No
     )
 
 
-def test_a_wrong_type_waits_for_its_own_deletion_and_for_a_source() -> None:
-    """Must 22: what is already on its way out, or could not be made again, is not deleted."""
+def test_a_wrong_type_is_not_deleted_twice_or_without_a_source() -> None:
+    """A terminating Secret, or one that could not be created again, is not deleted."""
     wrong = changed(ready(), "Secret", "tokyo-kubeconfig", {"type": "Opaque"})
     assert look(deleting(wrong, "Secret", "tokyo-kubeconfig")).actions == ()
     without_source = run(without(wrong, "Secret", "tokyo-outputs-kubeconfig"))
@@ -178,7 +181,7 @@ def test_a_wrong_type_waits_for_its_own_deletion_and_for_a_source() -> None:
 
 
 def test_a_ca_secret_keeps_the_type_it_has() -> None:
-    """Section 8.8: a CA Secret that the Go controller made stays Opaque."""
+    """A CA Secret that the Go controller made stays Opaque."""
     assert look(changed(ready(), "Secret", "tokyo-ca", {"type": "Opaque"})).actions == ()
 
 
@@ -205,7 +208,10 @@ def test_a_ca_secret_keeps_the_type_it_has() -> None:
             "tokyo-eks-connection",
             {"cluster_certificate_authority_data": "canary-rubbish"},
             "SecretError",
-            "Failed to get certificate authority data: cluster_certificate_authority_data is not a PEM certificate",
+            (
+                "Failed to get certificate authority data: "
+                "cluster_certificate_authority_data is not a PEM certificate"
+            ),
             Policy().failing,
         ),
         (
@@ -224,10 +230,10 @@ def test_a_ca_secret_keeps_the_type_it_has() -> None:
         ),
     ],
 )
-def test_a_bad_source_is_surfaced_and_what_was_copied_stays(
+def test_a_bad_source_is_reported_and_the_copy_stays(
     name: str, source: dict[str, str] | None, reason: str, message: str, interval: object
 ) -> None:
-    """Must 17, 18 and section 8.4: secretsReady goes, the good Secret stays (never overwritten by nothing), Ready stays."""
+    """secretsReady goes; the good Secret and Ready stay."""
     objects = without(ready(), "Secret", name)
     done = run(objects if source is None else plus(objects, secret(name, source)))
     assert (done.last.verdict.reason, done.last.verdict.message, done.last.requeue_after) == (
@@ -253,8 +259,8 @@ def test_a_bad_source_is_surfaced_and_what_was_copied_stays(
 
 
 @pytest.mark.parametrize("entries", [[], conditions(ready=False)], ids=["running", "Creating"])
-def test_an_empty_source_is_not_there_yet_while_crossplane_works_on_it(entries: Objects) -> None:
-    """Section 8.4: the outputs Secret is empty until its Workspace is Ready, and that is waiting, 5 s."""
+def test_an_empty_source_is_missing_while_crossplane_works_on_it(entries: Objects) -> None:
+    """The outputs Secret is empty until its Workspace is Ready: waiting, 5 s."""
     to = {"name": "tokyo-outputs-kubeconfig", "namespace": "fleet"}
     objects = plus(
         ready(),
@@ -282,8 +288,8 @@ def test_an_empty_source_is_not_there_yet_while_crossplane_works_on_it(entries: 
     assert not done.has("Secret", "tokyo-kubeconfig")
 
 
-def test_an_empty_connection_secret_is_not_there_yet_before_the_workspace_is_ready() -> None:
-    """Section 8.4: once it was Ready, a Workspace that is not makes an empty connection Secret one to wait for."""
+def test_an_empty_connection_secret_is_missing_before_the_workspace_is_ready() -> None:
+    """With a Workspace that is not Ready, the loop waits for the Secret."""
     objects = plus(ready(), secret("tokyo-eks-connection", {}))
     objects = changed(
         objects,
@@ -300,7 +306,7 @@ def test_an_empty_connection_secret_is_not_there_yet_before_the_workspace_is_rea
 
 
 def test_nothing_is_ready_before_both_secrets_are() -> None:
-    """Must 17: without the outputs Secret there is neither Ready, secretsReady nor ControlPlaneInitialized."""
+    """Without the outputs Secret: no Ready, secretsReady or ControlPlaneInitialized."""
     done = run(provided())
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["ready"], status["initialized"], status["secretsReady"], status["phase"]) == (
@@ -314,7 +320,7 @@ def test_nothing_is_ready_before_both_secrets_are() -> None:
 
 
 def test_secrets_ready_is_recomputed() -> None:
-    """Must 19: what was reported before never counts."""
+    """The earlier report never counts."""
     lying = changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"secretsReady": False}})
     assert [each.body for each in run(lying).writes] == [{"status": {"secretsReady": True}}]
 
@@ -324,7 +330,7 @@ def test_secrets_ready_is_recomputed() -> None:
     [("tokyo-ca", "tls.crt"), ("tokyo-ca", "ca.crt"), ("tokyo-kubeconfig", "value")],
 )
 def test_a_secret_that_agrees_in_part_does_not_agree(name: str, key: str) -> None:
-    """Section 8.4: each of our keys counts, also in a Secret that cannot be put right because it is somebody else's."""
+    """Each of our keys counts, in a foreign Secret too."""
     foreign = changed(
         ready(), "Secret", name, {"metadata": {"ownerReferences": [owner("A", "b", of="c")]}}
     )
@@ -336,8 +342,8 @@ def test_a_secret_that_agrees_in_part_does_not_agree(name: str, key: str) -> Non
     assert _status(changed(foreign, "Secret", name, {"data": {key: None}}))["secretsReady"] is False
 
 
-def test_a_foreign_secret_with_our_content_is_still_told() -> None:
-    """Section 8.4: a foreign Secret is 10 s, whatever is in it."""
+def test_a_foreign_secret_with_our_content_is_still_reported() -> None:
+    """Its content does not matter: 10 s."""
     foreign = changed(
         ready(), "Secret", "tokyo-ca", {"metadata": {"ownerReferences": [owner("A", "b", of="c")]}}
     )
@@ -349,8 +355,8 @@ def test_a_foreign_secret_with_our_content_is_still_told() -> None:
 
 
 @pytest.mark.parametrize("name", ["tokyo-eks-connection", "tokyo-outputs-kubeconfig", *OURS])
-def test_an_unreadable_secret_leaves_what_was_reported(name: str) -> None:
-    """Section 8.5: secretsReady included; one Warning Event when it starts, nothing is overwritten."""
+def test_an_unreadable_secret_changes_no_report(name: str) -> None:
+    """secretsReady included; one Warning Event at the start, and nothing is overwritten."""
     objects = (
         changed(ready(), "Secret", "tokyo-ca", _data({"tls.crt": "old"}))
         if name == "tokyo-eks-connection"
@@ -374,8 +380,8 @@ def test_an_unreadable_secret_leaves_what_was_reported(name: str) -> None:
     )
 
 
-def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
-    """Section 8.5: Ready=False with upstream's reason for that object."""
+def test_an_unreadable_secret_before_the_first_ready_is_failed() -> None:
+    """Ready=False with upstream's reason for that object."""
     objects = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
     status = _status(
         objects, unreadable={ref(find(objects, "Secret", "tokyo-kubeconfig")): "Forbidden"}
@@ -390,7 +396,8 @@ def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
             "type": "Ready",
             "status": "False",
             "reason": "SecretReconciliationFailed",
-            "message": "Failed to get Secret: Secret fleet/tokyo-kubeconfig cannot be read: Forbidden",
+            "message": "Failed to get Secret: "
+            "Secret fleet/tokyo-kubeconfig cannot be read: Forbidden",
             "lastTransitionTime": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
     ]
@@ -398,18 +405,16 @@ def test_before_it_was_ready_an_unreadable_secret_is_failed() -> None:
 
 @pytest.mark.parametrize("reported", [True, False])
 @pytest.mark.parametrize("name", ["tokyo-eks-connection", "tokyo-outputs-kubeconfig", *OURS])
-def test_what_cannot_be_read_leaves_secrets_ready_as_it_was_reported(
-    name: str, reported: bool
-) -> None:
-    """Section 8.5: whatever else is reported anew."""
-    told = {"status": {"initialized": False, "secretsReady": reported, "conditions": None}}
-    objects = changed(ready(), "CAPTControlPlane", "tokyo", told)
+def test_an_unreadable_secret_keeps_the_reported_secrets_ready(name: str, reported: bool) -> None:
+    """This holds even when the rest of the report changes."""
+    before = {"status": {"initialized": False, "secretsReady": reported, "conditions": None}}
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", before)
     status = _status(objects, unreadable={ref(find(objects, "Secret", name)): "Forbidden"})
     assert (status["phase"], status["secretsReady"]) == ("Failed", reported)
 
 
-def test_before_it_was_ready_a_secret_on_its_way_out_is_waited_for() -> None:
-    """Must 17: sources alone are not enough: both Secrets are there and agree before it is Ready."""
+def test_the_first_ready_waits_for_a_terminating_secret() -> None:
+    """Sources alone are not enough: both Secrets exist and agree first."""
     fresh = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
     objects = deleting(
         changed(fresh, "Secret", "tokyo-kubeconfig", _data({"value": "old"})),
@@ -425,7 +430,7 @@ def test_before_it_was_ready_a_secret_on_its_way_out_is_waited_for() -> None:
 
 
 def test_a_malformed_secret_is_an_unreadable_one() -> None:
-    """The command's contract: a malformed object is observed as unreadable, and its content stays out of the message."""
+    """Its content stays out of the message."""
     decision = look(ready(), unreadable={ref(find(ready(), "Secret", "tokyo-ca")): "Malformed"})
     assert (
         decision.verdict.message
@@ -433,25 +438,25 @@ def test_a_malformed_secret_is_an_unreadable_one() -> None:
     )
 
 
-def test_no_content_of_a_secret_is_told_anywhere() -> None:
-    """Must 56: neither verdict, reasons, Events, conditions nor reprs quote what the Secrets hold."""
+def test_no_content_of_a_secret_leaks() -> None:
+    """Verdicts, reasons, Events, conditions and reprs quote nothing."""
     for objects in (
         without(ready(), "Secret", "tokyo-kubeconfig"),
         changed(ready(), "Secret", "tokyo-ca", _data({"tls.crt": "old"})),
         provided(),
     ):
         done = run(objects)
-        told = repr([each.decision for each in done.passes]) + repr(
+        output = repr([each.decision for each in done.passes]) + repr(
             done.find("CAPTControlPlane", "tokyo")["status"]["conditions"]
         )
         for canary in ("canary-token", base64_of(KUBECONFIG), "MIIBszCC", base64_of(CA)):
-            assert canary not in told
+            assert canary not in output
     assert "canary" not in repr(Secret(ObjectMeta("a"), data={"a": b"canary"}))
     assert "canary" not in repr(Invalid("not a certificate"))
 
 
-def test_a_secret_that_has_to_go_first_is_waited_for() -> None:
-    """8.4: a terminating Secret with old content cannot be mended: secretsReady is false, Ready says so, 5 s."""
+def test_a_terminating_secret_with_old_content_is_waited_for() -> None:
+    """It cannot be repaired: secretsReady is false, Ready says so, 5 s."""
     leaving = changed(
         deleting(ready(), "Secret", "tokyo-kubeconfig"),
         "Secret",
@@ -468,7 +473,7 @@ def test_a_secret_that_has_to_go_first_is_waited_for() -> None:
     assert done.last.verdict.message == "Waiting for secrets"
 
 
-def test_an_empty_connection_secret_is_told_in_upstreams_words() -> None:
-    """Row 16h."""
-    told = look(plus(ready(), secret("tokyo-eks-connection", {}))).verdict.message
-    assert told == "Failed to get certificate authority data: secret or secret data is nil"
+def test_an_empty_connection_secret_is_reported_in_upstreams_words() -> None:
+    """The message is the Go controller's."""
+    message = look(plus(ready(), secret("tokyo-eks-connection", {}))).verdict.message
+    assert message == "Failed to get certificate authority data: secret or secret data is nil"

@@ -1,6 +1,7 @@
-"""The role that spot instances need: looked for, made when missing, and never a reason to withdraw Ready."""
+"""The role that spot instances need: checked, created when missing, no reason to withdraw Ready."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -24,12 +25,16 @@ from tests.capt.worlds import (
     workspace,
 )
 
-APPLY, CHECK, CREATE = "WorkspaceTemplateApply", "tokyo-spot-role-check", "tokyo-spot-role-create"
+APPLY = "WorkspaceTemplateApply"
+CHECK = "tokyo-spot-role-check"
+CREATE = "tokyo-spot-role-create"
 DOING = "Failed to reconcile Spot Service-Linked Role: "
 
 
-def _checked(objects: Objects, outputs: dict[str, Any] | None, **how: Any) -> Objects:  # noqa: ANN401 - passed on
-    return plus(objects, workspace(CHECK, outputs, **how))
+def _checked(
+    objects: Objects, outputs: dict[str, Any] | None, *, entries: Objects | None = None
+) -> Objects:
+    return plus(objects, workspace(CHECK, outputs, entries=entries))
 
 
 def _making(
@@ -48,8 +53,8 @@ def _making(
     )
 
 
-def test_the_check_is_made_first() -> None:
-    """Row 9a: the whole manifest of the check."""
+def test_the_check_is_created_first() -> None:
+    """The whole manifest of the check."""
     [check] = [each for each in look(new()).actions if each.target.name == CHECK]
     assert check.body == {
         "apiVersion": "infrastructure.cluster.x-k8s.io/v1beta1",
@@ -67,8 +72,8 @@ def test_the_check_is_made_first() -> None:
     "outputs",
     [{"role_exists": False}, {"role_exists": "true"}, {"role_exists": 1}, {"other": True}],
 )
-def test_a_role_that_is_missing_is_made(outputs: dict[str, Any]) -> None:
-    """Row 9d: anything but the JSON value true is a missing role."""
+def test_a_missing_role_is_created(outputs: dict[str, Any]) -> None:
+    """Anything but the JSON value true is a missing role."""
     done = run(_checked(waiting(), outputs))
     assert writes_of(done.writes) == [f"create {APPLY} fleet/{CREATE}"]
     assert done.find(APPLY, CREATE)["spec"] == {
@@ -86,19 +91,20 @@ def test_a_role_that_is_missing_is_made(outputs: dict[str, Any]) -> None:
     ],
     ids=["not applied", "exists", "not Ready"],
 )
-def test_nothing_is_made_before_the_check_has_found_something(objects: Objects) -> None:
-    """Row 9b: an unfinished check is neither a failure nor a missing role."""
+def test_no_role_is_created_before_the_check_is_done(objects: Objects) -> None:
+    """An unfinished check is neither a failure nor a missing role."""
     assert look(objects).actions == ()
 
 
 @pytest.mark.parametrize("world", [waiting, ready], ids=["waiting", "ready"])
-def test_a_role_that_was_made_is_fine(world: Any) -> None:  # noqa: ANN401 - one of the worlds
-    """Row 9d: with a role_arn nothing is left to say."""
+def test_a_created_role_is_no_problem(world: Callable[[], Objects]) -> None:
+    """With a role_arn there is nothing to report."""
     decision = look(_making(world(), {"role_arn": "arn:aws:iam::1:role/spot"}))
     assert (decision.actions, decision.verdict.reason in ("Creating", "Ready")) == ((), True)
 
 
-FAILURES: list[tuple[str, Any, str]] = [
+Change: TypeAlias = Callable[[Objects], Objects]
+FAILURES: list[tuple[str, Change, str]] = [
     (
         "lost",
         lambda objects: without(objects, "Workspace", CHECK),
@@ -120,8 +126,8 @@ FAILURES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(
     ("case", "breaking", "message"), FAILURES, ids=[each[0] for each in FAILURES]
 )
-def test_the_spot_role_never_withdraws_ready(case: str, breaking: Any, message: str) -> None:  # noqa: ANN401
-    """Must 48: Ready stays, the failure is surfaced, and it looks again after 10 s."""
+def test_the_spot_role_never_withdraws_ready(case: str, breaking: Change, message: str) -> None:
+    """Ready stays, the verdict is Degraded, and the loop looks again after 10 s."""
     done = run(breaking(ready()))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "SpotServiceLinkedRoleFailed",
@@ -140,12 +146,12 @@ def test_the_spot_role_never_withdraws_ready(case: str, breaking: Any, message: 
 @pytest.mark.parametrize(
     ("case", "breaking", "message"), FAILURES, ids=[each[0] for each in FAILURES]
 )
-def test_before_it_was_ready_the_spot_role_is_a_failure(
+def test_a_spot_role_problem_before_the_first_ready_is_a_failure(
     case: str,
-    breaking: Any,  # noqa: ANN401
+    breaking: Change,
     message: str,
 ) -> None:
-    """Must 48, row 9c: while not yet Ready it is SpotServiceLinkedRoleFailed."""
+    """The verdict is SpotServiceLinkedRoleFailed."""
     done = run(breaking(waiting()))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "SpotServiceLinkedRoleFailed",
@@ -155,8 +161,8 @@ def test_before_it_was_ready_the_spot_role_is_a_failure(
     assert (status["ready"], status["phase"]) == (False, "Failed")
 
 
-def test_what_terraform_says_of_the_role_is_surfaced() -> None:
-    """Must 48: a failing check is said once Ready."""
+def test_terraforms_message_about_the_role_is_reported() -> None:
+    """Once Ready, a failing check degrades the verdict."""
     done = run(_checked(ready(), {}, entries=conditions(ready=False, synced="denied")))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "SpotServiceLinkedRoleFailed",
@@ -169,7 +175,7 @@ def test_what_terraform_says_of_the_role_is_surfaced() -> None:
     ("kind", "name"), [(APPLY, CHECK), ("Workspace", CHECK), (APPLY, CREATE), ("Workspace", CREATE)]
 )
 def test_an_unreadable_role_changes_nothing(kind: str, name: str) -> None:
-    """Section 8.5 and Must 48: nothing is made on account of what cannot be read; once Ready nothing is reported of it."""
+    """Nothing is created, and once Ready nothing is reported."""
     objects: Objects = _making(ready(), {"role_arn": "arn"})
     target: Object = find(objects, kind, name)
     decision = look(objects, unreadable={ref(target): "Timeout"})
@@ -183,8 +189,8 @@ def test_an_unreadable_role_changes_nothing(kind: str, name: str) -> None:
     )
 
 
-def test_a_check_of_another_spec_is_made_right() -> None:
-    """Section 8.8: variables and references of the check are ours as well."""
+def test_a_check_with_another_spec_is_repaired() -> None:
+    """Variables and references of the check are ours too."""
     done = run(
         changed(
             ready(), APPLY, CHECK, {"spec": {"variables": {"a": "b"}, "templateRef": {"name": "x"}}}
@@ -196,7 +202,7 @@ def test_a_check_of_another_spec_is_made_right() -> None:
 
 
 def test_a_failing_check_before_ready_is_the_verdict() -> None:
-    """Must 48: whatever happens to the spot role, while not yet Ready it is SpotServiceLinkedRoleFailed; failures show as Synced=False (Must 35)."""
+    """Synced=False of the check is SpotServiceLinkedRoleFailed while not yet Ready."""
     objects = plus(
         waiting(), workspace(CHECK, {}, entries=conditions(ready=False, synced="denied"))
     )
@@ -205,6 +211,6 @@ def test_a_failing_check_before_ready_is_the_verdict() -> None:
     )
 
 
-def test_no_role_is_made_before_the_check_shows_what_it_found() -> None:
-    """Row 9d: a check whose Workspace shows no outputs has found nothing, and the role is global to the account."""
+def test_no_role_is_created_before_the_check_shows_outputs() -> None:
+    """The role is global to the account, so an empty result is no reason to create one."""
     assert look(plus(waiting(), workspace(CHECK, entries=[]))).actions == ()

@@ -1,5 +1,6 @@
-"""What is reported: one verdict, its condition and phase, what latches, what is mirrored, and what is cleared."""
+"""The report: verdict, condition and phase; fields that latch, are mirrored, or are cleared."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -29,11 +30,9 @@ from tests.capt.worlds import (
     workspace,
 )
 
-APPLY, MAIN, WORKSPACE = (
-    "WorkspaceTemplateApply",
-    "tokyo-eks-controlplane-apply",
-    "tokyo-eks-controlplane",
-)
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
+WORKSPACE = "tokyo-eks-controlplane"
 AT = "2026-01-01T01:00:00Z"
 
 
@@ -53,13 +52,15 @@ def _conditions_of(objects: Objects, entries: Objects) -> Objects:
 
 
 @pytest.mark.parametrize("world", [created, waiting, ready], ids=lambda world: world.__name__)
-def test_settled_worlds_are_at_rest(world: Any) -> None:  # noqa: ANN401 - one of the worlds
-    """Must 1 and section 7: in a settled world a pass sends nothing at all."""
+def test_settled_worlds_are_at_rest(
+    world: Callable[[], Objects],
+) -> None:
+    """In a settled world a pass sends nothing at all."""
     assert (look(world()).actions, len(run(world()).passes)) == ((), 1)
 
 
 def test_a_new_control_plane_costs_two_passes_and_four_writes() -> None:
-    """Section 7: first reconcile: one write of the control plane, two creates, one status."""
+    """One write of the control plane, two creates, one status."""
     done = run(new())
     assert [writes_of(action for action, _ in each.sent) for each in done.passes] == [
         [
@@ -82,8 +83,8 @@ def test_a_new_control_plane_costs_two_passes_and_four_writes() -> None:
     }
 
 
-def test_ready_is_reported_whole_and_once() -> None:
-    """Row 14e: the whole status of a control plane that becomes Ready, in one write."""
+def test_ready_is_reported_in_one_write() -> None:
+    """One write holds the whole status."""
     objects = changed(
         ready(),
         "CAPTControlPlane",
@@ -117,8 +118,8 @@ def test_ready_is_reported_whole_and_once() -> None:
     ]
 
 
-def test_what_an_earlier_failure_left_is_cleared_in_the_same_write() -> None:
-    """Must 30 and 31: failureReason, failureMessage and lastFailureMessage go with what they told of."""
+def test_stale_failures_are_cleared_in_the_same_write() -> None:
+    """failureReason, failureMessage and lastFailureMessage go together."""
     left = {
         "failureReason": "A",
         "failureMessage": "b",
@@ -134,7 +135,7 @@ def test_what_an_earlier_failure_left_is_cleared_in_the_same_write() -> None:
 
 
 def test_a_failure_is_never_terminal() -> None:
-    """Must 30: whatever fails, failureReason and failureMessage stay empty."""
+    """No failure sets failureReason or failureMessage."""
     for objects in (
         without(new(), "WorkspaceTemplate", "eks"),
         without(ready(), "Workspace", WORKSPACE),
@@ -144,8 +145,10 @@ def test_a_failure_is_never_terminal() -> None:
 
 
 @pytest.mark.parametrize("world", [ready, by_go], ids=["ready", "by Go"])
-def test_a_missing_cluster_is_consistent(world: Any) -> None:  # noqa: ANN401 - one of the worlds
-    """Must 32, row 5: Creating in condition and phase, not ready; initialized stays; token and CA are still copied."""
+def test_a_missing_cluster_is_creating_in_condition_and_phase(
+    world: Callable[[], Objects],
+) -> None:
+    """Not ready, but still initialized; token and CA are still copied."""
     done = run(without(world(), "Cluster", "tokyo"))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "Creating",
@@ -169,14 +172,14 @@ def test_a_missing_cluster_is_consistent(world: Any) -> None:  # noqa: ANN401 - 
 
 
 def test_without_a_cluster_a_new_control_plane_only_reports() -> None:
-    """Row 5: it waits, and creates nothing that would need cleaning up."""
+    """The loop waits, and creates nothing that would need cleaning up."""
     done = run(without(new(), "Cluster", "tokyo"))
     assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
     assert done.last.verdict.message == "Waiting for owner cluster"
 
 
 def test_a_lost_workspace_is_one_status_write() -> None:
-    """Section 8.6: Failed, WorkspaceStatusUpdateFailed, 10 s; endpoint, Secrets and applies stay."""
+    """Failed, WorkspaceStatusUpdateFailed, 10 s; endpoint, Secrets and applies stay."""
     done = run(without(ready(), "Workspace", WORKSPACE))
     message = f'Failed to update workspace status: workspaces.tf.upbound.io "{WORKSPACE}" not found'
     assert (done.last.verdict, done.last.requeue_after) == (
@@ -197,7 +200,7 @@ def test_a_lost_workspace_is_one_status_write() -> None:
 
 
 def test_a_workspace_that_comes_back_is_ready_again() -> None:
-    """Must 33 and section 4: after the loss nothing is left behind; initialized never moved."""
+    """The loss leaves no trace; initialized never moved."""
     lost = run(without(ready(), "Workspace", WORKSPACE)).objects
     back = run(plus(lost, find(ready(), "Workspace", WORKSPACE)))
     expected = ready_status()
@@ -228,13 +231,13 @@ def test_a_workspace_that_comes_back_is_ready_again() -> None:
     ],
 )
 @pytest.mark.parametrize("world", [waiting, ready], ids=["waiting", "ready"])
-def test_a_workspace_that_is_not_ready_is_not_ready(
-    world: Any,  # noqa: ANN401
+def test_a_workspace_that_is_not_ready_withdraws_ready(
+    world: Callable[[], Objects],
     entries: Objects,
     reason: str,
     message: str,
 ) -> None:
-    """Must 35 and section 8.3: Synced=False is phase Failed while not Ready, whether it was Ready before or not; else it is Creating."""
+    """Synced=False is phase Failed while not Ready, any other state is Creating."""
     done = run(_conditions_of(world(), entries))
     assert (done.last.verdict.reason, done.last.verdict.message) == (reason, message)
     status = done.find("CAPTControlPlane", "tokyo")["status"]
@@ -245,8 +248,8 @@ def test_a_workspace_that_is_not_ready_is_not_ready(
     )
 
 
-def test_a_failing_update_is_surfaced() -> None:
-    """Must 35: already Ready, it stays Ready and says what Terraform says."""
+def test_a_failing_update_degrades_the_verdict() -> None:
+    """A Ready control plane stays Ready and shows Terraform's message."""
     done = run(_conditions_of(ready(), conditions(synced="update failed")))
     assert (done.last.verdict, done.last.requeue_after) == (
         Degraded(Severity.FAILURE, "WorkspaceError", "update failed"),
@@ -258,8 +261,8 @@ def test_a_failing_update_is_surfaced() -> None:
     assert [(each.type, each.reason) for each in done.events] == [("Warning", "WorkspaceError")]
 
 
-def test_a_failing_first_apply_that_is_ready_holds_ready_back() -> None:
-    """Section 8.3: before it was Ready, the same finding is phase Failed."""
+def test_a_failing_first_apply_prevents_the_first_ready() -> None:
+    """Before the first Ready, the same finding is phase Failed."""
     done = run(_conditions_of(provided(), conditions(synced="x")))
     assert (done.last.verdict, done.find("CAPTControlPlane", "tokyo")["status"]["phase"]) == (
         Failed("WorkspaceError", "x"),
@@ -267,8 +270,8 @@ def test_a_failing_first_apply_that_is_ready_holds_ready_back() -> None:
     )
 
 
-def test_the_workspace_goes_before_its_frozen_mirror() -> None:
-    """Must 36: the Workspace's own conditions are the truth when it has any, the apply's mirror otherwise."""
+def test_the_workspace_counts_before_its_frozen_mirror() -> None:
+    """The Workspace's own conditions count when it has any, the apply's mirror otherwise."""
     own = changed(
         ready(), "Workspace", WORKSPACE, {"status": {"conditions": conditions(ready=False)}}
     )
@@ -278,15 +281,15 @@ def test_the_workspace_goes_before_its_frozen_mirror() -> None:
 
 
 def test_an_apply_that_names_no_workspace_is_not_ready() -> None:
-    """Must 13: conditions of an apply without a Workspace make nothing Ready."""
+    """Conditions of an apply without a Workspace make nothing Ready."""
     objects = changed(
         created(), APPLY, MAIN, {"status": {"applied": True, "conditions": conditions()}}
     )
     assert look(objects).verdict == Creating("Control plane is being created")
 
 
-def test_what_a_workspace_shows_no_longer_is_kept() -> None:
-    """Must 37: no conditions and no atProvider leave the last known values."""
+def test_removed_conditions_and_outputs_keep_the_last_known_values() -> None:
+    """A Workspace without conditions and atProvider changes nothing."""
     objects = changed(
         ready(), "Workspace", WORKSPACE, {"status": {"conditions": None, "atProvider": None}}
     )
@@ -294,7 +297,7 @@ def test_what_a_workspace_shows_no_longer_is_kept() -> None:
 
 
 def test_one_change_of_at_provider_is_one_status_write() -> None:
-    """Must 37, section 8.9: atProvider is mirrored exactly, but for null keys, which no merge patch can store."""
+    """atProvider is mirrored exactly, but for null keys, which no merge patch can store."""
     provider: Object = {
         "outputs": {"cluster_endpoint": ENDPOINT, "n": 1, "e": {}, "l": [{"a": None}], "no": None},
         "checksum": "",
@@ -343,10 +346,10 @@ def test_one_change_of_at_provider_is_one_status_write() -> None:
         (None, False),
     ],
 )
-def test_the_last_applied_revision_is_the_time_on_the_wire(
+def test_the_last_applied_revision_is_compared_as_an_instant(
     reported: str | None, stays: bool
 ) -> None:
-    """Section 8.10: a value in Go's format that names the same instant is left alone; anything else becomes the wire's."""
+    """Go's text for the same instant is left alone; any other value is replaced."""
     done = run(
         changed(
             ready(),
@@ -362,7 +365,7 @@ def test_the_last_applied_revision_is_the_time_on_the_wire(
 
 
 def test_an_unknown_time_keeps_the_last_revision() -> None:
-    """Row 14e: without a lastAppliedTime there is nothing to write; two texts that are no times are not the same time."""
+    """Without a lastAppliedTime nothing is written; two texts that are no times differ."""
     assert look(changed(ready(), APPLY, MAIN, {"status": {"lastAppliedTime": None}})).actions == ()
     odd = changed(ready(), APPLY, MAIN, {"status": {"lastAppliedTime": "odd"}})
     assert [each.body for each in run(odd).writes] == [
@@ -371,11 +374,9 @@ def test_an_unknown_time_keeps_the_last_revision() -> None:
 
 
 def test_foreign_conditions_and_fields_stay() -> None:
-    """Section 7: conditions are matched by type; what others wrote keeps its place and all its fields."""
-    foreign, ours = (
-        condition("Paused", False, "NotPaused"),
-        {**condition("Ready", False, "Creating", "old"), "observedGeneration": 3},
-    )
+    """Conditions are matched by type; those of others keep their place and fields."""
+    foreign = condition("Paused", False, "NotPaused")
+    ours = {**condition("Ready", False, "Creating", "old"), "observedGeneration": 3}
     done = run(
         changed(
             ready(),
@@ -400,7 +401,7 @@ def test_foreign_conditions_and_fields_stay() -> None:
 
 
 def test_the_transition_time_moves_with_the_status_alone() -> None:
-    """Section 7: another reason or message keeps the time; a second condition of the type is dropped."""
+    """Another reason or message keeps the time; a second condition of the type is dropped."""
     twice = [condition("Ready", True, "Old", "old"), condition("Ready", False, "Other", "other")]
     done = run(changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"conditions": twice}}))
     assert done.writes[0].body == {
@@ -409,12 +410,12 @@ def test_the_transition_time_moves_with_the_status_alone() -> None:
 
 
 def test_time_alone_writes_nothing() -> None:
-    """Section 7: with an hour between the passes a settled world stays untouched."""
+    """With an hour between the passes a settled world stays untouched."""
     assert look(ready(), now=NOW + timedelta(hours=1)).actions == ()
 
 
 def test_a_long_message_is_cut_by_characters() -> None:
-    """Must 57: 32768 characters of a condition's message, 1024 of an Event's, none of them split."""
+    """32768 characters for a condition, 1024 for an Event, none of them split."""
     done = run(_conditions_of(waiting(), conditions(ready=False, synced="例" * 40000)))
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (
@@ -426,8 +427,8 @@ def test_a_long_message_is_cut_by_characters() -> None:
     assert done.acted == 1
 
 
-def test_a_server_that_drops_secrets_ready_is_not_written_to_for_it() -> None:
-    """Must 34, section 7: an older CRD prunes the field; whether it stuck never drives a write, nor what the Cluster shows."""
+def test_a_pruned_secrets_ready_is_no_reason_to_write() -> None:
+    """An older CRD prunes the field; neither we nor the Cluster depend on it."""
     pruned = changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"secretsReady": None}})
     assert look(pruned).actions == ()
     waits = changed(pruned, "Cluster", "tokyo", {"status": None})
@@ -435,7 +436,9 @@ def test_a_server_that_drops_secrets_ready_is_not_written_to_for_it() -> None:
         condition("ControlPlaneInitialized", True, since=AT)
     ]
     failing = run(_conditions_of(pruned, conditions(synced="x"))).writes
-    assert "secretsReady" in failing[0].body["status"]  # type: ignore[operator,index]  # a patch of the status
+    status = failing[0].body
+    assert status is not None
+    assert "secretsReady" in dict(status)["status"]  # type: ignore[operator]  # an object
 
 
 FLAGS: dict[str, Object] = {
@@ -447,16 +450,16 @@ FLAGS: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_a_false_that_is_not_there_is_no_reason_to_write(flag: str) -> None:
-    """Rule 3: absent equals false, each of the flags by itself, as a definition without defaults leaves them."""
+def test_an_absent_flag_equals_false(flag: str) -> None:
+    """Each flag by itself, as a definition without defaults leaves it."""
     assert (
         look(changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})).actions == ()
     )
 
 
 @pytest.mark.parametrize("flag", ["ready", "initialized", "workspaceTemplateStatus.ready"])
-def test_a_true_that_is_not_there_is_written(flag: str) -> None:
-    """Rule 3: a flag that is to be true is not absent; the one write has what differs."""
+def test_an_absent_flag_that_should_be_true_is_written(flag: str) -> None:
+    """The one write holds the difference alone."""
     objects = changed(ready(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
     wanted = (
         {"workspaceTemplateStatus": {"ready": True}}
@@ -467,8 +470,8 @@ def test_a_true_that_is_not_there_is_written(flag: str) -> None:
 
 
 @pytest.mark.parametrize("flag", ["ready", "workspaceTemplateStatus.ready"])
-def test_a_flag_that_is_not_there_hides_no_other(flag: str) -> None:
-    """Rule 3: beside an absent flag a false that should be true is written, and a true that should be false."""
+def test_an_absent_flag_hides_no_other_difference(flag: str) -> None:
+    """A second flag with the wrong value is written either way."""
     objects = changed(created(), "CAPTControlPlane", "tokyo", {"status": FLAGS[flag]})
     objects = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"secretsReady": True}})
     assert run(objects).find("CAPTControlPlane", "tokyo")["status"]["secretsReady"] is False
@@ -483,11 +486,11 @@ def test_a_flag_that_is_not_there_hides_no_other(flag: str) -> None:
 
 @pytest.mark.parametrize("name", ["CAPTControlPlane", "Cluster"])
 def test_an_unreadable_owner_stops_everything(name: str) -> None:
-    """Section 8.1 and 8.5: what may be paused is not touched; 10 s."""
+    """A control plane that may be paused gets no write; 10 s."""
     objects = changed(ready(), "Secret", "tokyo-ca", {"data": None})
     decision = look(objects, unreadable={ref(find(objects, name, "tokyo")): "Timeout"})
-    told = [] if name == "CAPTControlPlane" else ["event CAPTControlPlane fleet/tokyo"]
-    assert (writes_of(decision.actions), decision.requeue_after) == (told, Policy().failing)
+    events = [] if name == "CAPTControlPlane" else ["event CAPTControlPlane fleet/tokyo"]
+    assert (writes_of(decision.actions), decision.requeue_after) == (events, Policy().failing)
     assert (
         decision.verdict.reason
         == f"{'ControlPlane' if name == 'CAPTControlPlane' else 'Cluster'}Unreadable"
@@ -510,8 +513,10 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), UNREADABLE)
-def test_once_initialized_the_unreadable_changes_nothing(kind: str, name: str, reason: str) -> None:
-    """Section 8.5: no status write; one Warning Event when it starts and none after; 10 s."""
+def test_once_initialized_an_unreadable_object_changes_nothing(
+    kind: str, name: str, reason: str
+) -> None:
+    """No status write; one Warning Event at the start and none after; 10 s."""
     done = run(ready(), unreadable={ref(find(ready(), kind, name)): "Timeout"})
     assert (done.writes, done.last.requeue_after) == ((), Policy().failing)
     assert isinstance(done.last.verdict, Unknown)
@@ -525,8 +530,10 @@ def test_once_initialized_the_unreadable_changes_nothing(kind: str, name: str, r
 
 
 @pytest.mark.parametrize(("kind", "name", "reason"), UNREADABLE)
-def test_before_that_the_unreadable_is_failed(kind: str, name: str, reason: str) -> None:
-    """Section 8.5: Ready=False, phase Failed, with upstream's reason or <Kind>Unreadable; 10 s."""
+def test_before_initialized_an_unreadable_object_is_failed(
+    kind: str, name: str, reason: str
+) -> None:
+    """Ready=False, phase Failed, with upstream's reason or <Kind>Unreadable; 10 s."""
     objects = changed(
         ready(),
         "CAPTControlPlane",
@@ -545,7 +552,7 @@ def test_before_that_the_unreadable_is_failed(kind: str, name: str, reason: str)
 
 
 def test_findings_that_withdraw_ready_go_first() -> None:
-    """Section 8.1: once initialized, what withdraws Ready is the verdict, even if something else ranks before it."""
+    """Once initialized, they win even if another finding ranks before them."""
     objects = without(without(ready(), "WorkspaceTemplate", "eks"), "Workspace", WORKSPACE)
     assert look(objects).verdict.reason == "WorkspaceStatusUpdateFailed"
     fresh = changed(objects, "CAPTControlPlane", "tokyo", {"status": {"initialized": False}})
@@ -555,8 +562,8 @@ def test_findings_that_withdraw_ready_go_first() -> None:
 RANKED = [Finding(rank, Severity.FAILURE, f"R{rank}", "m") for rank in Rank]
 
 
-def test_the_first_finding_is_the_verdict_in_whatever_order() -> None:
-    """Section 8.1: one fixed order; the order in which things were found is nothing."""
+def test_the_verdict_does_not_depend_on_the_order_of_the_findings() -> None:
+    """The ranks are one fixed order."""
     for at in range(len(RANKED)):
         rest = RANKED[at:]
         assert (
@@ -574,10 +581,8 @@ def test_the_first_finding_is_the_verdict_in_whatever_order() -> None:
 @pytest.mark.parametrize("kind", Severity)
 @pytest.mark.parametrize("holds", Holds)
 @pytest.mark.parametrize("initialized", [False, True])
-def test_what_a_finding_makes_of_the_verdict(
-    kind: Severity, holds: Holds, initialized: bool
-) -> None:
-    """Section 8.3: the whole table of kind, hold and initialized."""
+def test_each_finding_gives_its_verdict(kind: Severity, holds: Holds, initialized: bool) -> None:
+    """The whole table of severity, hold and initialized."""
     withdrawn = {
         Severity.WAITING: Creating("m", "R"),
         Severity.FAILURE: Failed("R", "m"),
@@ -589,6 +594,6 @@ def test_what_a_finding_makes_of_the_verdict(
     assert verdict == (withdrawn[kind] if holding else surfaced)
 
 
-def test_nothing_found_is_ready() -> None:
-    """Section 8.1: the last row."""
+def test_no_finding_gives_ready() -> None:
+    """No finding leaves Ready, before and after the first time."""
     assert judge([], initialized=False) == judge([], initialized=True) == Ready()

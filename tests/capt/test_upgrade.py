@@ -1,8 +1,8 @@
-"""Taking over from the Go controller: what it left is healed once, and what existing clusters rely on is left alone."""
+"""Taking over from the Go controller: each defect is healed once, and everything else stays."""
 
 import pytest
 
-from captep_core import RecordEvent
+from captep_core import Ready, RecordEvent, purpose_of
 from tests.capt.driving import look, run, writes_of
 from tests.capt.worlds import (
     HOST,
@@ -17,11 +17,12 @@ from tests.capt.worlds import (
 )
 
 ENDPOINT = {"spec": {"controlPlaneEndpoint": {"host": HOST, "port": 443}}}
-APPLY, MAIN = "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply"
+APPLY = "WorkspaceTemplateApply"
+MAIN = "tokyo-eks-controlplane-apply"
 
 
 def test_a_world_of_the_go_controller_is_healed_by_five_writes() -> None:
-    """Must 10, 21, 23, 29, 44: each defect that it left is one write, and nothing else is touched."""
+    """Each defect is one write, and nothing else is touched."""
     done = run(by_go())
     assert [(str(each.target), each.subresource, each.body) for each in done.writes] == [
         ("CAPTControlPlane fleet/tokyo", None, ENDPOINT),
@@ -51,13 +52,13 @@ def test_a_world_of_the_go_controller_is_healed_by_five_writes() -> None:
         ("Workspace", "tokyo-kubeconfig"),
     ],
 )
-def test_what_existing_clusters_rely_on_is_left_alone(kind: str, name: str) -> None:
-    """Must 23 and 27: the old kubeconfig Secret, the outputs Secret in default and the apply that names it stay as they are."""
+def test_objects_that_existing_clusters_rely_on_are_left_alone(kind: str, name: str) -> None:
+    """The old kubeconfig Secret, the outputs Secret in default and the apply that names it stay."""
     assert run(by_go()).find(kind, name) == find(by_go(), kind, name)
 
 
-def test_a_failure_of_the_go_controller_is_forgotten() -> None:
-    """Must 29 to 31: phase Failed with failureReason on both objects becomes Ready with one status write each."""
+def test_a_failure_of_the_go_controller_is_cleared() -> None:
+    """One status write each turns Failed with failureReason into Ready."""
     left = {"failureReason": "EndpointUpdateFailed", "failureMessage": "conflict"}
     failed = {
         **left,
@@ -101,7 +102,7 @@ def test_a_failure_of_the_go_controller_is_forgotten() -> None:
 
 
 def test_an_empty_kubeconfig_of_the_go_controller_is_filled() -> None:
-    """Must 18: a kubeconfig Secret with an empty value is repaired as soon as there is one."""
+    """The loop fills an empty kubeconfig Secret as soon as it has a source."""
     done = run(changed(by_go(), "Secret", "tokyo-kubeconfig", {"data": {"value": ""}}))
     assert (
         done.find("Secret", "tokyo-kubeconfig")["data"]
@@ -109,8 +110,8 @@ def test_an_empty_kubeconfig_of_the_go_controller_is_filled() -> None:
     )
 
 
-def test_a_lying_secrets_ready_is_taken_back() -> None:
-    """Must 17 to 19: Ready and secretsReady without any kubeconfig: Ready stays, secretsReady goes, and it says why."""
+def test_a_false_claim_of_secrets_ready_is_withdrawn() -> None:
+    """Without any kubeconfig, Ready stays, secretsReady goes, and the condition says why."""
     objects = without(
         without(by_go(), "Secret", "tokyo-outputs-kubeconfig"), "Secret", "tokyo-kubeconfig"
     )
@@ -123,7 +124,7 @@ def test_a_lying_secrets_ready_is_taken_back() -> None:
 
 
 def test_two_clusters_of_one_name_share_nothing_new() -> None:
-    """Must 23: a new kubeconfig apply writes into its own namespace; another's Secret in default is not read."""
+    """A new kubeconfig apply writes into its own namespace and reads no Secret in default."""
     other = secret(
         "tokyo-outputs-kubeconfig", {"kubeconfig": "of another cluster"}, namespace="default"
     )
@@ -131,21 +132,34 @@ def test_two_clusters_of_one_name_share_nothing_new() -> None:
     assert not done.has("Secret", "tokyo-kubeconfig")
 
 
-def test_a_new_version_is_written_once_and_said() -> None:
-    """Must 38: one write of the variable and one Event, because an apply that was applied passes nothing on; Ready stays."""
+def test_a_new_version_is_written_once_with_an_event() -> None:
+    """An applied apply passes nothing on, so one Event says it; Ready stays."""
     done = run(changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"version": "1.34"}}))
     assert [each.body for each in done.writes] == [
         {"spec": {"variables": {"kubernetes_version": "1.34"}}}
     ]
-    message = f"spec.version is written to {MAIN}, which was applied before and does not pass it on to its Workspace"
+    message = (
+        f"spec.version is written to {MAIN}, which was applied before and "
+        "does not pass it on to its Workspace"
+    )
     assert [(each.type, each.reason, each.message) for each in done.events] == [
         ("Warning", "VersionNotPassedOn", message)
     ]
     assert (done.last.verdict.reason, len(done.passes)) == ("Ready", 2)
 
 
-def test_a_version_that_is_passed_on_is_not_worth_an_event() -> None:
-    """Must 38: before it is applied, an apply takes a new version; another variable is no version."""
+def test_the_event_of_a_new_version_claims_nothing_about_the_verdict() -> None:
+    """The verdict is Ready; the purpose of the Event names the Event alone."""
+    decision = look(changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"version": "1.34"}}))
+    [event] = [each for each in decision.actions if isinstance(each, RecordEvent)]
+    assert (decision.verdict, event.reason) == (Ready(), "VersionNotPassedOn")
+    assert purpose_of(event) == "record the Event VersionNotPassedOn"
+    others = [purpose_of(each) for each in decision.actions if each is not event]
+    assert not [each for each in others if "verdict" in each or "VersionNotPassedOn" in each]
+
+
+def test_a_version_that_the_apply_passes_on_records_no_event() -> None:
+    """An apply that is not applied takes a new version; another variable is no version."""
     fresh = changed(provided(), APPLY, MAIN, {"status": None})
     objects = changed(fresh, "CAPTControlPlane", "tokyo", {"spec": {"version": "1.34"}})
     assert not [each for each in look(objects).actions if isinstance(each, RecordEvent)]

@@ -35,7 +35,7 @@ META = {"name": "tokyo"}
 
 
 def test_a_control_plane_is_read_field_by_field() -> None:
-    """Section 1: all that the loop reads of a control plane, from the wire."""
+    """Every field that the loop reads of a control plane."""
     made = structure(find(ready(), "CAPTControlPlane", "tokyo"), CAPTControlPlane)
     host = "0A1B2C.gr7.ap-northeast-1.eks.amazonaws.com"
     assert made == CAPTControlPlane(
@@ -85,8 +85,8 @@ def test_a_control_plane_is_read_field_by_field() -> None:
     )
 
 
-def test_all_problems_are_told_at_once_with_their_paths() -> None:
-    """Section 7: a malformed control plane names every problem, sorted, each with its path and what was expected."""
+def test_all_problems_are_listed_with_their_paths() -> None:
+    """Sorted by path, each with the expected type."""
     raw = {
         "metadata": {
             "namespace": 7,
@@ -122,21 +122,21 @@ def test_all_problems_are_told_at_once_with_their_paths() -> None:
 
 
 @pytest.mark.parametrize("raw", [None, 7, "text", [], True])
-def test_what_is_no_object_is_a_problem(raw: object) -> None:
-    """Never raises anything but WireError for whatever the wire holds."""
+def test_a_value_that_is_no_object_is_a_problem(raw: object) -> None:
+    """No JSON raises anything but WireError."""
     with pytest.raises(WireError) as caught:
         structure(raw, Cluster)
     assert isinstance(caught.value, CaptepError)
     assert str(caught.value).startswith("Cluster None: $: expected an object, found ")
 
 
-def test_what_json_does_not_know_is_called_by_its_python_type() -> None:
-    """Whoever builds worlds in Python may slip."""
+def test_a_value_that_json_lacks_is_named_by_its_python_type() -> None:
+    """Worlds that are built in Python may contain one."""
     assert problems({"metadata": META, "spec": ()})[0] == "$.spec: expected an object, found tuple"
 
 
-def test_an_error_tells_its_problems_in_one_line() -> None:
-    """The object, then all of them."""
+def test_an_error_is_one_line() -> None:
+    """The object, then all of its problems."""
     with pytest.raises(WireError) as caught:
         structure(
             {"metadata": {"name": "a", "namespace": "b"}, "data": {"x": 1, "y": 2}, "type": 3},
@@ -144,8 +144,8 @@ def test_an_error_tells_its_problems_in_one_line() -> None:
         )
     number = "expected base64 text, found a number"
     assert (
-        str(caught.value)
-        == f"Secret b/a: $.data.x: {number}; $.data.y: {number}; $.type: expected a string, found a number"
+        str(caught.value) == f"Secret b/a: $.data.x: {number}; $.data.y: {number}; "
+        "$.type: expected a string, found a number"
     )
 
 
@@ -159,7 +159,7 @@ def test_an_error_tells_its_problems_in_one_line() -> None:
     ],
 )
 def test_an_error_names_the_object(metadata: object, where: str) -> None:
-    """The message says which object it is about, as far as that is known."""
+    """The message names the object, as far as its kind and name are known."""
     with pytest.raises(WireError) as caught:
         structure({"metadata": metadata, "data": 1}, Secret)
     assert caught.value.where == where
@@ -202,37 +202,37 @@ CALLED = {
         else ""
     ),
 )
-def test_nothing_is_coerced(
+def test_no_value_is_coerced(
     path: tuple[str, ...], accepts: tuple[str, ...], expected: str, given: str
 ) -> None:
-    """Section 7, Python's traps: each type takes its own JSON type only; a boolean is no number and 1.33 is no text."""
+    """A boolean is no number and 1.33 is no text."""
     raw: dict[str, Any] = control_plane()
     place = raw
     for key in path[:-1]:
         place = place.setdefault(key, {})
     place[path[-1]] = VALUES[given]
-    told = (
+    found = (
         ()
         if given in accepts
         else (f"$.{'.'.join(path)}: expected {expected}, found {CALLED[given]}",)
     )
-    assert problems(raw) == told
+    assert problems(raw) == found
 
 
 @pytest.mark.parametrize("given", VALUES)
 def test_the_values_of_a_secret_are_base64_text(given: str) -> None:
-    """A value of another type is told by its type."""
+    """A value of another type is reported by its type."""
     raw: dict[str, Any] = {
         "metadata": META,
         "data": {"a": "MQ==" if given == "string" else VALUES[given]},
     }
     found = as_observed(raw, Secret)
-    told = "" if given == "string" else f"$.data.a: expected base64 text, found {CALLED[given]}"
-    assert (found.detail if isinstance(found, Unreadable) else "") == told
+    detail = "" if given == "string" else f"$.data.a: expected base64 text, found {CALLED[given]}"
+    assert (found.detail if isinstance(found, Unreadable) else "") == detail
 
 
 def test_a_whole_float_is_a_whole_number() -> None:
-    """JSON knows one kind of number: 443.0 is 443, 443.5 is none."""
+    """JSON has one kind of number: 443.0 is 443, 443.5 is no port."""
     raw = control_plane()
     raw["spec"]["controlPlaneEndpoint"] = {"host": "X", "port": 443.0}
     port = structure(raw, CAPTControlPlane).spec.control_plane_endpoint.port
@@ -252,12 +252,12 @@ def test_a_whole_float_is_a_whole_number() -> None:
     ],
 )
 def test_null_and_absent_are_the_same(nothing: dict[str, Any]) -> None:
-    """Section 7: null is absent, at every level."""
+    """This holds at every level."""
     assert structure(nothing, Workspace) == Workspace(ObjectMeta("tokyo"))
 
 
 def test_nulls_inside_maps_are_absent_and_inside_the_mirror_stay() -> None:
-    """Null entries of a map of texts are absent; what the provider published is kept as it came."""
+    """The provider's own values keep their nulls."""
     secret = structure({"metadata": META, "data": {"a": None, "b": "eA=="}}, Secret)
     assert secret.data == {"b": b"x"}
     outputs: dict[str, JSON] = {"cluster_endpoint": None, "deep": {"a": [None]}}
@@ -270,8 +270,8 @@ def test_nulls_inside_maps_are_absent_and_inside_the_mirror_stay() -> None:
     assert workspace.status.at_provider.wire == {"outputs": outputs, "checksum": "1"}
 
 
-def test_unknown_fields_are_passed_over_and_list_entries_keep_all_they_came_with() -> None:
-    """What is not modelled is no problem; entries that go back to the server keep what is foreign to us."""
+def test_unknown_fields_are_ignored_and_list_entries_keep_them() -> None:
+    """Entries that go back to the server keep the fields of others."""
     entry = {"type": "Ready", "status": "True", "observedGeneration": 3, "severity": "Info"}
     reference = {"apiVersion": "v1", "kind": "A", "name": "b", "uid": "c", "future": {"x": 1}}
     raw = {
@@ -299,17 +299,17 @@ def test_unknown_fields_are_passed_over_and_list_entries_keep_all_they_came_with
         {"a": "secret-canary"},
     ],
 )
-def test_no_value_of_a_secret_is_told(value: object) -> None:
-    """Must 56: neither the problem, the error nor a repr quotes what a Secret holds."""
+def test_no_error_quotes_a_secret(value: object) -> None:
+    """Neither the problem, the error nor a repr shows a value."""
     with pytest.raises(WireError) as caught:
         structure({"metadata": META, "data": {"token": value}}, Secret)
     assert caught.value.problems[0].startswith("$.data.token: expected base64 text, found ")
-    told = f"{caught.value} {caught.value!r} {caught.value.__context__} {caught.value.__cause__}"
-    assert not any(part in told for part in ("canary", "c2VjcmV0", "käse"))
+    output = f"{caught.value} {caught.value!r} {caught.value.__context__} {caught.value.__cause__}"
+    assert not any(part in output for part in ("canary", "c2VjcmV0", "käse"))
 
 
 def test_no_repr_shows_a_secret() -> None:
-    """Must 56: the repr of a Secret counts its keys."""
+    """The repr of a Secret counts its keys."""
     made = structure(
         {
             "metadata": {**META, "annotations": {"last-applied": "canary"}},
@@ -321,15 +321,18 @@ def test_no_repr_shows_a_secret() -> None:
     assert "canary" not in repr(made)
 
 
-def test_what_was_read_is_what_is_observed() -> None:
-    """Section 7: present, absent and unreadable stay apart; a malformed object is an unreadable one."""
+def test_present_absent_and_unreadable_stay_apart() -> None:
+    """A malformed object is an unreadable one."""
     assert as_observed(ABSENT, Cluster) is ABSENT
     assert as_observed(Unreadable("Forbidden"), Cluster) == Unreadable("Forbidden")
     assert as_observed({"metadata": {"name": "tokyo"}}, Cluster) == Cluster(ObjectMeta("tokyo"))
     malformed = as_observed({"metadata": {"name": 7}, "spec": {"paused": "no"}}, Cluster)
-    told = "$.metadata.name: expected a string, found a number; $.spec.paused: expected a boolean, found a string"
-    assert malformed == Unreadable("Malformed", told)
-    assert str(malformed) == f"Malformed: {told}"
+    detail = (
+        "$.metadata.name: expected a string, found a number; "
+        "$.spec.paused: expected a boolean, found a string"
+    )
+    assert malformed == Unreadable("Malformed", detail)
+    assert str(malformed) == f"Malformed: {detail}"
     assert str(Unreadable("Timeout")) == "Timeout"
 
 
@@ -363,13 +366,13 @@ def test_a_well_formed_control_plane_has_no_problems() -> None:
     ],
 )
 def test_an_instant_is_read_from_both_formats(text: str, expected: datetime | None) -> None:
-    """Section 8.10: RFC 3339 and Go's time.String(), up to the ends of time; anything else is none."""
+    """RFC 3339 and Go's time.String(), up to the ends of time; any other text is None."""
     assert instant(text) == expected
 
 
 @pytest.fixture
 def tokyo() -> Iterator[None]:
-    """The process is in the time zone of Tokyo."""
+    """Put the process into the time zone of Tokyo."""
     with pytest.MonkeyPatch.context() as changes:
         changes.setenv("TZ", "Asia/Tokyo")
         time.tzset()
@@ -379,6 +382,6 @@ def tokyo() -> Iterator[None]:
 
 @pytest.mark.usefixtures("tokyo")
 def test_a_time_is_written_as_kubernetes_writes_it() -> None:
-    """Section 7: whole seconds and Z, whatever the zone, that of the process included."""
+    """Whole seconds and Z, in any zone of the value and of the process."""
     moment = datetime(2026, 1, 1, 9, 0, 0, 999999, tzinfo=timezone(timedelta(hours=9)))
     assert rfc3339(moment) == "2026-01-01T00:00:00Z"

@@ -1,7 +1,8 @@
-"""Worlds around one control plane, as lists of JSON objects: what stands in the server at some moment of its life.
+"""Worlds around one control plane: the objects in the server at some moment of its life, as JSON.
 
-`new`, `waiting`, `provided`, `ready` and `by_go` are moments; `changed`, `without` and `plus` make other worlds of them. What is
-written here is what the reference says should be there, by hand and not by the code under test.
+`new`, `created`, `waiting`, `provided`, `ready` and `by_go` are moments. `changed`, `without` and
+`plus` derive other worlds from them. The objects are written by hand from the contract and from
+upstream's definitions, never by the code under test.
 """
 
 import base64
@@ -63,7 +64,11 @@ CLUSTER_LABEL = "cluster.x-k8s.io/cluster-name"
 SINCE = "2026-01-01T00:00:00Z"
 HOST = "0A1B2C.gr7.ap-northeast-1.eks.amazonaws.com"
 ENDPOINT = f"https://{HOST}"
-CA = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIUc2VjcmV0LWNhbmFyeS1jYS1ib2R5AAA=\n-----END CERTIFICATE-----\n"
+CA = (
+    "-----BEGIN CERTIFICATE-----\n"
+    "MIIBszCCAVmgAwIBAgIUc2VjcmV0LWNhbmFyeS1jYS1ib2R5AAA=\n"
+    "-----END CERTIFICATE-----\n"
+)
 KUBECONFIG = "apiVersion: v1\nkind: Config\nusers: [{name: tokyo, user: {token: canary-token}}]\n"
 
 
@@ -120,7 +125,7 @@ def owner(
     controller: bool = True,
     of: str = "",
 ) -> Object:
-    """Return an entry of metadata.ownerReferences; `of` is the uid when it is not that of the object here."""
+    """Return an entry of metadata.ownerReferences; `of` overrides the uid."""
     return {
         "apiVersion": api_version,
         "kind": kind,
@@ -145,7 +150,7 @@ def condition(
 
 
 def conditions(*, ready: bool = True, reason: str = "", synced: str = "") -> Objects:
-    """Return the conditions of a Workspace as provider-terraform sets them; `synced`: the message with which it is not synced."""
+    """Return a Workspace's conditions as provider-terraform sets them; `synced`: a sync error."""
     said = (
         condition("Synced", False, "ReconcileError", synced)
         if synced
@@ -197,7 +202,7 @@ def apply(
     namespace: str = "fleet",
     entries: Objects | None = None,
 ) -> Object:
-    """Return a WorkspaceTemplateApply; `applied`: the Workspace that its controller made of it, "" when it has not yet."""
+    """Return a WorkspaceTemplateApply; `applied`: the Workspace that its controller made, or ""."""
     status = {
         "applied": True,
         "workspaceName": applied,
@@ -221,7 +226,7 @@ def workspace(
     to: Mapping[str, str] | None = None,
     entries: Objects | None = None,
 ) -> Object:
-    """Return a Workspace, which is cluster-scoped; `to`: where it writes its connection Secret."""
+    """Return a Workspace, which is cluster-scoped; `to`: the place of its connection Secret."""
     spec: Object = {"forProvider": {"source": "Inline", "module": ""}} | (
         {"writeConnectionSecretToRef": dict(to)} if to else {}
     )
@@ -271,7 +276,7 @@ def plus(world: Objects, *objects: Object) -> Objects:
 
 
 def _merged(target: object, patch: Mapping[str, Any]) -> Object:
-    """RFC 7386, as its section 2 writes it."""
+    """Apply a merge patch as RFC 7386 prints it."""
     result = dict(target) if isinstance(target, Mapping) else {}
     for key, value in patch.items():
         if value is None:
@@ -342,7 +347,7 @@ def new(names: Names = TOKYO) -> Objects:
 
 
 def _claimed(names: Names) -> Object:
-    """The control plane with all of its metadata and spec that the loop writes first."""
+    """The control plane after the first write of the loop."""
     cp = owned(control_plane(names), owner("Cluster", names.cluster, api_version=CLUSTER_API))
     cp["metadata"]["finalizers"] = [FINALIZER]
     cp["spec"]["workspaceTemplateApplyName"] = f"{names.control_plane}-eks-controlplane-apply"
@@ -363,8 +368,9 @@ def _status(phase: str, reason: str, message: str) -> Object:
 
 
 def created(names: Names = TOKYO) -> Objects:
-    """All that the loop writes for a new control plane is written, and nobody else has done anything."""
-    name, space = names.control_plane, names.namespace
+    """The loop has written everything for a new control plane, and nobody else has acted."""
+    name = names.control_plane
+    space = names.namespace
     cp = _claimed(names) | {
         "status": _status("Creating", "Creating", "Control plane is being created")
     }
@@ -391,11 +397,9 @@ def _applied(obj: Object, to: str, entries: Objects) -> Object:
 
 
 def waiting(names: Names = TOKYO) -> Objects:
-    """Terraform works on the main Workspace: no conditions yet, the connection Secret is there and empty."""
-    name, to = (
-        names.control_plane,
-        {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace},
-    )
+    """Terraform works on the main Workspace: no conditions, an empty connection Secret."""
+    name = names.control_plane
+    to = {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace}
     world = created(names)
     main = find(world, "WorkspaceTemplateApply", f"{name}-eks-controlplane-apply")
     check = find(world, "WorkspaceTemplateApply", f"{name}-spot-role-check")
@@ -410,11 +414,9 @@ def waiting(names: Names = TOKYO) -> Objects:
 
 
 def provided(names: Names = TOKYO) -> Objects:
-    """Terraform is done with the main Workspace, and nothing has followed from it yet."""
-    name, to = (
-        names.control_plane,
-        {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace},
-    )
+    """Terraform is done with the main Workspace; the loop has not reacted yet."""
+    name = names.control_plane
+    to = {"name": f"{names.control_plane}-eks-connection", "namespace": names.namespace}
     world = waiting(names)
     main = find(world, "WorkspaceTemplateApply", f"{name}-eks-controlplane-apply")
     return plus(
@@ -432,7 +434,7 @@ def provided(names: Names = TOKYO) -> Objects:
 def ready_status(
     phase: str = "Ready", reason: str = "Ready", message: str = "Control plane is ready"
 ) -> Object:
-    """What is reported of a control plane that is Ready, or that has been."""
+    """The status of a control plane that is Ready, or that has been."""
     status = _status(phase, reason, message)
     template_status = {"ready": phase == "Ready", "lastAppliedRevision": SINCE}
     if reason not in ("Ready", "Creating"):
@@ -447,14 +449,14 @@ def ready_status(
 
 
 def ready(names: Names = TOKYO) -> Objects:
-    """All is as it should be: nothing is left to write."""
-    name, owner_cluster, space = names.control_plane, names.cluster, names.namespace
+    """Everything is in order: nothing is left to write."""
+    name = names.control_plane
+    owner_cluster = names.cluster
+    space = names.namespace
     host = {"host": HOST, "port": 443}
-    cp, the_cluster, to = (
-        _claimed(names),
-        cluster(names),
-        {"name": f"{owner_cluster}-outputs-kubeconfig", "namespace": space},
-    )
+    cp = _claimed(names)
+    the_cluster = cluster(names)
+    to = {"name": f"{owner_cluster}-outputs-kubeconfig", "namespace": space}
     cp = {**cp, "spec": {**cp["spec"], "controlPlaneEndpoint": host}, "status": ready_status()}
     the_cluster = {
         **the_cluster,
@@ -498,15 +500,11 @@ def ready(names: Names = TOKYO) -> Objects:
 
 def by_go() -> Objects:
     """A Ready control plane as the Go controller leaves it after an earlier failure."""
-    world, to, url = (
-        ready(),
-        {"name": "tokyo-outputs-kubeconfig", "namespace": "default"},
-        {"host": ENDPOINT, "port": 443},
-    )
-    main, ca = (
-        find(world, "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply"),
-        find(world, "Secret", "tokyo-ca"),
-    )
+    world = ready()
+    to = {"name": "tokyo-outputs-kubeconfig", "namespace": "default"}
+    url = {"host": ENDPOINT, "port": 443}
+    main = find(world, "WorkspaceTemplateApply", "tokyo-eks-controlplane-apply")
+    ca = find(world, "Secret", "tokyo-ca")
     world = without(world, "Secret", "tokyo-outputs-kubeconfig")
     world = changed(world, "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneEndpoint": url}})
     state = {"lastAppliedRevision": "2026-01-01 00:00:00 +0000 UTC", "lastFailureMessage": None}

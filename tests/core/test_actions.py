@@ -1,4 +1,4 @@
-"""What a decision consists of: what it says of itself, and what it keeps to itself."""
+"""The parts of a decision: how each describes itself, and what each leaves out of its repr."""
 
 import pytest
 
@@ -49,8 +49,8 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
         ),
     ],
 )
-def test_an_action_is_one_write(action: Action, write: Write, said: str) -> None:
-    """Section 8.7: a write is verb, object and subresource, whatever its body."""
+def test_a_write_is_verb_object_and_subresource(action: Action, write: Write, said: str) -> None:
+    """The body does not count, and no repr shows it."""
     assert (write_of(action), str(write_of(action))) == (write, said)
     assert "canary" not in repr(action)
 
@@ -72,17 +72,19 @@ def test_an_event_has_the_fields_that_every_action_has() -> None:
         (299, "create Secret fleet/tokyo is accepted but does not last", False),
     ],
 )
-def test_a_refusal_says_what_came_back(status: int, said: str, conflict: bool) -> None:
-    """Section 8.7: verb, kind, name and HTTP status; 409 alone is a conflict."""
+def test_a_refusal_names_the_write_and_the_http_status(
+    status: int, said: str, conflict: bool
+) -> None:
+    """Status 409 alone is a conflict; below 300 the write does not last."""
     refusal = refusal_of(Write("create", TARGET), status)
     assert (str(refusal), isinstance(refusal, Conflicted)) == (said, conflict)
 
 
-def test_a_cluster_scoped_object_has_no_namespace_to_name() -> None:
-    """Must 14: a Workspace is named without one."""
+def test_a_cluster_scoped_object_is_named_without_a_namespace() -> None:
+    """A Workspace is named by its kind and name alone."""
     assert str(ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, "tokyo")) == "Workspace tokyo"
 
 
-def test_an_error_that_nobody_foresaw_is_told_without_its_text() -> None:
-    """Must 56: whatever a library says of a value may quote it."""
+def test_an_unforeseen_error_is_reported_without_its_text() -> None:
+    """The text of a library's error may quote the value."""
     assert _problems(ValueError("canary"), "$.data") == ["$.data: not what it should be"]

@@ -1,4 +1,4 @@
-"""Laws of the smallest merge patch, against RFC 7386 as the RFC writes it."""
+"""Laws of the smallest merge patch, against the algorithm that RFC 7386 prints."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -36,7 +36,7 @@ OBJECTS = st.dictionaries(KEYS, _json(STORABLE), max_size=2)
 
 
 def apply(target: JSON, patch: JSON) -> JSON:
-    """MergePatch of RFC 7386, section 2."""
+    """MergePatch as RFC 7386 prints it."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}
@@ -52,10 +52,10 @@ def apply(target: JSON, patch: JSON) -> JSON:
 @example({"a": {"b": 1}}, {"a": {}})
 @example({"a": 1}, {"a": True})
 @example({"a": [1]}, {"a": {"b": 1}})
-def test_the_patch_makes_the_one_into_the_other(
+def test_the_patch_turns_one_object_into_the_other(
     one: dict[str, JSON], other: dict[str, JSON]
 ) -> None:
-    """Must 1: applying the difference gives the desired object."""
+    """Applying the difference gives the desired object."""
     assert same_json(apply(one, merge_patch(one, other)), other)
 
 
@@ -63,7 +63,7 @@ def test_the_patch_makes_the_one_into_the_other(
 def test_the_patch_is_empty_exactly_when_nothing_differs(
     one: dict[str, JSON], other: dict[str, JSON]
 ) -> None:
-    """Must 1: equal means no write."""
+    """Equal objects need no write."""
     assert (merge_patch(one, other) == {}) is same_json(one, other)
     assert merge_patch(one, deepcopy(one)) == {}
 
@@ -74,7 +74,7 @@ def _size(patch: JSON) -> int:
 
 @given(OBJECTS, OBJECTS)
 def test_no_part_of_the_patch_can_be_left_out(one: dict[str, JSON], other: dict[str, JSON]) -> None:
-    """Must 1: the patch is minimal: without any one of its keys the result differs."""
+    """Without any one of its keys the result differs."""
     patch = merge_patch(one, other)
     for key in patch:
         assert not same_json(
@@ -84,16 +84,16 @@ def test_no_part_of_the_patch_can_be_left_out(one: dict[str, JSON], other: dict[
 
 
 @given(OBJECTS, OBJECTS)
-def test_neither_side_is_changed(one: dict[str, JSON], other: dict[str, JSON]) -> None:
-    """Section 7: no mutation of inputs."""
+def test_merge_patch_changes_neither_argument(one: dict[str, JSON], other: dict[str, JSON]) -> None:
+    """Both arguments are the same after the call as before it."""
     before = deepcopy((one, other))
     merge_patch(one, other)
     assert before == (one, other)
 
 
 @given(ANY)
-def test_what_a_merge_patch_cannot_store_is_left_out(value: JSON) -> None:
-    """Section 7: a merge patch cannot store nulls; without them a value survives being written."""
+def test_nulls_are_left_out_because_a_merge_patch_cannot_store_them(value: JSON) -> None:
+    """Without nulls a value survives being written."""
     kept = without_nulls(value)
     assert _is_storable(kept)
     assert same_json(without_nulls(kept), kept)
@@ -101,8 +101,8 @@ def test_what_a_merge_patch_cannot_store_is_left_out(value: JSON) -> None:
     assert same_json(apply({}, merge_patch({}, wrapped)), dict(wrapped))
 
 
-def test_the_difference_between_objects_is_reachable() -> None:
-    """The laws above are not about equal objects only."""
+def test_the_examples_contain_objects_that_differ_inside() -> None:
+    """The laws above hold for more than equal objects."""
     find(
         st.tuples(OBJECTS, OBJECTS),
         lambda pair: any(isinstance(value, dict) for value in merge_patch(*pair).values()),
@@ -126,8 +126,8 @@ def test_the_difference_between_objects_is_reachable() -> None:
         ({"a": {"b": [1]}}, {"a": {"b": [True]}}, False),
     ],
 )
-def test_json_is_compared_as_json(one: JSON, other: JSON, same: bool) -> None:
-    """Section 7: true is not 1, the order of keys is nothing, the order of a list is."""
+def test_values_are_compared_as_json(one: JSON, other: JSON, same: bool) -> None:
+    """True is not 1; the order of a list counts, the order of keys does not."""
     assert same_json(one, other) is same
     assert same_json(other, one) is same
 
@@ -148,8 +148,8 @@ def test_json_is_compared_as_json(one: JSON, other: JSON, same: bool) -> None:
         ({"a": 1}, {"a": {"b": 1}}, {"a": {"b": 1}}),
     ],
 )
-def test_patches_in_the_manner_of_the_rfc(
+def test_patches_agree_with_the_table_of_the_rfc(
     one: dict[str, JSON], other: dict[str, JSON], patch: dict[str, JSON]
 ) -> None:
-    """The table of RFC 7386, appendix A, read backwards."""
+    """The table of RFC 7386, appendix A, read from result to patch."""
     assert merge_patch(one, other) == patch

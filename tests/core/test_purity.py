@@ -1,4 +1,4 @@
-"""The core is pure, by force: what it loads, what it names, and what it exports."""
+"""The core is pure: these tests check its imports, its calls and its exports."""
 
 import ast
 import subprocess
@@ -36,8 +36,11 @@ IMPURE_METHODS = {"now", "utcnow", "today", "fromtimestamp"}
 
 
 def loaded(code: str) -> set[str]:
-    """Return the top-level modules outside the standard library that `code` loads in an interpreter of its own."""
-    report = f"import sys; before = set(sys.modules); {code}; print(*sorted({{n.partition('.')[0] for n in set(sys.modules) - before}}))"
+    """Return the third-party modules that `code` loads in an interpreter of its own."""
+    report = (
+        f"import sys; before = set(sys.modules); {code}; "
+        "print(*sorted({n.partition('.')[0] for n in set(sys.modules) - before}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", report],
         capture_output=True,
@@ -54,14 +57,15 @@ def loaded(code: str) -> set[str]:
     ["import captep_core", "import captep_core.capt.wire; captep_core.capt.wire.problems({})"],
 )
 def test_the_core_loads_nothing_but_attrs_and_cattrs(code: str) -> None:
-    """Neither by its import nor when cattrs is fetched for the first object."""
+    """This holds on import and when the first object makes the core import cattrs."""
     assert loaded(code) - ALLOWED == set()
 
 
 def test_the_core_loads_none_of_the_impure_standard_library() -> None:
-    """Nothing that opens sockets, starts threads or processes, or draws random numbers is loaded on account of the core itself."""
+    """The core loads no module for sockets, threads, processes, clocks or random numbers."""
     report = (
-        "import attrs, cattrs, datetime, sys; before = set(sys.modules); import captep_core, captep_core.capt._converter; "
+        "import attrs, cattrs, datetime, sys; before = set(sys.modules); "
+        "import captep_core, captep_core.capt._converter; "
         "print(*sorted(set(sys.modules) - before))"
     )
     done = subprocess.run(
@@ -75,8 +79,8 @@ def test_the_core_loads_none_of_the_impure_standard_library() -> None:
     assert [name for name in done.stdout.split() if name.partition(".")[0] in IMPURE_MODULES] == []
 
 
-def trespasses(source: str) -> list[str]:
-    """Name what is impure in a piece of code."""
+def impurities(source: str) -> list[str]:
+    """Name every impure import and call in a piece of code."""
     found: list[str] = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -98,9 +102,9 @@ def trespasses(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(CORE)))
-def test_no_module_of_the_core_names_what_is_impure(module: Path) -> None:
-    """No clock, no I/O, no randomness, no identity of objects: not imported, not called."""
-    assert trespasses(module.read_text()) == []
+def test_no_module_of_the_core_imports_or_calls_anything_impure(module: Path) -> None:
+    """No module uses a clock, I/O, randomness or the identity of objects."""
+    assert impurities(module.read_text()) == []
 
 
 @pytest.mark.parametrize(
@@ -114,22 +118,22 @@ def test_no_module_of_the_core_names_what_is_impure(module: Path) -> None:
         ("from datetime import datetime", []),
     ],
 )
-def test_the_search_for_what_is_impure_finds_it(code: str, named: list[str]) -> None:
-    """It is not blind for any kind of trespass."""
-    assert trespasses(code) == named
+def test_the_search_finds_each_kind_of_impurity(code: str, named: list[str]) -> None:
+    """The search above can fail."""
+    assert impurities(code) == named
 
 
 @pytest.mark.parametrize(
     "module", [captep_core, errors, ports, wire], ids=lambda module: module.__name__
 )
-def test_what_is_exported_is_there_sorted_and_once(module: object) -> None:
-    """`__all__` is the public surface: every name exists, in the order that the linter keeps, and nothing public is missing from it."""
-    exported: list[str] = module.__all__  # type: ignore[attr-defined]  # every public module has one
+def test_every_exported_name_exists_once(module: object) -> None:
+    """`__all__` repeats no name and lists no name that the module lacks."""
+    exported: list[str] = vars(module)["__all__"]
     assert len(exported) == len(set(exported))
     assert [name for name in exported if not hasattr(module, name)] == []
 
 
-def test_nothing_public_of_the_core_is_left_out() -> None:
+def test_all_lists_every_public_name() -> None:
     """`__all__` holds every name that `__init__` imports at once or on first use."""
     eager = {
         name
@@ -156,13 +160,13 @@ def _loaded_by(code: str) -> list[str]:
 
 
 def test_another_operator_never_loads_the_domain() -> None:
-    """`from captep_core import ...` loads `captep_core.capt` for a name of the domain and for no name of the kit."""
+    """Names of the kit load no module of `captep_core.capt`; a name of the domain does."""
     kit = sorted(set(captep_core.__all__) - set(captep_core._DOMAIN))
     assert _loaded_by(f"from captep_core import {', '.join(kit)}") == []
     assert _loaded_by("from captep_core import reconcile") != []
 
 
-def test_a_name_that_the_core_does_not_have_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     """The lazy import answers only for the names of the domain, and `dir()` lists them."""
     with pytest.raises(AttributeError, match="module 'captep_core' has no attribute 'recncile'"):
         captep_core.recncile  # noqa: B018

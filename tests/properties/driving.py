@@ -1,4 +1,4 @@
-"""Drive the loop {decide, run_pass} over the in-memory server, and keep every step for the properties to look at."""
+"""Drive the loop {decide, run_pass} over the in-memory server, and keep every step."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -49,7 +49,7 @@ __all__ = [
 KEY: Final = control_plane_ref("fleet", "tokyo")
 NOW: Final = datetime(2026, 1, 1, 1, tzinfo=UTC)
 BOUND: Final = 6
-"""From any world, at most so many passes act (capt-reference, section 8.11)."""
+"""From any world at most so many passes act (P1)."""
 _LIMIT = 12
 _NO_ATTEMPTS: Final = WriteHistory()
 _VARYING = (
@@ -66,13 +66,13 @@ _SEES_ALL: Blind = MappingProxyType({})
 
 @frozen(repr=False)
 class Scene:
-    """A world, and the objects in it that are read otherwise than they are: with an error, or as something malformed."""
+    """A world, and the objects in it that are read as an error or as something malformed."""
 
     world: World
     blind: Blind = _SEES_ALL
 
     def __repr__(self) -> str:
-        """Tell in which objects it differs from a Ready world: what a counterexample is read by."""
+        """Show the differences from a Ready world, for people who read a counterexample."""
         base = {_place(obj): obj for obj in ready()}
         mine = {_place(obj): obj for obj in self.world.objects()}
         absent = [f"without {place}" for place in sorted(base.keys() - mine.keys())]
@@ -90,7 +90,7 @@ class Scene:
             ]
         )
 
-    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - what Hypothesis prints with
+    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - Hypothesis' own
         printer.text(repr(self))
 
 
@@ -114,7 +114,7 @@ def _plain(obj: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Fault(Enum):
-    """What goes wrong with one write besides a plain refusal."""
+    """A fault of one write, other than a plain refusal."""
 
     LOST_ANSWER = "it lands, and the answer is lost"
     TWICE = "it is delivered twice, and the second answer comes back"
@@ -126,7 +126,7 @@ Faults: TypeAlias = Callable[[Action], "Fault | int | None"]
 
 @frozen
 class Step:
-    """One action that was sent: the world before it, the answer, and the world after it."""
+    """One sent action: the world before it, the answer, and the world after it."""
 
     action: Action
     answer: Answer
@@ -135,7 +135,7 @@ class Step:
 
     @property
     def is_effective(self) -> bool:
-        """Whether it changed the world; an Event is no part of it."""
+        """Whether it changed the world; an Event does not count."""
         return (
             not isinstance(self.action, RecordEvent)
             and self.before.resource_version != self.after.resource_version
@@ -143,11 +143,12 @@ class Step:
 
 
 class Server(MemoryGateway):
-    """A gateway that keeps its steps, cannot read some objects, and lets faults befall writes."""
+    """A gateway that keeps its steps, hides some objects, and injects faults into writes."""
 
     def __init__(self, scene: Scene, faults: Faults | None = None) -> None:
         super().__init__(scene.world)
-        self._blind, self._faults = scene.blind, faults
+        self._blind = scene.blind
+        self._faults = faults
         self.steps: list[Step] = []
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -156,7 +157,7 @@ class Server(MemoryGateway):
         return super().read(ref) if seen is None else seen
 
     def send(self, action: Action) -> Answer:
-        """Serve `action`, or do to it what its fault says."""
+        """Serve `action`, or apply its fault."""
         before = self.world
         answer = self._befallen(action, self._faults(action) if self._faults else None)
         self.steps.append(Step(action, answer, before, self.world))
@@ -180,7 +181,8 @@ class Server(MemoryGateway):
 class Drive:
     """Passes until one left all as it was, that one included.
 
-    `worlds`: the world before each pass. `steps`: what each pass sent. `is_settled` is False when the passes did not come to rest.
+    `worlds`: the world before each pass. `steps`: the actions of each pass. `is_settled` is False
+    when the passes did not come to rest.
     """
 
     passes: tuple[Pass, ...]
@@ -191,7 +193,7 @@ class Drive:
 
     @property
     def acting(self) -> int:
-        """How many passes changed something, whether or not they were told so, or learned of a refusal."""
+        """How many passes changed something or learned of a refusal."""
         return len(self.passes) - self.is_settled
 
     @property
@@ -219,20 +221,19 @@ def drive(
     tick: timedelta = timedelta(0),
     limit: int = _LIMIT,
 ) -> Drive:
-    """Run passes until one changes nothing, the collector of garbage after each; `tick` is how far the clock moves between two."""
-    server, passes, worlds, steps = (
-        Server(scene, faults),
-        list[Pass](),
-        list[World](),
-        list[tuple[Step, ...]](),
-    )
+    """Run passes and the garbage collector until a pass changes nothing; `tick` moves the clock."""
+    server = Server(scene, faults)
+    passes = list[Pass]()
+    worlds = list[World]()
+    steps = list[tuple[Step, ...]]()
     while len(passes) < limit:
         worlds.append(server.world)
         done = run_pass(decide, server, KEY, state, now=server.world.now, history=history)
         passes.append(done)
         steps.append(tuple(server.steps))
         server.steps.clear()
-        state, history = done.state, done.history
+        state = done.state
+        history = done.history
         server.world = collected(server.world)
         if not (done.changed or any(step.is_effective for step in steps[-1])):
             return Drive(tuple(passes), tuple(worlds), tuple(steps), server.world, is_settled=True)
@@ -241,7 +242,7 @@ def drive(
 
 
 def collected(world: World) -> World:
-    """The world after the collector of garbage has had its time."""
+    """The world after the garbage collector has had its time."""
     return collect_all(world, known_owner=departed(world)) if world.departed else world
 
 
@@ -253,7 +254,7 @@ def look(
 
 
 def storage_key(ref: ObjectRef) -> Key:
-    """Where the server keeps the object."""
+    """The server's key of the object."""
     return Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
 
 
@@ -262,10 +263,11 @@ def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
     return world.get(storage_key(ref))
 
 
-def normalised(world: World, *, beside: str = "", times: bool = True) -> list[Any]:
-    """The world, Events left out, with uids in the order in which they first occur and without what differs from run to run.
+def normalised(world: World, *, but: str = "", times: bool = True) -> list[Any]:
+    """The objects without Events and without the values that differ from run to run.
 
-    `beside`: the name of an object that is left out. `times`: whether transition times are left out as well.
+    Each uid becomes its rank, in the order of first occurrence. `but`: the name of an object to
+    leave out. `times`: whether transition times are left out too.
     """
     ranks: dict[str, str] = {}
 
@@ -280,13 +282,13 @@ def normalised(world: World, *, beside: str = "", times: bool = True) -> list[An
     return [
         plain(obj)
         for obj in world.objects()
-        if obj["kind"] != "Event" and obj["metadata"]["name"] != beside
+        if obj["kind"] != "Event" and obj["metadata"]["name"] != but
     ]
 
 
 def _lasting(value: Mapping[str, Any], *, times: bool) -> Iterator[tuple[str, Any]]:
     for key in sorted(value):
-        # Of what we own, these equal absent; whether they are there depends on what was there before.
+        # These equal absent in owned fields: whether they exist depends on the earlier world.
         is_empty = value[key] == {} or (key == "controlPlaneReady" and not value[key])
         if not is_empty and key not in _VARYING and not (times and key == "lastTransitionTime"):
             yield key, value[key]

@@ -1,7 +1,8 @@
-"""What neighbours and users do to a world, one request at a time, and the worlds that can be reached by it.
+"""Requests of neighbours and users, one at a time, and the worlds that histories of them lead to.
 
-Crossplane and Terraform work on each WorkspaceTemplateApply in the order of capt-reference, section 1: applied with an empty Secret,
-filled, Ready. Users edit, pause, delete and damage. The loop runs in between, and may be interrupted after any write.
+Crossplane and Terraform work on each WorkspaceTemplateApply in the order of the real controllers:
+applied with an empty Secret, filled, Ready. Users edit, pause, delete and damage. The loop runs in
+between, and may be interrupted after any write.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +29,10 @@ _APIS: Final = {
     "Secret": "v1",
 }
 _APPLY_FINALIZER = "infrastructure.cluster.x-k8s.io/finalizer"
-_MAIN, _KUBECONFIG = "tokyo-eks-controlplane-apply", "tokyo-kubeconfig-apply"
-_CHECK, _CREATE = "tokyo-spot-role-check", "tokyo-spot-role-create"
+_MAIN = "tokyo-eks-controlplane-apply"
+_KUBECONFIG = "tokyo-kubeconfig-apply"
+_CHECK = "tokyo-spot-role-check"
+_CREATE = "tokyo-spot-role-create"
 
 
 def request(
@@ -41,7 +44,7 @@ def request(
     subresource: str | None = None,
     namespace: str = "fleet",
 ) -> Move:
-    """One request of somebody else; one that the server refuses changes nothing."""
+    """One request of somebody else; a refused one changes nothing."""
     where = None if kind == "Workspace" else namespace
     about = Request(verb, _APIS[kind], kind, where, name, subresource, dict(body) if body else None)
     return lambda world: collected(serve(world, about)[0])
@@ -99,7 +102,7 @@ _SECRETS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def _applied(name: str) -> Move:
-    """The apply's controller makes a Workspace of it, and Crossplane the empty Secret."""
+    """The apply's controller creates a Workspace, and Crossplane the empty Secret."""
 
     def move(world: World) -> World:
         apply = _find(world, "WorkspaceTemplateApply", name)
@@ -156,7 +159,7 @@ def terraform(name: str) -> Move:
 
 
 def destroy(world: World) -> World:
-    """Terraform destroys the Workspace of every apply that is being deleted, and its controller lets it go."""
+    """Terraform destroys the Workspace of every terminating apply; the apply follows."""
     for obj in [each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply"]:
         metadata = obj["metadata"]
         if metadata.get("deletionTimestamp"):
@@ -261,7 +264,7 @@ def _moved(start: World, moves: Sequence[Move]) -> Scene:
 
 
 def reachable_worlds() -> st.SearchStrategy[Scene]:
-    """Worlds that a history leads to, from a new control plane or from one that Terraform has provided for."""
+    """Worlds with a history, from a new control plane or from a provided one."""
     new = load(moments.new(), now=NOW)
     provided = _all(settle, terraform(_CHECK), terraform(_MAIN), settle, terraform(_KUBECONFIG))(
         new

@@ -1,6 +1,6 @@
-"""What must hold of every single write, whatever led to it: P8, P9, P10 and P13 of the properties.
+"""Laws of every single write, in any world: P8, P9, P10 and P13.
 
-Written from the contract and the reference, not from the code under test: who owns which field is listed here once more.
+The table of owned fields repeats the contract on purpose: it is not read from the code under test.
 """
 
 import base64
@@ -80,7 +80,7 @@ _OWNED: Final[Mapping[str, frozenset[Path]]] = {
         }
     ),
 }
-"""The fields that the loop writes (capt-reference, sections 1 and 8.8)."""
+"""The fields that the loop writes, as docs/reference.md lists them."""
 _CONDITION: Final = {"CAPTControlPlane": "Ready", "Cluster": "ControlPlaneInitialized"}
 
 
@@ -94,7 +94,7 @@ def every_write_is_safe(steps: Iterable[Step]) -> None:
 
 
 def bound_to_its_incarnation(step: Step) -> None:
-    """P8: a delete or patch carries the uid, one of a list or of the status the resourceVersion; what it hits has that uid."""
+    """P8: a delete or patch carries the uid of the object that it hits."""
     action = step.action
     if not isinstance(action, Delete | Patch):
         return
@@ -119,9 +119,10 @@ def _metadata(world: World, ref: ObjectRef) -> dict[str, Any]:
 
 
 def framed(step: Step) -> None:
-    """P9: a write changes its object and nothing else, of it the fields that we own, and nothing that another controls."""
+    """P9: a write changes one object, of it the fields that we own, and no foreign object."""
     target = step.action.target
-    before, after = stored(step.before, target), stored(step.after, target)
+    before = stored(step.before, target)
+    after = stored(step.after, target)
     if (
         target.kind in ("WorkspaceTemplateApply", "Secret")
         and before is not None
@@ -154,7 +155,7 @@ def _controllers(obj: Mapping[str, Any]) -> set[str]:
     }
 
 
-def _differences(before: Any, after: Any, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401 - JSON of any shape
+def _differences(before: object, after: object, path: Path = ()) -> Iterator[Path]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in {*before, *after}:
             yield from _differences(before.get(key, {}), after.get(key, {}), (*path, key))
@@ -173,7 +174,8 @@ def _is_owned(kind: str, path: Path) -> bool:
 def _entries_of_others(
     target: ObjectRef, obj: Mapping[str, Any]
 ) -> tuple[list[Any], list[Any], list[Any]]:
-    metadata, mine = obj["metadata"], _CONDITION.get(target.kind)
+    metadata = obj["metadata"]
+    mine = _CONDITION.get(target.kind)
     ours = ("Cluster",) if target == KEY else ("CAPTControlPlane",)
     finalizers = [
         each for each in metadata.get("finalizers", ()) if target != KEY or each != FINALIZER
@@ -184,10 +186,12 @@ def _entries_of_others(
 
 
 def disciplined(step: Step) -> None:
-    """P10: nothing that needs cleaning up before our finalizer; it goes last, is never added late, and is the only one touched."""
+    """P10: our finalizer comes first, goes last, and is the only one that we touch."""
     if not step.is_effective:
         return
-    action, before, after = step.action, stored(step.before, KEY), stored(step.after, KEY)
+    action = step.action
+    before = stored(step.before, KEY)
+    after = stored(step.after, KEY)
     assert before is not None, f"{action} without a control plane"
     held = before["metadata"].get("finalizers", [])
     if _needs_cleaning_up(step):
@@ -209,7 +213,8 @@ def disciplined(step: Step) -> None:
 
 
 def _needs_cleaning_up(step: Step) -> bool:
-    kind, action = step.action.target.kind, step.action
+    kind = step.action.target.kind
+    action = step.action
     return isinstance(action, Create | Patch) and (
         kind == "WorkspaceTemplateApply"
         or (kind == "Cluster" and "spec" in action.body and not _is_deleting(step.before, KEY))
@@ -222,7 +227,7 @@ def _is_deleting(world: World, ref: ObjectRef) -> bool:
 
 
 def main_apply(control_plane: Mapping[str, Any]) -> str:
-    """The name of the main apply; "" when the user named it as one of those that are used for something else."""
+    """The name of the main apply; "" when it is the name of another apply of ours."""
     main = (control_plane.get("spec") or {}).get(
         "workspaceTemplateApplyName"
     ) or f"{KEY.name}-eks-controlplane-apply"
@@ -234,7 +239,9 @@ def main_apply(control_plane: Mapping[str, Any]) -> str:
 
 
 def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
-    name, uid, main = KEY.name, control_plane["metadata"]["uid"], main_apply(control_plane)
+    name = KEY.name
+    uid = control_plane["metadata"]["uid"]
+    main = main_apply(control_plane)
     for apply in (each for each in world.objects() if each["kind"] == "WorkspaceTemplateApply"):
         if apply["metadata"]["name"] not in (main, f"{name}-kubeconfig-apply") or not _controllers(
             apply
@@ -243,7 +250,8 @@ def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
         assert apply["metadata"].get("deletionTimestamp"), (
             f"the finalizer goes before {apply['metadata']['name']}"
         )
-        status, spec = apply.get("status") or {}, apply.get("spec") or {}
+        status = apply.get("status") or {}
+        spec = apply.get("spec") or {}
         if apply["metadata"]["name"] == main and not spec.get("retainWorkspaceOnDelete"):
             names = {
                 each["metadata"]["name"] for each in world.objects() if each["kind"] == "Workspace"
@@ -254,7 +262,7 @@ def _is_cleaned_up(world: World, control_plane: Mapping[str, Any]) -> None:
 
 
 def never_empties(step: Step) -> None:
-    """P13: no Secret of ours is written with an empty value, and no endpoint is overwritten by nothing."""
+    """P13: no Secret of ours gets an empty value, and no endpoint is emptied."""
     action = step.action
     if not step.is_effective or isinstance(action, Delete | RecordEvent):
         return

@@ -15,7 +15,7 @@ SCALE: Final = int(os.environ.get("CAPTEP_EXAMPLES_SCALE", "1"))
 
 
 def examples(count: int) -> settings:
-    """So many examples, times the scale; the same ones each time unless the scale asks for a long run."""
+    """So many examples, times the scale; the same ones each time unless a long run is asked for."""
     return settings(
         max_examples=count * SCALE,
         deadline=None,
@@ -30,7 +30,7 @@ def reaches(worlds: SearchStrategy[T], holds: Callable[[T], bool], *, within: in
     """Find an example for which a condition holds.
 
     Raises:
-        hypothesis.errors.NoSuchExample: there is none among `within` examples: the property that asks is vacuous.
+        hypothesis.errors.NoSuchExample: no example among `within` has it: the property is vacuous.
     """
     return find(
         worlds,

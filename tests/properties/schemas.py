@@ -1,4 +1,4 @@
-"""Objects from the schemas of CustomResourceDefinitions: small ones of our own, or the real ones in the folder CAPTEP_UPSTREAM."""
+"""Objects from the schemas of CustomResourceDefinitions: ours, or those in CAPTEP_UPSTREAM."""
 
 import os
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ _OWN: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 def schemas() -> Mapping[str, Mapping[str, Any]]:
-    """The openAPIV3Schema of each kind; of several definitions of one kind the last counts."""
+    """The openAPIV3Schema of each kind; the last of several definitions of one kind counts."""
     folder = os.environ.get("CAPTEP_UPSTREAM")
     if not folder:
         return _OWN
@@ -141,7 +141,7 @@ _DEPTH = 7
 
 
 def admitted(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any]:
-    """JSON that the schema admits: absent and null where it lets them, unknown values where it preserves them."""
+    """JSON that the schema admits: absent and null where allowed, unknown where preserved."""
     if schema.get("nullable"):
         return st.one_of(st.none(), admitted({**schema, "nullable": False}, depth))
     if "enum" in schema:
@@ -171,7 +171,8 @@ def admitted(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any
 
 @st.composite
 def _objects(draw: st.DrawFn, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    properties, required = schema.get("properties", {}), schema.get("required", ())
+    properties = schema.get("properties", {})
+    required = schema.get("required", ())
     optional = [
         key
         for key in properties

@@ -1,6 +1,7 @@
-"""The small domain of worlds: for each object around a control plane a handful of shapes, with values that collide.
+"""The small domain of worlds: a handful of shapes for each object, with values that collide.
 
-A shape makes one object out of the one that a Ready world has. The first of each list is that object itself: what Hypothesis shrinks to.
+A shape turns the object of a Ready world into another one. The first shape of each list is that
+object itself, because Hypothesis shrinks to it.
 """
 
 from collections.abc import Mapping
@@ -100,7 +101,8 @@ OWNERSHIP: Final[tuple[Patch, ...]] = (
         }
     },
 )
-"""Whose a dependent is: ours, nobody's, co-owned, an earlier incarnation's, a stranger's; on its way out; decorated by others."""
+"""A dependent's owner: us, nobody, several, an earlier incarnation, a foreign controller; then a
+terminating one, and one with labels and annotations of others."""
 
 BLIND: Final[tuple[Unreadable, ...]] = (Unreadable("Forbidden"), Unreadable("Timeout"))
 MALFORMED: Final[Mapping[str, tuple[dict[str, JSON], ...]]] = {
@@ -112,7 +114,7 @@ MALFORMED: Final[Mapping[str, tuple[dict[str, JSON], ...]]] = {
         {"spec": 5, "status": 5},
     ),
 }
-"""Patches that make an object malformed, those of Secrets and those of all others."""
+"""Patches that make an object malformed: a Secret, or any other object."""
 
 APPLY_CONTENTS: Final[tuple[Patch, ...]] = (
     {},

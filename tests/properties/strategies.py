@@ -1,7 +1,8 @@
-"""Worlds for Hypothesis: arbitrary ones, live ones, reachable ones, settled ones.
+"""Worlds for Hypothesis: arbitrary ones, live ones, settled ones.
 
-`arbitrary_worlds` combines every shape of every object, whether or not anything leads there. `live_worlds` are those of a control plane
-that is to be there and has its finalizer. `settled_worlds` are built by driving, not filtered.
+`arbitrary_worlds` combines every shape of every object, whether or not a history leads there.
+`live_worlds` have a control plane that is to exist and has its finalizer. `settled_worlds` are
+built by driving, not by filtering.
 """
 
 import base64
@@ -30,8 +31,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-_MAIN, _CHECK = "tokyo-eks-controlplane-apply", "tokyo-spot-role-check"
-_KUBECONFIG, _CREATE, _VPC = "tokyo-kubeconfig-apply", "tokyo-spot-role-create", "tokyo-vpc"
+_MAIN = "tokyo-eks-controlplane-apply"
+_CHECK = "tokyo-spot-role-check"
+_KUBECONFIG = "tokyo-kubeconfig-apply"
+_CREATE = "tokyo-spot-role-create"
+_VPC = "tokyo-vpc"
 
 
 def ref_of(obj: Object) -> ObjectRef:
@@ -85,7 +89,7 @@ def _shaped(kind: str, name: str, *choices: Sequence[shapes.Patch]) -> st.Search
 
 
 def _favoured(usual: T, others: st.SearchStrategy[T]) -> st.SearchStrategy[T]:
-    """The usual value in half of all draws; it is also the one to shrink to."""
+    """The usual value in half of all draws; Hypothesis shrinks to it."""
     return st.booleans().flatmap(lambda is_other: others if is_other else st.just(usual))
 
 
@@ -100,9 +104,11 @@ def _secret(
 
 
 def _neighbours() -> dict[tuple[str, str], st.SearchStrategy[Object]]:
-    """Every object beside the control plane, in any shape."""
+    """Every object except the control plane, in any shape."""
+    # `s` keeps the table below readable: one row for one object.
     s = shapes
-    apply, space = "WorkspaceTemplateApply", "Workspace"
+    apply = "WorkspaceTemplateApply"
+    space = "Workspace"
     ours = (s.OWNERSHIP, s.APPLY_CONTENTS, s.APPLY_STATUSES)
     strategies = {
         ("Cluster", "tokyo"): (s.CLUSTER_SPECS, s.CLUSTER_ENDPOINTS, s.CLUSTER_STATUSES),
@@ -133,7 +139,8 @@ _FATES = {False: st.sampled_from(_FATE), True: st.sampled_from(("absent",) * len
 
 
 def _control_planes(*, live: bool) -> st.SearchStrategy[Object]:
-    s, base = shapes, _base("CAPTControlPlane", "tokyo")
+    s = shapes
+    base = _base("CAPTControlPlane", "tokyo")
     metadata = [
         each for each in s.CONTROL_PLANE_METADATA if not live or _is_live(patched(base, each))
     ]
@@ -155,8 +162,9 @@ _CONTROL_PLANES = {live: _control_planes(live=live) for live in (False, True)}
 
 @st.composite
 def arbitrary_worlds(draw: st.DrawFn, *, live: bool = False, sees_all: bool = False) -> Scene:
-    """Any combination of shapes; `live`: not being deleted, with the finalizer; `sees_all`: everything can be read."""
-    objects, blind = [draw(_CONTROL_PLANES[live])], dict[ObjectRef, Any]()
+    """Any combination of shapes; `live`: with finalizer, not deleted; `sees_all`: all readable."""
+    objects = [draw(_CONTROL_PLANES[live])]
+    blind = dict[ObjectRef, Any]()
     for (_, name), strategy in _NEIGHBOURS.items():
         chosen = draw(_FATES[name in _RARE])
         if chosen != "absent":
@@ -175,12 +183,12 @@ def _misread(obj: Object, how: str) -> st.SearchStrategy[Unreadable | Object]:
 
 
 def live_worlds() -> st.SearchStrategy[Scene]:
-    """Worlds of a control plane that is to be there."""
+    """Worlds of a control plane that is to exist."""
     return arbitrary_worlds(live=True)
 
 
 def seeing_worlds() -> st.SearchStrategy[Scene]:
-    """Worlds in which everything can be read."""
+    """Worlds in which every object can be read."""
     return arbitrary_worlds(sees_all=True)
 
 
@@ -189,7 +197,7 @@ def settled_worlds(start: st.SearchStrategy[Scene]) -> st.SearchStrategy[Scene]:
     return start.map(lambda scene: Scene(drive(scene).end, scene.blind))
 
 
-def shuffled(value: Any, turn: Callable[[list[Any]], list[Any]]) -> Any:  # noqa: ANN401 - JSON of any shape
+def shuffled(value: Any, turn: Callable[[list[Any]], list[Any]]) -> Any:  # noqa: ANN401 - JSON
     """The same JSON with the keys of every object in another order."""
     if isinstance(value, dict):
         return {key: shuffled(value[key], turn) for key in turn(list(value))}

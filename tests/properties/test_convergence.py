@@ -1,4 +1,4 @@
-"""From every world the loop comes to rest, soon, without a wasted write, and stays there (P1, P1a, P2, P2a, P3, P4a, P19a)."""
+"""From every world the loop comes to rest soon, without a wasted write (P1 to P4a, P19a)."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -42,20 +42,20 @@ def _comes_to_rest(scene: Scene) -> Drive:
 @examples(250)
 @given(reachable_worlds())
 def test_p1_from_every_reachable_world_the_loop_comes_to_rest(scene: Scene) -> None:
-    """At most six passes act; the next one finds nothing to do, and every write on the way is safe."""
+    """At most six passes act, the next one changes nothing, and every write is safe."""
     every_write_is_safe(_comes_to_rest(scene).all_steps)
 
 
 @examples(350)
 @given(st.one_of(arbitrary_worlds(), live_worlds()))
 def test_p1a_from_every_arbitrary_world_the_loop_comes_to_rest(scene: Scene) -> None:
-    """Self-stabilisation: also from worlds that no history leads to."""
+    """The loop stabilises itself: no history needs to lead to the world."""
     every_write_is_safe(_comes_to_rest(scene).all_steps)
 
 
 @pytest.mark.parametrize("passes", [0, 1, 2, 3])
 def test_p1_some_worlds_take_several_passes(passes: int) -> None:
-    """The bound is not met by worlds alone in which there is nothing to do."""
+    """The worlds of the property leave the loop something to do."""
     reaches(_ANY, lambda scene: drive(scene).acting == passes)
 
 
@@ -84,7 +84,7 @@ _VERDICTS = {
 
 
 def test_p1_every_verdict_is_among_the_worlds() -> None:
-    """The domain is wide enough for each reason to be the one that wins in some pass."""
+    """Each reason wins in some pass of some world."""
     seen = set[str]()
 
     @examples(800)
@@ -99,9 +99,11 @@ def test_p1_every_verdict_is_among_the_worlds() -> None:
 @examples(150)
 @given(settled_worlds(_ANY))
 def test_p2_rest_stays_rest(scene: Scene) -> None:
-    """Five further passes, the clock advanced by what each asks for, write nothing and leave the world as it is."""
+    """Five further passes at their own intervals write nothing and change nothing."""
     run = drive(scene)
-    state, history, now = run.last.state, run.last.history, run.end.now
+    state = run.last.state
+    history = run.last.history
+    now = run.end.now
     first = run.last.decision
     for _ in range(5):
         now += run.last.requeue_after or timedelta(0)
@@ -112,11 +114,12 @@ def test_p2_rest_stays_rest(scene: Scene) -> None:
         assert again.is_settled
         assert _by_place(again.end) == _by_place(scene.world)
         assert _quiet(again.last.decision) == _quiet(first)
-        state, history = again.last.state, again.last.history
+        state = again.last.state
+        history = again.last.history
 
 
 def _quiet(decision: Decision) -> Decision:
-    """The decision without the Events that tell of a verdict for the first time."""
+    """The decision without the Events of a new verdict."""
     writes = tuple(action for action in decision.actions if not isinstance(action, RecordEvent))
     return Decision(writes, decision.requeue_after, decision.verdict, decision.outstanding)
 
@@ -124,7 +127,7 @@ def _quiet(decision: Decision) -> Decision:
 @examples(200)
 @given(settled_worlds(_ANY))
 def test_p2_a_restart_at_rest_writes_nothing(scene: Scene) -> None:
-    """What the executor remembers is not needed for silence: a write that is tried again is one that the server refuses."""
+    """An empty state causes no write but the retry of a refused one."""
     run = drive(scene)
     assert not run.effective
     assert all(
@@ -133,7 +136,7 @@ def test_p2_a_restart_at_rest_writes_nothing(scene: Scene) -> None:
 
 
 def _is_refused(step: Step) -> bool:
-    """Whether the server refused it, which only an immutable Secret does here."""
+    """Whether the server refused it; here only an immutable Secret is a reason."""
     obj = stored(step.before, step.action.target)
     return step.answer.status == 422 and obj is not None and bool(obj.get("immutable"))
 
@@ -141,7 +144,7 @@ def _is_refused(step: Step) -> bool:
 @examples(250)
 @given(_ANY)
 def test_p2a_no_write_is_without_effect(scene: Scene) -> None:
-    """Every write that is sent changes something, unless the server refuses it."""
+    """Every sent write changes something, unless the server refuses it."""
     for step in drive(scene).all_steps:
         if not isinstance(step.action, RecordEvent):
             assert step.is_effective or _is_refused(step), step.action
@@ -157,9 +160,10 @@ def test_p2a_some_writes_are_refused_by_the_server_itself() -> None:
 @examples(250)
 @given(_ANY)
 def test_p3_the_number_of_writes_is_the_least_that_makes_the_difference(scene: Scene) -> None:
-    """As many effective writes as it takes to get from the first world to the last one, counted from the two alone.
+    """The first world and the last one alone give the number of effective writes between them.
 
-    Declared slack: none. Where the server refuses a write for good, one: the report of it may follow an earlier one.
+    There is no slack, except where the server refuses a write for good: the report of the refusal
+    may follow an earlier report, which is one write more.
     """
     run = drive(scene)
     slack = 1 if any(_is_refused(step) for step in run.all_steps) else 0
@@ -170,13 +174,15 @@ def test_p3_the_number_of_writes_is_the_least_that_makes_the_difference(scene: S
 
 
 def _least(start: World, end: World) -> Iterator[int]:
-    """One for each creation, for each of main resource and status that differs, for each deletion; two for a replacement."""
-    before, after = _by_place(start), _by_place(end)
+    """Count the writes: one for each creation, deletion, changed resource and changed status."""
+    before = _by_place(start)
+    after = _by_place(end)
     control_plane = stored(start, KEY)
     is_over = control_plane is not None and stored(end, KEY) is None
     ordered = {main_apply(control_plane or {}), "tokyo-kubeconfig-apply"} if is_over else set()
     for place in {*before, *after}:
-        old, new = before.get(place), after.get(place)
+        old = before.get(place)
+        new = after.get(place)
         if old is None or new is None:
             yield 1 if old is None or _is_taken_away(old, ordered) else 0
         elif old["metadata"]["uid"] != new["metadata"]["uid"]:
@@ -192,7 +198,7 @@ def _least(start: World, end: World) -> Iterator[int]:
 
 
 def _is_taken_away(old: Mapping[str, Any], ordered: set[str]) -> bool:
-    """Whether it takes a write of ours to remove it; `ordered`: of what goes with the control plane, what is deleted one by one."""
+    """Whether a write of ours removes it; `ordered`: the objects that a deletion removes itself."""
     if old["kind"] == "CAPTControlPlane":
         return True
     if ordered and not (
@@ -225,14 +231,14 @@ def _has_several(steps: tuple[Step, ...], kind: type) -> bool:
 
 @pytest.mark.parametrize("kind", [Create, Delete, Patch])
 def test_p3_every_kind_of_write_is_counted(kind: type) -> None:
-    """Creations, deletions and patches all occur, several in one run among them."""
+    """Creations, deletions and patches occur, several of them in one run too."""
     reaches(_ANY, lambda scene: _has_several(drive(scene).effective, kind))
 
 
 @examples(180)
 @given(_ANY)
-def test_p4a_no_world_comes_back(scene: Scene) -> None:
-    """On the way to rest no world occurs twice, whatever uids and times there are in it."""
+def test_p4a_no_world_occurs_twice(scene: Scene) -> None:
+    """On the way to rest no world recurs, uids and times left out."""
     run = drive(scene)
     seen = [normalised(step.before) for step in run.effective] + [normalised(run.end)]
     assert all(one != other for index, one in enumerate(seen) for other in seen[:index])
@@ -241,7 +247,7 @@ def test_p4a_no_world_comes_back(scene: Scene) -> None:
 @examples(180)
 @given(_ANY)
 def test_p19a_nothing_is_created_or_deleted_twice(scene: Scene) -> None:
-    """Of each object at most one creation and one deletion: the loop sees its own writes."""
+    """At most one creation and one deletion of each object: the loop sees its own writes."""
     sent = [
         step.action for step in drive(scene).all_steps if isinstance(step.action, Create | Delete)
     ]
@@ -251,6 +257,6 @@ def test_p19a_nothing_is_created_or_deleted_twice(scene: Scene) -> None:
 
 
 def test_p2a_a_refusal_is_remembered_until_it_is_over() -> None:
-    """An immutable Secret that differs is refused, reported and stands as a refusal at rest."""
+    """The refusal of an immutable Secret is still known at rest."""
     scene = reaches(_ANY, lambda scene: bool(drive(scene).last.state.refusals), within=5000)
     assert {str(each).split(": HTTP ")[1] for each in drive(scene).last.state.refusals} == {"422"}

@@ -1,4 +1,4 @@
-"""A crash after any write, a lost answer, a second delivery: the end is the same, and so is the safety (P12, P18, P23)."""
+"""A crash, a lost answer or a second delivery changes neither end nor safety (P12, P18, P23)."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ _ANY = st.one_of(arbitrary_worlds(), live_worlds(), reachable_worlds())
 
 
 def _crashes(run: Drive, scene: Scene) -> list[Scene]:
-    """The worlds that a crash leaves: after every write of every pass, each of which may be the one whose answer was never read."""
+    """The worlds that a crash leaves, after every write of every pass."""
     return [
         Scene(collected(step.after), scene.blind)
         for step in run.all_steps
@@ -37,7 +37,7 @@ def _crashes(run: Drive, scene: Scene) -> list[Scene]:
 @examples(120)
 @given(_ANY)
 def test_p12_a_crash_after_any_write_changes_nothing_in_the_end(scene: Scene) -> None:
-    """Every prefix of every decision is a world from which a process that knows nothing comes to the same end, safely."""
+    """From every prefix of every decision an empty process comes to the same end, safely."""
     run = drive(scene)
     end = normalised(run.end)
     for crash in _crashes(run, scene):
@@ -49,7 +49,7 @@ def test_p12_a_crash_after_any_write_changes_nothing_in_the_end(scene: Scene) ->
 
 
 def test_p12_some_decisions_have_several_prefixes() -> None:
-    """There are passes with more than two writes to be interrupted."""
+    """Some passes have more than two writes to interrupt."""
     reaches(
         _ANY,
         lambda scene: (
@@ -60,7 +60,7 @@ def test_p12_some_decisions_have_several_prefixes() -> None:
 
 
 def _once(fault: Fault, nth: int) -> Faults:
-    """The fault befalls the nth write only."""
+    """The fault affects the nth write only."""
     sent: list[Action] = []
 
     def befalls(action: Action) -> Fault | None:
@@ -75,7 +75,7 @@ def _once(fault: Fault, nth: int) -> Faults:
 @examples(120)
 @given(_ANY)
 def test_p12_a_lost_answer_changes_nothing_in_the_end(scene: Scene) -> None:
-    """A write that landed although its answer got lost: the loop observes again, and no object is created or deleted twice."""
+    """The loop observes the landed write, and creates and deletes no object twice."""
     run = drive(scene)
     writes = [step for step in run.all_steps if not isinstance(step.action, RecordEvent)]
     for nth in range(len(writes)):
@@ -93,15 +93,15 @@ def _made_and_removed(run: Drive) -> Counter[Write]:
     )
 
 
-def test_p12_some_answers_that_get_lost_are_of_creations_and_deletions() -> None:
-    """There is something that could be created or deleted twice."""
+def test_p12_lost_answers_include_creations_and_deletions() -> None:
+    """There are objects that could be created or deleted twice."""
     reaches(_ANY, lambda scene: len({write.verb for write in _made_and_removed(drive(scene))}) == 2)
 
 
 @examples(120)
 @given(_ANY)
 def test_p23_a_second_delivery_of_every_write_changes_nothing(scene: Scene) -> None:
-    """Each write delivered twice leaves the world as once does, or is rejected by its precondition."""
+    """The second delivery has no effect, or its precondition rejects it."""
     run = drive(scene)
     twice = drive(
         scene, faults=lambda action: None if isinstance(action, RecordEvent) else Fault.TWICE
@@ -117,7 +117,7 @@ def _changes(step: Step) -> int:
 
 
 def test_p23_some_second_deliveries_are_rejected() -> None:
-    """A conflict is what the second delivery of a locked patch is answered with, and it is seen."""
+    """The second delivery of a locked patch gets a conflict."""
 
     def is_rejected(scene: Scene) -> bool:
         twice = drive(

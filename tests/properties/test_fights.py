@@ -1,4 +1,4 @@
-"""Somebody who reverts what we write (P20): bounded writes, told in the condition, and over when it stops.
+"""Another writer reverts our writes (P20): few writes, a report in the condition, and an end.
 
 The clock is virtual, and every change wakes the loop at once, as watches do.
 """
@@ -29,7 +29,8 @@ from tests.properties.strategies import ref_of
 
 _HOUR = timedelta(hours=1)
 _TOLERATED = 20
-"""Writes beside one every ten seconds: those until the fight is seen for what it is, and the reports."""
+"""Writes on top of one in ten seconds: the first ones, before the loop knows of the fight, and the
+reports."""
 
 Revert = Mapping[str, Any]
 _MAIN = "tokyo-eks-controlplane-apply"
@@ -75,17 +76,18 @@ class _Clock:
 
 
 class _Arena(Server):
-    """A server in which somebody undoes each of our writes to one object at once, and everybody is woken by every change."""
+    """A server: somebody undoes each write to one object, and every change wakes the loop."""
 
     def __init__(
         self, scene: Scene, undo: Callable[[World], World], woken: Callable[[Step], None]
     ) -> None:
         super().__init__(scene)
-        self._undo, self._woken = undo, woken
+        self._undo = undo
+        self._woken = woken
         self.writes: list[Step] = []
 
     def send(self, action: Action) -> Answer:
-        """Serve the action, let it be undone, and wake whoever watches."""
+        """Serve the action, undo it, and wake the loop."""
         answer = super().send(action)
         if not isinstance(action, RecordEvent):
             self.writes.append(self.steps[-1])
@@ -126,10 +128,10 @@ def _fought(undo: Callable[[World], World]) -> tuple[_Arena, list[Step]]:
 
 
 @pytest.mark.parametrize(("kind", "name", "revert"), _REVERTED)
-def test_p20_a_fight_is_bounded_told_and_over_when_it_stops(
+def test_p20_a_fight_is_bounded_reported_and_over_when_it_stops(
     kind: str, name: str, revert: Revert
 ) -> None:
-    """At most one write every ten seconds and a few more; the condition names the object; then the world is as it should be."""
+    """About one write in ten seconds; the condition names the object; the end is as without it."""
     undo = _undoing(kind, name, revert)
     arena, writes = _fought(undo)
     assert (
@@ -138,14 +140,14 @@ def test_p20_a_fight_is_bounded_told_and_over_when_it_stops(
     )
     assert len(writes) <= _HOUR / timedelta(seconds=10) + _TOLERATED
     if "status" not in revert:
-        assert f"{kind} fleet/{name}" in _told(arena.world)
+        assert f"{kind} fleet/{name}" in _reported(arena.world)
     after = drive(Scene(arena.world))
     assert after.is_settled
     expected = drive(Scene(undo(load(moments.ready(), now=NOW)))).end
     assert _without_events(after.end) == _without_events(expected)
 
 
-def _told(world: World) -> str:
+def _reported(world: World) -> str:
     entries = ((stored(world, KEY) or {}).get("status") or {}).get("conditions") or []
     return next((str(entry["message"]) for entry in entries if entry["type"] == "Ready"), "")
 
@@ -154,8 +156,8 @@ def _without_events(world: World) -> list[Any]:
     return [obj for obj in normalised(world) if storage_key(ref_of(obj)).kind != "Event"]
 
 
-def test_p20_a_fight_is_fought() -> None:
-    """The loop does not give up: what is reverted is written again, all through the hour."""
+def test_p20_the_loop_does_not_give_up_a_fight() -> None:
+    """The loop rewrites a reverted field all through the hour."""
     writes = _fought(_undoing("Secret", "tokyo-kubeconfig", {"data": {"value": "eA=="}}))[1]
     times = [step.before.now for step in writes]
     assert len(writes) > 300

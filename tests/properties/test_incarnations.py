@@ -1,4 +1,4 @@
-"""Stale views hit no other incarnation (P8), and a deletion comes to its end once the Workspace goes (P11)."""
+"""A stale view hits no other incarnation (P8); a deletion ends once the Workspace goes (P11)."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -71,8 +71,9 @@ _MEANWHILE = st.lists(
 
 
 def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
-    """What was decided arrives after something else has happened."""
-    decision, world = look(scene), scene.world
+    """Send a decision after other requests have changed the world."""
+    decision = look(scene)
+    world = scene.world
     for move in meanwhile:
         world = move(world)
     server = Server(Scene(world))
@@ -86,14 +87,12 @@ def _late(scene: Scene, meanwhile: Sequence[Move]) -> list[Step]:
 def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(
     scene: Scene, meanwhile: Sequence[Move]
 ) -> None:
-    """Every write of a decision that comes too late hits the object that was looked at, or nothing; what others own stays."""
+    """A late write hits the object of its observation or nothing; foreign objects stay."""
     for step in _late(scene, meanwhile):
         bound_to_its_incarnation(step)
         if isinstance(step.action, Delete | Patch) and step.is_effective:
-            seen, hit = (
-                stored(scene.world, step.action.target),
-                stored(step.before, step.action.target),
-            )
+            seen = stored(scene.world, step.action.target)
+            hit = stored(step.before, step.action.target)
             assert seen is not None
             assert hit is not None
             assert seen["metadata"]["uid"] == hit["metadata"]["uid"]
@@ -101,7 +100,7 @@ def test_p8_a_late_write_hits_the_incarnation_it_was_computed_from(
 
 @pytest.mark.parametrize("kind", [Delete, Patch])
 def test_p8_late_writes_meet_another_incarnation(kind: type) -> None:
-    """A deletion and a patch for an object that was replaced meanwhile are both refused with a conflict."""
+    """A late deletion and a late patch of a replaced object get a conflict."""
 
     def is_rejected(case: tuple[Scene, list[Move]]) -> bool:
         return any(
@@ -114,14 +113,15 @@ def test_p8_late_writes_meet_another_incarnation(kind: type) -> None:
 
 
 def _is_replaced(scene: Scene, step: Step) -> bool:
-    seen, hit = stored(scene.world, step.action.target), stored(step.before, step.action.target)
+    seen = stored(scene.world, step.action.target)
+    hit = stored(step.before, step.action.target)
     return (
         seen is not None and hit is not None and seen["metadata"]["uid"] != hit["metadata"]["uid"]
     )
 
 
 def test_p8_late_writes_take_effect_too() -> None:
-    """Not every late write is refused."""
+    """The server accepts some late writes."""
     reaches(
         st.tuples(_ANY, _MEANWHILE), lambda case: any(step.is_effective for step in _late(*case))
     )
@@ -130,9 +130,10 @@ def test_p8_late_writes_take_effect_too() -> None:
 @examples(180)
 @given(_ANY, st.booleans())
 def test_p11_a_deletion_ends_when_the_workspace_goes(scene: Scene, is_faulty: bool) -> None:
-    """The user deletes the control plane, Terraform destroys: our finalizer is gone after a bounded number of passes.
+    """After the user's delete and Terraform's destroy, a bounded number of passes release it.
 
-    `is_faulty`: until then every answer gets lost. Whoever paused it or hides an object from us has to let go first.
+    `is_faulty`: every answer gets lost until Terraform acts. A pause and hidden objects are lifted
+    first, because they stop a deletion on purpose.
     """
     assume(stored(scene.world, KEY) is not None)
     world = request("delete", "CAPTControlPlane", "tokyo")(_seen_and_unpaused(scene.world))
@@ -166,7 +167,7 @@ def _seen_and_unpaused(world: World) -> World:
         for each in world.objects()
         if each["kind"] == "WorkspaceTemplateApply" and each["metadata"]["name"] == main
     ]:
-        # Somebody else's finalizer or ownership may keep an apply for ever; its Workspace goes nonetheless.
+        # A foreign finalizer or owner may keep an apply for ever; its Workspace goes all the same.
         named = (obj.get("status") or {}).get("workspaceName")
         if named and (obj.get("spec") or {}).get("retainWorkspaceOnDelete") is not True:
             world = (
@@ -178,7 +179,7 @@ def _seen_and_unpaused(world: World) -> World:
 
 
 def test_p11_some_deletions_wait() -> None:
-    """There are deletions that take Terraform's work and more than one look."""
+    """Some deletions wait for Terraform's work."""
 
     def waits(scene: Scene) -> bool:
         world = request("delete", "CAPTControlPlane", "tokyo")(scene.world)
@@ -188,7 +189,7 @@ def test_p11_some_deletions_wait() -> None:
 
 
 def test_p11_a_deletion_that_waits_looks_again() -> None:
-    """As long as the Workspace is there, the interval is 30 s."""
+    """While the Workspace exists, the interval is 30 s."""
     scene = reaches(
         reachable_worlds(),
         lambda scene: drive(scene).last.decision.verdict.reason == "AwaitingWorkspaceDeletion",

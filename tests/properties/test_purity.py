@@ -1,4 +1,4 @@
-"""The decision is a function of what was observed (P5), of anything that can be observed (P5a)."""
+"""The decision is a function of the observation (P5), total over all observations (P5a)."""
 
 import os
 import random
@@ -26,7 +26,7 @@ _ANY = st.one_of(live_worlds(), reachable_worlds(), arbitrary_worlds())
 
 
 def _spelled(decision: Decision) -> str:
-    """All of a decision, the bodies too, in the order in which it says it."""
+    """All of a decision in its own order, the bodies included."""
     actions = [
         (repr(action), dict(action.body) if action.body else None) for action in decision.actions
     ]
@@ -35,8 +35,8 @@ def _spelled(decision: Decision) -> str:
 
 @examples(200)
 @given(_ANY, st.integers(0, 2**32))
-def test_p5_the_order_of_keys_and_objects_is_nothing(scene: Scene, seed: int) -> None:
-    """The same objects loaded in another order, each with its keys in another order, give an equal decision."""
+def test_p5_the_order_of_keys_and_objects_does_not_count(scene: Scene, seed: int) -> None:
+    """Reordered objects with reordered keys give an equal decision."""
 
     turn = random.Random(seed)
 
@@ -57,8 +57,8 @@ def test_p5_the_order_of_keys_and_objects_is_nothing(scene: Scene, seed: int) ->
 
 @examples(200)
 @given(_ANY)
-def test_p5_it_is_the_same_every_time_and_changes_nothing_that_it_was_given(scene: Scene) -> None:
-    """A deep copy gives the same decision to the letter; what was read is as it was."""
+def test_p5_a_decision_repeats_exactly_and_changes_no_argument(scene: Scene) -> None:
+    """A deep copy gives the same decision to the letter, and the arguments stay."""
     read = Server(scene).read
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
@@ -83,8 +83,8 @@ for moment in (moments.new, moments.waiting, moments.provided, moments.ready, mo
 """
 
 
-def test_p5_the_environment_is_nothing() -> None:
-    """Hash seed, time zone and locale of the process change not a byte of the decisions."""
+def test_p5_the_environment_does_not_count() -> None:
+    """Hash seed, time zone and locale change no byte of a decision."""
     spoken = {
         _said("0", "UTC", "C"),
         _said("1", "Asia/Tokyo", "C.UTF-8"),
@@ -171,8 +171,8 @@ def _decided(objects: Mapping[str, Any]) -> Decision:
 
 @examples(150)
 @given(_CLUSTER_OF_EVERYTHING)
-def test_p5a_it_never_raises_for_what_the_schemas_admit(objects: Mapping[str, Any]) -> None:
-    """Null, absent, empty, unknown and extreme values of every field: always a decision, one that can be spelled out."""
+def test_p5a_no_object_that_the_schemas_admit_raises(objects: Mapping[str, Any]) -> None:
+    """Null, absent, empty, unknown and extreme values of every field give a decision."""
     assert _spelled(_decided(objects))
 
 
@@ -182,14 +182,14 @@ def test_p5a_it_never_raises_for_what_the_schemas_admit(objects: Mapping[str, An
         {kind: st.one_of(_whole(kind), JSON_GARBAGE) for kind in _KINDS} | {"Secret": JSON_GARBAGE}
     )
 )
-def test_p5a_it_never_raises_for_garbage(objects: Mapping[str, Any]) -> None:
-    """JSON that is no object of its kind at all: always a decision."""
+def test_p5a_no_garbage_raises(objects: Mapping[str, Any]) -> None:
+    """JSON that is no object of its kind gives a decision."""
     assert _spelled(_decided(objects))
 
 
 @pytest.mark.parametrize("reason", ["Creating", "ControlPlaneUnreadable", "Released"])
 def test_p5a_the_schemas_and_garbage_reach_more_than_one_verdict(reason: str) -> None:
-    """What the schemas admit gets past the first questions, and garbage does not."""
+    """Objects of the schemas reach later verdicts than garbage does."""
     objects = (
         _CLUSTER_OF_EVERYTHING
         if reason != "ControlPlaneUnreadable"
@@ -210,7 +210,7 @@ _NEIGHBOURS = [ref_of(obj) for obj in moments.ready() if obj["kind"] != "CAPTCon
 def test_p5a_a_malformed_neighbour_is_an_unreadable_one(
     scene: Scene, ref: ObjectRef, garbage: JSON
 ) -> None:
-    """The same actions, interval and kind of verdict, whether an object cannot be read or is not what it should be."""
+    """A malformed object gives the actions and the interval of an unreadable one."""
     malformed = look(Scene(scene.world, {**scene.blind, ref: {"metadata": garbage or 1}}))
     unreadable = look(Scene(scene.world, {**scene.blind, ref: Unreadable("Malformed", "it")}))
     assert [(repr(each).split(", message")[0], type(each)) for each in malformed.actions] == [
@@ -223,8 +223,8 @@ def test_p5a_a_malformed_neighbour_is_an_unreadable_one(
     assert malformed.requeue_after == unreadable.requeue_after
 
 
-def test_p5a_absent_and_unreadable_decide_otherwise() -> None:
-    """The comparison above is not between two decisions that are always equal."""
+def test_p5a_absent_and_unreadable_give_different_decisions() -> None:
+    """The comparison above is not between decisions that are always equal."""
     ref = next(
         ref for ref in _NEIGHBOURS if ref.name == "tokyo-kubeconfig" and ref.kind == "Secret"
     )

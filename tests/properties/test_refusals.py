@@ -1,4 +1,4 @@
-"""A write that is refused: reported once, the others go on, tried again every 10 s, and forgotten when it goes through (P16)."""
+"""A refused write is reported once, retried every 10 s, stops no other, and is forgotten (P16)."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,14 +32,14 @@ _RETRY = timedelta(seconds=10)
 
 @frozen(repr=False)
 class Case:
-    """A world, what becomes of it, and one of the writes on the way that is refused."""
+    """A world, what becomes of it, and one write on the way that is refused."""
 
     scene: Scene
     healthy: Drive
     write: Write
     status: int
 
-    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - what Hypothesis prints with
+    def _repr_pretty_(self, printer: Any, _: object) -> None:  # noqa: ANN401 - Hypothesis' own
         printer.text(f"{self.write} answered with {self.status} in {self.scene!r}")
 
     def refuses(self, action: Action) -> int | None:
@@ -59,7 +59,7 @@ _WORLDS = st.one_of(live_worlds(), live_worlds(), reachable_worlds(), arbitrary_
 
 
 def _is_healthy(scene: Scene) -> bool:
-    """Whether there is something to refuse, and nothing that the server refuses by itself."""
+    """Whether there is a write to refuse, and none that the server refuses by itself."""
     run = drive(scene)
     return bool(run.effective) and not run.last.state.refusals
 
@@ -70,7 +70,7 @@ _CASES = _WORLDS.filter(_is_healthy).flatmap(_cases)
 @examples(130)
 @given(_CASES)
 def test_p16_a_refused_write_is_reported_once_and_retried_every_ten_seconds(case: Case) -> None:
-    """While it lasts: rest but for the retry, at most one report; after it: the world that there would have been without it."""
+    """At most one report; after the fault the world is as it would have been without it."""
     event(f"{case.write.verb} {case.write.target.kind}/{case.write.subresource}")
     run = drive(case.scene, faults=case.refuses)
     assert run.is_settled
@@ -90,18 +90,16 @@ def test_p16_a_refused_write_is_reported_once_and_retried_every_ten_seconds(case
 
 
 def _end(run: Drive, case: Case) -> list[Any]:
-    """The world at the end, without what may stay of a report.
+    """The world at the end, without the part of a report that may stay.
 
-    During a deletion, and while something cannot be read, what was reported of a refusal stays; a `secretsReady` that was not there is no
-    reason to write, and comes with the next report, if there is one.
+    During a deletion, and while an object is unreadable, the report of a refusal stays. An absent
+    `secretsReady` is no reason to write; it comes with the next report, if there is one.
     """
     kept = ((stored(case.scene.world, KEY) or {}).get("status") or {}).get(
         "secretsReady"
     ) is not None
-    end, is_kept = (
-        normalised(run.end),
-        _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown),
-    )
+    end = normalised(run.end)
+    is_kept = _is_leaving(case.scene.world) or isinstance(run.last.decision.verdict, Unknown)
     for obj in end:
         if obj["kind"] in ("CAPTControlPlane", "Cluster") and is_kept:
             obj.pop("status", None)
@@ -115,8 +113,11 @@ def _is_report(step: Step) -> bool:
 
 
 def _retried(case: Case, run: Drive) -> World:
-    """Two more passes, 10 s apart: the write is tried in the first of them in which it is its turn, and nothing changes."""
-    state, history, world, tried = run.last.state, run.last.history, run.end, set[Write]()
+    """Two more passes, 10 s apart: the write is retried in its turn, and nothing changes."""
+    state = run.last.state
+    history = run.last.history
+    world = run.end
+    tried = set[Write]()
     for _ in range(max(2, len(state.refusals))):
         assert run.last.requeue_after == _RETRY
         again = drive(
@@ -132,7 +133,9 @@ def _retried(case: Case, run: Drive) -> World:
             for step in again.all_steps
             if not isinstance(step.action, RecordEvent)
         }
-        state, history, world = again.last.state, again.last.history, again.end
+        state = again.last.state
+        history = again.last.history
+        world = again.end
         assert again.last.requeue_after == _RETRY
         assert again.last.decision.requeue_after == _RETRY
     assert case.write in tried
@@ -142,7 +145,7 @@ def _retried(case: Case, run: Drive) -> World:
 @examples(130)
 @given(_CASES.filter(lambda case: case.write.target != KEY and not _is_leaving(case.scene.world)))
 def test_p16_the_other_writes_go_on(case: Case) -> None:
-    """A write that is refused holds nobody else's back: all objects but its own and the report come out as without the fault."""
+    """All other objects come out as without the fault."""
     run = drive(case.scene, faults=case.refuses)
     assert _rest_of(run.end, case) == _rest_of(case.healthy.end, case)
 
@@ -153,14 +156,14 @@ def _is_leaving(world: World) -> bool:
 
 
 def _rest_of(world: World, case: Case) -> list[dict[str, Any]]:
-    """The objects beside the refused one; of control plane and Cluster what is no report."""
-    objects = normalised(world, beside=case.write.target.name)
+    """All objects but the refused one; of control plane and Cluster all but the report."""
+    objects = normalised(world, but=case.write.target.name)
     return [{key: value for key, value in obj.items() if key != "status"} for obj in objects]
 
 
 @pytest.mark.parametrize("status", _STATUSES)
 def test_p16_each_status_meets_a_report(status: int) -> None:
-    """Every answer is given to writes beside the status, and all but the conflict is reported."""
+    """Every HTTP status occurs on a write of another object, and all but 409 are reported."""
 
     def is_reported(case: Case) -> bool:
         run = drive(case.scene, faults=case.refuses)
@@ -182,7 +185,7 @@ def test_p16_each_status_meets_a_report(status: int) -> None:
     "kind", ["CAPTControlPlane", "Cluster", "Secret", "WorkspaceTemplateApply"]
 )
 def test_p16_each_write_is_refused(verb: str, kind: str) -> None:
-    """Every verb on every kind that the loop writes is among the refused ones."""
+    """Every verb on every kind that the loop writes is refused in some case."""
     if (verb, kind) in {
         ("create", "CAPTControlPlane"),
         ("delete", "CAPTControlPlane"),

@@ -1,4 +1,4 @@
-"""Nothing of a Secret's content is told to anybody (P17): canaries in every Secret, sought in everything that is said."""
+"""Nothing of a Secret's content leaks (P17): canaries in every Secret, a search of all output."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ _WINDOW = 8
 
 
 def _texts(canary: str) -> tuple[str, ...]:
-    """What a Secret may hold under a key: all of it secret, in the shapes that the loop looks into."""
+    """Secret texts in every shape that the loop looks into."""
     pem = f"-----BEGIN CERTIFICATE-----\n{canary}AAA=\n-----END CERTIFICATE-----\n"
     return (
         canary,
@@ -41,10 +41,11 @@ def _texts(canary: str) -> tuple[str, ...]:
 
 
 def _hidden(scene: Scene, picks: list[int]) -> Scene:
-    """The scene with a canary in every value of every Secret, in its annotations and under keys that it had not."""
+    """The scene with a canary in every value of every Secret, in annotations and under new keys."""
     objects = list[Object]()
     for number, obj in enumerate(scene.world.objects()):
-        canary, pick = _CANARIES[number % len(_CANARIES)], picks[number % len(picks)]
+        canary = _CANARIES[number % len(_CANARIES)]
+        pick = picks[number % len(picks)]
         objects.append(_with_canary(obj, canary, pick) if obj["kind"] == "Secret" else obj)
     blind = {
         ref: _misread(seen) if ref.kind == "Secret" and isinstance(seen, dict) else seen
@@ -56,7 +57,7 @@ def _hidden(scene: Scene, picks: list[int]) -> Scene:
 def _with_canary(obj: Object, canary: str, pick: int) -> Object:
     keys = [*(obj.get("data") or {}), "cluster_certificate_authority_data", "password"]
     value = base64.b64encode(_texts(canary)[pick].encode()).decode()
-    # An endpoint that is one is published on purpose.
+    # A valid endpoint is published on purpose, so it stays without a canary.
     kept = {
         key: data
         for key, data in (obj.get("data") or {}).items()
@@ -78,7 +79,7 @@ def _misread(seen: Mapping[str, Any]) -> Object:
 
 
 def _said(scene: Scene, run: Drive) -> Iterator[str]:
-    """Everything that leaves the loop but the bodies of writes that carry a Secret's content on purpose."""
+    """All output of the loop but the bodies that carry a Secret's content on purpose."""
     yield repr(observe(KEY, Server(scene).read, ReconcileState())[1:])
     for done in run.passes:
         yield repr(done)
@@ -95,7 +96,8 @@ def _said(scene: Scene, run: Drive) -> Iterator[str]:
 
 
 def _logged(run: Drive) -> str:
-    stream, logger = io.StringIO(), logging.Logger("properties", logging.DEBUG)  # noqa: LOG001 - one of its own, that nobody else hears
+    stream = io.StringIO()
+    logger = logging.Logger("properties", logging.DEBUG)  # noqa: LOG001 - outside the hierarchy
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
     logger.addHandler(handler)
@@ -107,7 +109,7 @@ def _logged(run: Drive) -> str:
 
 
 def _windows() -> frozenset[str]:
-    """Every piece of a canary of eight characters, as it is and in base64 at each of the three offsets."""
+    """Every eight characters of a canary, as they are and in base64 at each of three offsets."""
     spelled = [
         spelling
         for canary in _CANARIES
@@ -129,18 +131,18 @@ _PICKS = st.lists(st.integers(0, len(_texts("")) - 1), min_size=1, max_size=4)
 
 @examples(250)
 @given(_ANY, _PICKS)
-def test_p17_nothing_of_a_secret_is_told(scene: Scene, picks: list[int]) -> None:
-    """No piece of eight characters in any repr, verdict, reason, Event, status, refusal or line of the log, refusals included."""
+def test_p17_nothing_of_a_secret_leaks(scene: Scene, picks: list[int]) -> None:
+    """No eight characters of it in a repr, verdict, reason, Event, status, refusal or log line."""
     hidden = _hidden(scene, picks)
     for faults in (None, lambda action: 422 if action.target.kind == "Secret" else None):
-        told = "\n".join(_said(hidden, drive(hidden, faults=faults)))
-        found = {window for window in _WINDOWS if window in told}
+        output = "\n".join(_said(hidden, drive(hidden, faults=faults)))
+        found = {window for window in _WINDOWS if window in output}
         assert not found
 
 
 @pytest.mark.parametrize("where", ["the body of a Secret", "a Secret that is read"])
-def test_p17_the_canaries_are_in_what_the_loop_handles(where: str) -> None:
-    """They are found where they are on purpose: the search finds what it seeks."""
+def test_p17_the_search_finds_the_canaries_where_they_belong(where: str) -> None:
+    """The search above can fail."""
 
     def carries(case: tuple[Scene, list[int]]) -> bool:
         hidden = _hidden(*case)
@@ -159,19 +161,19 @@ def test_p17_the_canaries_are_in_what_the_loop_handles(where: str) -> None:
 @pytest.mark.parametrize(
     "reason", ["SecretError", "EndpointUpdateFailed", "SecretReconciliationFailed"]
 )
-def test_p17_what_the_canaries_damage_is_told(reason: str) -> None:
-    """The verdicts that speak of Secrets are among those that were searched."""
+def test_p17_verdicts_about_secrets_are_searched(reason: str) -> None:
+    """The verdicts that concern Secrets occur."""
 
-    def is_told(case: tuple[Scene, list[int]]) -> bool:
+    def is_reported(case: tuple[Scene, list[int]]) -> bool:
         hidden = _hidden(*case)
         run = drive(hidden, faults=lambda action: 422 if action.target.kind == "Secret" else None)
         return any(done.decision.verdict.reason == reason for done in run.passes)
 
-    reaches(st.tuples(_ANY, _PICKS), is_told)
+    reaches(st.tuples(_ANY, _PICKS), is_reported)
 
 
 def test_p17_an_error_about_a_malformed_secret_does_not_quote_it() -> None:
-    """The problems name paths, never what was found there."""
+    """The problems name paths and never quote the value."""
     from captep_core.capt._model import Secret  # noqa: PLC0415 - the one class that is not public
 
     with pytest.raises(WireError) as raised:

@@ -1,4 +1,4 @@
-"""What is reported is true, and time is a parameter: P13 at rest, P14, P15, P15a."""
+"""The report is true, and time is a parameter: P13 at rest, P14, P15, P15a."""
 
 import base64
 from datetime import timedelta
@@ -42,9 +42,10 @@ def _reports(run: Drive) -> list[Step]:
 @examples(200)
 @given(_ANY)
 def test_p14_the_transition_time_moves_with_the_status_and_with_nothing_else(scene: Scene) -> None:
-    """For each report and each condition of ours; the clock moves between passes, so that a wrong stamp would show."""
+    """The clock moves between passes, so that a wrong stamp would show."""
     for step in _reports(drive(scene, tick=_SECOND)):
-        before, after = _conditions(step.before, step), _conditions(step.after, step)
+        before = _conditions(step.before, step)
+        after = _conditions(step.after, step)
         for kind, entry in after.items():
             old = before.get(kind, {})
             if old.get("status") != entry["status"] or not old.get("lastTransitionTime"):
@@ -54,7 +55,7 @@ def test_p14_the_transition_time_moves_with_the_status_and_with_nothing_else(sce
 
 
 def _conditions(world: World, step: Step) -> dict[str, dict[str, Any]]:
-    """The first condition of each type, of the object that is reported on."""
+    """The first condition of each type, of the reported object."""
     entries = ((stored(world, step.action.target) or {}).get("status") or {}).get(
         "conditions"
     ) or []
@@ -86,8 +87,8 @@ def test_p14_reports_with_and_without_a_transition_occur(moves: bool) -> None:
 
 @examples(200)
 @given(_ANY)
-def test_p14_ready_is_what_the_world_was_before_the_report(scene: Scene) -> None:
-    """Who reports the verdict Ready has an endpoint published and Secrets that agree with their sources, already."""
+def test_p14_ready_is_true_before_it_is_reported(scene: Scene) -> None:
+    """Endpoint and Secrets are in place in the world before the report."""
     for step in _reports(drive(scene)):
         if step.action.target == KEY and _reason(step.after) == "Ready":
             event("a report of Ready")
@@ -109,14 +110,13 @@ def _reason(world: World) -> str:
 def _is_truly_ready(world: World) -> None:
     by_name = {ref_of(obj): obj for obj in world.objects()}
     names = {ref.name: obj for ref, obj in by_name.items() if ref.kind == "Secret"}
-    control_plane, cluster = (
-        stored(world, KEY) or {},
-        next(obj for ref, obj in by_name.items() if ref.kind == "Cluster"),
-    )
+    control_plane = stored(world, KEY) or {}
+    cluster = next(obj for ref, obj in by_name.items() if ref.kind == "Cluster")
     endpoint = control_plane["spec"]["controlPlaneEndpoint"]
     assert endpoint["host"]
     assert endpoint == cluster["spec"]["controlPlaneEndpoint"]
-    ours, ca = _decoded(names["tokyo-kubeconfig"]), _decoded(names["tokyo-ca"])
+    ours = _decoded(names["tokyo-kubeconfig"])
+    ca = _decoded(names["tokyo-ca"])
     sources = {
         _decoded(obj).get("kubeconfig")
         for name, obj in names.items()
@@ -152,9 +152,10 @@ def test_p14_reports_of_ready_occur() -> None:
 @examples(250)
 @given(settled_worlds(_ANY))
 def test_p13_at_rest_no_two_endpoints_disagree(scene: Scene) -> None:
-    """A control plane that is Ready and its Cluster publish the same endpoint; what is reported is what the verdict says."""
+    """Control plane and Cluster publish one endpoint, and the report agrees with the verdict."""
     run = drive(scene)
-    verdict, status = run.last.decision.verdict, (stored(run.end, KEY) or {}).get("status") or {}
+    verdict = run.last.decision.verdict
+    status = (stored(run.end, KEY) or {}).get("status") or {}
     if isinstance(verdict, Ready):
         _is_truly_ready(run.end)
     if isinstance(verdict, Ready | Degraded):
@@ -194,7 +195,7 @@ _INTERVALS: dict[type, set[int | None]] = {
 @examples(200)
 @given(_ANY)
 def test_p15_the_interval_is_one_of_four_and_goes_with_the_verdict(scene: Scene) -> None:
-    """5, 10 or 30 s or never; 10 s while a write is known not to go through."""
+    """5, 10, 30 s or never; 10 s while a refusal is known."""
     for done in drive(scene).passes:
         interval = done.decision.requeue_after
         seconds = None if interval is None else interval.total_seconds()
@@ -207,7 +208,7 @@ def test_p15_the_interval_is_one_of_four_and_goes_with_the_verdict(scene: Scene)
     "verdict", [each for each in _INTERVALS if each is not ControlPlaneUnreadable]
 )
 def test_p15_each_verdict_occurs(verdict: type) -> None:
-    """Every row of the table but one is reached by the worlds; the control plane itself is always readable in them."""
+    """The worlds reach every row of the table but that of an unreadable control plane."""
     reaches(_ANY, lambda scene: isinstance(drive(scene).passes[0].decision.verdict, verdict))
 
 
@@ -219,7 +220,7 @@ _LATER = st.sampled_from(
 @examples(200)
 @given(settled_worlds(_ANY), _LATER)
 def test_p15a_at_rest_time_decides_nothing(scene: Scene, later: timedelta) -> None:
-    """No deadline is missed by sleeping: at any later time the decision is the same."""
+    """Sleeping misses no deadline: at any later time the decision is the same."""
     state = drive(scene).last.state
     assert look(scene, state=state, now=NOW + later) == look(scene, state=state)
 
@@ -229,8 +230,9 @@ def test_p15a_at_rest_time_decides_nothing(scene: Scene, later: timedelta) -> No
 def test_p15a_time_is_written_as_a_transition_time_and_nothing_else(
     scene: Scene, later: timedelta
 ) -> None:
-    """Two decisions at different times differ in the transition times of their reports alone."""
-    now, then = look(scene), look(scene, now=NOW + later)
+    """Decisions at two times differ in their transition times alone."""
+    now = look(scene)
+    then = look(scene, now=NOW + later)
     assert _timeless(now) == _timeless(then)
 
 
@@ -245,18 +247,19 @@ def _timeless(decision: Decision) -> tuple[Any, ...]:
 
 
 def _stamp(decision: Decision) -> str:
-    """The time that a report of this decision carries, a text that occurs nowhere when it carries none."""
+    """The time that a report of this decision carries, else a text that occurs nowhere."""
     for action in decision.actions:
         if isinstance(action, Patch) and action.subresource == "status":
             status = action.body["status"]
             assert isinstance(status, dict)
-            times = [entry["lastTransitionTime"] for entry in status.get("conditions") or []]  # type: ignore[index, union-attr, call-overload]  # a list of objects
+            entries: Any = status.get("conditions") or []
+            times = [entry["lastTransitionTime"] for entry in entries]
             return max((str(each) for each in times), default="no time")
     return "no time"
 
 
 def test_p15a_some_decisions_carry_the_time() -> None:
-    """There is something for the property above to take out."""
+    """The property above has something to compare."""
     reaches(
         _ANY,
         lambda scene: (
