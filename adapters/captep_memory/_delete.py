@@ -144,7 +144,7 @@ def held_by(options: Object, present: list[str]) -> list[str]:
 def release(world: World, key: Key, held: list[str]) -> tuple[World, Object | None]:
     """Mark an object that the finalizers in `held` hold, or remove it when nothing holds it.
 
-    Return the world and what is left of the object. The deletionTimestamp is set once, and the
+    Return the world and the rest of the object. The deletionTimestamp is set once, and the
     generation counts it once (row D3); a repetition writes nothing.
     """
     stored = world.get(key)

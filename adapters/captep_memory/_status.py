@@ -55,7 +55,7 @@ class RefusedError(Exception):
 
 @frozen
 class Cause:
-    """One entry of `details.causes`: what is wrong with one field."""
+    """One entry of `details.causes`: an error of one field."""
 
     reason: str
     message: str

@@ -67,7 +67,7 @@ def _changes(history: _History | None) -> Iterator[StoreChange]:
 
 @frozen(repr=False)
 class World:
-    """An API server at one moment: its objects, its clock and what has happened.
+    """An API server at one moment: its objects, its clock and its history.
 
     `departed` holds the uids of objects that went away during the run, `compacted` the
     resourceVersion up to which the history is forgotten.

@@ -69,7 +69,7 @@ class Neighbourhood:
         return True
 
     def state(self, *, now: datetime) -> Hashable:
-        """Return what decides the next turns: hot turns by the wait, others by the time, memories."""
+        """Return what decides the next turns: hot turns by wait, others by time, and memories."""
         times = ((post, self._due_at(post)) for post in self._due)
         due = ((post, at - now if at <= now + HOT else at) for post, at in times)
         return frozenset(due), frozenset(self._memory.items())

@@ -116,7 +116,7 @@ def is_synced(objects: Objects, subject: Subject) -> bool:
 
 @frozen
 class Act:
-    """One act of a user: `requests`, due once `once` holds and `after` has passed since the last."""
+    """One act of a user: `requests`, once `once` holds and `after` has passed since the last."""
 
     title: str
     requests: Callable[[Subject], tuple[Request, ...]]

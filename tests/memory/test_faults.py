@@ -125,7 +125,7 @@ def test_f17_transient_errors_come_before_or_after_applying(status: int, *, appl
     ],
 )
 def test_f18_a_terminal_error_repeats_itself(status: int, reason: str) -> None:
-    """For as long as the fault is there."""
+    """For as long as the fault lasts."""
     server = faults.serve_with(faults.terminal(faults.on("patch", kind="Thing", name="a"), status))
     for _ in range(2):
         world, outcome = server(start(), PATCH)

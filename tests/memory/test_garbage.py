@@ -103,7 +103,7 @@ def test_g2_a_solid_owner_keeps_the_object_and_loses_the_others() -> None:
 
 
 def test_g2_without_a_solid_owner_the_object_goes() -> None:
-    """Removed, or marked while a finalizer holds it; then there is nothing more to collect."""
+    """Removed, or marked while a finalizer holds it; then the collector has nothing to do."""
     world = _world(_owned(_ref("gone")))
     assert collect(world, OWNED).get(OWNED) is None
     held = _world(_owned(_ref("gone"), finalizers=("example.dev/f",)))
@@ -148,7 +148,7 @@ def test_g4_nothing_is_collected_inline() -> None:
 
 
 def test_g4_chains_are_collected_to_the_end() -> None:
-    """A dependent's dependents go as well, at the latest with the fixpoint."""
+    """The dependents of a dependent go too, at the latest with the fixpoint."""
     middle = _owner("b", "u2", ownerReferences=[_ref("u1")])
     client = api(_owner(), middle, _owned(_ref("u2", "b")))
     client.do("delete")

@@ -235,7 +235,7 @@ def test_concurrent_writers_are_served_one_after_the_other(server: HTTPFacade) -
 def test_the_official_client_is_served(server: HTTPFacade) -> None:
     """Create, patch, list, conflict and watch through kubernetes' DynamicClient.request."""
     api = client.ApiClient(client.Configuration(host=server.url))
-    # Discovery is no part of what is tested: the requests go out with their paths.
+    # The test is about paths, not about discovery.
     dynamic: Any = DynamicClient.__new__(DynamicClient)
     dynamic.client = api
     dynamic.configuration = api.configuration

@@ -22,7 +22,7 @@ def test_v1_every_effective_write_gets_the_next_resource_version_of_the_store() 
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_v2_identical_update_writes_nothing(subresource: str | None) -> None:
-    """PUT of what was read: 200, the same resourceVersion, no event, the same world."""
+    """PUT of a read object: 200, the same resourceVersion, no event, the same world."""
     client = created(status={"phase": "X"})
     before = client.world
     read = client.do("get").body
@@ -43,7 +43,7 @@ def test_v2_identical_patch_writes_nothing() -> None:
 
 
 def test_v2_a_change_that_defaults_and_pruning_undo_writes_nothing() -> None:
-    """What is compared is what would be stored, not what was sent."""
+    """The server compares the object to store, not the body of the request."""
     client = created()
     before = client.world
     assert client.do("patch", body={"spec": {"mode": None, "unknown": 1}}).status == 200

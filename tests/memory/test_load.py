@@ -1,4 +1,4 @@
-"""Seeds: what is given is taken, what is missing is supplied."""
+"""Seeds: load keeps given values and supplies missing ones."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_load_keeps_given_values() -> None:
 
 
 def test_supplied_values_are_a_function_of_the_identity() -> None:
-    """The same whatever else is there, another one for another object."""
+    """The same whatever else the world holds, another one for another object."""
     alone = _load(thing(metadata={"namespace": "fleet"})).get(KEY)
     among = _load(
         thing("b", metadata={"namespace": "fleet"}),

@@ -176,7 +176,7 @@ def test_a_dry_run_answers_and_changes_nothing(log: list[Request]) -> None:
 
 @given(st.permutations([CRD, thing("a"), thing("b"), secret("a"), secret("b")]))
 def test_loading_does_not_depend_on_the_order(objects: list[Object]) -> None:
-    """Not even what is supplied."""
+    """Not even the supplied values."""
     assert load(objects, now=NOW) == load(
         [CRD, thing("a"), thing("b"), secret("a"), secret("b")], now=NOW
     )

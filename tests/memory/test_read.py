@@ -42,7 +42,7 @@ def test_r1_a_get_returns_the_newest_object() -> None:
 
 
 def test_r2_lists_are_sorted_and_carry_the_version_of_the_store() -> None:
-    """By namespace, then name; over all namespaces when none is given."""
+    """By namespace, then name; over all namespaces without one."""
     client = _three()
     client.do("create", namespace="another", body=thing("z"))
     response = client.do("list", None, namespace=None)

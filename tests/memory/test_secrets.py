@@ -125,7 +125,7 @@ def test_s6_empty_data_equals_absent_data() -> None:
 
 
 def test_config_maps_keep_text_and_bytes_apart() -> None:
-    """A key may be in one of data and binaryData."""
+    """A key belongs to one of data and binaryData."""
     client = api()
     options: Any = {"kind": "ConfigMap", "api_version": "v1"}
     body = {"metadata": {"name": "m"}, "data": {"a": "b"}, "binaryData": {"a": "Yg=="}}

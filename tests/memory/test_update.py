@@ -13,7 +13,7 @@ MODIFIED = (
 
 
 def _put(client: Api, **changes: Free) -> Free:
-    """PUT what is read, with metadata changed."""
+    """PUT a read object with changed metadata."""
     read = client.do("get").body
     return client.do(
         "update",
@@ -30,7 +30,7 @@ def test_u1_the_name_of_the_body_must_equal_that_of_the_url() -> None:
 
 
 def test_u2_another_uid_is_a_conflict() -> None:
-    """409 with the storage's message, before the resourceVersion is looked at."""
+    """409 with the storage's message; the resourceVersion comes later."""
     client = created()
     uid = client.do("get").body["metadata"]["uid"]
     response = _put(client, metadata={"uid": "other", "resourceVersion": "1"})
@@ -92,7 +92,7 @@ def test_u4_a_secret_may_be_replaced_unconditionally() -> None:
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_u5_a_stale_resource_version_is_a_conflict(subresource: str | None) -> None:
-    """409, also when the object is invalid as well."""
+    """409, even when the object is invalid too."""
     client = created()
     stale = client.do("get").body
     client.do("patch", body={"spec": {"size": 2}})
@@ -248,7 +248,7 @@ def test_p1_a_patch_of_an_absent_object_is_404_and_of_an_unknown_format_415() ->
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_p2_a_patch_conflicts_only_by_its_resource_version(subresource: str | None) -> None:
-    """Without one it lands on whatever is there, with a stale one it is 409."""
+    """Without one it applies to the newest object, with a stale one it is 409."""
     client = created()
     stale = client.do("get").body["metadata"]["resourceVersion"]
     change: Any = {"spec": {"size": 3}, "status": {"phase": "Y"}}

@@ -29,7 +29,7 @@ def test_a1_metadata_is_validated(metadata: Object, field: str) -> None:
 
 
 def test_a1_annotations_fit_in_256_kibibytes() -> None:
-    """Keys count as well."""
+    """Keys count too."""
     assert (
         api()
         .do("create", body=thing(metadata={"annotations": {"a": "x" * (256 * 1024 - 1)}}))

@@ -54,7 +54,7 @@ def apply(**spec: Free) -> Object:
 
 
 class Stage:
-    """A server and one neighbour that is asked about one key."""
+    """A server, one neighbour and one key."""
 
     def __init__(self, neighbour: Neighbour, key: ObjectRef, *objects: Object) -> None:
         self.server = WorldServer(load([*stories.templates("fleet"), *objects], now=NOW))

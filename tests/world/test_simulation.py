@@ -82,7 +82,7 @@ def played(story: Story, *, seed: int = 0, pace: Pace = REAL_PACE) -> tuple[Simu
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
 def test_every_story_ends_with_captep(story: Story) -> None:
-    """All acts in their order, and then what it ends with."""
+    """All acts in their order, and then its ending."""
     simulation, _ = played(story)
     assert simulation.is_over
     assert [event.title for event in simulation.events] == [
@@ -154,7 +154,7 @@ def test_the_kubeconfig_follows_each_rotation_at_once() -> None:
 
 
 def test_captep_does_not_write_to_a_healthy_control_plane() -> None:
-    """Between two rotations there is not one write by captep."""
+    """Between two rotations captep writes nothing."""
     _, server = played(stories.rotation(timedelta(minutes=25)))
     calm = [
         (at, change.key)

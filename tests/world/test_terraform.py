@@ -51,7 +51,7 @@ SECRET = ObjectRef("v1", "Secret", "fleet", "tokyo-connection")
 
 
 class Stage:
-    """A server with one Workspace, and a provider that is asked at chosen times."""
+    """A server with one Workspace, and a provider with a clock of the test."""
 
     def __init__(self) -> None:
         self.server = WorldServer(load([WORKSPACE], now=NOW))
@@ -60,7 +60,7 @@ class Stage:
         self.memory: Memory = IDLE
 
     def at(self, seconds: float) -> Turn:
-        """Take one turn so many seconds after the start, and say what was written."""
+        """Take one turn so many seconds after the start; return it."""
         now = NOW + timedelta(seconds=seconds)
         self.server.at(now)
         turn = self.provider.turn(KEY, self.objects, self.memory, now=now)
@@ -75,7 +75,7 @@ class Stage:
         return sorted((entry["type"], entry["status"], entry["reason"]) for entry in found)
 
     def data(self) -> dict[str, str] | None:
-        """Return the content of the connection Secret, None when there is no such Secret."""
+        """Return the content of the connection Secret, None without such a Secret."""
         secret = self.objects.get(SECRET)
         return (
             None
