@@ -10,12 +10,14 @@ from captep_cli._errors import InputError, suggestion
 from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref
 from captep_core.capt import wire
-from captep_memory import MemoryGateway, ObjectMatch, World, group_of, load
+from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
 
 __all__ = ["Given", "Source", "given", "sorted_objects"]
 
 _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
+# Files rarely hold the definition of a kind; a namespace on a Workspace means nothing.
+_SCOPES: Final[Mapping[tuple[str, str], Scope]] = {("tf.upbound.io", "Workspace"): "Cluster"}
 _KINDS: Final = frozenset(
     {
         _KIND,
@@ -141,7 +143,7 @@ def _served(
     """Load the objects; those that a server could not even read are set aside."""
     objects = [manifest.object for manifest in manifests]
     if _problem(objects, now) is None:
-        return load(objects, now=now), ()
+        return load(objects, now=now, scopes=_SCOPES), ()
     problem = _problem([chosen.object], now)
     if problem is not None:
         raise InputError(f"{chosen.where}: malformed {_KIND} {'/'.join(_place(chosen))}: {problem}")
@@ -150,13 +152,13 @@ def _served(
     problem = _problem(sound, now)
     if problem is not None:
         raise InputError(problem)
-    return load(sound, now=now), malformed
+    return load(sound, now=now, scopes=_SCOPES), malformed
 
 
 def _problem(objects: list[dict[str, Any]], now: datetime) -> str | None:
     """Say why `objects` cannot be loaded; the types besides ValueError are what a malformed CustomResourceDefinition gives."""
     try:
-        load(objects, now=now)
+        load(objects, now=now, scopes=_SCOPES)
     except ValueError as exc:
         return str(exc)
     except (AttributeError, KeyError, TypeError):

@@ -11,17 +11,17 @@ from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.ports import Answer
 from captep_demo._ledger import Count, Ledger
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
-from captep_memory import Change, MemoryGateway, World, load
+from captep_memory import MemoryGateway, StoreChange, World, load
 from captep_runtime import Logger, Loop
 from captep_world import (
     ControlLoop,
     Pace,
-    Server,
     Simulation,
     Story,
     StoryEvent,
     Subject,
     VirtualClock,
+    WorldServer,
     neighbours,
     stories,
 )
@@ -82,7 +82,7 @@ def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) ->
         lane=lane,
         total=ledger.total(),
         slices=ledger.slices(),
-        happenings=tuple(simulation.happenings),
+        happenings=tuple(simulation.events),
         usable_after=_seconds(START, diary.usable_at),
         mended_after=_seconds(diary.secret_lost_at, diary.secret_back_at),
         reported_after=_seconds(diary.failing_since, diary.reported_at),
@@ -108,7 +108,7 @@ class Diary:
         self.rotations: list[datetime] = []
         self._has_kubeconfig = self._is_ready = False
 
-    def note(self, change: Change, now: datetime) -> None:
+    def note(self, change: StoreChange, now: datetime) -> None:
         """Take note of one change in the server."""
         ref = (change.key.kind, change.key.name)
         if ref == ("Secret", self._subject.kubeconfig_secret.name):
@@ -120,7 +120,7 @@ class Diary:
             if synced.get("status") == "False" and self.failing_since is None:
                 self.failing_since = now
 
-    def _note_secret(self, change: Change, now: datetime) -> None:
+    def _note_secret(self, change: StoreChange, now: datetime) -> None:
         self._has_kubeconfig = change.type != "DELETED" and bool(
             change.object.get("data", {}).get("value")
         )
@@ -136,7 +136,7 @@ class Diary:
             self.rotations.append(now)
         self._note_usable(now)
 
-    def _note_control_plane(self, change: Change, now: datetime) -> None:
+    def _note_control_plane(self, change: StoreChange, now: datetime) -> None:
         ready = _condition(change, "Ready")
         self._is_ready = ready.get("status") == "True"
         if (
@@ -152,19 +152,19 @@ class Diary:
             self.usable_at = now
 
 
-def _condition(change: Change, kind: str) -> Mapping[str, str]:
+def _condition(change: StoreChange, kind: str) -> Mapping[str, str]:
     found: list[Mapping[str, str]] = change.object.get("status", {}).get("conditions", [])
     return next((entry for entry in found if entry["type"] == kind), {})
 
 
-class WatchedServer(Server):
+class WatchedServer(WorldServer):
     """A server whose changes are noted in a diary."""
 
     def __init__(self, world: World, diary: Diary) -> None:
         super().__init__(world)
         self._diary = diary
 
-    def take_changes(self) -> tuple[Change, ...]:
+    def take_changes(self) -> tuple[StoreChange, ...]:
         """Return what happened, and note it."""
         changes = super().take_changes()
         for change in changes:
@@ -175,7 +175,7 @@ class WatchedServer(Server):
 class CaptepLoop:
     """captep's own runtime loop with its own decisions, over a gateway that counts."""
 
-    def __init__(self, server: Server, clock: VirtualClock, ledger: Ledger) -> None:
+    def __init__(self, server: WorldServer, clock: VirtualClock, ledger: Ledger) -> None:
         self._server, self._clock, self._ledger = server, clock, ledger
         self._gateway = MemoryGateway(server.world)
         # A logger outside of the hierarchy: no handler of the process writes what is only counted.

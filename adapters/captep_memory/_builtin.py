@@ -1,4 +1,4 @@
-"""Secrets, ConfigMaps, Events and Leases: what their Go types and strategies do (rows S1 to S6)."""
+"""Secrets, ConfigMaps, Events and Leases: their Go types and strategies (rows S1 to S6)."""
 
 import base64
 import binascii
@@ -11,6 +11,7 @@ from captep_memory._names import config_key
 from captep_memory._request import Request
 from captep_memory._status import (
     Cause,
+    RefusedError,
     bad_request,
     forbidden_field,
     invalid_value,
@@ -21,6 +22,7 @@ from captep_memory._status import (
 
 __all__ = ["decode_built_in", "prepare_built_in", "validate_built_in"]
 
+# MaxSecretSize of k8s.io/kubernetes/pkg/apis/core.
 _SIZE_LIMIT = 1024 * 1024
 _STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _IMMUTABLE = "field is immutable when `immutable` is set"
@@ -45,7 +47,7 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-# What the Go type writes even when it is empty.
+# Fields without omitempty in the Go type.
 _EVENT_ALWAYS: Mapping[str, Any] = {
     "involvedObject": {},
     "source": {},
@@ -58,7 +60,9 @@ _EVENT_ALWAYS: Mapping[str, Any] = {
 
 
 def decode_built_in(obj: Object) -> Object:
-    """Return an object as its Go type encodes it: unknown and empty fields dropped, `stringData` folded into `data` (row S3).
+    """Return an object as its Go type encodes it (row S3).
+
+    Unknown and empty fields go, `stringData` goes into `data`.
 
     Raises:
         RefusedError: 400, a field has the wrong type.
@@ -86,12 +90,14 @@ def decode_built_in(obj: Object) -> Object:
     return decoded
 
 
+def _unmarshal(kind: str, why: str) -> RefusedError:
+    return bad_request(f'{kind} in version "v1" cannot be handled as a {kind}: {why}')
+
+
 def _check_type(kind: str, name: str, value: Value) -> None:
     expected: type = {"immutable": bool, "count": int}.get(name, dict if name in _OBJECTS else str)
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise bad_request(
-            f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into field {kind}.{name}'
-        )
+        raise _unmarshal(kind, f"json: cannot unmarshal into field {kind}.{name}")
 
 
 _OBJECTS = frozenset(
@@ -109,9 +115,7 @@ def _strings(kind: str, values: Object) -> Object:
 
 def _check_strings(kind: str, values: Mapping[str, Any]) -> None:
     if not all(isinstance(value, str) for value in values.values()):
-        raise bad_request(
-            f'{kind} in version "v1" cannot be handled as a {kind}: json: cannot unmarshal into Go value of type string'
-        )
+        raise _unmarshal(kind, "json: cannot unmarshal into Go value of type string")
 
 
 def _check_bytes(kind: str, values: Mapping[str, Any]) -> None:
@@ -121,9 +125,7 @@ def _check_bytes(kind: str, values: Mapping[str, Any]) -> None:
             # Go's decoder skips line breaks inside of base64.
             base64.b64decode(value.replace("\n", "").replace("\r", "").encode(), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise bad_request(
-            f'{kind} in version "v1" cannot be handled as a {kind}: illegal base64 data'
-        ) from error
+        raise _unmarshal(kind, "illegal base64 data") from error
 
 
 def _decode_secret(secret: Object) -> Object:
@@ -140,12 +142,12 @@ def _decode_secret(secret: Object) -> Object:
 
 
 def prepare_built_in(obj: Object) -> Object:
-    """Fill what is defaulted: the type of a Secret (row S1), in an update too."""
+    """Fill the default type of a Secret (row S1), in an update too."""
     return {**obj, "type": "Opaque"} if obj["kind"] == "Secret" and not obj.get("type") else obj
 
 
 def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iterator[Cause]:
-    """Yield what is wrong with a Secret, a ConfigMap or an Event."""
+    """Yield the errors of a Secret, a ConfigMap or an Event."""
     kind = obj["kind"]
     if kind != "Lease":
         yield from _validate_finalizers(obj)
@@ -171,11 +173,11 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
 
 
 def _validate_finalizers(obj: Object) -> Iterator[Cause]:
-    """The core group knows a few finalizers without a prefix, and wants one of all others."""
+    """The core group knows a few finalizers without a prefix; all others need one."""
     for index, name in enumerate(obj["metadata"].get("finalizers", ())):
         if "/" not in name and name not in _STANDARD_FINALIZERS:
-            told = "name is neither a standard finalizer name nor is it fully qualified"
-            yield invalid_value(f"metadata.finalizers[{index}]", name, told)
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid_value(f"metadata.finalizers[{index}]", name, detail)
 
 
 def _validate_event(request: Request, event: Object) -> Iterator[Cause]:
@@ -200,7 +202,8 @@ def _validate_immutable(obj: Object, old: Object) -> Iterator[Cause]:
 def _validate_keys(obj: Object, *names: str) -> Iterator[Cause]:
     for name in names:
         for key in obj.get(name, {}):
-            yield from (invalid_value(f"{name}[{key}]", key, told) for told in config_key(key))
+            for problem in config_key(key):
+                yield invalid_value(f"{name}[{key}]", key, problem)
 
 
 def _validate_size(obj: Object, path: str) -> Iterator[Cause]:

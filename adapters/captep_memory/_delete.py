@@ -1,12 +1,13 @@
 """Delete: preconditions, finalizers and propagation policies (rows D1 to D7)."""
 
+from captep_core._objects import rfc3339
+from captep_memory._admission import admit
 from captep_memory._json import Object, Value, identical
-from captep_memory._kinds import Resource
+from captep_memory._kinds import ServedKind
 from captep_memory._metadata import finalizers
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     Cause,
-    RefusedError,
     bad_request,
     conflict,
     invalid,
@@ -14,14 +15,16 @@ from captep_memory._status import (
     not_found,
     not_supported,
 )
-from captep_memory._world import World, timestamp
+from captep_memory._world import World
 
 __all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 
-def delete(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
+def delete(
+    world: World, request: Request, resource: ServedKind, key: Key
+) -> tuple[World, Response]:
     """Answer a DELETE: remove the object, or mark it while finalizers hold it."""
     options = _options(request)
     stored = world.get(key)
@@ -29,7 +32,7 @@ def delete(world: World, request: Request, resource: Resource, key: Key) -> tupl
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
     _check_preconditions(resource, key, options.get("preconditions") or {}, old)
-    _admit(world, request, old)
+    admit(world, request, old, old)
     dry = request.dry_run or "All" in (options.get("dryRun") or [])
     held = held_by(options, finalizers(old))
     left: Object | None = marked_for_deletion(world, stored, held)
@@ -43,7 +46,7 @@ def delete(world: World, request: Request, resource: Resource, key: Key) -> tupl
     )
 
 
-def _success(resource: Resource, key: Key, uid: str) -> Object:
+def _success(resource: ServedKind, key: Key, uid: str) -> Object:
     group = {"group": resource.group} if resource.group else {}
     details = {"name": key.name, **group, "kind": resource.plural, "uid": uid}
     return {
@@ -101,22 +104,29 @@ def _check_options(options: Object) -> None:
         raise invalid("DeleteOptions", "meta.k8s.io", "", causes)
 
 
-def _check_preconditions(resource: Resource, key: Key, preconditions: Object, old: Object) -> None:
+def _check_preconditions(
+    resource: ServedKind, key: Key, preconditions: Object, old: Object
+) -> None:
     """Row D2: the one conflict that names the Kind instead of the resource."""
     uid, version = preconditions.get("uid"), preconditions.get("resourceVersion")
     metadata = old["metadata"]
     if uid is not None and uid != metadata["uid"]:
-        told = f"the UID in the precondition ({uid}) does not match the UID in record ({metadata['uid']})"
         raise conflict(
             resource.kind,
             resource.group,
             key.name,
-            f"{told}. The object might have been deleted and then recreated",
+            f"the UID in the precondition ({uid}) does not match the UID in record "
+            f"({metadata['uid']}). The object might have been deleted and then recreated",
         )
     if version is not None and version != metadata["resourceVersion"]:
-        told = f"the ResourceVersion in the precondition ({version}) does not match"
-        record = f"the ResourceVersion in record ({metadata['resourceVersion']}). The object might have been modified"
-        raise conflict(resource.kind, resource.group, key.name, f"{told} {record}")
+        raise conflict(
+            resource.kind,
+            resource.group,
+            key.name,
+            f"the ResourceVersion in the precondition ({version}) does not match the "
+            f"ResourceVersion in record ({metadata['resourceVersion']}). "
+            "The object might have been modified",
+        )
 
 
 def held_by(options: Object, present: list[str]) -> list[str]:
@@ -132,9 +142,10 @@ def held_by(options: Object, present: list[str]) -> list[str]:
 
 
 def release(world: World, key: Key, held: list[str]) -> tuple[World, Object | None]:
-    """Delete an object that finalizers `held` hold: mark it, or remove it when there are none. Return what is left of it.
+    """Mark an object that the finalizers in `held` hold, or remove it when nothing holds it.
 
-    The deletionTimestamp is set once, and the generation counts it once (row D3); a repetition writes nothing.
+    Return the world and the rest of the object. The deletionTimestamp is set once, and the
+    generation counts it once (row D3); a repetition writes nothing.
     """
     stored = world.get(key)
     if stored is None or not held:
@@ -148,14 +159,7 @@ def marked_for_deletion(world: World, stored: Object, held: list[str]) -> Object
     stored = world.catalog.complete(stored)
     metadata = {**stored["metadata"], "finalizers": held}
     if "deletionTimestamp" not in metadata:
-        metadata |= {"deletionTimestamp": timestamp(world.now), "deletionGracePeriodSeconds": 0}
+        metadata |= {"deletionTimestamp": rfc3339(world.now), "deletionGracePeriodSeconds": 0}
         if metadata.get("generation", 0) > 0:
             metadata["generation"] += 1
     return {**stored, "metadata": metadata}
-
-
-def _admit(world: World, request: Request, old: Object) -> None:
-    for admission in world.admission:
-        refusal = admission.validate(request, old, old) if admission.validate is not None else None
-        if refusal is not None:
-            raise RefusedError(refusal)

@@ -1,4 +1,7 @@
-"""The garbage collector, one step at a time (rows G1 to G4): it may run at any moment, so each collection is a transition of its own."""
+"""The garbage collector, one step at a time (rows G1 to G4).
+
+It may run at any moment, so each collection is a transition of its own.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -32,21 +35,21 @@ class OwnerRef:
 def garbage(world: World, *, known_owner: KnownOwner | None = None) -> tuple[Key, ...]:
     """Return the objects that the collector could act on now, sorted.
 
-    `known_owner` says of an owner that is not in the world whether it exists elsewhere. Without it every absent owner is gone;
-    `departed(world)` is the one for worlds that are a part of a cluster.
+    `known_owner` decides whether an owner that is not in the world exists elsewhere. Without it
+    every absent owner is gone; `departed(world)` is the rule for worlds that are part of a cluster.
     """
     keys = (key_of(obj) for obj in world.objects())
     return tuple(key for key in keys if _step(world, key, known_owner) is not None)
 
 
 def collect(world: World, key: Key, *, known_owner: KnownOwner | None = None) -> World:
-    """Do one collection of one object: delete it, free it of absent owners, or finish its foreground or orphaning deletion."""
+    """Collect one object: delete it, free it of absent owners, or finish its own deletion."""
     step = _step(world, key, known_owner)
     return world if step is None else step()
 
 
 def collect_all(world: World, *, known_owner: KnownOwner | None = None) -> World:
-    """Collect until nothing is left to collect."""
+    """Collect until the collector has nothing to do."""
     while keys := garbage(world, known_owner=known_owner):
         for key in keys:
             world = collect(world, key, known_owner=known_owner)
@@ -54,7 +57,7 @@ def collect_all(world: World, *, known_owner: KnownOwner | None = None) -> World
 
 
 def departed(world: World) -> KnownOwner:
-    """Return the rule of a partial world: an owner exists unless it has been seen to go away."""
+    """Return the rule of a partial world: an owner exists until the run has seen it go away."""
     return lambda owner: owner.uid not in world.departed
 
 
@@ -62,7 +65,7 @@ _Step: TypeAlias = Callable[[], World]
 
 
 def _step(world: World, key: Key, known_owner: KnownOwner | None) -> _Step | None:
-    """Return what the collector would do to an object now, None for nothing."""
+    """Return the next collection of an object, None when the collector leaves it alone."""
     obj = world.get(key)
     if obj is None:
         return None
@@ -86,7 +89,7 @@ def _step(world: World, key: Key, known_owner: KnownOwner | None) -> _Step | Non
 
 
 def _finish(world: World, key: Key, obj: Object) -> _Step | None:
-    """Row G3: foreground waits for the dependents that block, orphaning strips their references; then the finalizer goes."""
+    """Row G3: foreground waits for blocking dependents, orphaning strips their references."""
     held = finalizers(obj)
     dependents = _dependents(world, obj)
     uid = obj["metadata"]["uid"]
@@ -117,7 +120,7 @@ def _owners(obj: Object, key: Key) -> Iterator[OwnerRef]:
 
 
 def _find(world: World, owner: OwnerRef) -> Object | None:
-    """Row G1: an owner is the object of that name *and uid*, in the dependent's namespace or cluster-scoped."""
+    """Row G1: an owner has that name *and uid*, in the dependent's namespace or cluster-scoped."""
     for namespace in {owner.namespace, None}:
         holder = world.get(Key(group_of(owner.api_version), owner.kind, namespace, owner.name))
         if holder is not None and holder["metadata"]["uid"] == owner.uid:
@@ -160,7 +163,7 @@ def _dependents(world: World, owner: Object) -> list[Object]:
 
 
 def _without_owners(world: World, key: Key, obj: Object, uids: set[str]) -> World:
-    """Row G2: an owner that stays keeps the object; the references to the others are taken off."""
+    """Row G2: a solid owner keeps the object; the references to the others go."""
     kept = [ref for ref in obj["metadata"]["ownerReferences"] if ref["uid"] not in uids]
     metadata = without(obj["metadata"], "ownerReferences") | (
         {"ownerReferences": kept} if kept else {}

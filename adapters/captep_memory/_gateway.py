@@ -23,10 +23,11 @@ from captep_core import (
     Unreadable,
     write_of,
 )
+from captep_core._objects import rfc3339
 from captep_core.ports import Answer
 from captep_memory._request import Request, Response, group_of
 from captep_memory._serve import serve
-from captep_memory._world import World, timestamp
+from captep_memory._world import World
 
 __all__ = ["MemoryGateway", "ObjectMatch"]
 
@@ -181,7 +182,7 @@ def _event_name(action: RecordEvent) -> str:
 
 
 def _event(action: RecordEvent, world: World) -> dict[str, Any]:
-    ref, at = action.target, timestamp(world.now)
+    ref, at = action.target, rfc3339(world.now)
     about = {
         "apiVersion": ref.api_version,
         "kind": ref.kind,
@@ -207,7 +208,7 @@ def _one_more(action: RecordEvent, world: World) -> Request:
     _, found = serve(world, Request("get", "v1", "Event", namespace, name))
     body: dict[str, Any] = {
         "count": found.body.get("count", 0) + 1,
-        "lastTimestamp": timestamp(world.now),
+        "lastTimestamp": rfc3339(world.now),
     }
     return Request("patch", "v1", "Event", namespace, name, body=body, field_manager=_FIELD_MANAGER)
 

@@ -1,6 +1,7 @@
-"""`serve` over HTTP on loopback, for any client in any language: the only part of this package with threads, sockets and a clock.
+"""`serve` over HTTP on loopback, for any client in any language.
 
-One lock guards the world; every request takes it once. A watch holds no lock while it waits: it is woken by each change.
+No other part of this package has threads, sockets or a clock. One lock guards the world; every
+request takes it once. A watch holds no lock while it waits: each change wakes it.
 """
 
 import json
@@ -9,12 +10,12 @@ import time
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
 from captep_memory._json import JSON, Object
-from captep_memory._kinds import Resource
+from captep_memory._kinds import ServedKind
 from captep_memory._read import bookmark
 from captep_memory._request import Request, Response
 from captep_memory._routes import plurals_of, request_of, route_of
@@ -22,16 +23,17 @@ from captep_memory._serve import serve, watch_events
 from captep_memory._status import bad_request, expired
 from captep_memory._world import World
 
-__all__ = ["Disturb", "Disturbance", "Logged", "Server"]
+__all__ = ["Disturb", "Disturbance", "HTTPFacade", "Logged"]
 
-# A watch without timeoutSeconds is closed after this time; a real server takes 30 to 60 minutes.
+# A real server closes a watch without timeoutSeconds after 30 to 60 minutes.
 _WATCH_SECONDS = 1800
+# The bookmark frequency of the real watch cache.
 _BOOKMARK_SECONDS = 60.0
 
 
 @frozen
 class Logged:
-    """One request as the server saw it. `status` is 0 when the connection was dropped."""
+    """One request as the server saw it. `status` is 0 for a dropped connection."""
 
     verb: str
     path: str
@@ -43,8 +45,8 @@ class Logged:
 class Disturbance:
     """What goes wrong with one request.
 
-    The connection is dropped before or after the request is applied, the answer is delayed, another response takes its place, a watch is
-    closed after some events, or told that its resourceVersion is too old.
+    The server drops the connection before or after it applies the request, delays the answer, sends
+    `response` in its place, closes a watch after some events, or expires its resourceVersion.
     """
 
     drop_before: bool = False
@@ -59,11 +61,11 @@ Disturb: TypeAlias = Callable[[Request], Disturbance | None]
 _UNDISTURBED = Disturbance()
 
 
-class Server:
+class HTTPFacade:
     """An API server on a free port of 127.0.0.1, running while the `with` block does.
 
-    `kinds` are (group, kind) of kinds that have no definition and no object in the world, for their URLs. `disturb` is asked for
-    every request; it may be replaced at any time.
+    `kinds` are (group, kind) of kinds with neither a definition nor an object in the world, for
+    their URLs. `disturb` sees every request; a test may replace it at any time.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class Server:
             return response
 
     def kind_of(self, group: str, plural: str) -> str | None:
-        """Return the kind behind a URL, None if there is none."""
+        """Return the kind behind a URL, None when nothing serves it."""
         return self._kinds.get((group, plural))
 
     def record(self, logged: Logged) -> None:
@@ -147,7 +149,7 @@ class Server:
             self._log.append(logged)
 
     def wait_beyond(self, version: int, seconds: float) -> bool:
-        """Wait until something was written after `version`; return False when the server closes or the time is over."""
+        """Wait for a write after `version`; return False on closing or timeout."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._closing or self._world.resource_version > version, seconds
@@ -156,16 +158,16 @@ class Server:
 
     @property
     def closing(self) -> bool:
-        """Whether the server is about to stop."""
+        """Whether the server stops."""
         return self._closing
 
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
-    owner: Server
+    owner: HTTPFacade
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  # the signature of the standard library
-        """Say nothing of connections that clients or disturbances broke."""
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore connections that clients or disturbances broke."""
 
 
 @frozen
@@ -173,7 +175,7 @@ class _Stream:
     """Where a watch stands."""
 
     request: Request
-    resource: Resource
+    resource: ServedKind
     until: float
     since: int = 0
     sent: int = 0
@@ -182,7 +184,7 @@ class _Stream:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Without this, each small answer waits 40 ms for the client's delayed acknowledgement.
+    # Otherwise each small answer waits 40 ms for the client's delayed acknowledgement.
     disable_nagle_algorithm = True
     server: _Http
 
@@ -195,8 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_PATCH = do_GET  # noqa: N815
     do_DELETE = do_GET  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the signature of the standard library
-        """Write nothing: requests are in the server's own log."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
+        """Write nothing: the server keeps its own log."""
 
     def _answer(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -215,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         route = route_of(self.path)
         kind = None if route is None else self.server.owner.kind_of(route.group, route.plural)
         if route is None or kind is None:
-            # A path that nothing serves is answered in plain text, not with a Status.
+            # Plain text, not a Status, as the real server.
             return self._send("get", 404, b"404 page not found\n", "text/plain; charset=utf-8")
         content_type = (self.headers.get("Content-Type") or "").partition(";")[0].strip()
         try:
@@ -279,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _stream(self, request: Request, response: Response, disturbance: Disturbance) -> None:
-        """Send a watch: what it has to tell at once, then every change until its time is over."""
+        """Send a watch: the events so far, then every change until its time ends."""
         self._record("watch", 200)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -290,8 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         stream = _Stream(request, resource, time.monotonic() + seconds)
         events: list[Object] = response.body["events"]
         if disturbance.expire_watch:
-            told = f"too old resource version: {request.resource_version or 0} ({self.server.owner.world.resource_version})"
-            events = [{"type": "ERROR", "object": expired(told).response.body}]
+            newest = self.server.owner.world.resource_version
+            message = f"too old resource version: {request.resource_version or 0} ({newest})"
+            events = [{"type": "ERROR", "object": expired(message).response.body}]
         self._follow(
             stream, events, int(response.body["resourceVersion"]), disturbance.close_watch_after
         )
@@ -325,11 +328,11 @@ class _Handler(BaseHTTPRequestHandler):
             send_initial_events=None,
             resource_version_match="",
         )
-        told = watch_events(world, news)
-        return [] if isinstance(told, Response) else list(told)
+        events = watch_events(world, news)
+        return [] if isinstance(events, Response) else list(events)
 
     def _bookmark(self, stream: _Stream, since: int) -> _Stream:
-        """Once a minute, tell a client that allows it where the stream stands."""
+        """Once a minute, send a bookmark to a client that allows them."""
         if (
             not stream.request.allow_bookmarks
             or time.monotonic() - stream.bookmarked_at < _BOOKMARK_SECONDS

@@ -1,6 +1,7 @@
-"""JSON values as immutable data: comparison as etcd sees it, and the two patch formats of the API server.
+"""JSON values as immutable data: comparison as etcd sees it, and two patch formats.
 
-Every function returns its first argument itself when nothing changes, so that `is` tells whether a write has an effect.
+Every function returns its first argument itself when nothing changes, so that `is` shows whether a
+write has an effect.
 """
 
 import json
@@ -16,18 +17,18 @@ __all__ = [
     "Object",
     "PatchError",
     "Value",
+    "apply_json_patch",
+    "apply_merge_patch",
     "as_stored",
     "deep_equal",
     "identical",
-    "json_patch",
-    "merge_patch",
     "text",
     "without",
 ]
 
 JSON: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 Object: TypeAlias = dict[str, Any]
-# A JSON value that a function takes apart: what it is, isinstance tells, not the type checker.
+# A JSON value that a function takes apart with isinstance; the type checker cannot follow.
 Value: TypeAlias = Any
 
 MISSING: Any = object()
@@ -38,12 +39,12 @@ class PatchError(ValueError):
 
 
 def text(value: object) -> str:
-    """Return `value` if it is a string, else the empty string, as Go decodes an absent field."""
+    """Return `value` if it is a string, else the empty string: an absent field to Go."""
     return value if isinstance(value, str) else ""
 
 
 def identical(left: Value, right: Value) -> bool:
-    """Tell whether two JSON values have the same encoding: unlike `==`, `True` is not `1`."""
+    """Return whether two JSON values have the same encoding: unlike `==`, `True` is not `1`."""
     if left is right:
         return True
     if isinstance(left, dict):
@@ -58,7 +59,7 @@ def identical(left: Value, right: Value) -> bool:
 
 
 def deep_equal(left: Value, right: Value) -> bool:
-    """Tell whether two JSON values are equal in Go, where `2` and `2.0` are numbers of two types."""
+    """Return whether two JSON values are equal in Go, where `2` and `2.0` have two types."""
     return identical(left, right) and _alike(left, right)
 
 
@@ -73,7 +74,10 @@ def _alike(left: Value, right: Value) -> bool:
 
 
 def as_stored(value: Value, known: Value = None) -> Value:
-    """Return a JSON value as it comes back from the store: Go writes `2.0` as `2`. What is in `known` too comes from there."""
+    """Return a JSON value as it comes back from the store: Go writes `2.0` as `2`.
+
+    Parts that are the same object as in `known` come from the store already.
+    """
     if value is known:
         return value
     if isinstance(value, dict):
@@ -99,7 +103,7 @@ def without(value: Mapping[str, Any], *keys: str) -> Object:
     return {key: item for key, item in value.items() if key not in keys}
 
 
-def merge_patch(target: Value, patch: Value) -> Value:
+def apply_merge_patch(target: Value, patch: Value) -> Value:
     """Apply a JSON merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return target if deep_equal(target, patch) else patch
@@ -107,7 +111,7 @@ def merge_patch(target: Value, patch: Value) -> Value:
     merged: Object | None = None if base is target else {}
     for key, change in patch.items():
         old = base.get(key, MISSING)
-        new = MISSING if change is None else merge_patch(old, change)
+        new = MISSING if change is None else apply_merge_patch(old, change)
         if new is old:
             continue
         merged = dict(base) if merged is None else merged
@@ -123,10 +127,11 @@ _END = "-"
 _INDEX = re.compile(r"[+-]?[0-9]+")
 
 
-def json_patch(target: Value, operations: list[Any]) -> Value:
+def apply_json_patch(target: Value, operations: list[Any]) -> Value:
     """Apply a JSON patch (RFC 6902) as the API server's library does.
 
-    To that a member which an object lacks is null, and so is a value that is not given; a negative index counts from the end.
+    That library reads an absent member and an absent value as null, and counts a negative index
+    from the end.
 
     Raises:
         PatchError: an operation is malformed, does not apply, or its `test` fails.

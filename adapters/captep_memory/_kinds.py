@@ -1,6 +1,7 @@
-"""What the server knows about kinds: built-in ones from a table, custom ones from CustomResourceDefinitions, others as custom ones.
+"""What the server knows about kinds.
 
-A kind of which nothing is known is served as a custom resource with a status subresource and without a schema.
+Built-in kinds come from a table, custom kinds from CustomResourceDefinitions. Any other kind is
+served as a custom resource with a status subresource and without a schema.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,10 +18,11 @@ from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = [
     "NO_KINDS",
+    "NO_SCOPES",
     "Catalog",
     "CustomKind",
-    "Resource",
     "Scope",
+    "ServedKind",
     "catalog_of",
     "plural_of",
     "scope_of",
@@ -28,7 +30,7 @@ __all__ = [
 
 Scope: TypeAlias = Literal["Namespaced", "Cluster"]
 
-# Cluster-scoped kinds of Kubernetes itself that operators meet, and the Workspace of provider-terraform 0.18.
+# Cluster-scoped kinds of Kubernetes itself that operators meet.
 _CLUSTER_SCOPED = frozenset(
     {
         ("", "Namespace"),
@@ -47,20 +49,21 @@ _CLUSTER_SCOPED = frozenset(
         ("scheduling.k8s.io", "PriorityClass"),
         ("storage.k8s.io", "CSIDriver"),
         ("storage.k8s.io", "StorageClass"),
-        ("tf.upbound.io", "Workspace"),
     }
 )
+NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
 # Groups without a dot that belong to Kubernetes; every other group of its own ends in .k8s.io.
 _BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
 
 
 @frozen
-class Resource:
+class ServedKind:
     """A kind in one version, as it is served.
 
-    `built_in` names the kinds whose Go type has its own rules; `unconditional` and `creates_on_update` are the
-    strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate. `writable` is False for built-in kinds without a model,
-    `defaults` is what a read may have to fill, for kinds that are served in several versions.
+    `built_in` names the kinds whose Go type has its own rules; `unconditional` and
+    `creates_on_update` are the strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate.
+    `writable` is False for built-in kinds without a model. `defaults` holds what a read may have to
+    fill, for kinds with several served versions.
     """
 
     group: str
@@ -85,25 +88,25 @@ class Resource:
 
 @frozen
 class CustomKind:
-    """What a CustomResourceDefinition says: its served versions, and whether they differ by more than the apiVersion."""
+    """What a CustomResourceDefinition says: its served versions, and whether a webhook converts."""
 
-    versions: Mapping[str, Resource]
+    versions: Mapping[str, ServedKind]
     storage: str
     converts: bool
 
 
 @frozen
 class Catalog:
-    """The custom kinds by (group, kind), and the scopes of kinds that are known by their objects alone."""
+    """The custom kinds by (group, kind), and the scopes of kinds without a definition."""
 
     custom: Mapping[tuple[str, str], CustomKind] = MappingProxyType({})
     scopes: Mapping[tuple[str, str], Scope] = MappingProxyType({})
 
-    def resource(self, api_version: str, kind: str) -> Resource:
-        """Return how a kind is served in a version; its scope is None when nothing has told it.
+    def resource(self, api_version: str, kind: str) -> ServedKind:
+        """Return how a kind is served in a version; its scope is None while nothing shows it.
 
         Raises:
-            RefusedError: 404, this version is not served.
+            RefusedError: 404, the definition does not serve this version.
         """
         group = group_of(api_version)
         custom = self.custom.get((group, kind))
@@ -116,41 +119,40 @@ class Catalog:
             raise unknown_resource()
         return version
 
-    def convert(self, obj: Object, resource: Resource) -> Object:
-        """Return a stored object in the version of `resource`; the object itself when it is in that version and complete.
+    def convert(self, obj: Object, resource: ServedKind) -> Object:
+        """Return a stored object in the version of `resource`; the object itself when it fits.
 
-        What was written in another version lacks the defaults of the one that it is stored in: they are filled whenever it is read.
-        Without a webhook only the apiVersion changes, and what the schema of that version prunes and defaults.
+        An object written in another version lacks the defaults of its storage version: every read
+        fills them. Without a webhook only the apiVersion changes, and what the schema of that
+        version prunes and defaults.
 
         Raises:
-            RefusedError: 501, a webhook would convert it.
+            RefusedError: 501, a webhook converts this kind.
         """
         if resource.defaults is None and obj["apiVersion"] == resource.api_version:
             return obj
         obj = self.complete(obj)
         converted = self._renamed(obj, resource)
-        return (
-            converted
-            if converted is obj or resource.schema is None
-            else normalise(converted, resource.schema)
-        )
+        if converted is obj or resource.schema is None:
+            return converted
+        return normalise(converted, resource.schema)
 
     def complete(self, obj: Object) -> Object:
-        """Return a stored object with the defaults of the version that it is stored in; the object itself when it has them."""
+        """Return a stored object with the defaults of its storage version."""
         group, _, version = obj["apiVersion"].rpartition("/")
         custom = self.custom.get((group, obj["kind"]))
         stored = None if custom is None else custom.versions.get(version)
         return obj if stored is None or stored.defaults is None else fill(obj, stored.defaults)
 
     def convert_to(self, obj: Object, api_version: str) -> Object:
-        """Return an object as it is stored in a version, if that is served; the object itself when it is in that version."""
+        """Return an object in a served storage version; the object itself when it is in it."""
         if obj["apiVersion"] == api_version:
             return obj
         resource = self.resource(api_version, obj["kind"])
         converted = self._renamed(obj, resource)
         return converted if resource.schema is None else coerce(converted, resource.schema)
 
-    def _renamed(self, obj: Object, resource: Resource) -> Object:
+    def _renamed(self, obj: Object, resource: ServedKind) -> Object:
         if obj["apiVersion"] == resource.api_version:
             return obj
         custom = self.custom.get((resource.group, resource.kind))
@@ -158,8 +160,8 @@ class Catalog:
             raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
         return {**obj, "apiVersion": resource.api_version}
 
-    def storage_version(self, resource: Resource) -> str:
-        """Return the apiVersion that new objects of a kind are stored in."""
+    def storage_version(self, resource: ServedKind) -> str:
+        """Return the apiVersion in which the store keeps new objects of a kind."""
         custom = self.custom.get((resource.group, resource.kind))
         return (
             f"{resource.group}/{custom.storage}"
@@ -172,9 +174,9 @@ NO_KINDS = Catalog()
 
 
 def scope_of(api_group: str, kind: str) -> Scope | None:
-    """Return the scope of a kind that is known without its definition, None for others.
+    """Return the scope of a kind of Kubernetes itself, None for any other kind.
 
-    A kind of Kubernetes itself that is not in the table of cluster-scoped ones is namespaced.
+    A kind of Kubernetes that is not in the table of cluster-scoped kinds is namespaced.
     """
     if (api_group, kind) in _CLUSTER_SCOPED:
         return "Cluster"
@@ -182,11 +184,13 @@ def scope_of(api_group: str, kind: str) -> Scope | None:
 
 
 def plural_of(kind: str) -> str:
-    """Return the resource name that a kind has unless its definition says otherwise."""
+    """Return the resource name of a kind without a definition, by the rule of English plurals."""
     name = kind.lower()
     if name.endswith(("s", "x", "ch", "sh")):
         return f"{name}es"
-    return f"{name[:-1]}ies" if name.endswith("y") and name[-2:-1] not in "aeiou" else f"{name}s"
+    if name.endswith("y") and name[-2:-1] not in "aeiou":
+        return f"{name[:-1]}ies"
+    return f"{name}s"
 
 
 def _is_built_in(group: str) -> bool:
@@ -194,9 +198,9 @@ def _is_built_in(group: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _default_resource(api_version: str, kind: str) -> Resource:
+def _default_resource(api_version: str, kind: str) -> ServedKind:
     group, version = group_of(api_version), api_version.rpartition("/")[2]
-    resource = Resource(group, version, kind, plural_of(kind), scope_of(group, kind))
+    resource = ServedKind(group, version, kind, plural_of(kind), scope_of(group, kind))
     match api_version, kind:
         case ("v1", "Secret" | "ConfigMap"):
             return evolve(resource, built_in=True, has_status=False, unconditional=True)
@@ -214,17 +218,23 @@ def _default_resource(api_version: str, kind: str) -> Resource:
             return evolve(resource, built_in=_is_built_in(group), writable=not _is_built_in(group))
 
 
-def catalog_of(objects: Iterable[Mapping[str, Any]]) -> Catalog:
-    """Read the catalog off the objects of a store: its CustomResourceDefinitions and the scopes of the others."""
+def catalog_of(
+    objects: Iterable[Mapping[str, Any]], scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES
+) -> Catalog:
+    """Read the catalog off a store: its CustomResourceDefinitions, and the scopes of other kinds.
+
+    `scopes` are those of kinds that the caller knows without a definition, by (group, kind).
+    """
     custom: dict[tuple[str, str], CustomKind] = {}
-    scopes: dict[tuple[str, str], Scope] = {}
+    shown: dict[tuple[str, str], Scope] = {}
     for obj in objects:
         group, kind = group_of(obj["apiVersion"]), obj["kind"]
         if (group, kind) == ("apiextensions.k8s.io", "CustomResourceDefinition"):
             custom[obj["spec"]["group"], obj["spec"]["names"]["kind"]] = _custom_kind(obj["spec"])
         elif scope_of(group, kind) is None:
-            scopes[group, kind] = "Namespaced" if obj["metadata"].get("namespace") else "Cluster"
-    return Catalog(custom, {key: scope for key, scope in scopes.items() if key not in custom})
+            shown[group, kind] = "Namespaced" if obj["metadata"].get("namespace") else "Cluster"
+    known = {**shown, **scopes}
+    return Catalog(custom, {key: scope for key, scope in known.items() if key not in custom})
 
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
@@ -241,8 +251,8 @@ def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
     )
 
 
-def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> Resource:
-    return Resource(
+def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> ServedKind:
+    return ServedKind(
         group=spec["group"],
         version=version["name"],
         kind=spec["names"]["kind"],

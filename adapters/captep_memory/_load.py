@@ -1,6 +1,7 @@
-"""Fill a server with objects as they are: what is given is taken, what the server would have set is supplied.
+"""Fill a server with objects as they are, and supply the fields that a server sets.
 
-What is supplied is a function of the object's identity (and `now` for its creation), not of the order of the objects.
+A supplied value is a function of the object's identity (and of `now` for its creation), not of the
+order of the objects.
 """
 
 import hashlib
@@ -8,15 +9,17 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from captep_core._objects import rfc3339
 from captep_memory._admission import Admission
+from captep_memory._builtin import prepare_built_in
+from captep_memory._content import decode
 from captep_memory._json import Object, without
-from captep_memory._kinds import Catalog, catalog_of, scope_of
+from captep_memory._kinds import NO_SCOPES, Catalog, Scope, catalog_of, scope_of
 from captep_memory._metadata import decode_metadata, finalizers, is_deleting
 from captep_memory._request import Key, group_of
 from captep_memory._schema import normalise
 from captep_memory._status import RefusedError
-from captep_memory._world import NEWEST, Quirks, World, timestamp, uid_of
-from captep_memory._write import decode
+from captep_memory._world import NEWEST, Quirks, World, uid_of
 
 __all__ = ["load"]
 
@@ -27,25 +30,37 @@ def load(
     now: datetime,
     quirks: Quirks = NEWEST,
     admission: tuple[Admission, ...] = (),
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES,
 ) -> World:
     """Return a server that holds `objects`.
 
-    uids, resourceVersions, generations, times, finalizers and status are kept when given. A namespaced object without a namespace
-    goes to `default`; an object that is being deleted and has no finalizers is gone. CustomResourceDefinitions among the objects
-    prune and default the others, as a server does when it reads its store; nothing is validated.
+    Given uids, resourceVersions, generations, times, finalizers and status stay. A namespaced
+    object without a namespace goes to `default`; an object with a deletionTimestamp and without
+    finalizers is gone. CustomResourceDefinitions among the objects prune and default the others, as
+    a server does when it reads its store. Nothing is validated.
+
+    Args:
+        objects: what the store holds.
+        now: the clock of the server, aware of its time zone.
+        quirks: the version of the server.
+        admission: plugins and webhooks, in order.
+        scopes: the scopes of kinds without a definition, by (group, kind); the first object of
+            such a kind decides where this says nothing.
 
     Raises:
-        ValueError: an object has no apiVersion, kind or metadata.name, is there twice, or cannot be decoded.
+        ValueError: an object has no apiVersion, kind or metadata.name, exists twice, or has a
+            field of the wrong type.
     """
     given = list(map(_checked, objects))
-    catalog = catalog_of(given)
+    catalog = catalog_of(given, scopes)
     shelves: dict[tuple[str, str, str | None], dict[str, Object]] = {}
     highest = quirks.first_resource_version
     for raw in given:
-        key, obj = _seed(catalog, raw, now, quirks)
+        key = _key(catalog, scopes, raw)
+        obj = _seed(catalog, key, raw, now, quirks)
         shelf = shelves.setdefault((key.api_group, key.kind, key.namespace), {})
         if key.name in shelf:
-            raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name} is there twice")
+            raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name} exists twice")
         shelf[key.name] = obj
         highest = max(highest, _numeric(obj["metadata"]["resourceVersion"]))
     kept = {
@@ -73,49 +88,48 @@ def _checked(obj: Mapping[str, Any]) -> Object:
     return dict(obj)
 
 
-def _seed(catalog: Catalog, raw: Object, now: datetime, quirks: Quirks) -> tuple[Key, Object]:
-    key = Key(
-        group_of(raw["apiVersion"]), raw["kind"], _namespace(catalog, raw), raw["metadata"]["name"]
-    )
+def _key(catalog: Catalog, scopes: Mapping[tuple[str, str], Scope], raw: Object) -> Key:
+    namespace = _namespace(catalog, scopes, raw)
+    return Key(group_of(raw["apiVersion"]), raw["kind"], namespace, raw["metadata"]["name"])
+
+
+def _seed(catalog: Catalog, key: Key, raw: Object, now: datetime, quirks: Quirks) -> Object:
     try:
         obj = _decoded(catalog, raw)
     except RefusedError as error:
-        told = error.response.body["message"]
-        raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name}: {told}") from error
+        reason = error.response.body["message"]
+        raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name}: {reason}") from error
     metadata = without(obj["metadata"], "namespace") | (
         {"namespace": key.namespace} if key.namespace else {}
     )
     supplied = {
         "uid": uid_of(key, ""),
         "resourceVersion": _version_of(key, quirks),
-        "creationTimestamp": timestamp(now),
+        "creationTimestamp": rfc3339(now),
     }
-    is_custom = (
-        scope_of(key.api_group, key.kind) is None
-        or (key.api_group, key.kind) in catalog.custom
-        or key.api_group == "tf.upbound.io"
-    )
-    if is_custom:
+    place = (key.api_group, key.kind)
+    if scope_of(*place) is None or place in catalog.custom:
         supplied["generation"] = 1  # type: ignore[assignment]
-    return key, {**obj, "metadata": {**supplied, **metadata}}
+    return {**obj, "metadata": {**supplied, **metadata}}
 
 
-def _namespace(catalog: Catalog, raw: Object) -> str | None:
+def _namespace(
+    catalog: Catalog, scopes: Mapping[tuple[str, str], Scope], raw: Object
+) -> str | None:
     group, kind = group_of(raw["apiVersion"]), raw["kind"]
     given = raw["metadata"].get("namespace") or None
     custom = catalog.custom.get((group, kind))
-    scope = (
-        next(iter(custom.versions.values())).scope
-        if custom and custom.versions
-        else scope_of(group, kind)
-    )
+    if custom and custom.versions:
+        scope = next(iter(custom.versions.values())).scope
+    else:
+        scope = scope_of(group, kind) or scopes.get((group, kind))
     if scope is None:
         return given
     return None if scope == "Cluster" else given or "default"
 
 
 def _decoded(catalog: Catalog, raw: Object) -> Object:
-    """Decode an object whose kind and version are modelled; keep any other as it is, but for its metadata."""
+    """Decode an object of a kind with a model; of any other kind decode the metadata alone."""
     custom = catalog.custom.get((group_of(raw["apiVersion"]), raw["kind"]))
     if custom is not None:
         version = custom.versions.get(raw["apiVersion"].rpartition("/")[2])
@@ -125,11 +139,7 @@ def _decoded(catalog: Catalog, raw: Object) -> Object:
     if not resource.writable:
         return {**raw, "metadata": decode_metadata(raw["metadata"])}
     obj = decode(resource, raw)
-    return (
-        {**obj, "type": "Opaque"}
-        if resource.built_in and raw["kind"] == "Secret" and not obj.get("type")
-        else obj
-    )
+    return prepare_built_in(obj) if resource.built_in else obj
 
 
 def _version_of(key: Key, quirks: Quirks) -> str:

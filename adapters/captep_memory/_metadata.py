@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from captep_core._objects import rfc3339
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import dns_label, dns_subdomain, label_value, qualified_name
 from captep_memory._status import (
@@ -24,8 +25,10 @@ __all__ = [
     "is_deleting",
     "validate_metadata",
     "validate_metadata_update",
+    "without_duplicate_owners",
 ]
 
+# totalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
 _ANNOTATIONS_LIMIT = 256 * 1024
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
@@ -36,14 +39,14 @@ def finalizers(obj: Mapping[str, Any]) -> list[str]:
 
 
 def is_deleting(obj: Mapping[str, Any]) -> bool:
-    """Tell whether a stored object waits for its finalizers."""
+    """Return whether a stored object waits for its finalizers."""
     return "deletionTimestamp" in obj["metadata"]
 
 
 def decode_metadata(raw: Value, known: Mapping[str, Any] | None = None) -> Object:
-    """Return metadata as the server's ObjectMeta encodes it: unknown and empty fields left out.
+    """Return metadata as the server's ObjectMeta encodes it, without unknown and empty fields.
 
-    `known` is metadata that is decoded already; fields that are the same object as there are taken as they are.
+    `known` is decoded metadata; fields that are the same object as there need no decoding.
 
     Raises:
         RefusedError: 400, a field has the wrong type.
@@ -87,7 +90,7 @@ def _boolean(path: str, value: Value) -> bool:
 
 
 def _time(path: str, value: Value) -> str:
-    """Metadata times have whole seconds and are written in UTC."""
+    """Metadata times have whole seconds and are in UTC."""
     moment = _string(path, value)
     if not moment:
         return ""
@@ -96,7 +99,7 @@ def _time(path: str, value: Value) -> str:
             f'cannot be handled: parsing time in {path} as "2006-01-02T15:04:05Z07:00"'
         )
     try:
-        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(datetime.fromisoformat(moment))
     except (ValueError, OverflowError) as error:
         raise bad_request(f"cannot be handled: parsing time in {path}: out of range") from error
 
@@ -160,15 +163,14 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
 def validate_metadata(
     metadata: Mapping[str, Any], *, built_in: bool, old: Mapping[str, Any] | None = None
 ) -> Iterator[Cause]:
-    """Yield what is wrong with metadata on its own; fields that are the same object as in `old` were valid and are not looked at."""
+    """Yield the errors of metadata; fields that are the same object as in `old` count as valid."""
     before = old or {}
     if old is None:
         yield from _validate_name(text(metadata.get("name")), built_in=built_in)
         if "namespace" in metadata:
-            yield from (
-                invalid_value("metadata.namespace", metadata["namespace"], told)
-                for told in dns_label(metadata["namespace"])
-            )
+            namespace = metadata["namespace"]
+            for problem in dns_label(namespace):
+                yield invalid_value("metadata.namespace", namespace, problem)
     for name, validate in _VALIDATIONS.items():
         value = metadata.get(name)
         if value is not None and before.get(name) is not value:
@@ -179,12 +181,17 @@ def _validate_name(name: str, *, built_in: bool) -> Iterator[Cause]:
     if not name:
         yield required("metadata.name", "name or generateName is required")
         return
-    told = dns_subdomain(name)
-    if told and not built_in and (name in (".", "..") or "/" in name or "%" in name):
-        told = [
-            f"may not {'be' if name in ('.', '..') else 'contain'} '{name if name in ('.', '..') else '/' if '/' in name else '%'}'"
-        ]
-    yield from (invalid_value("metadata.name", name, item) for item in told)
+    problems = dns_subdomain(name)
+    if problems and not built_in:
+        problems = _path_segment(name) or problems
+    yield from (invalid_value("metadata.name", name, problem) for problem in problems)
+
+
+def _path_segment(name: str) -> list[str]:
+    """What makes a name useless in a URL; custom resources are checked for it first."""
+    if name in (".", ".."):
+        return [f"may not be '{name}'"]
+    return next(([f"may not contain '{part}'"] for part in "/%" if part in name), [])
 
 
 def _validate_generation(generation: int) -> Iterator[Cause]:
@@ -194,19 +201,18 @@ def _validate_generation(generation: int) -> Iterator[Cause]:
 
 def _validate_labels(labels: Mapping[str, str]) -> Iterator[Cause]:
     for key, value in labels.items():
-        yield from (invalid_value("metadata.labels", key, told) for told in qualified_name(key))
-        yield from (invalid_value("metadata.labels", value, told) for told in label_value(value))
+        for problem in qualified_name(key):
+            yield invalid_value("metadata.labels", key, problem)
+        for problem in label_value(value):
+            yield invalid_value("metadata.labels", value, problem)
 
 
 def _validate_annotations(annotations: Mapping[str, str]) -> Iterator[Cause]:
     for key in annotations:
-        yield from (
-            invalid_value("metadata.annotations", key, told) for told in qualified_name(key.lower())
-        )
-    if (
-        sum(len(part.encode(errors="replace")) for item in annotations.items() for part in item)
-        > _ANNOTATIONS_LIMIT
-    ):
+        for problem in qualified_name(key.lower()):
+            yield invalid_value("metadata.annotations", key, problem)
+    parts = (part for item in annotations.items() for part in item)
+    if sum(len(part.encode(errors="replace")) for part in parts) > _ANNOTATIONS_LIMIT:
         yield too_long("metadata.annotations", _ANNOTATIONS_LIMIT)
 
 
@@ -217,8 +223,11 @@ def _validate_owners(owners: list[Object]) -> Iterator[Cause]:
         if owner.get("controller") is True:
             name = f"{owner['kind']}/{owner['name']}"
             if controller:
-                told = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
-                yield invalid_struct("metadata.ownerReferences", owners, told)
+                detail = (
+                    "Only one reference can have Controller set to true. "
+                    f'Found "true" in references for {controller} and {name}'
+                )
+                yield invalid_struct("metadata.ownerReferences", owners, detail)
             controller = controller or name
 
 
@@ -238,9 +247,8 @@ def _validate_owner(path: str, owner: Object) -> Iterator[Cause]:
 
 def _validate_finalizers(names: list[str]) -> Iterator[Cause]:
     for name in names:
-        yield from (
-            invalid_value("metadata.finalizers", name, told) for told in qualified_name(name)
-        )
+        for problem in qualified_name(name):
+            yield invalid_value("metadata.finalizers", name, problem)
     if {"orphan", "foregroundDeletion"} <= set(names):
         yield invalid_value(
             "metadata.finalizers",
@@ -267,13 +275,16 @@ _IMMUTABLE = (
 
 
 def validate_metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Cause]:
-    """Yield what an update may not do to metadata: change its identity, or add finalizers while deleting."""
+    """Yield what an update may not do: change the identity, or add finalizers while deleting."""
     if "deletionTimestamp" in old:
         extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if extra:
             found = ", ".join(f'"{name}"' for name in extra)
-            told = "no new finalizers can be added if the object is being deleted, found new finalizers"
-            yield forbidden_field("metadata.finalizers", f"{told} []string{{{found}}}")
+            yield forbidden_field(
+                "metadata.finalizers",
+                "no new finalizers can be added if the object is being deleted, "
+                f"found new finalizers []string{{{found}}}",
+            )
     for name in _IMMUTABLE:
         if not identical(new.get(name), old.get(name)):
             yield invalid_value(
@@ -281,3 +292,24 @@ def validate_metadata_update(new: Mapping[str, Any], old: Mapping[str, Any]) -> 
                 new.get(name, "" if name in ("name", "namespace", "uid") else None),
                 "field is immutable",
             )
+
+
+def without_duplicate_owners(obj: Object) -> tuple[Object, Mapping[str, str]]:
+    """Row C6: return the object without repeated owner references, and the headers that warn."""
+    owners = obj["metadata"].get("ownerReferences", ())
+    if len(owners) < 2:
+        return obj, {}
+    kept: list[Object] = []
+    for owner in owners:
+        if not any(identical(owner, other) for other in kept):
+            kept.append(owner)
+    if len(kept) == len(owners):
+        return obj, {}
+    uids = ", ".join(sorted({owner["uid"] for owner in kept if owners.count(owner) > 1}))
+    warning = (
+        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references "
+        "in 1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+        f"duplicate UID(s) observed: {uids}"
+    )
+    metadata = {**obj["metadata"], "ownerReferences": kept}
+    return {**obj, "metadata": metadata}, {"Warning": f'299 - "{warning}"'}

@@ -1,4 +1,7 @@
-"""The forms of names, label values and keys (row A1); each function returns what is wrong, nothing when all is well."""
+"""The forms of names, label values and keys (row A1).
+
+Each function returns the problems of a value.
+"""
 
 import re
 from functools import lru_cache
@@ -16,18 +19,23 @@ _LABEL_TEXT = (
     "and must start and end with an alphanumeric character"
 )
 _SUBDOMAIN_TEXT = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
+    "'-' or '.', "
     "and must start and end with an alphanumeric character"
 )
-_PART_TEXT = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+_PART_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character"
+)
 _VALUE_TEXT = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+    "a valid label must be an empty string or consist of alphanumeric characters, "
+    "'-', '_' or '.', "
     "and must start and end with an alphanumeric character"
 )
 _CONFIG_TEXT = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
 
 
-def _told(text: str, form: str, *examples: str) -> str:
+def _explained(text: str, form: str, *examples: str) -> str:
     listed = " or ".join(f"'{example}', " for example in examples)
     return f"{text} (e.g. {listed}regex used for validation is '{form}')"
 
@@ -39,73 +47,64 @@ def _too_long(limit: int) -> str:
 @lru_cache(maxsize=4096)
 def dns_label(value: str) -> list[str]:
     """A namespace: DNS-1123 label of at most 63 characters."""
-    told = [_too_long(63)] if len(value) > 63 else []
-    return (
-        told
-        if re.fullmatch(_LABEL, value)
-        else [*told, _told(_LABEL_TEXT, _LABEL, "my-name", "123-abc")]
-    )
+    problems = [_too_long(63)] if len(value) > 63 else []
+    if not re.fullmatch(_LABEL, value):
+        problems.append(_explained(_LABEL_TEXT, _LABEL, "my-name", "123-abc"))
+    return problems
 
 
 @lru_cache(maxsize=4096)
 def dns_subdomain(value: str) -> list[str]:
     """The name of a Secret or a custom resource: DNS-1123 subdomain of at most 253 characters."""
-    told = [_too_long(253)] if len(value) > 253 else []
-    return (
-        told
-        if re.fullmatch(_SUBDOMAIN, value)
-        else [*told, _told(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com")]
-    )
+    problems = [_too_long(253)] if len(value) > 253 else []
+    if not re.fullmatch(_SUBDOMAIN, value):
+        problems.append(_explained(_SUBDOMAIN_TEXT, _SUBDOMAIN, "example.com"))
+    return problems
 
 
 @lru_cache(maxsize=4096)
 def qualified_name(value: str) -> list[str]:
-    """A label key or finalizer: `[prefix/]name`, the prefix a DNS subdomain, the name at most 63 characters."""
+    """A label key or finalizer: `[prefix/]name`, a DNS subdomain and at most 63 characters."""
     prefix, slash, name = value.rpartition("/")
+    shown = _explained(_PART_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc")
     if "/" in prefix:
-        shown = _told(_PART_TEXT, _QUALIFIED, "MyName", "my.name", "123-abc")
         return [
-            f"a valid label key {shown} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            (
+                f"a valid label key {shown} with an optional DNS subdomain prefix and '/' "
+                "(e.g. 'example.com/MyName')"
+            )
         ]
-    told = []
-    if slash:
-        told = (
-            ["prefix part must be non-empty"]
-            if not prefix
-            else [f"prefix part {item}" for item in dns_subdomain(prefix)]
-        )
+    problems = []
+    if slash and not prefix:
+        problems = ["prefix part must be non-empty"]
+    elif slash:
+        problems = [f"prefix part {problem}" for problem in dns_subdomain(prefix)]
     if not name:
-        told.append("name part must be non-empty")
+        problems.append("name part must be non-empty")
     elif len(name) > 63:
-        told.append(f"name part {_too_long(63)}")
+        problems.append(f"name part {_too_long(63)}")
     if not re.fullmatch(_QUALIFIED, name):
-        told.append(f"name part {_told(_PART_TEXT, _QUALIFIED, 'MyName', 'my.name', '123-abc')}")
-    return told
+        problems.append(f"name part {shown}")
+    return problems
 
 
 @lru_cache(maxsize=4096)
 def label_value(value: str) -> list[str]:
     """A label's value: empty, or at most 63 characters."""
-    told = [_too_long(63)] if len(value) > 63 else []
-    return (
-        told
-        if re.fullmatch(_VALUE, value)
-        else [*told, _told(_VALUE_TEXT, _VALUE, "MyValue", "my_value", "12345")]
-    )
+    problems = [_too_long(63)] if len(value) > 63 else []
+    if not re.fullmatch(_VALUE, value):
+        problems.append(_explained(_VALUE_TEXT, _VALUE, "MyValue", "my_value", "12345"))
+    return problems
 
 
 @lru_cache(maxsize=4096)
 def config_key(value: str) -> list[str]:
     """A key of a Secret or a ConfigMap."""
-    told = [_too_long(253)] if len(value) > 253 else []
+    problems = [_too_long(253)] if len(value) > 253 else []
     if not re.fullmatch(_CONFIG_KEY, value):
-        told.append(_told(_CONFIG_TEXT, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
-    if value == "." or value.startswith(".."):
-        told.append(
-            "must not be '.'"
-            if value == "."
-            else "must not be '..'"
-            if value == ".."
-            else "must not start with '..'"
-        )
-    return told
+        problems.append(_explained(_CONFIG_TEXT, _CONFIG_KEY, "key.name", "KEY_NAME", "key-name"))
+    if value in (".", ".."):
+        problems.append(f"must not be '{value}'")
+    elif value.startswith(".."):
+        problems.append("must not start with '..'")
+    return problems

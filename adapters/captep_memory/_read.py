@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from captep_memory._json import Object, text, without
-from captep_memory._kinds import Resource
+from captep_memory._kinds import ServedKind
 from captep_memory._request import Key, Request, Response
 from captep_memory._selectors import Selector, selector_of
 from captep_memory._status import (
@@ -21,13 +21,13 @@ from captep_memory._status import (
     invalid,
     not_found,
 )
-from captep_memory._world import Change, World
+from captep_memory._world import StoreChange, World
 
 __all__ = ["bookmark", "get", "list_objects", "watch"]
 
 
-def get(world: World, request: Request, resource: Resource, key: Key) -> tuple[World, Response]:
-    """Answer a GET: this server has one copy, so every resourceVersion that is not in the future is fresh enough."""
+def get(world: World, request: Request, resource: ServedKind, key: Key) -> tuple[World, Response]:
+    """Answer a GET: this server has one copy, so any resourceVersion up to the newest will do."""
     _check_not_ahead(world, _number(request.resource_version, _unreadable))
     stored = world.get(key)
     if stored is None:
@@ -40,32 +40,35 @@ def _number(version: str, refused: Callable[[str], RefusedError]) -> int:
         return 0
     if not version.isascii() or not version.isdigit():
         raise refused(
-            f'resourceVersion: Invalid value: "{version}": strconv.ParseUint: parsing "{version}": invalid syntax'
+            f'resourceVersion: Invalid value: "{version}": '
+            f'strconv.ParseUint: parsing "{version}": invalid syntax'
         )
     return int(version)
 
 
-def _unreadable(told: str) -> RefusedError:
-    """Where no list is asked for, the server takes a resourceVersion that is none for a fault of its own."""
-    return failure(500, "", told)
+def _unreadable(message: str) -> RefusedError:
+    """On get and watch, the server takes an unreadable resourceVersion for its own fault."""
+    return failure(500, "", message)
 
 
-def _not_listed(told: str) -> RefusedError:
-    return bad_request(f"invalid resource version: {told}")
+def _not_listed(message: str) -> RefusedError:
+    return bad_request(f"invalid resource version: {message}")
 
 
 def _check_not_ahead(world: World, version: int) -> None:
     """Row R3."""
     if version > world.resource_version:
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-        told = f"Too large resource version: {version}, current: {world.resource_version}"
         raise failure(
-            504, "Timeout", f"Timeout: {told}", {"causes": [cause], "retryAfterSeconds": 1}
+            504,
+            "Timeout",
+            f"Timeout: Too large resource version: {version}, current: {world.resource_version}",
+            {"causes": [cause], "retryAfterSeconds": 1},
         )
 
 
-def list_objects(world: World, request: Request, resource: Resource) -> tuple[World, Response]:
-    """Answer a LIST (row R2): pages of one snapshot show that snapshot, however much has changed meanwhile."""
+def list_objects(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
+    """Answer a LIST (row R2): all pages of one list show one snapshot."""
     _check_list_options(request)
     start, version = _page_start(world, request)
     selects = selector_of(request, resource)
@@ -97,22 +100,22 @@ def list_objects(world: World, request: Request, resource: Resource) -> tuple[Wo
     )
 
 
-def _as_item(obj: Object, resource: Resource) -> Object:
+def _as_item(obj: Object, resource: ServedKind) -> Object:
     """The items of a list of a built-in kind do not repeat apiVersion and kind."""
     return without(obj, "apiVersion", "kind") if resource.built_in else obj
 
 
 def _check_list_options(request: Request) -> None:
     match, version = request.resource_version_match, request.resource_version
-    told = ""
+    problem = ""
     if match and not version:
-        told = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        problem = "resourceVersionMatch is forbidden unless resourceVersion is provided"
     elif match and request.continue_token:
-        told = "resourceVersionMatch is forbidden when continue is provided"
+        problem = "resourceVersionMatch is forbidden when continue is provided"
     elif match == "Exact" and version == "0":
-        told = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-    if told:
-        cause = Cause("FieldValueForbidden", f"Forbidden: {told}", "resourceVersionMatch")
+        problem = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+    if problem:
+        cause = Cause("FieldValueForbidden", f"Forbidden: {problem}", "resourceVersionMatch")
         raise invalid("ListOptions", "meta.k8s.io", "", [cause])
     if match not in ("", "Exact", "NotOlderThan"):
         shown = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
@@ -125,7 +128,7 @@ def _check_list_options(request: Request) -> None:
 
 
 def _page_start(world: World, request: Request) -> tuple[str, int]:
-    """Return the storage key that a page begins at and the resourceVersion of its snapshot."""
+    """Return the storage key at which a page begins, and the resourceVersion of its snapshot."""
     if request.continue_token:
         if request.resource_version not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
@@ -134,15 +137,17 @@ def _page_start(world: World, request: Request) -> tuple[str, int]:
     else:
         start, version = "", _number(request.resource_version, _not_listed)
         _check_not_ahead(world, version)
-        # Without a match, a limit makes it exact too, as it was before there were matches.
+        # Without a match, a limit makes the list exact too: older than resourceVersionMatch.
         is_exact = request.resource_version_match == "Exact" or (
             request.limit > 0 and version > 0 and not request.resource_version_match
         )
         version = version if is_exact else world.resource_version
     if version < world.compacted:
         if start:
-            told = "The provided continue parameter is too old to display a consistent list result"
-            raise expired(told, **{"continue": _continue_token(-1, start)})
+            raise expired(
+                "The provided continue parameter is too old to display a consistent list result",
+                **{"continue": _continue_token(-1, start)},
+            )
         raise expired(
             f"The resourceVersion for the provided list is too old: {version} ({world.compacted})"
         )
@@ -157,10 +162,10 @@ def _continue_token(version: int, start: str) -> str:
 
 
 def _parse_continue(token: str) -> tuple[str, int]:
-    told = "invalid continue token: continue key is not valid"
+    problem = "invalid continue token: continue key is not valid"
     stray = re.search("[^-_A-Za-z0-9]", token)
     if stray is not None:
-        raise bad_request(f"{told}: illegal base64 data at input byte {stray.start()}")
+        raise bad_request(f"{problem}: illegal base64 data at input byte {stray.start()}")
     try:
         decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         if (
@@ -170,8 +175,8 @@ def _parse_continue(token: str) -> tuple[str, int]:
         ):
             return decoded["start"], decoded["rv"]
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
-        raise bad_request(f"{told}: the token cannot be decoded") from error
-    raise bad_request(f"{told}: server does not recognize this encoded version")
+        raise bad_request(f"{problem}: the token cannot be decoded") from error
+    raise bad_request(f"{problem}: server does not recognize this encoded version")
 
 
 def _storage_key(obj: Object) -> str:
@@ -179,8 +184,8 @@ def _storage_key(obj: Object) -> str:
     return f"{namespace}/{obj['metadata']['name']}" if namespace else str(obj["metadata"]["name"])
 
 
-def _snapshot(world: World, request: Request, resource: Resource, version: int) -> list[Object]:
-    """Return the objects of a kind as they were at a resourceVersion, in no order, by undoing what has happened since."""
+def _snapshot(world: World, request: Request, resource: ServedKind, version: int) -> list[Object]:
+    """Return the objects of a kind at a resourceVersion, unsorted, by undoing later changes."""
     shelves: dict[str | None, dict[str, Object]] = {
         place[2]: dict(shelf)
         for place, shelf in world.shelves.items()
@@ -199,7 +204,7 @@ def _in_scope(request: Request, namespace: str | None) -> bool:
     return request.namespace is None or request.namespace == namespace
 
 
-def _concerns(request: Request, resource: Resource, change: Change) -> bool:
+def _concerns(request: Request, resource: ServedKind, change: StoreChange) -> bool:
     key = change.key
     if (key.api_group, key.kind) != (resource.group, resource.kind) or not _in_scope(
         request, key.namespace
@@ -208,19 +213,22 @@ def _concerns(request: Request, resource: Resource, change: Change) -> bool:
     return request.name is None or request.name == key.name
 
 
-def watch(world: World, request: Request, resource: Resource) -> tuple[World, Response]:
-    """Answer a WATCH with the events so far: `{"events": [{type, object}], "resourceVersion": where to go on}`."""
+def watch(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
+    """Answer a WATCH with the events so far.
+
+    The body is `{"events": [{type, object}], "resourceVersion": where to go on}`.
+    """
     events = list(_watch_events(world, request, resource))
     return world, Response(200, {"events": events, "resourceVersion": str(world.resource_version)})
 
 
-def _watch_events(world: World, request: Request, resource: Resource) -> Iterator[Object]:
-    """Yield what a watch tells from `request.resource_version` until now (rows R4 to R6).
+def _watch_events(world: World, request: Request, resource: ServedKind) -> Iterator[Object]:
+    """Yield the events of a watch from `request.resource_version` until now (rows R4 to R6).
 
-    A resourceVersion that is forgotten is told by an ERROR event, as in the stream of a real server.
+    A compacted resourceVersion yields an ERROR event, as in the stream of a real server.
 
     Raises:
-        RefusedError: 400 or 422, the options make no sense.
+        RefusedError: 400 or 422, the options contradict each other.
     """
     since = _number(request.resource_version, _unreadable)
     selects = selector_of(request, resource)
@@ -250,16 +258,16 @@ def _watch_events(world: World, request: Request, resource: Resource) -> Iterato
 def _check_initial_events(request: Request) -> None:
     if request.send_initial_events is None or request.resource_version_match == "NotOlderThan":
         return
-    told = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+    problem = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
     raise invalid(
         "ListOptions",
         "meta.k8s.io",
         "",
-        [Cause("FieldValueForbidden", told, "resourceVersionMatch")],
+        [Cause("FieldValueForbidden", problem, "resourceVersionMatch")],
     )
 
 
-def bookmark(resource: Resource, version: int, *, initial: bool = False) -> Object:
+def bookmark(resource: ServedKind, version: int, *, initial: bool = False) -> Object:
     """Return a BOOKMARK event (row R6): nothing but where the stream stands."""
     metadata: Object = {"resourceVersion": str(version)}
     if initial:
@@ -271,28 +279,35 @@ def bookmark(resource: Resource, version: int, *, initial: bool = False) -> Obje
 
 
 def _events_since(
-    world: World, request: Request, resource: Resource, since: int, selects: Selector | None
+    world: World, request: Request, resource: ServedKind, since: int, selects: Selector | None
 ) -> Iterator[Object]:
     for change in world.changes(since=since):
         if _concerns(request, resource, change):
-            kind = _told_as(change, selects)
+            kind = _event_type(change, selects)
             if kind:
-                yield {"type": kind, "object": world.catalog.convert(_told(change, kind), resource)}
+                shown = world.catalog.convert(_event_object(change, kind), resource)
+                yield {"type": kind, "object": shown}
 
 
-def _told_as(change: Change, selects: Selector | None) -> str:
-    """Row R5: leaving the selection is told as DELETED, entering it as ADDED."""
+def _event_type(change: StoreChange, selects: Selector | None) -> str:
+    """Row R5: leaving the selection shows as DELETED, entering it as ADDED; "" shows nothing."""
     if selects is None:
         return change.type
     before = change.previous is not None and selects(change.previous)
     after = change.type != "DELETED" and selects(change.object)
-    if before and after:
-        return "MODIFIED"
-    return "ADDED" if after else "DELETED" if before else ""
+    match before, after:
+        case True, True:
+            return "MODIFIED"
+        case False, True:
+            return "ADDED"
+        case True, False:
+            return "DELETED"
+        case _:
+            return ""
 
 
-def _told(change: Change, kind: str) -> Object:
-    """A DELETED event carries the last object that was selected, with the resourceVersion of its leaving."""
+def _event_object(change: StoreChange, kind: str) -> Object:
+    """A DELETED event carries the last selected object, with the resourceVersion of its leaving."""
     if kind != "DELETED" or change.type == "DELETED" or change.previous is None:
         return change.object
     metadata: Mapping[str, Any] = {

@@ -1,4 +1,4 @@
-"""What goes into the server and what comes out: requests, responses and the keys of the store."""
+"""Requests, responses and the keys of the store."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +16,10 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @frozen(cache_hash=True)
 class Key:
-    """Where an object is stored: independent of the version it is read in. `namespace` is None for a cluster-scoped object."""
+    """Where an object is stored, in whatever version a client reads it.
+
+    `namespace` is None for a cluster-scoped object.
+    """
 
     api_group: str
     kind: str
@@ -28,8 +31,9 @@ class Key:
 class Request:
     """One request to the API server. The options of a delete are in `body`, as DeleteOptions.
 
-    `resource_version` is the query parameter of reads; the lock of a write is in the body. `timeout_seconds` is for
-    whoever streams a watch: `serve` answers at once with what has happened so far.
+    `resource_version` is the query parameter of reads; the lock of a write is in the body.
+    `timeout_seconds` belongs to the HTTP facade, which streams a watch: `serve` answers at once
+    with the events so far.
     """
 
     verb: Verb
@@ -57,7 +61,7 @@ class Request:
 
 @frozen
 class Response:
-    """The answer: the HTTP status, the body and the headers that mean something (`Retry-After`, `Warning`)."""
+    """The answer: HTTP status, body, and the headers `Retry-After` and `Warning`."""
 
     status: int
     body: Object = field(repr=False)

@@ -1,4 +1,4 @@
-"""URLs of the Kubernetes API to requests: /api/v1/... and /apis/group/version/..., plural to kind."""
+"""URLs of the Kubernetes API to requests: /api/v1/..., /apis/group/version/..."""
 
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -12,7 +12,7 @@ from captep_memory._world import World
 
 __all__ = ["BUILT_IN", "Route", "plurals_of", "request_of", "route_of"]
 
-# group, kind of the built-in resources that the server models, for URLs that no definition explains.
+# (group, kind) of built-in resources, for URLs without a definition.
 BUILT_IN: tuple[tuple[str, str], ...] = (
     *(
         ("", kind)
@@ -56,7 +56,10 @@ class Route:
 
 
 def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return the kind of each (group, plural): from definitions, stored objects, the built-in kinds and `kinds`, as (group, kind)."""
+    """Return the kind of each (group, plural).
+
+    Definitions, stored objects, the built-in kinds and `kinds`, as (group, kind), yield them.
+    """
     stored = ((group, kind) for group, kind, _ in world.shelves)
     table = {(group, plural_of(kind)): kind for group, kind in (*BUILT_IN, *stored, *kinds)}
     for (group, kind), custom in world.catalog.custom.items():
@@ -65,7 +68,7 @@ def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str
 
 
 def route_of(path: str) -> Route | None:
-    """Return the parts of a path, None if it is no path of a resource."""
+    """Return the parts of a resource path, None for any other path."""
     parts = [unquote(part) for part in urlsplit(path).path.strip("/").split("/")]
     if parts[0] == "api" and len(parts) > 2:
         api_version, rest = parts[1], parts[2:]
@@ -85,7 +88,7 @@ def route_of(path: str) -> Route | None:
 def request_of(
     method: str, url: str, route: Route, kind: str, body: JSON, content_type: str
 ) -> Request:
-    """Return what `serve` is asked; a GET of many is a list, or a watch when the query says so."""
+    """Return the request for `serve`; a GET of many is a list, or a watch with `watch=true`."""
     query = {
         name: values[-1]
         for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()
@@ -102,7 +105,7 @@ def request_of(
         subresource=route.subresource,
         body=body,
         content_type=content_type,
-        # A DELETE with a body takes its options from the body alone, as the real server does: dryRun in the query is not looked at.
+        # A DELETE with a body takes its options from the body alone, as the real server does.
         dry_run="dryRun" in query and not (verb == "delete" and body is not None),
         field_manager=query.get("fieldManager", ""),
         field_validation=query.get("fieldValidation", ""),

@@ -15,9 +15,10 @@ _ROOT = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def normalise(obj: Object, schema: Schema) -> Object:
-    """Return a custom resource as the server decodes it: nulls dropped, defaults filled, unknown fields pruned.
+    """Return a custom resource as the server decodes it.
 
-    apiVersion, kind and metadata are none of the schema's business.
+    Nulls are dropped, defaults filled, unknown fields pruned. The schema has no say in apiVersion,
+    kind and metadata.
     """
     return _apply(
         obj,
@@ -27,7 +28,7 @@ def normalise(obj: Object, schema: Schema) -> Object:
 
 
 def coerce(obj: Object, schema: Schema) -> Object:
-    """Return a custom resource as the server encodes it in another version: as `normalise`, but with no defaults."""
+    """Return a custom resource as the server encodes it in another version."""
     return _apply(obj, schema, lambda content, known: _prune(_drop_nulls(content, known), known))
 
 
@@ -108,7 +109,7 @@ def _is_stray_null(value: Value, schema: Schema | None) -> bool:
 
 
 def _drop_nulls(value: Value, schema: Schema) -> Value:
-    """Drop members that are null and may not be, unless a default will take their place."""
+    """Drop nulls that the schema does not allow, unless a default takes their place."""
     if isinstance(value, dict):
         stray = [
             name for name, item in value.items() if _is_stray_null(item, child_schema(schema, name))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from captep_memory._json import Object
-from captep_memory._kinds import Resource
+from captep_memory._kinds import ServedKind
 from captep_memory._request import Request
 from captep_memory._status import bad_request
 
@@ -36,11 +36,11 @@ _EVENT_FIELDS = (
 )
 
 
-def selector_of(request: Request, resource: Resource) -> Selector | None:
+def selector_of(request: Request, resource: ServedKind) -> Selector | None:
     """Return the predicate that a request selects with, None when it selects everything.
 
     Raises:
-        RefusedError: 400, a selector cannot be parsed or names a field that is not selectable.
+        RefusedError: 400, a selector has a syntax error or names a field without an index.
     """
     labels = _label_terms(request.label_selector)
     fields = _field_terms(request.field_selector, resource)
@@ -93,7 +93,7 @@ def _compare(get: Callable[[Mapping[str, Any]], object], operator: str, value: s
     )
 
 
-def _field_terms(selector: str, resource: Resource) -> list[_Term]:
+def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     terms: list[_Term] = []
     for part in filter(None, selector.split(",")):
         found = _FIELD.fullmatch(part)
@@ -105,7 +105,7 @@ def _field_terms(selector: str, resource: Resource) -> list[_Term]:
     return terms
 
 
-def _selectable(resource: Resource) -> tuple[str, ...]:
+def _selectable(resource: ServedKind) -> tuple[str, ...]:
     own = (
         {"Secret": ("type",), "Event": _EVENT_FIELDS}.get(resource.kind, ())
         if resource.built_in

@@ -1,6 +1,6 @@
 """`serve`: one request against one world, pure and total.
 
-What this server does not model is answered with 501 and the reason NotModelled, never with a guess.
+A request without a model gets 501 and the reason NotModelled, never a guess.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,9 +8,11 @@ from typing import TypeAlias
 
 from attrs import evolve
 
+from captep_memory._create import create
 from captep_memory._delete import delete
 from captep_memory._json import Object
-from captep_memory._kinds import Resource
+from captep_memory._kinds import ServedKind
+from captep_memory._patch import patch
 from captep_memory._read import get, list_objects, watch
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
@@ -21,20 +23,23 @@ from captep_memory._status import (
     not_modelled,
     unknown_resource,
 )
+from captep_memory._update import update
 from captep_memory._world import World
-from captep_memory._write import create, patch, update
 
 __all__ = ["serve", "watch_events"]
 
-_OnMany: TypeAlias = Callable[[World, Request, Resource], tuple[World, Response]]
-_OnOne: TypeAlias = Callable[[World, Request, Resource, Key], tuple[World, Response]]
+_OnMany: TypeAlias = Callable[[World, Request, ServedKind], tuple[World, Response]]
+_OnOne: TypeAlias = Callable[[World, Request, ServedKind, Key], tuple[World, Response]]
 _MANY: Mapping[str, _OnMany] = {"list": list_objects, "watch": watch, "create": create}
 _ONE: Mapping[str, _OnOne] = {"get": get, "update": update, "patch": patch, "delete": delete}
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
 def serve(world: World, request: Request) -> tuple[World, Response]:
-    """Answer a request; return the world after it and the response. A refused request leaves the world as it was."""
+    """Answer a request; return the world after it and the response.
+
+    A refused request returns the very same world.
+    """
     try:
         return _dispatch(world, request)
     except RefusedError as refused:
@@ -42,9 +47,9 @@ def serve(world: World, request: Request) -> tuple[World, Response]:
 
 
 def watch_events(world: World, request: Request) -> tuple[Object, ...] | Response:
-    """Return the events that a watch tells from its resourceVersion until now, or the refusal of the watch.
+    """Return the events of a watch from its resourceVersion until now, or its refusal.
 
-    A resourceVersion that is compacted is told by an ERROR event with code 410, as in the stream of a real server (row R4).
+    A compacted resourceVersion yields an ERROR event with code 410, as in a real stream (row R4).
     """
     _, response = serve(world, evolve(request, verb="watch"))
     return tuple(response.body["events"]) if response.ok else response
@@ -79,7 +84,7 @@ def _dispatch(world: World, request: Request) -> tuple[World, Response]:
     )
 
 
-def _check_modelled(request: Request, resource: Resource) -> None:
+def _check_modelled(request: Request, resource: ServedKind) -> None:
     if not request.kind or not resource.version:
         raise unknown_resource()
     if request.verb in _WRITES and not resource.writable:
@@ -103,8 +108,8 @@ def _check_modelled(request: Request, resource: Resource) -> None:
         )
 
 
-def _check_scope(request: Request, resource: Resource) -> None:
-    """A namespace belongs to namespaced kinds and to no other; where the scope is unknown, the request tells it."""
+def _check_scope(request: Request, resource: ServedKind) -> None:
+    """Namespaced kinds need a namespace, cluster-scoped ones refuse it; others take either."""
     if resource.scope == "Cluster" and request.namespace is not None:
         raise unknown_resource()
     if request.namespace == "" or (resource.scope == "Namespaced" and request.namespace is None):

@@ -1,4 +1,7 @@
-"""The bodies of failures, word for word as the API server writes them, and the exception that carries one to `serve`."""
+"""The bodies of failures, word for word as the API server writes them.
+
+`RefusedError` carries one from the place that finds the fault to `serve`.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -10,6 +13,7 @@ from captep_memory._json import MISSING, Object, without
 from captep_memory._request import Response
 
 __all__ = [
+    "OTHER_NAMESPACE",
     "Cause",
     "RefusedError",
     "already_exists",
@@ -33,13 +37,16 @@ __all__ = [
     "unknown_resource",
 ]
 
+OTHER_NAMESPACE = (
+    "the namespace of the provided object does not match the namespace sent on the request"
+)
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
 
 
 class RefusedError(Exception):
-    """The request is refused; `serve` answers with `response`. Never leaves this package."""
+    """The server refuses the request with `response`. Never leaves this package."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status)
@@ -48,7 +55,7 @@ class RefusedError(Exception):
 
 @frozen
 class Cause:
-    """One entry of `details.causes`: what is wrong with one field."""
+    """One entry of `details.causes`: an error of one field."""
 
     reason: str
     message: str
@@ -95,7 +102,7 @@ def not_found(plural: str, group: str, name: str) -> RefusedError:
 
 
 def unknown_resource() -> RefusedError:
-    """404 for a path that no resource is served at."""
+    """404 for a path that serves no resource."""
     return failure(404, "NotFound", "the server could not find the requested resource", {})
 
 
@@ -114,17 +121,18 @@ def conflict(kind: str, group: str, name: str, why: str = MODIFIED) -> RefusedEr
 
 
 def invalid(kind: str, group: str, name: str, causes: Iterable[Cause]) -> RefusedError:
-    """422 with one cause per field; equal messages are told once, as the aggregate of Go does."""
+    """422 with one cause per field; equal messages appear once, as in the aggregate of Go."""
     listed = list(dict.fromkeys(causes))
     lines = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in listed))
-    told = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
+    summary = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
     details = {
         "name": name,
         "group": group,
         "kind": kind,
         "causes": [cause.json() for cause in listed],
     }
-    return failure(422, "Invalid", f'{qualified(kind, group)} "{name}" is invalid: {told}', details)
+    message = f'{qualified(kind, group)} "{name}" is invalid: {summary}'
+    return failure(422, "Invalid", message, details)
 
 
 def bad_request(message: str) -> RefusedError:
@@ -141,7 +149,7 @@ def expired(message: str, **metadata: str) -> RefusedError:
 
 
 def not_modelled(what: str) -> RefusedError:
-    """501 for what this server does not know how a real one would answer: it never guesses."""
+    """501 where this server does not know the answer of a real one: it never guesses."""
     return failure(501, "NotModelled", f"the in-memory API server does not model {what}")
 
 
@@ -169,7 +177,7 @@ def invalid_value(path: str, value: object, detail: str) -> Cause:
 
 
 def invalid_struct(path: str, value: object, detail: str) -> Cause:
-    """An object or a list of them that Go has a type for: it tells the members in their own order, where those of maps are sorted."""
+    """An object or a list of a Go type: its members keep their order, where maps sort theirs."""
     return Cause(
         "FieldValueInvalid",
         f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}: {detail}",
@@ -201,7 +209,7 @@ def duplicate(path: str, value: object) -> Cause:
 
 
 def too_long(path: str, limit: int) -> Cause:
-    """A value whose length is above `limit`; the value itself is not told."""
+    """A value longer than `limit`; the message leaves the value out."""
     return _cause(
         "FieldValueTooLong",
         "Too long",

@@ -1,8 +1,9 @@
-"""Structural schemas as validation: the causes of a 422, worded and placed as the API server does (rows A3, A4).
+"""Structural schemas as validation: the causes of a 422, worded and placed as the API server does
+(rows A3, A4).
 
-Values that an update leaves as they were are not validated again (ratcheting, on by default since Kubernetes 1.30).
-What is in a schema and not modelled is answered with 501 when a write touches it: CEL rules, embedded resources,
-rare formats and patterns that Python reads otherwise than Go.
+An update validates changed values only (ratcheting, on by default since Kubernetes 1.30). A write
+that touches a rule without a model gets 501: CEL rules, embedded resources, rare formats, and
+patterns that Python reads differently from Go.
 """
 
 import re
@@ -29,7 +30,7 @@ __all__ = ["validate"]
 
 _UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
 _UNCHECKED_FORMATS = frozenset({"", "int32", "int64", "float", "double", "password"})
-# Formats that the API server checks; it ignores the ones it does not know.
+# Formats that the API server checks; it ignores all others.
 _UNMODELLED_FORMATS = frozenset(
     {
         "bsonobjectid",
@@ -65,10 +66,10 @@ _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\
 
 
 def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> Iterator[Cause]:
-    """Yield what is wrong with `value`.
+    """Yield the errors of `value`.
 
     Raises:
-        RefusedError: 501, a rule that is not modelled would have to be evaluated.
+        RefusedError: 501, the answer depends on a rule without a model.
     """
     if old is not MISSING and identical(value, old):
         return
@@ -186,11 +187,11 @@ def _is_date_time(value: str) -> bool:
 def _validate_number(value: float, schema: Schema, path: str) -> Iterator[Cause]:
     most, least, factor = schema.get("maximum"), schema.get("minimum"), schema.get("multipleOf")
     if most is not None and (value > most or (value == most and schema.get("exclusiveMaximum"))):
-        told = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
-        yield invalid_value(path, value, f"{path} in body should be {told} {most}")
+        bound = "less than" if schema.get("exclusiveMaximum") else "less than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {bound} {most}")
     if least is not None and (value < least or (value == least and schema.get("exclusiveMinimum"))):
-        told = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
-        yield invalid_value(path, value, f"{path} in body should be {told} {least}")
+        bound = "greater than" if schema.get("exclusiveMinimum") else "greater than or equal to"
+        yield invalid_value(path, value, f"{path} in body should be {bound} {least}")
     if factor and value % factor:
         yield invalid_value(path, value, f"{path} in body should be a multiple of {factor}")
 
@@ -239,7 +240,7 @@ def _identity(item: Value, keys: list[str]) -> list[Any]:
 
 
 def _counterpart(item: Value, keys: list[str] | None, old: Value) -> Value:
-    """Return the item of the old list that an item continues: only lists of type map say which one."""
+    """Return the item of the old list that an item continues; only lists of type map have one."""
     if not keys or not isinstance(old, list):
         return MISSING
     return next(

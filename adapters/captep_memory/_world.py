@@ -1,23 +1,24 @@
 """The state of the server as one immutable value.
 
-Rows V1 and V6 of the specification live here: one resourceVersion counter for the whole store, and uids that never recur.
-Objects are never changed in place, neither by this package nor by its users; worlds share them.
+Rows V1 and V6 live here: one resourceVersion counter for the whole store, and uids that never
+recur. Nobody changes an object in place, neither this package nor its users; worlds share them.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
+from captep_core._objects import rfc3339
 from captep_memory._admission import Admission
 from captep_memory._json import Object
 from captep_memory._kinds import NO_KINDS, Catalog
 from captep_memory._request import Key
 
-__all__ = ["NEWEST", "Change", "Quirks", "World", "timestamp"]
+__all__ = ["NEWEST", "Quirks", "StoreChange", "World", "uid_of"]
 
 ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
 Shelf: TypeAlias = tuple[str, str, str | None]
@@ -26,7 +27,11 @@ _NO_SHELVES: Mapping[Shelf, Mapping[str, Object]] = MappingProxyType({})
 
 @frozen
 class Quirks:
-    """What differs between servers: the minor version decides rows such as U3; the counter starts where `first_resource_version` says."""
+    """What differs between servers.
+
+    The minor version decides rows such as U3; the counter starts at `first_resource_version`, a
+    number with as many digits as that of a cluster in use.
+    """
 
     version: tuple[int, int] = (1, 37)
     first_resource_version: int = 700_000
@@ -36,8 +41,8 @@ NEWEST = Quirks()
 
 
 @frozen
-class Change:
-    """One effective write: what watches tell, and which object it replaced (None for a creation)."""
+class StoreChange:
+    """One effective write: type, object, and the object before (None for a creation)."""
 
     type: ChangeType
     key: Key
@@ -50,27 +55,22 @@ class Change:
 class _History:
     """The changes since the start, newest first: appending costs the same however long it is."""
 
-    last: Change
+    last: StoreChange
     earlier: "_History | None"
 
 
-def _changes(history: _History | None) -> Iterator[Change]:
+def _changes(history: _History | None) -> Iterator[StoreChange]:
     while history is not None:
         yield history.last
         history = history.earlier
 
 
-def timestamp(now: datetime) -> str:
-    """Return a time as metadata carries it: RFC 3339, UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @frozen(repr=False)
 class World:
-    """An API server at one moment: its objects, its clock and what has happened.
+    """An API server at one moment: its objects, its clock and its history.
 
-    `departed` holds the uids of objects that went away during the run, `compacted` the resourceVersion up to which the
-    history is forgotten.
+    `departed` holds the uids of objects that went away during the run, `compacted` the
+    resourceVersion up to which the history is forgotten.
     """
 
     now: datetime
@@ -94,20 +94,21 @@ class World:
         )
 
     def __repr__(self) -> str:
-        """Tell the size, never the content: there are Secrets in it."""
-        return f"World(now={timestamp(self.now)}, resource_version={self.resource_version}, objects={len(self)})"
+        """Show the size, never the content: a world holds Secrets."""
+        at = rfc3339(self.now)
+        return f"World(now={at}, resource_version={self.resource_version}, objects={len(self)})"
 
     def __len__(self) -> int:
         """Return the number of objects."""
         return sum(map(len, self.shelves.values()))
 
     def get(self, key: Key) -> Object | None:
-        """Return a stored object, None if there is none."""
+        """Return a stored object, None when the key is free."""
         shelf = self.shelves.get((key.api_group, key.kind, key.namespace))
         return None if shelf is None else shelf.get(key.name)
 
     def shelf(self, api_group: str, kind: str, namespace: str | None) -> Mapping[str, Object]:
-        """Return the objects of one kind in one namespace by name; None is for cluster-scoped objects."""
+        """Return the objects of a kind by name; namespace None holds cluster-scoped ones."""
         return self.shelves.get((api_group, kind, namespace), {})
 
     def objects(self) -> Iterator[Object]:
@@ -119,9 +120,9 @@ class World:
         """Return the same world at another time."""
         return evolve(self, now=now)
 
-    def changes(self, *, since: int = 0) -> tuple[Change, ...]:
-        """Return what happened after resourceVersion `since`, oldest first; nothing is told of what is compacted."""
-        newer: list[Change] = []
+    def changes(self, *, since: int = 0) -> tuple[StoreChange, ...]:
+        """Return the changes after resourceVersion `since` that are not compacted, oldest first."""
+        newer: list[StoreChange] = []
         for change in _changes(self._history):
             if change.resource_version <= since:
                 break
@@ -129,7 +130,7 @@ class World:
         return tuple(reversed(newer))
 
     def compact(self, upto: int) -> Self:
-        """Forget the history up to and including resourceVersion `upto` (rows R2 and R7: what is forgotten is answered with 410)."""
+        """Forget the history up to resourceVersion `upto`, itself included (rows R2, R7)."""
         history: _History | None = None
         for change in self.changes(since=upto):
             history = _History(change, history)
@@ -138,7 +139,10 @@ class World:
         )
 
     def next_uid(self, key: Key, *, dry_run: bool) -> str:
-        """Return the uid of an object that is created now: no two creations share key and resourceVersion, and a dry run is none."""
+        """Return the uid of an object created now.
+
+        No two creations share key and resourceVersion. A dry run has uids of its own.
+        """
         return uid_of(key, f"{self.resource_version + 1}{'?' if dry_run else ''}")
 
     def put(self, key: Key, obj: Object) -> tuple[Self, Object]:
@@ -146,16 +150,21 @@ class World:
         previous = self.get(key)
         version = self.resource_version + 1
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
-        change = Change("ADDED" if previous is None else "MODIFIED", key, stored, previous, version)
+        change = StoreChange(
+            "ADDED" if previous is None else "MODIFIED", key, stored, previous, version
+        )
         shelf = {**self.shelf(key.api_group, key.kind, key.namespace), key.name: stored}
         return self._next(shelf, change, self.departed), stored
 
     def remove(self, key: Key) -> Self:
-        """Remove a stored object (row D4); a watch tells it as it was stored, with the resourceVersion of the deletion."""
+        """Remove a stored object (row D4).
+
+        The watch event shows it as stored, with the resourceVersion of the deletion.
+        """
         last = self.shelf(key.api_group, key.kind, key.namespace)[key.name]
         version = self.resource_version + 1
         tombstone = {**last, "metadata": {**last["metadata"], "resourceVersion": str(version)}}
-        change = Change("DELETED", key, tombstone, last, version)
+        change = StoreChange("DELETED", key, tombstone, last, version)
         shelf = {
             name: obj
             for name, obj in self.shelf(key.api_group, key.kind, key.namespace).items()
@@ -163,8 +172,10 @@ class World:
         }
         return self._next(shelf, change, self.departed | {last["metadata"]["uid"]})
 
-    def _next(self, shelf: Mapping[str, Object], change: Change, departed: frozenset[str]) -> Self:
-        # Spelt out because this is the one line that every write passes: `evolve` costs four times as much.
+    def _next(
+        self, shelf: Mapping[str, Object], change: StoreChange, departed: frozenset[str]
+    ) -> Self:
+        # Every write passes here: `evolve` would cost four times as much.
         place = (change.key.api_group, change.key.kind, change.key.namespace)
         shelves = (
             {**self.shelves, place: shelf}

@@ -1,7 +1,8 @@
 """Faults at the request level, named by their rows (F3 lost request, F4 lost response, ...).
 
-A fault says when it strikes and what it does: a pure wrapper around the server. `serve_with(faults)` puts them around `serve`; the
-first one that matches strikes. What a client sees of a broken connection is `Broken`: it cannot tell whether its request landed.
+A fault is a pure wrapper around the server with a condition. `serve_with(faults)` wraps `serve`;
+the first fault that matches a request strikes it. A client of a broken connection sees `Broken`:
+it cannot know whether its request landed.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,13 +14,14 @@ from captep_memory._admission import webhook_down
 from captep_memory._json import Object
 from captep_memory._request import Key, Request, Response, Verb, group_of
 from captep_memory._serve import serve
+from captep_memory._status import MODIFIED
 from captep_memory._world import World
 
 __all__ = [
     "Broken",
-    "Fault",
     "Match",
     "Outcome",
+    "RequestFault",
     "Serve",
     "conflict",
     "duplicate",
@@ -37,7 +39,7 @@ __all__ = [
 
 @frozen
 class Broken:
-    """The connection broke before an answer came: the outcome is unknown."""
+    """The connection broke before the answer: the outcome is unknown."""
 
     reason: Literal["timeout", "eof"] = "eof"
 
@@ -48,8 +50,8 @@ Match: TypeAlias = Callable[[Request], bool]
 
 
 @frozen
-class Fault:
-    """One fault: `strikes` chooses the requests, `around` answers them in place of the server it is given."""
+class RequestFault:
+    """One fault: `strikes` chooses the requests, `around` answers them in place of its server."""
 
     id: str
     strikes: Match
@@ -63,7 +65,7 @@ def on(
     namespace: str | None = None,
     subresource: str | None = None,
 ) -> Match:
-    """Return a match by verb, kind, name, namespace and subresource; what is left out matches everything."""
+    """Return a match by verb, kind, name, namespace and subresource; each is optional."""
 
     def matches(request: Request) -> bool:
         return (
@@ -82,7 +84,7 @@ def _name_in(request: Request) -> object:
     return metadata.get("name") if isinstance(metadata, dict) else None
 
 
-def serve_with(*faults: Fault, server: Serve = serve) -> Serve:
+def serve_with(*faults: RequestFault, server: Serve = serve) -> Serve:
     """Return a server in which the first fault that matches a request strikes it."""
 
     def faulty(world: World, request: Request) -> tuple[World, Outcome]:
@@ -94,42 +96,42 @@ def serve_with(*faults: Fault, server: Serve = serve) -> Serve:
     return faulty
 
 
-def lost_request(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -> Fault:
+def lost_request(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -> RequestFault:
     """F3: the request does not arrive."""
-    return Fault("F3", strikes, lambda _, world, __: (world, Broken(reason)))
+    return RequestFault("F3", strikes, lambda _, world, __: (world, Broken(reason)))
 
 
-def lost_response(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -> Fault:
-    """F4: the request is applied and its answer does not arrive."""
-    return Fault(
+def lost_response(strikes: Match, *, reason: Literal["timeout", "eof"] = "eof") -> RequestFault:
+    """F4: the server applies the request, and its answer does not arrive."""
+    return RequestFault(
         "F4", strikes, lambda server, world, request: (server(world, request)[0], Broken(reason))
     )
 
 
-def duplicate(strikes: Match, *, deliveries: int = 2) -> Fault:
-    """F5: the request is applied `deliveries` times (at least 2); the last answer is seen."""
+def duplicate(strikes: Match, *, deliveries: int = 2) -> RequestFault:
+    """F5: the server applies the request several times; the last answer arrives."""
     if deliveries < 2:
-        raise ValueError(f"a duplicate is delivered at least twice, got {deliveries}")
+        raise ValueError(f"deliveries of a duplicate must be at least 2, got {deliveries}")
 
     def around(server: Serve, world: World, request: Request) -> tuple[World, Outcome]:
         for _ in range(deliveries - 1):
             world, _ = server(world, request)
         return server(world, request)
 
-    return Fault("F5", strikes, around)
+    return RequestFault("F5", strikes, around)
 
 
-def conflict(strikes: Match) -> Fault:
-    """F7: another actor touches the target just before the request arrives, so that its resourceVersion is another one."""
+def conflict(strikes: Match) -> RequestFault:
+    """F7: another actor touches the target just before the request arrives."""
 
     def around(server: Serve, world: World, request: Request) -> tuple[World, Outcome]:
         return server(_touch(world, request), request)
 
-    return Fault("F7", strikes, around)
+    return RequestFault("F7", strikes, around)
 
 
 def _touch(world: World, request: Request) -> World:
-    """Bump the target of a request: an annotation of somebody else counts up."""
+    """Bump the target of a request: a foreign annotation counts up."""
     key = Key(group_of(request.api_version), request.kind, request.namespace, request.name or "")
     stored = world.get(key)
     if stored is None:
@@ -142,19 +144,19 @@ def _touch(world: World, request: Request) -> World:
     return world.put(key, {**stored, "metadata": {**stored["metadata"], "annotations": counted}})[0]
 
 
-def mutate(strikes: Match, change: Callable[[Object], Object]) -> Fault:
-    """F16: an admission webhook changes what a create or an update writes. `change` must not change its argument."""
+def mutate(strikes: Match, change: Callable[[Object], Object]) -> RequestFault:
+    """F16: an admission webhook changes the body of a write. `change` returns a new body."""
 
     def around(server: Serve, world: World, request: Request) -> tuple[World, Outcome]:
         if isinstance(request.body, dict) and request.verb in ("create", "update", "patch"):
             return server(world, evolve(request, body=change(request.body)))
         return server(world, request)
 
-    return Fault("F16", strikes, around)
+    return RequestFault("F16", strikes, around)
 
 
-def prune(strikes: Match, *path: str) -> Fault:
-    """F16: the server drops a field of what is written, as it does with one that its schema does not know."""
+def prune(strikes: Match, *path: str) -> RequestFault:
+    """F16: the server drops a field of the body, as it prunes a field outside of its schema."""
     return mutate(strikes, lambda body: _without_path(body, path))
 
 
@@ -167,9 +169,9 @@ def _without_path(body: Object, path: tuple[str, ...]) -> Object:
     return {**body, path[0]: _without_path(below, path[1:])} if isinstance(below, dict) else body
 
 
-def webhook_unreachable(strikes: Match, webhook: str = "validation.example.com") -> Fault:
-    """F16: an admission webhook with failurePolicy Fail cannot be reached."""
-    return Fault("F16", strikes, lambda _, world, __: (world, webhook_down(webhook)))
+def webhook_unreachable(strikes: Match, webhook: str = "validation.example.com") -> RequestFault:
+    """F16: an admission webhook with failurePolicy Fail is unreachable."""
+    return RequestFault("F16", strikes, lambda _, world, __: (world, webhook_down(webhook)))
 
 
 _TRANSIENT: Mapping[int, tuple[str, str]] = {
@@ -185,15 +187,15 @@ _TRANSIENT: Mapping[int, tuple[str, str]] = {
 
 def transient(
     strikes: Match, status: int, *, applied: bool = False, retry_after_seconds: int = 0
-) -> Fault:
-    """F17: the server answers 429, 500, 503 or 504, after it has `applied` the request or before."""
+) -> RequestFault:
+    """F17: the server answers 429, 500, 503 or 504, and has `applied` the request or not."""
     reason, message = _TRANSIENT[status]
     answer = _failure(status, reason, message, retry_after_seconds)
 
     def around(server: Serve, world: World, request: Request) -> tuple[World, Outcome]:
         return (server(world, request)[0] if applied else world), answer
 
-    return Fault("F17", strikes, around)
+    return RequestFault("F17", strikes, around)
 
 
 _TERMINAL: Mapping[int, tuple[str, str]] = {
@@ -202,10 +204,7 @@ _TERMINAL: Mapping[int, tuple[str, str]] = {
     403: ("Forbidden", "the request is forbidden"),
     404: ("NotFound", "the server could not find the requested resource"),
     405: ("MethodNotAllowed", "the server does not allow this method on the requested resource"),
-    409: (
-        "Conflict",
-        "the object has been modified; please apply your changes to the latest version and try again",
-    ),
+    409: ("Conflict", MODIFIED),
     410: ("Gone", "the resource is gone"),
     413: ("RequestEntityTooLarge", "etcdserver: request is too large"),
     415: ("UnsupportedMediaType", "the body of the request was in an unknown format"),
@@ -213,14 +212,15 @@ _TERMINAL: Mapping[int, tuple[str, str]] = {
 }
 
 
-def terminal(strikes: Match, status: int) -> Fault:
-    """F18: the server refuses with a status of 400 to 599, for as long as the fault is there."""
+def terminal(strikes: Match, status: int) -> RequestFault:
+    """F18: the server refuses with a status of 400 to 599, for as long as the fault lasts."""
     if not 400 <= status <= 599:
-        raise ValueError(f"a refusal has a status from 400 to 599, got {status}")
-    reason, message = (
-        _TERMINAL.get(status) or _TRANSIENT.get(status) or ("", f"refused with {status}")
+        raise ValueError(f"the status of a refusal must be from 400 to 599, got {status}")
+    known = {**_TRANSIENT, **_TERMINAL}
+    reason, message = known.get(status, ("", f"refused with {status}"))
+    return RequestFault(
+        "F18", strikes, lambda _, world, __: (world, _failure(status, reason, message, 0))
     )
-    return Fault("F18", strikes, lambda _, world, __: (world, _failure(status, reason, message, 0)))
 
 
 def _failure(status: int, reason: str, message: str, retry_after_seconds: int) -> Response:

@@ -15,8 +15,9 @@ from typing import Any
 from attrs import frozen
 
 from captep_core import Action, Create, RecordEvent, write_of
+from captep_core._objects import rfc3339
 from captep_core.ports import Answer
-from captep_memory import Key, MemoryGateway, Object, World, timestamp
+from captep_memory import Key, MemoryGateway, Object, World
 from captep_testing._canonical import key_of_target
 from captep_testing._changes import changed_keys, changed_paths
 from captep_testing._faults import NO_FAULT, Fault
@@ -132,7 +133,7 @@ def _misdeeds(
         )
         yield from (
             Finding("P14", f"{write}: {told}")
-            for told in _untruths(before.get(key), after.get(key), timestamp(after.now))
+            for told in _untruths(before.get(key), after.get(key), rfc3339(after.now))
         )
     yield from (
         Finding("P13", f"{write} breaks: {name}")

@@ -1,13 +1,16 @@
-"""The world around a control plane: its neighbours as pure controllers, its users' stories, and a simulation of both in virtual time."""
+"""The neighbours of a control plane as pure controllers, its users' stories, and a simulation.
+
+A `Simulation` plays a story over a server in virtual time.
+"""
 
 from captep_world import stories
 from captep_world._applies import APPLY_FINALIZER, WorkspaceTemplateApplies
 from captep_world._cluster_api import CLUSTER_FINALIZER, CAPTClusters, ClusterAPI
 from captep_world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
 from captep_world._neighbourhood import Neighbourhood, neighbours
-from captep_world._pace import QUICK_PACE, REAL_PACE, Output, Pace, outputs
+from captep_world._pace import QUICK_PACE, REAL_PACE, Pace, TerraformOutput, outputs
 from captep_world._player import Player, StoryEvent
-from captep_world._server import Server, changed_ref
+from captep_world._server import WorldServer, changed_ref
 from captep_world._simulation import (
     PASS_TIME,
     ControlLoop,
@@ -17,7 +20,7 @@ from captep_world._simulation import (
     alike,
 )
 from captep_world._terraform import FAILURE_ANNOTATION, WORKSPACE_FINALIZER, Terraform
-from captep_world.stories import Act, Condition, Story, Subject
+from captep_world.stories import Act, Story, StoryCondition, Subject
 
 __all__ = [
     "APPLY_FINALIZER",
@@ -32,25 +35,25 @@ __all__ = [
     "CAPTClusters",
     "Call",
     "ClusterAPI",
-    "Condition",
     "ControlLoop",
     "Memory",
     "Neighbour",
     "Neighbourhood",
     "Objects",
-    "Output",
     "Pace",
     "Player",
     "Repeating",
-    "Server",
     "Simulation",
     "Story",
+    "StoryCondition",
     "StoryEvent",
     "Subject",
     "Terraform",
+    "TerraformOutput",
     "Turn",
     "VirtualClock",
     "WorkspaceTemplateApplies",
+    "WorldServer",
     "alike",
     "changed_ref",
     "neighbours",

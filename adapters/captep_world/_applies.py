@@ -1,4 +1,7 @@
-"""The controller of WorkspaceTemplateApplies: it makes a Workspace of a template once, then mirrors its conditions until they are Ready."""
+"""The controller of WorkspaceTemplateApplies.
+
+It makes a Workspace of a template once, then mirrors its conditions until they are Ready.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from captep_core import ObjectRef
+from captep_core._objects import rfc3339
 from captep_memory._json import Object
 from captep_world._neighbour import (
     IDLE,
@@ -19,7 +23,6 @@ from captep_world._neighbour import (
     is_true,
     patch,
     ref_of,
-    stamp,
     with_finalizer,
     without_finalizer,
 )
@@ -39,10 +42,10 @@ def workspace_of(name: str) -> ObjectRef:
 
 @frozen
 class WorkspaceTemplateApplies:
-    """Reconciles WorkspaceTemplateApplies as the Go project's own controller does, its oddities included.
+    """Reconciles WorkspaceTemplateApplies as the Go project's controller does, with its oddities.
 
-    It watches no Workspace: it polls until the conditions say Ready, and then never looks again. The template is read in the namespace
-    that the reference spells out, and without one nowhere.
+    It watches no Workspace: it polls until the conditions say Ready, and then never looks again. It
+    reads the template in the namespace of the reference, and without one nowhere.
     """
 
     pace: Pace = REAL_PACE
@@ -53,13 +56,13 @@ class WorkspaceTemplateApplies:
         return ref if ref.kind == "WorkspaceTemplateApply" else None
 
     def turn(self, key: ObjectRef, objects: Objects, memory: Memory, /, *, now: datetime) -> Turn:
-        """Create the Workspace, mirror it, or see it off."""
+        """Create the Workspace, mirror it, or delete it."""
         apply = objects.get(key)
         if apply is None:
             return Turn()
         workspace = objects.get(workspace_of(_workspace_name(apply)))
         if apply["metadata"].get("deletionTimestamp"):
-            return self._depart(apply, workspace, now=now)
+            return self._delete(apply, workspace, now=now)
         if finalizer := with_finalizer(apply, APPLY_FINALIZER):
             return Turn(finalizer, due=now)
         if apply.get("status", {}).get("applied"):
@@ -83,7 +86,7 @@ class WorkspaceTemplateApplies:
         status = {
             "applied": True,
             "workspaceName": _workspace_name(apply),
-            "lastAppliedTime": stamp(now),
+            "lastAppliedTime": rfc3339(now),
         }
         requests = (
             creation(_workspace(apply, template)),
@@ -112,7 +115,7 @@ class WorkspaceTemplateApplies:
             memory=IDLE,
         )
 
-    def _depart(self, apply: Object, workspace: Object | None, *, now: datetime) -> Turn:
+    def _delete(self, apply: Object, workspace: Object | None, *, now: datetime) -> Turn:
         made = apply.get("status", {}).get("workspaceName") and not apply["spec"].get(
             "retainWorkspaceOnDelete"
         )
@@ -136,7 +139,7 @@ def _awaited(objects: Objects, apply_name: str) -> Object | None:
 
 
 def _workspace(apply: Object, template: Object) -> Object:
-    """Fill the template by plain replacement in its JSON text, as the Go code does: a quote in a value breaks it."""
+    """Fill the template by replacing text in its JSON, as the Go code does: a quote breaks it."""
     text = json.dumps(template["spec"]["template"]["spec"]).replace(
         "${WORKSPACE_NAME}", apply["metadata"]["name"]
     )

@@ -1,4 +1,7 @@
-"""Cluster API's core, version 1.8.5, and the CAPTCluster controller, as far as they touch a control plane and its Cluster."""
+"""Cluster API's core, version 1.8.5, and the CAPTCluster controller.
+
+They write as far as they touch a control plane and its Cluster.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -34,7 +37,9 @@ _WAITING = {
     "status": "False",
     "severity": "Info",
     "reason": "WaitingForControlPlaneProviderInitialized",
-    "message": "Waiting for control plane provider to indicate the control plane has been initialized",
+    "message": (
+        "Waiting for control plane provider to indicate the control plane has been initialized"
+    ),
 }
 _INITIALIZED = {"type": "ControlPlaneInitialized", "status": "True"}
 
@@ -55,10 +60,10 @@ def _cluster_key(ref: ObjectRef, obj: Mapping[str, Any]) -> ObjectRef | None:
 
 @frozen
 class ClusterAPI:
-    """Cluster API's own Cluster controller. The infrastructure is taken to be ready.
+    """Cluster API's own Cluster controller, with ready infrastructure.
 
-    It owns the control plane, copies readiness, endpoint and failures from it, never takes a failure back, and on deletion deletes the
-    control plane first.
+    It owns the control plane, copies readiness, endpoint and failures from it, never clears a
+    failure, and on deletion deletes the control plane first.
     """
 
     name: str = "cluster-api"
@@ -83,7 +88,7 @@ class ClusterAPI:
             else None
         )
         if cluster["metadata"].get("deletionTimestamp"):
-            return Turn(_depart(cluster, control_plane))
+            return Turn(_delete(cluster, control_plane))
         if finalizer := with_finalizer(cluster, CLUSTER_FINALIZER):
             return Turn(finalizer, due=now)
         if control_plane is None:
@@ -103,7 +108,7 @@ def _is_paused(cluster: Object) -> bool:
     )
 
 
-def _depart(cluster: Object, control_plane: Object | None) -> tuple[Request, ...]:
+def _delete(cluster: Object, control_plane: Object | None) -> tuple[Request, ...]:
     if control_plane is None:
         return without_finalizer(cluster, CLUSTER_FINALIZER)
     return (
@@ -145,7 +150,7 @@ def _endpoint(cluster: Object, control_plane: Object) -> tuple[Request, ...]:
 
 
 def _copied(control_plane: Object) -> Object:
-    """What the Cluster's status takes over. A failure is only ever copied, never cleared."""
+    """What the Cluster's status copies. Core copies a failure and never clears it."""
     status = control_plane.get("status", {})
     copied: Object = {"controlPlaneReady": bool(status.get("ready"))}
     if status.get("failureReason"):
@@ -153,8 +158,9 @@ def _copied(control_plane: Object) -> Object:
     if status.get("failureMessage"):
         group, _, version = control_plane["apiVersion"].partition("/")
         kind = f"{group}/{version}, Kind={control_plane['kind']}"
-        told = f'Failure detected from referenced resource {kind} with name "{control_plane["metadata"]["name"]}": '
-        copied["failureMessage"] = told + status["failureMessage"]
+        name = control_plane["metadata"]["name"]
+        prefix = f'Failure detected from referenced resource {kind} with name "{name}": '
+        copied["failureMessage"] = prefix + status["failureMessage"]
     copied["initialized"] = bool(status.get("initialized"))
     return copied
 
@@ -178,7 +184,7 @@ def _phase(cluster: Object, copied: Object, *, now: datetime) -> tuple[Request, 
 
 @frozen
 class CAPTClusters:
-    """The CAPTCluster controller's writes on a Cluster: as its infrastructure is ready, it takes every failure off again."""
+    """The CAPTCluster controller's writes on a Cluster: it clears every failure while ready."""
 
     name: str = "captcluster"
 

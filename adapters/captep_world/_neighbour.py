@@ -1,19 +1,22 @@
-"""What a neighbour of the control plane is: a small controller as a pure function, which acts through API requests alone.
+"""A neighbour of the control plane: a small controller as a pure function.
 
 Rules of this package:
 
-1. A neighbour sees objects, the time and what it remembers of one key; it answers with requests, and with when to look again.
-2. It draws no random numbers: how long something takes is a function of the seed and of a name.
-3. Nothing here knows the server: the same neighbours act on a world in memory and, by HTTP, on a real API server.
+1. A neighbour sees objects, the time and its memory of one key; it returns requests, and the time
+   of its next look.
+2. It draws no random numbers: a duration is a function of the seed and of a name.
+3. Nothing here knows the server: the same neighbours act on a world in memory and, by HTTP, on a
+   real API server.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from attrs import frozen
 
 from captep_core import ObjectRef
+from captep_core._objects import rfc3339
 from captep_memory._json import Object
 from captep_memory._request import Request, Response
 
@@ -30,7 +33,6 @@ __all__ = [
     "is_true",
     "patch",
     "ref_of",
-    "stamp",
     "with_conditions",
     "with_finalizer",
     "without_finalizer",
@@ -41,13 +43,13 @@ Call: TypeAlias = Callable[[Request], Response]
 
 
 class Objects:
-    """The objects of an API server, looked up one by one through `call`."""
+    """The objects of an API server, read one by one through `call`."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
 
     def get(self, ref: ObjectRef) -> Object | None:
-        """Return an object, None when there is none."""
+        """Return an object, None when it is absent."""
         response = self._call(Request("get", ref.api_version, ref.kind, ref.namespace, ref.name))
         return response.body if response.ok else None
 
@@ -59,9 +61,10 @@ class Objects:
 
 @frozen
 class Memory:
-    """What a neighbour's process remembers of one key; gone when it restarts.
+    """What a neighbour's process remembers of one key; a restart loses it.
 
-    `doing`: what is under way, "" for nothing. `until`: when that ends. `tries`: failures in a row. `seen`: what was last acted on.
+    `doing`: the work under way, "" for nothing. `until`: its end. `tries`: failures in a row.
+    `seen`: the input of the last work.
     """
 
     doing: str = ""
@@ -77,9 +80,10 @@ IDLE = Memory()
 class Turn:
     """What a neighbour does now.
 
-    `requests`: to be sent in order; when one is refused the rest is dropped and the whole turn is taken again later.
-    `due`: when to look again unless an event comes first, None for not by itself. `memory`: what is kept once all requests went through.
-    `occupied`: whether the neighbour's worker stays with this key until then, so that other keys wait.
+    `requests`: in order; a refused one drops the rest, and the whole turn comes again later. `due`:
+    when to look again unless an event comes first, None for not by itself. `memory`: what the
+    neighbour remembers once all requests went through. `occupied`: whether its worker stays with
+    this key until `due`, so that other keys wait.
     """
 
     requests: tuple[Request, ...] = ()
@@ -89,15 +93,15 @@ class Turn:
 
 
 class Neighbour(Protocol):
-    """A controller beside ours."""
+    """A controller next to ours."""
 
     @property
     def name(self) -> str:
-        """Who it is, in lower case."""
+        """Its name, in lower case."""
         ...
 
     def concerned(self, ref: ObjectRef, obj: Mapping[str, Any], /) -> ObjectRef | None:
-        """Return the key to look at after an event about an object, None when the neighbour does not watch such objects."""
+        """Return the key to look at after an event about an object, None for an unwatched kind."""
         ...
 
     def turn(self, key: ObjectRef, objects: Objects, memory: Memory, /, *, now: datetime) -> Turn:
@@ -131,7 +135,7 @@ def deletion(ref: ObjectRef) -> Request:
 
 
 def with_finalizer(obj: Mapping[str, Any], finalizer: str) -> tuple[Request, ...]:
-    """Return the request that adds a finalizer, nothing when it is there."""
+    """Return the request that adds a finalizer, nothing when the object has it."""
     metadata = obj["metadata"]
     held = metadata.get("finalizers", [])
     if finalizer in held:
@@ -140,7 +144,7 @@ def with_finalizer(obj: Mapping[str, Any], finalizer: str) -> tuple[Request, ...
 
 
 def without_finalizer(obj: Mapping[str, Any], finalizer: str) -> tuple[Request, ...]:
-    """Return the request that takes a finalizer off, nothing when it is not there."""
+    """Return the request that removes a finalizer, nothing when the object lacks it."""
     held = obj["metadata"].get("finalizers", [])
     if finalizer not in held:
         return ()
@@ -148,29 +152,32 @@ def without_finalizer(obj: Mapping[str, Any], finalizer: str) -> tuple[Request, 
 
 
 def _finalizers(obj: Mapping[str, Any], names: list[str]) -> Request:
-    # A list is replaced as a whole: the resourceVersion keeps it from undoing what somebody else did meanwhile.
+    # A merge patch replaces the whole list: the resourceVersion protects changes of others.
     return patch(
         ref_of(obj),
         {"metadata": {"finalizers": names, "resourceVersion": obj["metadata"]["resourceVersion"]}},
     )
 
 
-def condition_of(obj: Mapping[str, Any] | None, kind: str) -> Mapping[str, Any] | None:
+def condition_of(obj: Mapping[str, Any] | None, condition_type: str) -> Mapping[str, Any] | None:
     """Return the condition of a type."""
     conditions = (obj or {}).get("status", {}).get("conditions", ())
-    return next((entry for entry in conditions if entry["type"] == kind), None)
+    return next((entry for entry in conditions if entry["type"] == condition_type), None)
 
 
-def is_true(obj: Mapping[str, Any] | None, kind: str) -> bool:
+def is_true(obj: Mapping[str, Any] | None, condition_type: str) -> bool:
     """Whether the condition of a type is True."""
-    found = condition_of(obj, kind)
+    found = condition_of(obj, condition_type)
     return found is not None and found["status"] == "True"
 
 
 def with_conditions(
     obj: Mapping[str, Any], wanted: Sequence[Mapping[str, str]], *, now: datetime
 ) -> list[Object]:
-    """Return the conditions of an object with `wanted` set; a transition time changes only together with the rest of its condition."""
+    """Return the conditions of an object with `wanted` set.
+
+    A transition time changes only together with the rest of its condition.
+    """
     held = {entry["type"]: entry for entry in obj.get("status", {}).get("conditions", ())}
     for entry in wanted:
         before = {
@@ -179,10 +186,5 @@ def with_conditions(
             if name != "lastTransitionTime"
         }
         if before != entry:
-            held[entry["type"]] = {**entry, "lastTransitionTime": stamp(now)}
+            held[entry["type"]] = {**entry, "lastTransitionTime": rfc3339(now)}
     return list(held.values())
-
-
-def stamp(now: datetime) -> str:
-    """Return a time as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -14,22 +14,27 @@ from captep_world._terraform import Terraform
 __all__ = ["HOT", "Neighbourhood", "neighbours"]
 
 _Post: TypeAlias = tuple[int, ObjectRef]
+# The base delay of a failed turn; real controllers back off from milliseconds to minutes.
 _RETRY = timedelta(seconds=1)
+# Two neighbours that undo each other's work must do it in time, not for ever at one moment.
 _REST = timedelta(milliseconds=100)
 HOT = timedelta(seconds=1)
-"""Turns that are due within this time belong to the present, later ones to the future."""
+"""Turns due within this time belong to the present, later ones to the future."""
 
 
 def neighbours(pace: Pace = REAL_PACE) -> tuple[Neighbour, ...]:
-    """Return everyone beside a control plane: the WorkspaceTemplateApply controller, Terraform, Cluster API, the CAPTCluster controller."""
+    """Return all neighbours of a control plane.
+
+    They are the controller of applies, Terraform, Cluster API and the CAPTCluster controller.
+    """
     return WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI(), CAPTClusters()
 
 
 class Neighbourhood:
-    """Takes the turns of neighbours: each key of each neighbour when it is due or something about it has changed.
+    """Takes the turns of neighbours: of each key when it is due or after an event about it.
 
-    A neighbour has one worker: while that is occupied with one key, its other keys wait. Between two turns over the same key there are at
-    least 100 ms, so that two neighbours who undo each other's work do it in time and not for ever at one moment.
+    A neighbour has one worker: while it is occupied with one key, the other keys wait. Two turns
+    over the same key are at least 100 ms apart.
     """
 
     def __init__(self, call: Call, around: Iterable[Neighbour]) -> None:
@@ -41,7 +46,7 @@ class Neighbourhood:
         self._occupied: dict[int, tuple[_Post, datetime]] = {}
 
     def notice(self, ref: ObjectRef, obj: Mapping[str, Any], *, now: datetime) -> None:
-        """Tell of an event: `obj` was created, has changed or is gone."""
+        """Take note of an event: `obj` is new, has changed or is gone."""
         for number, neighbour in enumerate(self._neighbours):
             key = neighbour.concerned(ref, obj)
             if key is not None:
@@ -49,11 +54,14 @@ class Neighbourhood:
                 self._due[number, key] = min(earliest, self._due.get((number, key), earliest))
 
     def next_due(self) -> datetime | None:
-        """Return when the next turn is due, in the past when it had to wait for a worker; None when nobody waits for the time."""
+        """Return when the next turn is due, None when only an event can bring one.
+
+        The time is in the past when the turn had to wait for a worker.
+        """
         return min(map(self._due_at, self._due), default=None)
 
     def run_one(self, now: datetime) -> bool:
-        """Take one turn that is due, the first in order; return whether there was one."""
+        """Take the first turn that is due; return whether one was."""
         ready = [post for post in self._due if self._due_at(post) <= now]
         if not ready:
             return False
@@ -61,22 +69,22 @@ class Neighbourhood:
         return True
 
     def state(self, *, now: datetime) -> Hashable:
-        """Return what will be done next: what is soon due in how long, all else when, and what is remembered."""
+        """Return what decides the next turns: hot turns by wait, others by time, and memories."""
         times = ((post, self._due_at(post)) for post in self._due)
         due = ((post, at - now if at <= now + HOT else at) for post, at in times)
         return frozenset(due), frozenset(self._memory.items())
 
     def next_cold_due(self, *, now: datetime) -> datetime | None:
-        """Return the first turn that is not due within the next second."""
+        """Return the time of the first turn that is not due within the next second."""
         return min((at for at in map(self._due_at, self._due) if at > now + HOT), default=None)
 
     def pass_over(self, span: timedelta, *, now: datetime) -> None:
-        """Put off by `span` whatever is due within the next second, as if it had been done again and again meanwhile."""
+        """Delay by `span` the turns due within the next second, as if they had repeated."""
         self._due = {post: at + span if at <= now + HOT else at for post, at in self._due.items()}
         self._rested = {post: at + span if at > now else at for post, at in self._rested.items()}
 
     def _place(self, post: _Post) -> tuple[datetime, bool, int, str]:
-        """When it comes to turn: a worker ends what it is at before it turns to another key."""
+        """The order of turns: a worker ends its work before it takes another key."""
         return self._due_at(post), not self._holds(post), post[0], str(post[1])
 
     def _holds(self, post: _Post) -> bool:

@@ -1,4 +1,4 @@
-"""How long things take, and what Terraform hands out: all of it a function of a seed and a name."""
+"""Durations and Terraform outputs, each a function of a seed and a name."""
 
 import base64
 import hashlib
@@ -12,16 +12,17 @@ from attrs import field, frozen
 
 from captep_core import JSON
 
-__all__ = ["QUICK_PACE", "REAL_PACE", "Output", "Pace", "outputs"]
+__all__ = ["QUICK_PACE", "REAL_PACE", "Pace", "TerraformOutput", "outputs"]
 
 
 @frozen
 class Pace:
     """How fast the neighbours are, in seconds: each a range from which a name draws its own value.
 
-    `apply`, `destroy`: Terraform at work. `look`: a `terraform plan`. `poll`: from one look to the next. `retry`: after a failure.
-    `mirror`, `wait`: how often a WorkspaceTemplateApply looks at its Workspace, and at what it waits for.
-    The defaults are those of the real ones; on a real API server a faster pace saves an hour.
+    `apply` and `destroy`: Terraform at work. `look`: a `terraform plan`. `poll`: from one look to
+    the next. `retry`: after a failure. `mirror` and `wait`: how often a WorkspaceTemplateApply
+    looks at its Workspace, and at those that it waits for. The defaults are those of the real
+    controllers.
     """
 
     seed: int = 0
@@ -35,12 +36,12 @@ class Pace:
     wait: float = 30.0
 
     def draw(self, between: tuple[float, float], *names: str) -> timedelta:
-        """Return a time in the range, always the same for the same names."""
+        """Return a time in the range, the same for the same names."""
         low, high = between
         return timedelta(seconds=round(low + (high - low) * _fraction(self.seed, *names), 1))
 
     def backoff(self, tries: int) -> timedelta:
-        """Return the wait after so many failures in a row: doubled each time."""
+        """Return the wait after so many failures in a row; it doubles each time."""
         low, high = self.retry
         return timedelta(seconds=min(high, low * (1 << min(tries, 30))))
 
@@ -56,7 +57,7 @@ QUICK_PACE: Final = Pace(
     mirror=0.5,
     wait=0.5,
 )
-"""About a hundred times faster, in the same proportions as far as they matter: for a real API server, whose time cannot be moved."""
+"""About a hundred times faster, for a real API server, whose clock nobody can move."""
 
 
 def _digest(seed: int, *names: str) -> bytes:
@@ -72,7 +73,7 @@ _SENSITIVE = re.compile(r"^\s*sensitive\s*=\s*true", re.MULTILINE)
 
 
 @frozen
-class Output:
+class TerraformOutput:
     """One output of a Terraform module; it may be a credential."""
 
     name: str
@@ -82,14 +83,14 @@ class Output:
 
 def outputs(
     module: str, variables: Mapping[str, str], *, name: str, seed: int, now: datetime
-) -> tuple[Output, ...]:
-    """Return what a module puts out: what its text declares, with values that look like the real ones.
+) -> tuple[TerraformOutput, ...]:
+    """Return the outputs that the text of a module declares, with values like the real ones.
 
-    A kubeconfig holds a token that is new each time, as `aws eks get-token` gives one.
+    A kubeconfig holds a token that is new each time, as from `aws eks get-token`.
     """
     found = [(match[1], bool(_SENSITIVE.search(match[2]))) for match in _OUTPUT.finditer(module)]
     return tuple(
-        Output(output, _value(output, variables, name, seed, now), sensitive)
+        TerraformOutput(output, _value(output, variables, name, seed, now), sensitive)
         for output, sensitive in found
     )
 
@@ -112,7 +113,8 @@ def _value(output: str, variables: Mapping[str, str], name: str, seed: int, now:
 
 def _endpoint(cluster: str, region: str, seed: int) -> str:
     # EKS writes the hexadecimal part of the host in upper case.
-    return f"https://{_digest(seed, cluster, 'endpoint').hex()[:32].upper()}.gr7.{region}.eks.amazonaws.com"
+    name = _digest(seed, cluster, "endpoint").hex()[:32].upper()
+    return f"https://{name}.gr7.{region}.eks.amazonaws.com"
 
 
 def _certificate(cluster: str, seed: int) -> str:

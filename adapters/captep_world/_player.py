@@ -1,4 +1,4 @@
-"""Who plays a story: the user's side, on any API server and in any time."""
+"""The user's side of a story, on any API server and in any time."""
 
 from datetime import datetime
 
@@ -12,18 +12,21 @@ __all__ = ["Player", "StoryEvent"]
 
 @frozen
 class StoryEvent:
-    """An act of the story, or its end, and when it came to pass."""
+    """An act of the story, or its end, and its time."""
 
     at: datetime
     title: str
 
 
 class Player:
-    """Does the acts of one story about one subject; `happenings` is what has come to pass, `is_over` whether the story has come out."""
+    """Does the acts of one story about one subject.
+
+    `events` holds the acts so far; `is_over` becomes true when the story has ended.
+    """
 
     def __init__(self, call: Call, story: Story, subject: Subject, *, now: datetime) -> None:
         """Begin at `now`: the first act waits from then on."""
-        self.happenings: list[StoryEvent] = []
+        self.events: list[StoryEvent] = []
         self.is_over = False
         self._call, self._objects = call, Objects(call)
         self._story, self._subject = story, subject
@@ -31,14 +34,16 @@ class Player:
         self._acted_at = now
 
     def waits_until(self) -> datetime:
-        """Return the time before which nothing more is done, whatever holds."""
+        """Return the time before which the user does nothing, whatever holds."""
         return self._acted_at + self._acts[0].after if self._acts else self._acted_at
 
     def look(self, now: datetime) -> bool:
-        """Do the next act, or end the story, if it is time and its condition holds; return whether something was done.
+        """Do the next act, or end the story, once its time has come and its condition holds.
+
+        Return whether something happened.
 
         Raises:
-            ValueError: a request of the act was refused.
+            ValueError: the server refused a request of the act.
         """
         once = self._acts[0].once if self._acts else self._story.ends
         if self.is_over or now < self.waits_until() or not once(self._objects, self._subject):
@@ -47,7 +52,7 @@ class Player:
             self._act(now)
         else:
             self.is_over = True
-            self.happenings.append(StoryEvent(now, self._story.ending))
+            self.events.append(StoryEvent(now, self._story.ending))
         return True
 
     def _act(self, now: datetime) -> None:
@@ -56,7 +61,8 @@ class Player:
             response = self._call(request)
             if not response.ok:
                 raise ValueError(
-                    f"the story {self._story.title!r} does not go on: {act.title} is answered with {response.status}"
+                    f"the story {self._story.title!r} cannot go on: "
+                    f"the server answered {response.status} to {act.title!r}"
                 )
         self._acted_at = now
-        self.happenings.append(StoryEvent(now, act.title))
+        self.events.append(StoryEvent(now, act.title))

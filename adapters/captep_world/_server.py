@@ -1,4 +1,4 @@
-"""A world that is held, so that requests change it and changes can be handed on."""
+"""A holder of a world: requests change it, and others take the changes."""
 
 from datetime import datetime
 
@@ -7,18 +7,18 @@ from captep_memory._garbage import collect_all, departed
 from captep_memory._json import Object
 from captep_memory._request import Request, Response
 from captep_memory._serve import serve
-from captep_memory._world import Change, World
+from captep_memory._world import StoreChange, World
 
-__all__ = ["Server", "changed_ref"]
+__all__ = ["WorldServer", "changed_ref"]
 
 
-class Server:
-    """An in-memory API server with its garbage collector; `world` is what it holds now."""
+class WorldServer:
+    """An in-memory API server with its garbage collector; `world` is its present state."""
 
     def __init__(self, world: World) -> None:
-        """Hold `world`; what happened in it before is not told."""
+        """Hold `world`; its history so far counts as taken."""
         self.world = world
-        self._told = world.resource_version
+        self._taken = world.resource_version
 
     def call(self, request: Request) -> Response:
         """Serve a request."""
@@ -29,21 +29,24 @@ class Server:
         """Set the clock."""
         self.world = self.world.at(now)
 
-    def take_changes(self) -> tuple[Change, ...]:
-        """Return what happened since it was last asked for, garbage collected after each deletion; and forget it."""
-        changes = self.world.changes(since=self._told)
+    def take_changes(self) -> tuple[StoreChange, ...]:
+        """Return the changes since the last call, and forget them.
+
+        The garbage collector runs after each deletion.
+        """
+        changes = self.world.changes(since=self._taken)
         if any(
             change.type == "DELETED" or change.object["metadata"].get("deletionTimestamp")
             for change in changes
         ):
             self.world = collect_all(self.world, known_owner=departed(self.world))
-            changes = self.world.changes(since=self._told)
-        self._told = self.world.resource_version
-        self.world = self.world.compact(self._told)
+            changes = self.world.changes(since=self._taken)
+        self._taken = self.world.resource_version
+        self.world = self.world.compact(self._taken)
         return changes
 
 
-def changed_ref(change: Change) -> ObjectRef:
-    """Refer to the object that a change is about, in the version it is stored in."""
+def changed_ref(change: StoreChange) -> ObjectRef:
+    """Refer to the object of a change, in its storage version."""
     obj: Object = change.object
     return ObjectRef(obj["apiVersion"], change.key.kind, change.key.namespace, change.key.name)

@@ -1,12 +1,15 @@
-"""One world in virtual time: neighbours, a story, and the control loop that is looked at.
+"""One world in virtual time: neighbours, a story, and the control loop under test.
 
 Rules of this module:
 
-1. Whoever is due first acts first; at one moment the user goes before the neighbours, and they before the loop.
-2. What somebody changed is told to all others before anybody acts again.
-3. A pass of the loop takes 100 ms, as was measured, and it has one worker: there is at most one pass in that time.
-4. A loop that spins may be let off most of its passes, but only once a pass has left everything exactly as the pass before it did, the
-   counters of the server and the times of conditions aside, and only until the next moment at which somebody else does something.
+1. The actor that is due first acts first; at one moment the user goes before the neighbours, and
+   they before the loop.
+2. All actors learn of a change before anybody acts again.
+3. A pass of the loop takes 100 ms, a measured value. The loop has one worker, so there is at most
+   one pass in that time.
+4. The simulation may skip most passes of a spinning loop, but only after a pass that left
+   everything exactly as the pass before it did (counters of the server and times of conditions
+   aside), and only until the next moment at which another actor does something.
 """
 
 from collections.abc import Hashable, Iterable
@@ -21,7 +24,7 @@ from captep_memory._world import World
 from captep_world._neighbour import Neighbour, ref_of
 from captep_world._neighbourhood import HOT, Neighbourhood
 from captep_world._player import Player, StoryEvent
-from captep_world._server import Server, changed_ref
+from captep_world._server import WorldServer, changed_ref
 from captep_world.stories import Story, Subject
 
 __all__ = ["PASS_TIME", "ControlLoop", "Repeating", "Simulation", "VirtualClock", "alike"]
@@ -30,7 +33,7 @@ PASS_TIME = timedelta(milliseconds=100)
 
 
 class VirtualClock:
-    """A clock that stands until it is moved."""
+    """A clock that stands until a caller moves it."""
 
     def __init__(self, at: datetime) -> None:
         """Start at a time."""
@@ -46,7 +49,7 @@ class VirtualClock:
 
 
 class ControlLoop(Protocol):
-    """A control loop that lives in the world; `captep_runtime.Loop` is one."""
+    """A control loop under test; `captep_runtime.Loop` is one."""
 
     def add(self, key: ObjectRef) -> None:
         """Take over a control plane."""
@@ -57,16 +60,16 @@ class ControlLoop(Protocol):
         ...
 
     def run_due(self, now: datetime, *, limit: int) -> datetime | None:
-        """Run at most `limit` passes that are due; return when the next one is, None when none waits."""
+        """Run at most `limit` passes that are due; return when the next one is."""
         ...
 
 
 @runtime_checkable
 class Repeating(Protocol):
-    """A loop that can be let off passes that would be the same again."""
+    """A loop whose passes the simulation may skip while they repeat themselves."""
 
     def state(self) -> Hashable:
-        """Return all that its next pass depends on beside the world, and what the last one did."""
+        """Return what its next pass depends on apart from the world, and what the last one did."""
         ...
 
     def repeat(self, times: int) -> None:
@@ -78,8 +81,8 @@ class Repeating(Protocol):
 class _Snapshot:
     at: datetime
     world: World
-    around: Hashable
-    resident: Hashable
+    neighbours: Hashable
+    loop: Hashable
 
 
 class Simulation:
@@ -87,7 +90,7 @@ class Simulation:
 
     def __init__(
         self,
-        server: Server,
+        server: WorldServer,
         clock: VirtualClock,
         around: Iterable[Neighbour],
         story: Story,
@@ -96,35 +99,35 @@ class Simulation:
         """Prepare a story; the loop is added by `attach`, since it needs the server and the clock.
 
         Args:
-            server: the world to begin with; what is in it, such as templates, is told to the neighbours.
+            server: the world to begin with; the neighbours learn of its objects.
             clock: moved on as time passes.
             around: the neighbours.
             story: what the user does.
-            subject: whom the story is about.
+            subject: the control plane of the story.
         """
         self.server, self.clock = server, clock
         self._neighbourhood = Neighbourhood(server.call, around)
         self._player = Player(server.call, story, subject, now=clock.now())
         self._looked_at_version = -1
-        self._resident: ControlLoop | None = None
+        self._loop: ControlLoop | None = None
         self._free_at = clock.now()
         self._snapshot: _Snapshot | None = None
         for obj in server.world.objects():
             self._neighbourhood.notice(ref_of(obj), obj, now=clock.now())
 
     @property
-    def happenings(self) -> tuple[StoryEvent, ...]:
-        """What has come to pass."""
-        return tuple(self._player.happenings)
+    def events(self) -> tuple[StoryEvent, ...]:
+        """The acts so far, and the end of the story."""
+        return tuple(self._player.events)
 
     @property
     def is_over(self) -> bool:
-        """Whether the story has come out."""
+        """Whether the story has ended."""
         return self._player.is_over
 
-    def attach(self, resident: ControlLoop) -> None:
-        """Let a control loop live in the world."""
-        self._resident = resident
+    def attach(self, loop: ControlLoop) -> None:
+        """Attach the control loop under test."""
+        self._loop = loop
 
     def run(self, until: datetime) -> None:
         """Let time pass up to `until`, or until the story is over."""
@@ -132,25 +135,21 @@ class Simulation:
             self.clock.move(due)
             self.server.at(self.clock.now())
             self._act_once(until)
-            self._tell()
+            self._notify()
         if not self.is_over:
             self.clock.move(until)
             self.server.at(until)
 
     def _next_due(self) -> datetime | None:
-        times = (self._user_due(), self._neighbourhood.next_due(), self._resident_due())
+        times = (self._user_due(), self._neighbourhood.next_due(), self._loop_due())
         return min((due for due in times if due is not None), default=None)
 
-    def _resident_due(self) -> datetime | None:
-        due = (
-            self._resident.run_due(self.clock.now(), limit=0)
-            if self._resident is not None
-            else None
-        )
+    def _loop_due(self) -> datetime | None:
+        due = self._loop.run_due(self.clock.now(), limit=0) if self._loop is not None else None
         return None if due is None else max(due, self._free_at)
 
     def _user_due(self) -> datetime | None:
-        """When the user looks next: at the end of a wait, and after that whenever something has changed."""
+        """When the user looks next: at the end of a wait, then after each change."""
         waits_until = self._player.waits_until()
         if waits_until > self.clock.now():
             return waits_until
@@ -165,35 +164,35 @@ class Simulation:
         user_due = self._user_due()
         if user_due is not None and user_due <= now:
             self._look()
-        elif not self._neighbourhood.run_one(now) and self._resident is not None:
-            self._resident.run_due(now, limit=1)
+        elif not self._neighbourhood.run_one(now) and self._loop is not None:
+            self._loop.run_due(now, limit=1)
             self._free_at = now + PASS_TIME
-            self._tell()
-            self._let_off(until)
+            self._notify()
+            self._skip_repeats(until)
 
     def _look(self) -> None:
         self._looked_at_version = self.server.world.resource_version
         if self._player.look(self.clock.now()):
             self._looked_at_version = -1
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for change in self.server.take_changes():
             ref = changed_ref(change)
             self._neighbourhood.notice(ref, change.object, now=self.clock.now())
-            if self._resident is not None:
+            if self._loop is not None:
                 if (change.type, ref.kind) == ("ADDED", "CAPTControlPlane"):
-                    self._resident.add(ref)
-                self._resident.notify(ref)
+                    self._loop.add(ref)
+                self._loop.notify(ref)
 
-    def _let_off(self, until: datetime) -> None:
+    def _skip_repeats(self, until: datetime) -> None:
         """Rule 4."""
-        if not isinstance(self._resident, Repeating) or self._resident_due() != self._free_at:
+        if not isinstance(self._loop, Repeating) or self._loop_due() != self._free_at:
             self._snapshot = None
             return
         now = self.clock.now()
         before = self._snapshot
         self._snapshot = _Snapshot(
-            now, self.server.world, self._neighbourhood.state(now=now), self._resident.state()
+            now, self.server.world, self._neighbourhood.state(now=now), self._loop.state()
         )
         if before is None or before.at + PASS_TIME != now or not _is_same(before, self._snapshot):
             return
@@ -204,9 +203,9 @@ class Simulation:
         )
         quiet_until = min(until, *(due for due in others if due is not None))
         times = int((quiet_until - now) / PASS_TIME) - 1
-        # Nobody hot may be due after the moment at which somebody cold is.
+        # No hot turn may become due after the first cold one.
         if times > HOT / PASS_TIME:
-            self._resident.repeat(times)
+            self._loop.repeat(times)
             self._pass_over(times * PASS_TIME)
 
     def _pass_over(self, span: timedelta) -> None:
@@ -219,13 +218,13 @@ class Simulation:
 
 
 def _is_same(before: _Snapshot, after: _Snapshot) -> bool:
-    return (before.around, before.resident) == (after.around, after.resident) and alike(
+    return (before.neighbours, before.loop) == (after.neighbours, after.loop) and alike(
         before.world, after.world
     )
 
 
 def alike(left: World, right: World) -> bool:
-    """Whether two worlds differ by nothing but resourceVersions, generations and the times at which conditions changed."""
+    """Whether two worlds differ only by resourceVersions, generations and transition times."""
     if left.shelves.keys() != right.shelves.keys():
         return False
     for place, shelf in left.shelves.items():

@@ -1,15 +1,21 @@
-"""provider-terraform 0.18 on crossplane-runtime 1.17: how a Workspace comes to be, is looked after, fails and goes.
+"""provider-terraform 0.18 on crossplane-runtime 1.17: the life of a Workspace.
 
 Rules of this module, in the order of a first apply:
 
-1. The connection Secret is created empty, owned by the Workspace; then come the finalizer and a note that creation is pending.
-2. While Terraform runs, which is one reconcile of minutes, the Workspace has no conditions at all. One Workspace at a time is worked on.
-3. Then the Secret is filled, and after that conditions appear: Ready=False/Creating, and no outputs yet.
-4. Only the next look brings outputs and Ready=True/Available. Every later look takes fresh outputs, and with them fresh tokens.
-5. A failure is Synced=False/ReconcileError; Ready keeps what it said before.
-6. On deletion nothing shows until Terraform has destroyed everything; Ready=False/Deleting comes after that, and the object goes.
+1. The provider creates the connection Secret, empty and owned by the Workspace; then come the
+   finalizer and the annotation that creation is pending.
+2. Terraform runs within one reconcile of minutes. Meanwhile the Workspace has no conditions at all.
+   The provider works on one Workspace at a time.
+3. Then it fills the Secret, and after that conditions appear: Ready=False/Creating, without
+   outputs.
+4. Only the next look brings outputs and Ready=True/Available. Every later look takes fresh outputs,
+   and with them fresh tokens.
+5. A failure is Synced=False/ReconcileError; Ready keeps its last value.
+6. On deletion nothing shows until Terraform has destroyed everything; then come
+   Ready=False/Deleting and the end of the object.
 
-All string outputs are raw in the Secret, others are there as JSON text; only those that are not sensitive are in the status as well.
+The Secret holds string outputs raw and others as JSON text; the status holds those that are not
+sensitive.
 """
 
 import base64
@@ -21,6 +27,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from captep_core import ObjectRef
+from captep_core._objects import rfc3339
 from captep_memory._json import Object
 from captep_memory._request import Request
 from captep_world._neighbour import (
@@ -30,18 +37,17 @@ from captep_world._neighbour import (
     creation,
     patch,
     ref_of,
-    stamp,
     with_conditions,
     with_finalizer,
     without_finalizer,
 )
-from captep_world._pace import REAL_PACE, Output, Pace, outputs
+from captep_world._pace import REAL_PACE, Pace, TerraformOutput, outputs
 
 __all__ = ["FAILURE_ANNOTATION", "WORKSPACE_FINALIZER", "Terraform"]
 
 WORKSPACE_FINALIZER = "finalizer.managedresource.crossplane.io"
 FAILURE_ANNOTATION = "captep.example/fails-with"
-"""What makes the simulated Terraform fail, with the message that it fails with; a user's stand-in for expired credentials."""
+"""Makes the simulated Terraform fail with its value: a stand-in for expired credentials."""
 _SECRET_TYPE = "connection.crossplane.io/v1alpha1"  # noqa: S105 - a type, not a password
 _PENDING, _SUCCEEDED, _FAILED = (
     f"crossplane.io/external-create-{result}" for result in ("pending", "succeeded", "failed")
@@ -56,8 +62,8 @@ _DELETING = {"type": "Ready", "status": "False", "reason": "Deleting"}
 class Terraform:
     """Reconciles Workspaces.
 
-    What is under way is in the memory: "applying", "looking", "destroying", or "resting" until the next look. A provider that restarts
-    in the middle of a first apply starts over.
+    The memory holds the work under way: "applying", "looking", "destroying", or "resting" until the
+    next look. A provider that restarts in the middle of a first apply starts over.
     """
 
     pace: Pace = REAL_PACE
@@ -79,7 +85,7 @@ class Terraform:
             and memory.until is not None
             and now < memory.until
         ):
-            # Whatever happens to the object meanwhile, Terraform is not interrupted.
+            # Nothing that happens to the object interrupts Terraform.
             return Turn(due=memory.until, memory=memory, occupied=True)
         if workspace["metadata"].get("deletionTimestamp"):
             return self._destroy(workspace, memory, now=now)
@@ -116,7 +122,7 @@ class Terraform:
     ) -> Turn:
         to = _secret_of(workspace)
         empty = () if to is None or objects.get(to) else (creation(_secret(workspace, to)),)
-        pending = patch(ref_of(workspace), {"metadata": {"annotations": {_PENDING: stamp(now)}}})
+        pending = patch(ref_of(workspace), {"metadata": {"annotations": {_PENDING: rfc3339(now)}}})
         between = self.pace.apply if _is_large(workspace) else self.pace.small_apply
         requests = (*empty, *with_finalizer(workspace, WORKSPACE_FINALIZER), pending)
         return self._begin("applying", between, workspace, memory, now=now, requests=requests)
@@ -126,10 +132,10 @@ class Terraform:
     ) -> Turn:
         failure = _annotations(workspace).get(FAILURE_ANNOTATION)
         if failure:
-            noted = patch(ref_of(workspace), {"metadata": {"annotations": {_FAILED: stamp(now)}}})
-            told = f"create failed: cannot apply Terraform configuration: {failure}"
-            return self._failed(workspace, memory, told, (_CREATING,), now=now, before=(noted,))
-        noted = patch(ref_of(workspace), {"metadata": {"annotations": {_SUCCEEDED: stamp(now)}}})
+            noted = patch(ref_of(workspace), {"metadata": {"annotations": {_FAILED: rfc3339(now)}}})
+            message = f"create failed: cannot apply Terraform configuration: {failure}"
+            return self._failed(workspace, memory, message, (_CREATING,), now=now, before=(noted,))
+        noted = patch(ref_of(workspace), {"metadata": {"annotations": {_SUCCEEDED: rfc3339(now)}}})
         requests = (
             noted,
             *_publish(workspace, objects, self._outputs(workspace, now=now)),
@@ -149,15 +155,15 @@ class Terraform:
     ) -> Turn:
         failure = _annotations(workspace).get(FAILURE_ANNOTATION)
         if failure:
-            told = f"observe failed: cannot diff (i.e. plan) Terraform configuration: {failure}"
-            return self._failed(workspace, memory, told, (), now=now)
+            message = f"observe failed: cannot diff (i.e. plan) Terraform configuration: {failure}"
+            return self._failed(workspace, memory, message, (), now=now)
         found = self._outputs(workspace, now=now)
         shown: Object = {
             "outputs": {output.name: output.value for output in found if not output.sensitive}
         }
         report = _report(workspace, (_SYNCED, _AVAILABLE), now=now, at_provider=shown)
         until = now + self.pace.draw(
-            self.pace.poll, workspace["metadata"]["name"], "poll", stamp(now)
+            self.pace.poll, workspace["metadata"]["name"], "poll", rfc3339(now)
         )
         return Turn(
             (*_publish(workspace, objects, found), report),
@@ -169,13 +175,18 @@ class Terraform:
         self,
         workspace: Object,
         memory: Memory,
-        told: str,
+        message: str,
         also: tuple[Mapping[str, str], ...],
         *,
         now: datetime,
         before: tuple[Request, ...] = (),
     ) -> Turn:
-        error = {"type": "Synced", "status": "False", "reason": "ReconcileError", "message": told}
+        error = {
+            "type": "Synced",
+            "status": "False",
+            "reason": "ReconcileError",
+            "message": message,
+        }
         until = now + self.pace.backoff(memory.tries)
         kept = Memory("resting", until, memory.tries + 1, _desired(workspace))
         return Turn((*before, _report(workspace, (error, *also), now=now)), due=until, memory=kept)
@@ -195,10 +206,10 @@ class Terraform:
                 between = self.pace.destroy if _is_large(workspace) else self.pace.small_apply
                 return self._begin("destroying", between, workspace, memory, now=now)
 
-    def _outputs(self, workspace: Object, *, now: datetime) -> tuple[Output, ...]:
+    def _outputs(self, workspace: Object, *, now: datetime) -> tuple[TerraformOutput, ...]:
         provided = workspace["spec"].get("forProvider", {})
         given = {each["key"]: each["value"] for each in provided.get("vars", ())}
-        # A placeholder that no variable of the apply has filled: the module's own default counts.
+        # The module's own default replaces a placeholder without a variable of the apply.
         variables = {name: value for name, value in given.items() if not value.startswith("${")}
         return outputs(
             provided.get("module", ""),
@@ -210,7 +221,7 @@ class Terraform:
 
 
 def _is_roused(workspace: Object, memory: Memory) -> bool:
-    """Whether the object was changed in a way that crossplane-runtime wakes for: its spec, an annotation of a user's, its deletion."""
+    """Whether crossplane-runtime wakes for a change: of the spec, an annotation, the deletion."""
     return memory.doing == "resting" and memory.seen != _desired(workspace)
 
 
@@ -231,7 +242,7 @@ def _annotations(workspace: Object) -> Mapping[str, str]:
 
 
 def _is_large(workspace: Object) -> bool:
-    """Whether it makes a cluster, which takes minutes, and not a token or a role."""
+    """Whether Terraform makes a cluster, which takes minutes, rather than a token or a role."""
     return 'output "cluster_endpoint"' in workspace["spec"].get("forProvider", {}).get("module", "")
 
 
@@ -259,7 +270,9 @@ def _secret(workspace: Object, to: ObjectRef, data: Mapping[str, str] | None = N
     return {**body, "data": dict(data)} if data else body
 
 
-def _publish(workspace: Object, objects: Objects, found: tuple[Output, ...]) -> tuple[Request, ...]:
+def _publish(
+    workspace: Object, objects: Objects, found: tuple[TerraformOutput, ...]
+) -> tuple[Request, ...]:
     to = _secret_of(workspace)
     if to is None:
         return ()

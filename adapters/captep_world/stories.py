@@ -1,7 +1,8 @@
-"""Stories about a control plane as data: what its users do and when, and by what one knows that it has come out well.
+"""Stories about a control plane as data: what its users do and when, and the sign of a good end.
 
-A story knows objects, requests and time, nothing else: the same stories are played on a world in memory and on a real API server.
-An act is due once its condition holds, and `after` has passed since the act before; a story has come out once `ends` holds after all acts.
+A story knows objects, requests and time, nothing else: the same stories run on a world in memory
+and on a real API server. An act is due once its condition holds and `after` has passed since the
+act before; a story is over once `ends` holds after all acts.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from captep_world._terraform import FAILURE_ANNOTATION
 
 __all__ = [
     "Act",
-    "Condition",
     "Story",
+    "StoryCondition",
     "Subject",
     "creation_to_ready",
     "deletion_of_all",
@@ -37,7 +38,11 @@ _CLUSTER = "cluster.x-k8s.io/v1beta1"
 
 @frozen
 class Subject:
-    """Whom a story is about. `kubeconfig` is the name pattern of the Secret that users read; the Go controller once had another one."""
+    """The control plane of a story.
+
+    `kubeconfig` is the name pattern of the Secret that users read; the Go controller once had
+    another.
+    """
 
     namespace: str
     name: str
@@ -66,7 +71,7 @@ class Subject:
         return ObjectRef("v1", "Secret", self.namespace, self.kubeconfig.format(self.name))
 
 
-Condition: TypeAlias = Callable[[Objects, Subject], bool]
+StoryCondition: TypeAlias = Callable[[Objects, Subject], bool]
 
 
 def always(_objects: Objects, _subject: Subject) -> bool:
@@ -75,13 +80,13 @@ def always(_objects: Objects, _subject: Subject) -> bool:
 
 
 def is_usable(objects: Objects, subject: Subject) -> bool:
-    """Whether the control plane is Ready and its kubeconfig is there."""
+    """Whether the control plane is Ready and its kubeconfig exists."""
     found = objects.get(subject.control_plane)
     return is_true(found, "Ready") and has_kubeconfig(objects, subject)
 
 
 def has_kubeconfig(objects: Objects, subject: Subject) -> bool:
-    """Whether the Secret with the kubeconfig is there and holds one."""
+    """Whether the Secret with the kubeconfig exists and holds one."""
     secret = objects.get(subject.kubeconfig_secret)
     return bool(secret and secret.get("data", {}).get("value"))
 
@@ -111,21 +116,21 @@ def is_synced(objects: Objects, subject: Subject) -> bool:
 
 @frozen
 class Act:
-    """One thing that a user does: `requests` are sent when `once` holds and `after` has passed since the act before."""
+    """One act of a user: `requests`, once `once` holds and `after` has passed since the last."""
 
     title: str
     requests: Callable[[Subject], tuple[Request, ...]]
-    once: Condition = always
+    once: StoryCondition = always
     after: timedelta = timedelta(0)
 
 
 @frozen
 class Story:
-    """Acts in order, and the condition by which the story has come out, which `ending` names."""
+    """Acts in order, and the condition of the end, which `ending` names."""
 
     title: str
     acts: tuple[Act, ...]
-    ends: Condition
+    ends: StoryCondition
     ending: str
 
 
@@ -159,9 +164,10 @@ output "role_exists" {
 
 
 def templates(namespace: str) -> tuple[Object, ...]:
-    """Return the WorkspaceTemplates that control planes in a namespace need, the kubeconfig's in `default`.
+    """Return the WorkspaceTemplates that control planes in a namespace need, the kubeconfig's in
+    `default`.
 
-    The main one puts out a kubeconfig too: before CAPTEP-0012 that was where it came from.
+        The main one has a kubeconfig output too: it was the source before CAPTEP-0012.
     """
     clusters = ("cluster_name", "region")
     return (
@@ -246,7 +252,7 @@ def _usable_and_synced(objects: Objects, subject: Subject) -> bool:
 
 creation_to_ready = Story("from creation to Ready", (_CREATED,), is_usable, "Ready")
 repair = Story(
-    "a deleted kubeconfig Secret is made again",
+    "a deleted kubeconfig Secret comes back",
     (_CREATED, _SECRET_DELETED),
     has_kubeconfig,
     "mended",
@@ -258,7 +264,7 @@ deletion_of_all = Story("deletion", (_CREATED, _DELETED), is_gone, "gone")
 
 
 def rotation(length: timedelta = timedelta(hours=1)) -> Story:
-    """Return the story of a control plane that is left alone while its token changes; at its end a tag is edited."""
+    """Return the story of a control plane left alone while its token changes, then edited."""
     return Story(
         "tokens rotate",
         (_CREATED, Act("a tag edited", _retag, once=is_usable, after=length)),
@@ -268,7 +274,7 @@ def rotation(length: timedelta = timedelta(hours=1)) -> Story:
 
 
 def life(length: timedelta = timedelta(hours=1)) -> Story:
-    """Return all of it: creation, an hour of rotations, a deleted Secret and a failure in it, deletion at the end."""
+    """Return a whole life: creation, rotations, a deleted Secret, a failure, deletion."""
     part = length / 4
     return Story(
         "a control plane's life",
@@ -285,5 +291,5 @@ def life(length: timedelta = timedelta(hours=1)) -> Story:
 
 
 def hastened(story: Story, factor: float) -> Story:
-    """Return the story with every wait divided by `factor`, for a time that cannot be moved."""
+    """Return the story with every wait divided by `factor`, for a clock that nobody can move."""
     return evolve(story, acts=tuple(evolve(act, after=act.after / factor) for act in story.acts))

@@ -21,9 +21,9 @@ import yaml
 
 from captep_core import decide
 from captep_memory import MemoryGateway, Object, load
-from captep_memory.http import Server as HTTPServer
+from captep_memory.http import HTTPFacade
 from captep_runtime import Loop
-from captep_world import Server, Simulation, Subject, VirtualClock, neighbours, stories
+from captep_world import Simulation, Subject, VirtualClock, WorldServer, neighbours, stories
 from tests.benchmarks.bench_cluster import cpu_seconds, idle_rss_mib, rss_mib, show, spent
 from tests.cluster.apiserver import eventually
 from tests.cluster.around import FAST
@@ -37,7 +37,7 @@ _QUIET_SECONDS = 66.0
 class _Gateway:
     """The world of a simulation, as its loop sees it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: WorldServer) -> None:
         self._server = server
         self.read = lambda ref: MemoryGateway(server.world).read(ref)
 
@@ -51,7 +51,7 @@ class _Gateway:
 def ready() -> list[Object]:
     """Return the objects of one control plane that has come to rest, without the templates."""
     clock = VirtualClock(_NOW)
-    server = Server(load(stories.templates("fleet"), now=_NOW))
+    server = WorldServer(load(stories.templates("fleet"), now=_NOW))
     simulation = Simulation(
         server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", _MODEL)
     )
@@ -77,7 +77,7 @@ def fleet(count: int) -> Iterator[Object]:
 
 def serve(count: int) -> None:
     """Serve the fleet until standard input ends."""
-    with HTTPServer(load(fleet(count), now=_NOW)) as server:
+    with HTTPFacade(load(fleet(count), now=_NOW)) as server:
         print(server.url, flush=True)
         sys.stdin.read()
         print(

@@ -17,7 +17,7 @@ import pytest
 from attrs import define, evolve, field
 from hypothesis import given
 
-from captep_memory import Change, Object, Request, Response, World, load, watch_events
+from captep_memory import StoreChange, Object, Request, Response, World, load, watch_events
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.calls import Direct
 from tests.cluster.sequences import SEQUENCES, VIEWS
@@ -107,7 +107,7 @@ SOMETIMES = {
 """What has to be among the sequences, for the property not to be vacuous (K1)."""
 
 
-def named(request: Object, response: Response, changes: tuple[Change, ...]) -> Iterator[str]:
+def named(request: Object, response: Response, changes: tuple[StoreChange, ...]) -> Iterator[str]:
     """Yield the names of what happened."""
     name = f"{request['verb']} {response.status} {response.reason}".strip()
     yield name

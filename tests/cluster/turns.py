@@ -19,7 +19,7 @@ from captep_runtime import Loop
 from captep_world import (
     Neighbourhood,
     Objects,
-    Server,
+    WorldServer,
     Story,
     Subject,
     VirtualClock,
@@ -215,7 +215,7 @@ class InMemory:
 
     def __init__(self, namespace: str) -> None:
         self._clock = VirtualClock(_START)
-        self._server = Server(load(stories.templates(namespace), now=_START))
+        self._server = WorldServer(load(stories.templates(namespace), now=_START))
         self._loop = Loop(decide, self, self._clock)
         self.written: list[str] = []
 

@@ -15,7 +15,7 @@ from captep_demo._demo import _added_up, demo
 from captep_demo._lanes import LANES, START, CaptepLoop, play
 from captep_demo._ledger import Count, Ledger
 from captep_memory import load
-from captep_world import Server, VirtualClock, stories
+from captep_world import VirtualClock, WorldServer, stories
 
 ROWS = [
     "passes",
@@ -238,7 +238,7 @@ def test_the_control_planes_are_added_up() -> None:
 
 def test_a_write_of_captep_is_counted_as_what_it_was() -> None:
     """Refused, without effect, or with one."""
-    server, ledger = Server(load([CLUSTER], now=START)), Ledger(START)
+    server, ledger = WorldServer(load([CLUSTER], now=START)), Ledger(START)
     loop = CaptepLoop(server, VirtualClock(START), ledger)
     ref = ObjectRef(CLUSTER["apiVersion"], "Cluster", "fleet", "tokyo")
     total = Count()

@@ -11,7 +11,16 @@ from captep_demo._lanes import START
 from captep_demo._ledger import Count, Ledger
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Client, Intervals, OlderLoop, reconcile
 from captep_memory import Request, World, load
-from captep_world import Pace, Server, Simulation, Story, Subject, VirtualClock, neighbours, stories
+from captep_world import (
+    Pace,
+    Simulation,
+    Story,
+    Subject,
+    VirtualClock,
+    WorldServer,
+    neighbours,
+    stories,
+)
 
 TOKYO = Subject("fleet", "tokyo", "{}-control-plane-kubeconfig")
 BOTH = pytest.mark.parametrize(
@@ -51,7 +60,7 @@ def staged(
     plain: bool = False,
 ) -> Simulation:
     """Return a simulation of the older loop, with or without neighbours."""
-    server, clock = Server(world), VirtualClock(world.now)
+    server, clock = WorldServer(world), VirtualClock(world.now)
     simulation = Simulation(server, clock, neighbours(Pace()) if around else (), story, TOKYO)
     loop = OlderLoop(server, intervals, ledger)
     simulation.attach(Plain(loop) if plain else loop)
@@ -88,7 +97,7 @@ def creating() -> World:
 
 def one_pass(world: World, intervals: Intervals = BEFORE) -> Count:
     """Return what the second of two passes does: the first one settles what the world before it left."""
-    server = Server(world)
+    server = WorldServer(world)
     counts = []
     for _ in range(2):
         client = Client(server)
@@ -145,14 +154,14 @@ def test_a_missing_cluster_is_looked_for_at_the_interval(
 
 def settled(world: World, intervals: Intervals) -> World:
     """Let a first pass write what is new to it."""
-    server = Server(world)
+    server = WorldServer(world)
     reconcile(Client(server), TOKYO.control_plane, intervals, now=world.now)
     return server.world
 
 
 def test_the_two_writers_disagree_about_the_endpoint(ready: World) -> None:
     """One takes the whole URL for the host, the other its host: within one pass it is both."""
-    server = Server(ready)
+    server = WorldServer(ready)
     reconcile(Client(server), TOKYO.control_plane, BEFORE, now=ready.now)
     written = [
         change.object for change in server.take_changes() if change.key.kind == "CAPTControlPlane"
@@ -189,7 +198,7 @@ def test_passes_that_are_let_off_are_counted_as_if_they_had_been_executed() -> N
         runs.append((simulation, ledger))
     (executed, full), (skipped, short) = runs
     assert executed.is_over
-    assert executed.happenings == skipped.happenings
+    assert executed.events == skipped.events
     assert short.total().counted > 0.9 * short.total().passes > 0 == full.total().counted
     assert {
         number: evolve(count, counted=0) for number, count in short.slices().items()
@@ -198,7 +207,7 @@ def test_passes_that_are_let_off_are_counted_as_if_they_had_been_executed() -> N
 
 def test_a_deletion_does_not_wait_for_the_workspace(ready: World) -> None:
     """The control plane is gone in the pass that begins it."""
-    server = Server(ready)
+    server = WorldServer(ready)
     ref = TOKYO.control_plane
     assert server.call(Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name)).ok
     reconcile(Client(server), ref, BEFORE, now=ready.now)
@@ -221,7 +230,7 @@ def test_a_ledger_spreads_repetitions_over_the_slices_in_which_they_fall() -> No
 def test_a_loop_looks_after_several_control_planes_in_the_order_in_which_they_are_due() -> None:
     """Control planes that do not exist cost one pass each and no more."""
     ledger = Ledger(START)
-    loop = OlderLoop(Server(load([], now=START)), BEFORE, ledger)
+    loop = OlderLoop(WorldServer(load([], now=START)), BEFORE, ledger)
     for name in ("b", "a"):
         loop.add(ObjectRef(TOKYO.control_plane.api_version, "CAPTControlPlane", "fleet", name))
     assert loop.run_due(START, limit=1) == START

@@ -8,7 +8,7 @@ import pytest
 
 from captep_kubernetes import KubernetesGateway
 from captep_memory import load
-from captep_memory.http import Server
+from captep_memory.http import HTTPFacade
 from tests.cluster.crds import definitions
 from tests.gateways import GatewayContract, Site, eventually
 from tests.kubernetes.scripted import transport_to
@@ -24,7 +24,7 @@ class TestOverHTTP(GatewayContract):
         """A server on a loopback port, and two gateways to it."""
         with ExitStack() as stack:
             server = stack.enter_context(
-                Server(load(definitions(), now=datetime(2026, 1, 1, tzinfo=UTC)), kinds=CORE)
+                HTTPFacade(load(definitions(), now=datetime(2026, 1, 1, tzinfo=UTC)), kinds=CORE)
             )
             gateways = [
                 KubernetesGateway(transport_to(server.url), namespaces=["fleet"]) for _ in range(2)

@@ -1,10 +1,14 @@
-"""The record of what kube-apiserver answers: a world in its first line, then on each line a request, and status and body as seen.
+"""The record of kube-apiserver's answers.
 
-uids, resourceVersions and times differ between servers; in the record they are numbered by their first appearance. Causes are a set, and the
-message of a failure with several causes or of what cannot be decoded or parsed is not compared; nor is the resourceVersion of a list, which
-rises with every write in the store, those of the server itself included, nor the uid of what a dry run creates, which nothing ever has.
-In a request, `$uid:name` and `$rv:name` stand for what the server said last of the object of that name, `$uid-before:name` and
-`$rv-before:name` for what it said before, and `$continue` for the last token of a page.
+The first line is a world; each other line is a request with the status and body of its answer.
+
+uids, resourceVersions and times differ between servers; the record numbers them by their first
+appearance. Causes are a set. The comparison leaves out: the message of a failure with several
+causes or of a body that the server cannot decode or parse; the resourceVersion of a list, which
+rises with every write in the store, the server's own included; the uid in the answer to a dry run.
+In a request, `$uid:name` and `$rv:name` stand for the last value of the object of that name,
+`$uid-before:name` and `$rv-before:name` for the value before, `$continue` for the last token of a
+page.
 """
 
 import json
@@ -29,7 +33,7 @@ Ask: TypeAlias = Callable[[Request], Response]
 
 
 def objects() -> list[Object]:
-    """Return what is there before the first request."""
+    """Return the objects before the first request."""
     found: list[Object] = _parsed()[0]["objects"]
     return found
 
@@ -57,12 +61,12 @@ class Fake:
 
 @define
 class Numbered:
-    """Replaces what each server chooses by the order of its first appearance."""
+    """Replaces the values that a server chooses by the order of their first appearance."""
 
     seen: dict[str, str] = field(factory=dict)
 
     def __call__(self, value: Free, name: str = "") -> Free:
-        """Return `value` with everything replaced."""
+        """Return `value` with every such value replaced."""
         if isinstance(value, dict):
             return {
                 key: self(item, key)
@@ -95,45 +99,45 @@ class Numbered:
 
 
 def answer(number: Numbered, request: Request, response: Response) -> Free:
-    """Return what is compared of an answer."""
+    """Return the compared part of an answer."""
     body = response.body
     if "items" in body:
         body = {**body, "metadata": {**body["metadata"], "resourceVersion": "*"}}
     if request.verb == "create" and request.dry_run and response.ok:
         body = {**body, "metadata": {**body["metadata"], "uid": "*"}}
-    told = number(body)
-    causes = told.get("details", {}).get("causes", [])
+    shown = number(body)
+    causes = shown.get("details", {}).get("causes", [])
     if causes:
-        # The real server tells some causes twice, in an order that changes.
+        # The real server repeats some causes, in an order that changes.
         causes = sorted({json.dumps(_discreet(cause), sort_keys=True) for cause in causes})
-        told["details"]["causes"] = causes
-    if len(causes) > 1 or _UNREADABLE.search(str(told.get("message", ""))):
-        told["message"] = "*"
-    return {"status": response.status, "body": told}
+        shown["details"]["causes"] = causes
+    if len(causes) > 1 or _UNREADABLE.search(str(shown.get("message", ""))):
+        shown["message"] = "*"
+    return {"status": response.status, "body": shown}
 
 
 def _discreet(cause: Free) -> Free:
-    """The real server tells the whole of what it cannot decode after a patch."""
+    """The real server repeats the whole object that it cannot decode after a patch."""
     return {**cause, "message": "*"} if cause.get("field") == "patch" else cause
 
 
 @define
 class Conversation:
-    """One server's side of a sequence of requests: what it said takes the place of the stand-ins in later ones."""
+    """One server's side of a sequence of requests; its answers fill the stand-ins of later ones."""
 
     _ask: Ask
     number: Numbered = field(factory=Numbered, init=False)
     _known: dict[str, str] = field(factory=dict, init=False)
 
     def __call__(self, template: Object) -> tuple[Response, Free]:
-        """Ask a request; return the answer, and what is compared of it."""
+        """Send a request; return the answer, and its compared part."""
         request = Request(**_filled(template, self._known))
         response = self._ask(request)
         self._remember(request, response)
         return response, answer(self.number, request, response)
 
     def _remember(self, request: Request, response: Response) -> None:
-        """Keep uid and resourceVersion of an object, those before, and the token of a page; what a dry run says is of no use."""
+        """Keep uid and resourceVersion of an object, those before, and the token of a page."""
         metadata = response.body.get("metadata", {})
         if response.body.get("kind") != "Status" and "name" in metadata and not request.dry_run:
             for word, now in (
@@ -149,7 +153,7 @@ class Conversation:
 
 
 def replay(recorded: Iterable[Object], ask: Ask) -> Iterator[tuple[Object, Free]]:
-    """Ask each recorded request in turn; yield the line and what the answer is now."""
+    """Send each recorded request in turn; yield the line and the present answer."""
     conversation = Conversation(ask)
     for line in recorded:
         _, now = conversation(line["request"])

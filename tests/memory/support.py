@@ -1,14 +1,14 @@
-"""What the tests of the in-memory server share: one custom kind, one world, one driver."""
+"""One custom kind, one world and one driver for the tests of the in-memory server."""
 
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from attrs import define, evolve
 
-from captep_memory import Change, Key, Object, Request, Response, Verb, World, load, serve
+from captep_memory import Key, Object, Request, Response, StoreChange, Verb, World, load, serve
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-# What a test passes on without looking into it.
+# A value that a test passes on unread.
 Free: TypeAlias = Any
 THING = "example.dev/v1"
 
@@ -141,10 +141,10 @@ class Api:
     def stored(
         self, name: str = "a", kind: str = "Thing", group: str = "example.dev"
     ) -> Object | None:
-        """Return what the store holds."""
+        """Return a stored object."""
         return self.world.get(Key(group, kind, "fleet", name))
 
-    def last_change(self) -> Change:
+    def last_change(self) -> StoreChange:
         """Return the newest entry of the history."""
         return self.world.changes()[-1]
 

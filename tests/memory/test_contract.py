@@ -10,7 +10,7 @@ from tests.gateways import GatewayContract, Site
 
 
 class TestMemory(GatewayContract):
-    """Over the in-memory server itself; what others do is done by the same gateway."""
+    """Over the in-memory server itself; the same gateway plays the other writers."""
 
     @pytest.fixture
     def site(self) -> Site:

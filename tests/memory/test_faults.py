@@ -49,7 +49,7 @@ def test_f5_the_last_of_several_deliveries_is_answered(deliveries: int) -> None:
     assert (outcome.status, world) == (404, serve(start(), DELETE)[0])
 
 
-def test_f7_another_actor_is_faster() -> None:
+def test_f7_a_stale_resource_version_is_refused_after_another_writer() -> None:
     """A write that carries the resourceVersion it saw is refused, one without lands on top."""
     version = start().resource_version
     metadata = next(start().objects())["metadata"]
@@ -77,7 +77,7 @@ def test_f7_another_actor_is_faster() -> None:
     )
 
 
-def test_f16_a_webhook_changes_or_prunes_what_is_written() -> None:
+def test_f16_a_webhook_changes_or_prunes_a_body() -> None:
     """The rest of the body is kept."""
     body = {"spec": {"size": 2, "dropped": 1}}
     request = Request("patch", THING, "Thing", "fleet", "a", body=body)
@@ -90,7 +90,7 @@ def test_f16_a_webhook_changes_or_prunes_what_is_written() -> None:
     assert body == {"spec": {"size": 2, "dropped": 1}}
 
 
-def test_f16_a_webhook_that_is_down() -> None:
+def test_f16_an_unreachable_webhook_refuses_the_write() -> None:
     """500 InternalError, nothing applied."""
     world, outcome = faults.serve_with(faults.webhook_unreachable(faults.on("patch")))(
         start(), PATCH
@@ -124,8 +124,8 @@ def test_f17_transient_errors_come_before_or_after_applying(status: int, *, appl
         (599, ""),
     ],
 )
-def test_f18_terminal_errors_stay(status: int, reason: str) -> None:
-    """For as long as the fault is there."""
+def test_f18_a_terminal_error_repeats_itself(status: int, reason: str) -> None:
+    """For as long as the fault lasts."""
     server = faults.serve_with(faults.terminal(faults.on("patch", kind="Thing", name="a"), status))
     for _ in range(2):
         world, outcome = server(start(), PATCH)
@@ -148,9 +148,9 @@ def test_faults_match_by_verb_kind_name_namespace_and_subresource() -> None:
         assert not strikes(PATCH)
 
 
-def test_faults_that_cannot_be() -> None:
+def test_impossible_faults_are_a_value_error() -> None:
     """A duplicate is delivered twice at least, a refusal is an error status."""
-    with pytest.raises(ValueError, match="at least twice, got 1"):
+    with pytest.raises(ValueError, match="at least 2, got 1"):
         faults.duplicate(faults.on(), deliveries=1)
     with pytest.raises(ValueError, match="got 200"):
         faults.terminal(faults.on(), 200)

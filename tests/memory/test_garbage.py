@@ -50,28 +50,28 @@ def test_g1_an_absent_owner_makes_garbage() -> None:
 
 def test_g1_a_cluster_scoped_owner_is_found() -> None:
     """By uid, without a namespace."""
-    ref = {"apiVersion": "tf.upbound.io/v1beta1", "kind": "Workspace", "name": "w", "uid": "u1"}
-    workspace: Object = {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
+    ref = {"apiVersion": "zone.example/v1", "kind": "Zone", "name": "w", "uid": "u1"}
+    zone: Object = {
+        "apiVersion": "zone.example/v1",
+        "kind": "Zone",
         "metadata": {"name": "w", "uid": "u1"},
     }
-    assert garbage(_world(_owned(ref), workspace)) == ()
+    assert garbage(_world(_owned(ref), zone)) == ()
     assert garbage(_world(_owned(ref))) == (OWNED,)
 
 
-def test_g1_a_cluster_scoped_object_with_a_namespaced_owner_is_left_alone() -> None:
+def test_g1_the_collector_ignores_a_cluster_scoped_object_with_a_namespaced_owner() -> None:
     """The collector cannot resolve such an owner."""
     ref = {"apiVersion": "v1", "kind": "Secret", "name": "x", "uid": "gone"}
-    workspace: Object = {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
+    zone: Object = {
+        "apiVersion": "zone.example/v1",
+        "kind": "Zone",
         "metadata": {"name": "w", "ownerReferences": [ref]},
     }
-    assert garbage(_world(workspace)) == ()
+    assert garbage(_world(zone)) == ()
 
 
-def test_g1_in_a_partial_world_an_owner_exists_until_it_was_seen_to_go() -> None:
+def test_g1_in_a_partial_world_an_owner_exists_until_its_deletion() -> None:
     """Never among the objects means elsewhere; deleted during the run means gone."""
     world = _world(_owned(_ref("u1")))
     assert garbage(world, known_owner=departed(world)) == ()
@@ -80,7 +80,7 @@ def test_g1_in_a_partial_world_an_owner_exists_until_it_was_seen_to_go() -> None
     assert garbage(client.world, known_owner=departed(client.world)) == (OWNED,)
 
 
-def test_g1_what_is_known_is_asked_with_the_whole_reference() -> None:
+def test_g1_known_owner_gets_the_whole_reference() -> None:
     """`known_owner` sees version, kind, name, uid and the namespace it would be in."""
     asked: list[OwnerRef] = []
 
@@ -92,7 +92,7 @@ def test_g1_what_is_known_is_asked_with_the_whole_reference() -> None:
     assert asked == [OwnerRef("example.dev/v1", "Thing", "a", "u1", "fleet")]
 
 
-def test_g2_a_solid_owner_keeps_the_object_and_the_others_are_taken_off() -> None:
+def test_g2_a_solid_owner_keeps_the_object_and_loses_the_others() -> None:
     """By a write of its own."""
     world = _world(_owned(_ref("u1"), _ref("gone", "b")), _owner())
     assert garbage(world) == (OWNED,)
@@ -103,7 +103,7 @@ def test_g2_a_solid_owner_keeps_the_object_and_the_others_are_taken_off() -> Non
 
 
 def test_g2_without_a_solid_owner_the_object_goes() -> None:
-    """Removed, or marked while a finalizer holds it; then there is nothing more to collect."""
+    """Removed, or marked while a finalizer holds it; then the collector has nothing to do."""
     world = _world(_owned(_ref("gone")))
     assert collect(world, OWNED).get(OWNED) is None
     held = _world(_owned(_ref("gone"), finalizers=("example.dev/f",)))
@@ -148,7 +148,7 @@ def test_g4_nothing_is_collected_inline() -> None:
 
 
 def test_g4_chains_are_collected_to_the_end() -> None:
-    """A dependent's dependents go as well, at the latest with the fixpoint."""
+    """The dependents of a dependent go too, at the latest with the fixpoint."""
     middle = _owner("b", "u2", ownerReferences=[_ref("u1")])
     client = api(_owner(), middle, _owned(_ref("u2", "b")))
     client.do("delete")

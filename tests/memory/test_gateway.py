@@ -40,13 +40,13 @@ def gateway(*objects: dict[str, Any], **settings: Any) -> MemoryGateway:  # noqa
 
 
 def spec(server: MemoryGateway) -> object:
-    """Return what the thing says now."""
+    """Return the spec of the thing."""
     found = server.read(REF)
     return found["spec"] if isinstance(found, dict) else found
 
 
-def test_reading_tells_present_absent_and_unreadable_apart() -> None:
-    """An object, ABSENT, and the reason that was asked for."""
+def test_a_read_is_present_absent_or_unreadable() -> None:
+    """An object, ABSENT, and the configured reason."""
     server = gateway(THING, unreadable={ObjectMatch("Secret", None, "x"): "Forbidden"})
     assert spec(server) == {"a": 1}
     assert server.read(ObjectRef("example.org/v1", "Thing", "fleet", "other")) is ABSENT
@@ -83,7 +83,7 @@ def test_a_version_that_is_not_served_is_unreadable() -> None:
         (ObjectRef("example.org/v1", "Thing", "fleet", "that"), False),
     ],
 )
-def test_a_match_with_a_group_is_of_that_group_in_any_version(
+def test_a_match_with_a_group_covers_every_version_of_that_group(
     ref: ObjectRef, *, matches: bool
 ) -> None:
     """Kind, namespace, name and group; without a group, every group."""
@@ -110,7 +110,9 @@ def test_a_match_with_a_group_is_of_that_group_in_any_version(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_sent_and_what_comes_back(action: Action, answer: Answer, after: object) -> None:
+def test_each_action_has_its_answer_and_its_effect(
+    action: Action, answer: Answer, after: object
+) -> None:
     """Preconditions hold, a no-op changes nothing, and an object of another uid is a conflict."""
     server = gateway()
     assert server.send(action) == answer
@@ -124,7 +126,7 @@ def test_a_created_object_is_seen_at_once() -> None:
     assert spec(server) == {"a": 1}
 
 
-def test_the_status_is_written_alone() -> None:
+def test_a_status_patch_writes_nothing_but_status() -> None:
     """A patch of the status subresource leaves the rest."""
     server = gateway()
     assert server.send(
@@ -136,8 +138,8 @@ def test_the_status_is_written_alone() -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "patch", "delete", "event"])
-def test_refused_writes_are_by_verb(verb: str) -> None:
-    """The verb that is refused changes nothing, its status subresource included; the others go on as usual."""
+def test_a_refusal_applies_to_one_verb(verb: str) -> None:
+    """The refused verb changes nothing, on the status subresource too; the others work as usual."""
     actions: dict[str, Action] = {
         "create": Create(REF, THING, "r"),
         "patch": Patch(REF, {"status": {"a": 2}}, UID, "r", "status"),
@@ -153,18 +155,18 @@ def test_refused_writes_are_by_verb(verb: str) -> None:
 
 @pytest.mark.parametrize("namespace", ["fleet", None])
 def test_an_event_is_recorded_once_and_counted_up(namespace: str | None) -> None:
-    """The same Event again is the same object with a higher count; another message is another one. It never touches its object."""
+    """A repeated Event raises the count; another message is another Event."""
     ref = ObjectRef("example.org/v1", "Thing", namespace, "it")
     server = gateway()
     for at, message in ((0, "first"), (5, "first"), (6, "second")):
         server.world = server.world.at(NOW.replace(second=at))
         assert server.send(RecordEvent(ref, "Warning", "Failed", message, UID.uid)).changed
     events = [obj for obj in server.world.objects() if obj["kind"] == "Event"]
-    told = sorted(
+    counted = sorted(
         (event["message"], event["count"], event["firstTimestamp"], event["lastTimestamp"])
         for event in events
     )
-    assert told == [
+    assert counted == [
         ("first", 2, "2026-01-01T00:00:00Z", "2026-01-01T00:00:05Z"),
         ("second", 1, "2026-01-01T00:00:06Z", "2026-01-01T00:00:06Z"),
     ]

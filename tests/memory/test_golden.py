@@ -1,4 +1,7 @@
-"""Answers recorded from a real kube-apiserver, replayed against this server. tests/cluster/test_conformance.py asks the real one again."""
+"""Answers of a real kube-apiserver, replayed against this server.
+
+tests/cluster/test_conformance.py asks the real one again.
+"""
 
 from pathlib import Path
 
@@ -9,14 +12,14 @@ from tests.memory.support import NOW
 _PINNED = Path(__file__).parents[1] / "apiserver" / "go.mod"
 
 
-def test_the_recorded_answers_are_given() -> None:
-    """Every one, in their order."""
+def test_every_recorded_answer_is_repeated() -> None:
+    """In their order."""
     recorded = lines()
     assert len(recorded) > 150
     for line, now in replay(recorded, Fake(load(objects(), now=NOW))):
         assert now == line["answer"], line["request"]
 
 
-def test_the_record_is_of_the_version_that_the_cluster_tests_build() -> None:
-    """Whoever raises one makes the record anew."""
+def test_the_record_and_the_cluster_tests_use_one_version() -> None:
+    """A new version needs a new record."""
     assert f"k8s.io/kubernetes v{VERSION}\n" in _PINNED.read_text("utf-8")

@@ -14,7 +14,7 @@ from kubernetes import client
 from kubernetes.dynamic import DynamicClient
 
 from captep_memory import Object, Request, Response, load, serve
-from captep_memory.http import Disturbance, Logged, Server
+from captep_memory.http import Disturbance, HTTPFacade, Logged
 from tests.memory.support import CRD, NOW, Free, secret, thing
 
 THINGS = "/apis/example.dev/v1/namespaces/fleet/things"
@@ -22,14 +22,14 @@ SECONDS = 10
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server() -> Iterator[HTTPFacade]:
     """A server that knows Things and holds Thing fleet/a."""
-    with Server(load([CRD, thing(metadata={"namespace": "fleet"})], now=NOW)) as running:
+    with HTTPFacade(load([CRD, thing(metadata={"namespace": "fleet"})], now=NOW)) as running:
         yield running
 
 
 def call(
-    server: Server,
+    server: HTTPFacade,
     method: str,
     path: str,
     body: Free = None,
@@ -58,12 +58,12 @@ def _decoded(content: bytes) -> Free:
         return content.decode()
 
 
-def patch(server: Server, body: Object, path: str = f"{THINGS}/a") -> tuple[int, Free]:
+def patch(server: HTTPFacade, body: Object, path: str = f"{THINGS}/a") -> tuple[int, Free]:
     """Send a merge patch."""
     return call(server, "PATCH", path, body, "application/merge-patch+json")
 
 
-def watch(server: Server, query: str) -> list[Object]:
+def watch(server: HTTPFacade, query: str) -> list[Object]:
     """Read a watch to its end."""
     with urllib.request.urlopen(
         f"{server.url}{THINGS}?watch=true&{query}", timeout=SECONDS
@@ -71,7 +71,7 @@ def watch(server: Server, query: str) -> list[Object]:
         return [json.loads(line) for line in answer]
 
 
-def test_every_verb_arrives(server: Server) -> None:
+def test_every_verb_reaches_serve(server: HTTPFacade) -> None:
     """The same answers as from `serve`, over the real paths."""
     _, expected = serve(server.world, Request("get", "example.dev/v1", "Thing", "fleet", "a"))
     assert call(server, "GET", f"{THINGS}/a") == (200, expected.body)
@@ -92,8 +92,8 @@ def test_every_verb_arrives(server: Server) -> None:
     assert call(server, "GET", f"{THINGS}/c")[0] == 404
 
 
-def test_a_delete_with_a_body_does_not_look_at_the_query(server: Server) -> None:
-    """dryRun in the query of such a request is ignored by the real server too: the object is gone. In the body it counts."""
+def test_a_delete_with_a_body_ignores_the_query(server: HTTPFacade) -> None:
+    """The real server ignores dryRun in the query of such a request; in the body it counts."""
     assert call(server, "DELETE", f"{THINGS}/a", {"dryRun": ["All"]})[0] == 200
     assert call(server, "DELETE", f"{THINGS}/a?dryRun=All")[0] == 200
     assert call(server, "GET", f"{THINGS}/a")[0] == 200
@@ -101,30 +101,30 @@ def test_a_delete_with_a_body_does_not_look_at_the_query(server: Server) -> None
     assert call(server, "GET", f"{THINGS}/a")[0] == 404
 
 
-def test_paths_that_nothing_serves_are_plain_text(server: Server) -> None:
+def test_an_unserved_path_is_plain_text(server: HTTPFacade) -> None:
     """Not a Status: clients must survive that."""
     for path in ("/", "/nonsense", "/apis/none.dev/v1/nothings", "/api/v1", f"{THINGS}/a/b/c/d"):
         assert call(server, "GET", path) == (404, "404 page not found\n")
 
 
-def test_a_kind_of_which_there_is_an_object_needs_no_definition() -> None:
+def test_a_kind_with_an_object_needs_no_definition() -> None:
     """Also where its scope is known without the object."""
-    workspace = {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
+    zone = {
+        "apiVersion": "zone.example/v1",
+        "kind": "Zone",
         "metadata": {"name": "one"},
     }
-    with Server(load([workspace], now=NOW)) as server:
-        assert call(server, "GET", "/apis/tf.upbound.io/v1beta1/workspaces/one")[0] == 200
+    with HTTPFacade(load([zone], now=NOW)) as server:
+        assert call(server, "GET", "/apis/zone.example/v1/zones/one")[0] == 200
 
 
-def test_the_server_tells_its_version_and_that_it_is_ready(server: Server) -> None:
+def test_the_server_serves_version_and_readyz(server: HTTPFacade) -> None:
     """As every API server does."""
     assert call(server, "GET", "/readyz") == (200, "ok")
     assert call(server, "GET", "/version")[1]["gitVersion"] == "v1.37.0"
 
 
-def test_a_body_that_is_no_json_is_a_bad_request(server: Server) -> None:
+def test_a_body_outside_of_json_is_a_bad_request(server: HTTPFacade) -> None:
     """400 with a Status."""
     request = urllib.request.Request(
         server.url + THINGS, b"{", {"Content-Type": "application/json"}, method="POST"
@@ -138,7 +138,7 @@ def test_a_body_that_is_no_json_is_a_bad_request(server: Server) -> None:
         assert (error.code, json.loads(error.read())["reason"]) == (400, "BadRequest")
 
 
-def test_requests_are_logged(server: Server) -> None:
+def test_requests_are_logged(server: HTTPFacade) -> None:
     """Verb, path, user agent and status, in the order of the answers."""
     call(server, "GET", f"{THINGS}/a")
     patch(server, {"metadata": {"uid": "x"}})
@@ -148,7 +148,7 @@ def test_requests_are_logged(server: Server) -> None:
     )
 
 
-def test_a_watch_tells_what_came_after_its_version_and_ends_in_time(server: Server) -> None:
+def test_a_watch_shows_later_changes_and_ends_at_its_timeout(server: HTTPFacade) -> None:
     """timeoutSeconds closes it without an error."""
     version = server.world.resource_version
     patch(server, {"spec": {"size": 2}})
@@ -159,7 +159,7 @@ def test_a_watch_tells_what_came_after_its_version_and_ends_in_time(server: Serv
     assert [event["type"] for event in watch(server, "timeoutSeconds=0")] == ["ADDED"]
 
 
-def test_a_watch_is_told_of_changes_while_it_is_open(server: Server) -> None:
+def test_an_open_watch_receives_changes(server: HTTPFacade) -> None:
     """Also of changes that another actor makes, and of nothing that is not selected."""
     version = server.world.resource_version
     with urllib.request.urlopen(
@@ -176,7 +176,7 @@ def test_a_watch_is_told_of_changes_while_it_is_open(server: Server) -> None:
         assert json.loads(answer.readline())["type"] == "DELETED"
 
 
-def test_a_watch_of_a_forgotten_version_is_told_410(server: Server) -> None:
+def test_a_watch_of_a_compacted_version_receives_410(server: HTTPFacade) -> None:
     """Inside of the stream, which then ends."""
     version = server.world.resource_version
     patch(server, {"spec": {"size": 2}})
@@ -187,7 +187,7 @@ def test_a_watch_of_a_forgotten_version_is_told_410(server: Server) -> None:
 
 def test_closing_the_server_ends_its_watches() -> None:
     """At once, with a proper end of the stream."""
-    with Server(load([CRD], now=NOW)) as running:
+    with HTTPFacade(load([CRD], now=NOW)) as running:
         answer = urllib.request.urlopen(f"{running.url}{THINGS}?watch=true", timeout=SECONDS)
     with answer:
         assert answer.read() == b""
@@ -197,9 +197,9 @@ def test_closing_the_server_ends_its_watches() -> None:
     ("disturbance", "size"), [(Disturbance(drop_before=True), 1), (Disturbance(drop_after=True), 2)]
 )
 def test_a_connection_can_be_dropped_before_or_after_applying(
-    server: Server, disturbance: Disturbance, size: int
+    server: HTTPFacade, disturbance: Disturbance, size: int
 ) -> None:
-    """The client sees the same; the world tells the difference."""
+    """The client sees the same; the world shows the difference."""
     server.disturb = lambda request: disturbance if request.verb == "patch" else None
     with pytest.raises((OSError, urllib.error.URLError)):
         patch(server, {"spec": {"size": 2}})
@@ -207,8 +207,8 @@ def test_a_connection_can_be_dropped_before_or_after_applying(
     assert [entry.status for entry in server.log] == [0, 200]
 
 
-def test_answers_can_be_replaced_and_watches_cut(server: Server) -> None:
-    """Another response in place of the server's, a watch that ends after one event, one that has expired."""
+def test_a_disturbance_replaces_answers_and_cuts_watches(server: HTTPFacade) -> None:
+    """Another response, a watch that ends after one event, an expired watch."""
     server.disturb = lambda _: Disturbance(
         response=Response(503, {"kind": "Status"}, {"Retry-After": "1"}), delay_seconds=0.001
     )
@@ -219,7 +219,7 @@ def test_answers_can_be_replaced_and_watches_cut(server: Server) -> None:
     assert [event["object"]["code"] for event in watch(server, "resourceVersion=1")] == [410]
 
 
-def test_concurrent_writers_are_served_one_after_the_other(server: Server) -> None:
+def test_concurrent_writers_are_served_one_after_the_other(server: HTTPFacade) -> None:
     """Every patch lands: as many versions as writes."""
     before = server.world.resource_version
 
@@ -232,10 +232,10 @@ def test_concurrent_writers_are_served_one_after_the_other(server: Server) -> No
     assert len(call(server, "GET", f"{THINGS}/a")[1]["metadata"]["annotations"]) == 40
 
 
-def test_the_official_client_is_served(server: Server) -> None:
+def test_the_official_client_is_served(server: HTTPFacade) -> None:
     """Create, patch, list, conflict and watch through kubernetes' DynamicClient.request."""
     api = client.ApiClient(client.Configuration(host=server.url))
-    # Discovery is no part of what is tested: the requests go out with their paths.
+    # The test is about paths, not about discovery.
     dynamic: Any = DynamicClient.__new__(DynamicClient)
     dynamic.client = api
     dynamic.configuration = api.configuration
@@ -257,6 +257,6 @@ def test_the_official_client_is_served(server: Server) -> None:
 def test_stopping_leaves_no_server_thread() -> None:
     """The thread that accepts connections has ended when the block has."""
     before = threading.active_count()
-    with Server(load([CRD], now=NOW)) as running:
+    with HTTPFacade(load([CRD], now=NOW)) as running:
         assert call(running, "GET", "/readyz")[0] == 200
     assert threading.active_count() <= before + 1

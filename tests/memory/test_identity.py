@@ -22,7 +22,7 @@ def test_v1_every_effective_write_gets_the_next_resource_version_of_the_store() 
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_v2_identical_update_writes_nothing(subresource: str | None) -> None:
-    """PUT of what was read: 200, the same resourceVersion, no event, the same world."""
+    """PUT of a read object: 200, the same resourceVersion, no event, the same world."""
     client = created(status={"phase": "X"})
     before = client.world
     read = client.do("get").body
@@ -43,7 +43,7 @@ def test_v2_identical_patch_writes_nothing() -> None:
 
 
 def test_v2_a_change_that_defaults_and_pruning_undo_writes_nothing() -> None:
-    """What is compared is what would be stored, not what was sent."""
+    """The server compares the object to store, not the body of the request."""
     client = created()
     before = client.world
     assert client.do("patch", body={"spec": {"mode": None, "unknown": 1}}).status == 200
@@ -123,7 +123,7 @@ def test_v6_a_recreated_object_has_another_uid() -> None:
     assert client.do("create", body=thing()).body["metadata"]["uid"] != first
 
 
-def test_c1_the_namespace_of_the_body_is_the_one_of_the_request() -> None:
+def test_c1_the_namespace_of_the_body_must_equal_that_of_the_request() -> None:
     """400, word for word; nothing is stored."""
     client = api()
     response = client.do("create", body=thing(metadata={"namespace": "other"}))
@@ -140,7 +140,7 @@ def test_c1_status_is_dropped_on_create() -> None:
     assert "status" not in client.do("create", body=thing(status={"phase": "X"})).body
 
 
-def test_c2_already_exists() -> None:
+def test_c2_creating_an_existing_object_is_already_exists() -> None:
     """The whole body is that of the real server."""
     response = created().do("create", body=thing())
     assert response.status == 409
@@ -214,7 +214,7 @@ def test_c5_an_owner_need_not_exist() -> None:
     assert api().do("create", body=thing(metadata={"ownerReferences": [owner]})).status == 201
 
 
-def test_c6_duplicate_owners_are_taken_off_with_a_warning() -> None:
+def test_c6_duplicate_owners_are_removed_with_a_warning() -> None:
     """On create and on update."""
     owner = {"apiVersion": "v1", "kind": "K", "name": "x", "uid": "u1"}
     client = api()
@@ -223,8 +223,8 @@ def test_c6_duplicate_owners_are_taken_off_with_a_warning() -> None:
     assert "duplicate UID(s) observed: u1" in response.headers["Warning"]
 
 
-def test_scope_of_unknown_kinds_is_told_by_the_request() -> None:
-    """A kind without definition is served as a custom resource with a status subresource, wherever it is put."""
+def test_the_request_decides_the_scope_of_an_unknown_kind() -> None:
+    """A kind without a definition is a custom resource with a status, in either scope."""
     world = World.empty(now=NOW)
     body = {
         "apiVersion": "x.dev/v1",
@@ -241,24 +241,17 @@ def test_scope_of_unknown_kinds_is_told_by_the_request() -> None:
 
 def test_scope_of_known_kinds_is_enforced() -> None:
     """A cluster-scoped kind has no namespaced path, a namespaced object no cluster-scoped one."""
-    world = load([CRD], now=NOW)
-    workspace = {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
+    world = load([CRD], now=NOW, scopes={("zone.example", "Zone"): "Cluster"})
+    zone = {
+        "apiVersion": "zone.example/v1",
+        "kind": "Zone",
         "metadata": {"name": "w"},
     }
     assert (
-        serve(
-            world, Request("create", "tf.upbound.io/v1beta1", "Workspace", "fleet", body=workspace)
-        )[1].status
+        serve(world, Request("create", "zone.example/v1", "Zone", "fleet", body=zone))[1].status
         == 404
     )
-    assert (
-        serve(world, Request("create", "tf.upbound.io/v1beta1", "Workspace", body=workspace))[
-            1
-        ].status
-        == 201
-    )
+    assert serve(world, Request("create", "zone.example/v1", "Zone", body=zone))[1].status == 201
     assert serve(world, Request("create", THING, "Thing", body=thing()))[1].status == 400
 
 
@@ -270,7 +263,7 @@ def test_a1_names_are_dns_subdomains(name: str) -> None:
     assert {field for field, _ in causes(response)} == {"metadata.name"}
 
 
-def test_the_driver_sees_a_world_that_it_did_not_change() -> None:
+def test_a_refused_request_returns_the_very_same_world() -> None:
     """A refused request leaves the very same world."""
     client = created()
     before = client.world

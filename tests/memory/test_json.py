@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_memory import identical, json_patch, merge_patch
+from captep_memory import apply_json_patch, apply_merge_patch, identical
 from captep_memory._json import PatchError, deep_equal
 from tests.memory.support import Free
 
@@ -38,9 +38,11 @@ MERGES: list[tuple[Any, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("target", "patch", "result"), MERGES)
-def test_merge_patch_vectors(target: Free, patch: Free, result: Free) -> None:
+def test_merge_patch_follows_the_vectors_of_rfc_7386(
+    target: Free, patch: Free, result: Free
+) -> None:
     """RFC 7386, appendix A."""
-    assert merge_patch(target, patch) == result
+    assert apply_merge_patch(target, patch) == result
 
 
 OPERATIONS: list[tuple[Any, list[Any], Any]] = [
@@ -98,9 +100,11 @@ OPERATIONS: list[tuple[Any, list[Any], Any]] = [
 
 
 @pytest.mark.parametrize(("target", "operations", "result"), OPERATIONS)
-def test_json_patch_vectors(target: Free, operations: list[Any], result: Free) -> None:
+def test_json_patch_follows_the_vectors_of_rfc_6902(
+    target: Free, operations: list[Any], result: Free
+) -> None:
     """RFC 6902, appendix A; None stands for the unchanged target."""
-    assert json_patch(target, operations) == (target if result is None else result)
+    assert apply_json_patch(target, operations) == (target if result is None else result)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +129,10 @@ def test_json_patch_vectors(target: Free, operations: list[Any], result: Free) -
         5,
     ],
 )
-def test_json_patches_that_do_not_apply(operation: Free) -> None:
+def test_a_json_patch_that_does_not_apply_is_a_patch_error(operation: Free) -> None:
     """Appendix A.8, A.9, A.12, A.13, A.15 and other errors."""
     with pytest.raises(PatchError):
-        json_patch({"a": 1, "list": [1]}, [operation])
+        apply_json_patch({"a": 1, "list": [1]}, [operation])
 
 
 LENIENT: list[tuple[Any, list[Any], Any]] = [
@@ -148,18 +152,18 @@ LENIENT: list[tuple[Any, list[Any], Any]] = [
 def test_json_patch_is_as_lenient_as_the_library_of_the_api_server(
     target: Free, operations: list[Any], result: Free
 ) -> None:
-    """Where RFC 6902 has an error, a member that is missing is null there, and an index may be negative or have zeros in front."""
-    assert json_patch(target, operations) == result
+    """An absent member is null there; an index may be negative or have leading zeros."""
+    assert apply_json_patch(target, operations) == result
 
 
 @given(VALUES, VALUES)
 def test_merge_patch_returns_its_target_when_nothing_changes(target: Free, patch: Free) -> None:
     """`is` and a change of the encoding are the same question; applying twice is applying once."""
-    merged = merge_patch(target, patch)
+    merged = apply_merge_patch(target, patch)
     assert (
         (merged is target) or not deep_equal(merged, target) or not isinstance(target, dict | list)
     )
-    assert merge_patch(merged, patch) is merged
+    assert apply_merge_patch(merged, patch) is merged
 
 
 @given(VALUES, VALUES)

@@ -1,4 +1,4 @@
-"""Seeds: what is given is taken, what is missing is supplied."""
+"""Seeds: load keeps given values and supplies missing ones."""
 
 import os
 from pathlib import Path
@@ -12,10 +12,10 @@ KEY = Key("example.dev", "Thing", "fleet", "a")
 
 
 def _load(*objects: Object) -> World:
-    return load(objects, now=NOW)
+    return load(objects, now=NOW, scopes={("zone.example", "Zone"): "Cluster"})
 
 
-def test_what_is_given_is_kept() -> None:
+def test_load_keeps_given_values() -> None:
     """uids, versions, generations, times, finalizers, status."""
     metadata = {
         "namespace": "fleet",
@@ -31,8 +31,8 @@ def test_what_is_given_is_kept() -> None:
     assert _load(given).get(KEY) == given
 
 
-def test_what_is_missing_is_a_function_of_the_identity() -> None:
-    """The same whatever else is there, another one for another object."""
+def test_supplied_values_are_a_function_of_the_identity() -> None:
+    """The same whatever else the world holds, another one for another object."""
     alone = _load(thing(metadata={"namespace": "fleet"})).get(KEY)
     among = _load(
         thing("b", metadata={"namespace": "fleet"}),
@@ -58,7 +58,7 @@ def test_the_store_counts_on_above_every_version() -> None:
     )
 
 
-def test_what_was_loaded_loads_as_itself() -> None:
+def test_a_loaded_world_loads_as_itself() -> None:
     """The output of one run is the input of the next."""
     world = _load(
         CRD,
@@ -69,30 +69,30 @@ def test_what_was_loaded_loads_as_itself() -> None:
     assert list(load(world.objects(), now=NOW).objects()) == list(world.objects())
 
 
-def test_an_object_that_waits_for_nothing_is_gone() -> None:
+def test_a_deleted_object_without_finalizers_is_gone() -> None:
     """deletionTimestamp without finalizers."""
     assert len(_load(thing(metadata={"deletionTimestamp": "2021-01-01T00:00:00Z"}))) == 0
 
 
-def test_namespaces_are_supplied_where_the_kind_is_known() -> None:
+def test_load_supplies_namespaces_of_known_kinds() -> None:
     """`default` for namespaced kinds, none for cluster-scoped ones, as given for unknown ones."""
-    workspace = {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
+    zone = {
+        "apiVersion": "zone.example/v1",
+        "kind": "Zone",
         "metadata": {"name": "w", "namespace": "x"},
     }
     unknown = {"apiVersion": "x.dev/v1", "kind": "Any", "metadata": {"name": "n"}}
-    world = _load(CRD, thing(), secret(), workspace, unknown)
+    world = _load(CRD, thing(), secret(), zone, unknown)
     for key in (
         Key("example.dev", "Thing", "default", "a"),
         Key("", "Secret", "default", "s"),
-        Key("tf.upbound.io", "Workspace", None, "w"),
+        Key("zone.example", "Zone", None, "w"),
         Key("x.dev", "Any", None, "n"),
     ):
         assert world.get(key) is not None
 
 
-def test_secrets_are_taken_as_the_server_takes_them() -> None:
+def test_load_decodes_secrets_as_the_server_does() -> None:
     """stringData goes into data, the type is Opaque."""
     stored = _load(secret(data={"a": "YQ=="}, stringData={"b": "b"})).get(
         Key("", "Secret", "default", "s")
@@ -114,7 +114,7 @@ def test_definitions_prune_and_default_but_do_not_validate() -> None:
     assert stored["spec"] == {"size": 99, "mode": "A"}
 
 
-def test_without_a_definition_objects_are_taken_as_they_are() -> None:
+def test_load_keeps_objects_without_a_definition_unchanged() -> None:
     """And writes are not validated either."""
     world = _load(thing(spec={"junk": None}, metadata={"namespace": "fleet"}))
     assert (world.get(KEY) or {})["spec"] == {"junk": None}
@@ -134,25 +134,23 @@ def test_without_a_definition_objects_are_taken_as_they_are() -> None:
         thing(metadata={"labels": 5}),
     ],
 )
-def test_what_cannot_be_an_object_is_an_error(obj: Free) -> None:
+def test_a_malformed_object_is_a_value_error(obj: Free) -> None:
     """A ValueError that names it."""
     with pytest.raises(ValueError, match=r"needs apiVersion|Secret default/s|Thing"):
         _load(obj)
 
 
-def test_the_same_object_twice_is_an_error() -> None:
+def test_the_same_object_twice_is_a_value_error() -> None:
     """Whatever its version."""
-    with pytest.raises(ValueError, match="Thing default/a is there twice"):
+    with pytest.raises(ValueError, match="Thing default/a exists twice"):
         _load(CRD, thing(), {**thing(), "apiVersion": "example.dev/v2"})
 
 
-def test_the_definitions_of_the_real_system_load() -> None:
-    """Every CRD of the folder that CAPTEP_UPSTREAM names yields a kind that can be created and read."""
+def test_every_definition_of_the_real_system_loads() -> None:
+    """Every CRD of the folder in CAPTEP_UPSTREAM yields a kind to create and read."""
     folder = os.environ.get("CAPTEP_UPSTREAM")
     if not folder:
-        pytest.skip(
-            "CAPTEP_UPSTREAM does not name a folder whose crds/ holds the definitions of the real system"
-        )
+        pytest.skip("CAPTEP_UPSTREAM names no folder with the real definitions in crds/")
     yaml = pytest.importorskip("yaml")
     paths = sorted(
         path for path in Path(folder, "crds").glob("*.yaml") if "v1.8.5" not in path.name

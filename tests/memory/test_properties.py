@@ -1,4 +1,4 @@
-"""Properties that hold for every sequence of requests: what makes the server worth believing without another one beside it."""
+"""Properties of every sequence of requests, checked without a real server."""
 
 import copy
 from datetime import timedelta
@@ -98,7 +98,7 @@ def test_replaying_a_log_gives_the_same_world(log: list[Request]) -> None:
 
 @given(LOGS)
 def test_the_resource_version_rises_iff_the_world_changed(log: list[Request]) -> None:
-    """By one for each change, which the history tells; a refused request and a read return the very same world."""
+    """By one for each change in the history; refused requests and reads return the same world."""
     before = start()
     for world, response in run(log, before):
         changed = contents(world) != contents(before)
@@ -132,7 +132,7 @@ def test_a_watch_from_any_version_reproduces_the_list(log: list[Request], at: in
 
 
 @given(LOGS)
-def test_putting_what_was_got_is_a_no_op(log: list[Request]) -> None:
+def test_a_put_of_a_read_object_is_a_no_op(log: list[Request]) -> None:
     """For every object of every reachable world."""
     worlds = [start(), *(world for world, _ in run(log))]
     world = worlds[-1]
@@ -152,7 +152,7 @@ def test_putting_what_was_got_is_a_no_op(log: list[Request]) -> None:
 
 
 @given(LOGS)
-def test_nothing_that_goes_in_or_came_out_is_ever_changed(log: list[Request]) -> None:
+def test_serve_changes_no_request_object_or_response_in_place(log: list[Request]) -> None:
     """Requests, stored objects and responses are the same after the run as before."""
     given_log, first = copy.deepcopy(log), start()
     frozen = copy.deepcopy(contents(first))
@@ -176,7 +176,7 @@ def test_a_dry_run_answers_and_changes_nothing(log: list[Request]) -> None:
 
 @given(st.permutations([CRD, thing("a"), thing("b"), secret("a"), secret("b")]))
 def test_loading_does_not_depend_on_the_order(objects: list[Object]) -> None:
-    """Not even what is supplied."""
+    """Not even the supplied values."""
     assert load(objects, now=NOW) == load(
         [CRD, thing("a"), thing("b"), secret("a"), secret("b")], now=NOW
     )
@@ -286,8 +286,8 @@ def _bodies(draw: st.DrawFn) -> Free:
     }
 
 
-def test_the_logs_reach_what_matters() -> None:
-    """Each of these happens in some log: conflicts, removals by the last finalizer, marked objects, no-op writes."""
+def test_the_logs_reach_the_interesting_cases() -> None:
+    """Some log has conflicts, removals by the last finalizer, marked objects, no-op writes."""
     key = Key("example.dev", "Thing", "fleet", "a")
     find(LOGS, lambda log: any(response.status == 409 for _, response in run(log)))
     find(LOGS, lambda log: any(_is_marked(world.get(key)) for world, _ in run(log)))
@@ -313,7 +313,7 @@ def _is_marked(obj: Object | None) -> bool:
     return obj is not None and "deletionTimestamp" in obj["metadata"]
 
 
-def test_a_long_history_is_no_burden() -> None:
+def test_a_long_history_costs_nothing() -> None:
     """Worlds with many changes compare, copy and go away without recursion."""
     world = start()
     for index in range(20_000):

@@ -21,20 +21,20 @@ def _names(response: Response) -> list[str]:
 
 
 def _watch(client: Api, since: int | str = "", **options: Free) -> list[Object]:
-    told = watch_events(
+    events = watch_events(
         client.world,
         Request("watch", THING, "Thing", "fleet", resource_version=str(since), **options),
     )
-    assert isinstance(told, tuple)
-    return list(told)
+    assert isinstance(events, tuple)
+    return list(events)
 
 
-def _told(events: list[Object]) -> list[tuple[str, str]]:
+def _shown(events: list[Object]) -> list[tuple[str, str]]:
     return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]
 
 
-def test_r1_a_get_is_as_new_as_anything_that_was_seen() -> None:
-    """Any resourceVersion that is not in the future is served with the newest object; nonsense is taken for a fault of the server."""
+def test_r1_a_get_returns_the_newest_object() -> None:
+    """For any resourceVersion up to the newest; a malformed one is a fault of the server."""
     client = created()
     for version in ("", "0", "1", str(client.world.resource_version)):
         assert client.do("get", resource_version=version).status == 200
@@ -42,7 +42,7 @@ def test_r1_a_get_is_as_new_as_anything_that_was_seen() -> None:
 
 
 def test_r2_lists_are_sorted_and_carry_the_version_of_the_store() -> None:
-    """By namespace, then name; over all namespaces when none is given."""
+    """By namespace, then name; over all namespaces without one."""
     client = _three()
     client.do("create", namespace="another", body=thing("z"))
     response = client.do("list", None, namespace=None)
@@ -76,7 +76,7 @@ def test_r2_pages_show_one_snapshot() -> None:
     assert rest.body["metadata"] == {"resourceVersion": version, "continue": ""}
 
 
-def test_r2_an_expired_page_offers_to_go_on_inconsistently() -> None:
+def test_r2_an_expired_page_offers_an_inconsistent_continuation() -> None:
     """410 with a token that lists the newest state from there on."""
     client = _three()
     token = client.do("list", None, limit=1).body["metadata"]["continue"]
@@ -90,7 +90,7 @@ def test_r2_an_expired_page_offers_to_go_on_inconsistently() -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "", "e30", "bnVsbA", "eyJ2IjoieCJ9"])
-def test_r2_a_token_that_is_none_is_a_bad_request(token: str) -> None:
+def test_r2_a_malformed_token_is_a_bad_request(token: str) -> None:
     """400, except for the empty one, which is no token."""
     assert _three().do("list", None, continue_token=token).status == (400 if token else 200)
 
@@ -126,21 +126,21 @@ def test_r3_the_future_times_out() -> None:
     assert client.do("get", resource_version=str(version)).status == 504
 
 
-def test_r4_a_watch_without_a_version_begins_with_what_is_there() -> None:
+def test_r4_a_watch_without_a_version_begins_with_the_present_objects() -> None:
     """Synthetic ADDED events; with a version only what came after it."""
     client = _three()
-    assert _told(_watch(client)) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
-    assert _told(_watch(client, 0)) == _told(_watch(client))
+    assert _shown(_watch(client)) == [("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
+    assert _shown(_watch(client, 0)) == _shown(_watch(client))
     version = client.world.resource_version
     assert _watch(client, version) == []
     client.do("patch", "b", body={"spec": {"size": 2}})
     client.do("delete", "a")
-    assert _told(_watch(client, version)) == [("MODIFIED", "b"), ("DELETED", "a")]
-    assert _told(_watch(client, version + 1)) == [("DELETED", "a")]
-    assert _told(_watch(client, version, name="b")) == [("MODIFIED", "b")]
+    assert _shown(_watch(client, version)) == [("MODIFIED", "b"), ("DELETED", "a")]
+    assert _shown(_watch(client, version + 1)) == [("DELETED", "a")]
+    assert _shown(_watch(client, version, name="b")) == [("MODIFIED", "b")]
 
 
-def test_r4_an_old_version_is_told_inside_of_the_stream() -> None:
+def test_r4_a_compacted_version_is_an_error_event() -> None:
     """An ERROR event with a 410 Status."""
     client = _three()
     client.world = client.world.compact(client.world.resource_version)
@@ -153,8 +153,8 @@ def test_r4_an_old_version_is_told_inside_of_the_stream() -> None:
     assert _watch(client, client.world.resource_version) == []
 
 
-def test_r5_entering_and_leaving_a_selection() -> None:
-    """Told as ADDED and DELETED; the one that left is told as it was, with the version of its leaving."""
+def test_r5_entering_a_selection_is_added_and_leaving_it_deleted() -> None:
+    """The DELETED event shows the last selected object, with the version of its leaving."""
     client = created()
     version = client.world.resource_version
     client.do("patch", body={"metadata": {"labels": {"x": "1"}}})
@@ -162,7 +162,7 @@ def test_r5_entering_and_leaving_a_selection() -> None:
     client.do("patch", body={"metadata": {"labels": None}})
     client.do("patch", body={"spec": {"size": 3}})
     events = _watch(client, version, label_selector="x=1")
-    assert _told(events) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
+    assert _shown(events) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")]
     last = events[-1]["object"]
     assert (last["metadata"]["labels"], last["metadata"]["resourceVersion"]) == (
         {"x": "1"},
@@ -175,7 +175,7 @@ def test_r6_initial_events_end_with_a_bookmark() -> None:
     client = created()
     options: Any = {"send_initial_events": True, "allow_bookmarks": True}
     events = _watch(client, resource_version_match="NotOlderThan", **options)
-    assert _told(events) == [("ADDED", "a"), ("BOOKMARK", "")]
+    assert _shown(events) == [("ADDED", "a"), ("BOOKMARK", "")]
     assert events[-1]["object"] == {
         "kind": "Thing",
         "apiVersion": THING,
@@ -215,19 +215,19 @@ def test_r7_compaction_forgets_the_history_up_to_a_version() -> None:
         ("", "abc"),
     ],
 )
-def test_label_selectors(selector: str, names: str) -> None:
+def test_label_selectors_select_by_equality_sets_and_existence(selector: str, names: str) -> None:
     """Equality, sets and existence, joined by commas."""
     assert _names(_three().do("list", None, label_selector=selector)) == list(names)
 
 
 @pytest.mark.parametrize("selector", ["x=1=2", "x in 1", "in (a)", ",", "x=1,", "(x)"])
-def test_label_selectors_that_cannot_be_parsed(selector: str) -> None:
+def test_a_malformed_label_selector_is_a_bad_request(selector: str) -> None:
     """400."""
     assert refusal(_three().do("list", None, label_selector=selector)) == (400, "BadRequest")
 
 
-def test_field_selectors() -> None:
-    """Names, namespaces and the type of a Secret; anything else is 400. With a selector the number of remaining items is not told."""
+def test_field_selectors_select_by_name_namespace_and_type() -> None:
+    """Any other field is 400. A list with a selector has no remainingItemCount."""
     client = _three()
     client.secret("create", body=secret())
     assert _names(client.do("list", None, field_selector="metadata.name=b")) == ["b"]
@@ -246,7 +246,7 @@ def test_field_selectors() -> None:
     )
 
 
-def test_verbs_that_there_are_not() -> None:
+def test_an_unknown_verb_is_405() -> None:
     """405, and 404 for kinds that cannot be."""
     client = created()
     assert client.do("merge").status == 405  # type: ignore[arg-type]  # a verb that does not exist

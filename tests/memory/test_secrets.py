@@ -125,7 +125,7 @@ def test_s6_empty_data_equals_absent_data() -> None:
 
 
 def test_config_maps_keep_text_and_bytes_apart() -> None:
-    """A key may be in one of data and binaryData."""
+    """A key belongs to one of data and binaryData."""
     client = api()
     options: Any = {"kind": "ConfigMap", "api_version": "v1"}
     body = {"metadata": {"name": "m"}, "data": {"a": "b"}, "binaryData": {"a": "Yg=="}}
@@ -137,7 +137,7 @@ def test_config_maps_keep_text_and_bytes_apart() -> None:
     )
 
 
-def test_events_are_about_their_namespace() -> None:
+def test_an_event_lives_in_the_namespace_of_its_object() -> None:
     """Empty members are written as the real server writes them; another namespace is 422."""
     client = api()
     about = {"kind": "Thing", "namespace": "fleet", "name": "a"}
@@ -164,7 +164,7 @@ def test_events_are_about_their_namespace() -> None:
     )
 
 
-def test_secrets_stay_out_of_sight() -> None:
+def test_no_repr_shows_the_content_of_a_secret() -> None:
     """Neither requests, responses, worlds nor changes show content in their repr."""
     client = _with(data={"k": "Y2FuYXJ5"})
     response = client.secret("get")

@@ -13,7 +13,7 @@ MODIFIED = (
 
 
 def _put(client: Api, **changes: Free) -> Free:
-    """PUT what is read, with metadata changed."""
+    """PUT a read object with changed metadata."""
     read = client.do("get").body
     return client.do(
         "update",
@@ -21,7 +21,7 @@ def _put(client: Api, **changes: Free) -> Free:
     )
 
 
-def test_u1_the_name_of_the_body_is_the_one_of_the_url() -> None:
+def test_u1_the_name_of_the_body_must_equal_that_of_the_url() -> None:
     """400 for another name, another namespace and no name at all."""
     client = created()
     assert refusal(_put(client, metadata={"name": "b"})) == (400, "BadRequest")
@@ -30,7 +30,7 @@ def test_u1_the_name_of_the_body_is_the_one_of_the_url() -> None:
 
 
 def test_u2_another_uid_is_a_conflict() -> None:
-    """409 with the storage's message, before the resourceVersion is looked at."""
+    """409 with the storage's message; the resourceVersion comes later."""
     client = created()
     uid = client.do("get").body["metadata"]["uid"]
     response = _put(client, metadata={"uid": "other", "resourceVersion": "1"})
@@ -92,7 +92,7 @@ def test_u4_a_secret_may_be_replaced_unconditionally() -> None:
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_u5_a_stale_resource_version_is_a_conflict(subresource: str | None) -> None:
-    """409, also when the object is invalid as well."""
+    """409, even when the object is invalid too."""
     client = created()
     stale = client.do("get").body
     client.do("patch", body={"spec": {"size": 2}})
@@ -168,8 +168,8 @@ def test_u7_no_finalizer_may_be_added_while_deleting() -> None:
     assert client.stored() is not None
 
 
-def test_u8_the_last_finalizer_takes_the_object_along() -> None:
-    """200 with the object as it would be; the watch sees DELETED, not MODIFIED, and the object as it was stored."""
+def test_u8_removing_the_last_finalizer_deletes_the_object() -> None:
+    """The response shows the object after the patch, the watch event as stored."""
     client = created(finalizers=("example.dev/f", "example.dev/g"))
     client.do("delete")
     assert client.do("patch", body={"metadata": {"finalizers": ["example.dev/g"]}}).status == 200
@@ -231,8 +231,8 @@ def test_u9_kinds_without_the_subresource_have_no_status_endpoint() -> None:
     assert client.do("delete", subresource="status").status == 405
 
 
-def test_p1_patch_of_an_absent_object_and_of_an_unknown_format() -> None:
-    """404; 415 for strategic patches of custom resources and for anything unknown; 501 for server-side apply."""
+def test_p1_a_patch_of_an_absent_object_is_404_and_of_an_unknown_format_415() -> None:
+    """415 for strategic patches of custom resources too; 501 for server-side apply."""
     client = created()
     assert client.do("patch", "none", body={}).status == 404
     for content_type in ("application/strategic-merge-patch+json", "text/plain"):
@@ -248,7 +248,7 @@ def test_p1_patch_of_an_absent_object_and_of_an_unknown_format() -> None:
 
 @pytest.mark.parametrize("subresource", [None, "status"])
 def test_p2_a_patch_conflicts_only_by_its_resource_version(subresource: str | None) -> None:
-    """Without one it lands on whatever is there, with a stale one it is 409."""
+    """Without one it applies to the newest object, with a stale one it is 409."""
     client = created()
     stale = client.do("get").body["metadata"]["resourceVersion"]
     change: Any = {"spec": {"size": 3}, "status": {"phase": "Y"}}
@@ -268,7 +268,7 @@ def test_p2_another_uid_in_a_patch_is_invalid() -> None:
 
 
 def test_p2_another_uid_in_a_patch_of_the_status_is_ignored() -> None:
-    """The status strategy takes metadata from the stored object before it is validated: a uid protects nothing there."""
+    """The status strategy takes metadata from the store first: a uid protects nothing there."""
     response = created().do(
         "patch", subresource="status", body={"metadata": {"uid": "other"}, "status": {"phase": "X"}}
     )
@@ -282,8 +282,8 @@ def test_p2_a_patch_cannot_rename() -> None:
     assert refusal(client.do("patch", body={"metadata": {"namespace": "b"}})) == (400, "BadRequest")
 
 
-def test_p3_json_patch() -> None:
-    """It applies; a failed test and an operation that does not apply are 422, a body that is no patch 400."""
+def test_p3_a_json_patch_applies_or_is_invalid() -> None:
+    """A failed test and an inapplicable operation are 422, a body other than a patch 400."""
     client = created()
     options = {"content_type": "application/json-patch+json"}
     applied = client.do(
@@ -305,8 +305,8 @@ def test_p3_json_patch() -> None:
 
 
 @pytest.mark.parametrize("metadata", [{"labels": {"a": 5}}, {"finalizers": "x"}])
-def test_p4_a_patch_that_makes_nonsense_is_invalid(metadata: Free) -> None:
-    """422 on the field `patch`, where a PUT of the same has 400; the object is not in the message."""
+def test_p4_a_patch_with_a_malformed_result_is_invalid(metadata: Free) -> None:
+    """422 on the field `patch`, where a PUT has 400; the message leaves the object out."""
     client = created()
     response = client.do("patch", body={"metadata": metadata})
     assert (response.status, causes(response)) == (422, [("patch", "FieldValueInvalid")])
@@ -335,7 +335,7 @@ def test_p4_merge_patch_deletes_by_null_and_replaces_arrays() -> None:
     }
 
 
-def test_d1_delete_of_an_absent_object() -> None:
+def test_d1_a_delete_of_an_absent_object_is_404() -> None:
     """404."""
     assert refusal(api().do("delete")) == (404, "NotFound")
 
@@ -348,7 +348,8 @@ def test_d2_preconditions_name_the_kind() -> None:
     assert refusal(response) == (409, "Conflict")
     assert response.body["details"] == {"name": "a", "group": "example.dev", "kind": "Thing"}
     assert response.body["message"] == (
-        'Operation cannot be fulfilled on Thing.example.dev "a": the UID in the precondition (old) does not match the UID in record '
+        'Operation cannot be fulfilled on Thing.example.dev "a": '
+        "the UID in the precondition (old) does not match the UID in record "
         f"({metadata['uid']}). The object might have been deleted and then recreated"
     )
     assert refusal(client.do("delete", body={"preconditions": {"resourceVersion": "1"}})) == (
@@ -361,7 +362,7 @@ def test_d2_preconditions_name_the_kind() -> None:
 
 
 def test_d3_finalizers_hold_a_deleted_object() -> None:
-    """Marked once, generation counted once; the second delete writes nothing, however late it comes."""
+    """The first delete marks it and counts the generation; later ones write nothing."""
     client = created(finalizers=("example.dev/f",))
     before = client.do("get").body
     marked = client.do("delete").body
@@ -431,7 +432,7 @@ def test_d5_contradictory_options_are_invalid() -> None:
     assert client.do("delete", body={"propagationPolicy": "Sideways"}).status == 422
 
 
-def test_d6_without_a_precondition_a_delete_hits_any_incarnation() -> None:
+def test_d6_a_delete_without_a_precondition_hits_any_incarnation() -> None:
     """This is what makes uid preconditions necessary."""
     client = created()
     client.do("delete")
@@ -440,7 +441,7 @@ def test_d6_without_a_precondition_a_delete_hits_any_incarnation() -> None:
     assert client.stored() is None
 
 
-def test_a6_the_uid_of_a_dry_run_is_nobodys() -> None:
+def test_a6_a_dry_run_has_a_uid_of_its_own() -> None:
     """The object that is created afterwards has another one."""
     client = api()
     tried = client.do("create", body=thing(), dry_run=True).body

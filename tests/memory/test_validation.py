@@ -29,7 +29,7 @@ def test_a1_metadata_is_validated(metadata: Object, field: str) -> None:
 
 
 def test_a1_annotations_fit_in_256_kibibytes() -> None:
-    """Keys count as well."""
+    """Keys count too."""
     assert (
         api()
         .do("create", body=thing(metadata={"annotations": {"a": "x" * (256 * 1024 - 1)}}))
@@ -83,7 +83,7 @@ def test_a2_owners_are_validated(owner: Object, fields: list[str]) -> None:
     assert (response.status, [name for name, _ in causes(response)]) == (422, fields)
 
 
-def test_a2_there_is_one_controller() -> None:
+def test_a2_an_object_has_at_most_one_controller() -> None:
     """Two owners with controller=true are 422."""
     owners = [
         {"apiVersion": "v1", "kind": "K", "name": name, "uid": name, "controller": True}
@@ -97,7 +97,7 @@ def test_a2_there_is_one_controller() -> None:
 
 
 def test_a3_unknown_fields_are_pruned_and_defaults_filled() -> None:
-    """Nulls that may not be are dropped or replaced by the default; what preserves unknown fields keeps them."""
+    """Forbidden nulls go or become the default; x-kubernetes-preserve-unknown-fields keeps all."""
     spec = {
         "size": 1,
         "mode": None,
@@ -238,12 +238,14 @@ def test_a3_schemas_validate(spec: Object, field: str, reason: str, message: str
     assert response.body["message"] == f'Thing.example.dev "a" is invalid: {field}: {message}'
 
 
-def test_a3_several_causes_are_told_together() -> None:
+def test_a3_one_answer_lists_all_causes() -> None:
     """In brackets, each once."""
     response = api().do("create", body=thing(spec={"size": 0, "mode": "Z"}))
-    told = [f"{cause['field']}: {cause['message']}" for cause in response.body["details"]["causes"]]
-    assert len(told) == 2
-    assert response.body["message"] == f'Thing.example.dev "a" is invalid: [{", ".join(told)}]'
+    lines = [
+        f"{cause['field']}: {cause['message']}" for cause in response.body["details"]["causes"]
+    ]
+    assert len(lines) == 2
+    assert response.body["message"] == f'Thing.example.dev "a" is invalid: [{", ".join(lines)}]'
 
 
 def test_a3_the_status_endpoint_validates_status_alone() -> None:
@@ -261,15 +263,15 @@ def test_a3_the_status_endpoint_validates_status_alone() -> None:
 
 
 def test_a3_unchanged_values_are_not_validated_again() -> None:
-    """Ratcheting: an update may leave an invalid value as it is, but not make it another invalid one."""
+    """Ratcheting: an update may leave an invalid value, but not set another invalid one."""
     client = api(thing(spec={"size": 99, "mode": "A"}, metadata={"namespace": "fleet"}))
     assert client.do("patch", body={"spec": {"mode": "B"}}).status == 200
     assert client.do("patch", body={"spec": {"size": 98}}).status == 422
 
 
 @pytest.mark.parametrize("field", ["ruled", "address"])
-def test_a4_what_is_not_modelled_is_refused_when_it_is_touched(field: str) -> None:
-    """CEL rules and rare formats: 501 for a write that sets such a field, any answer but a guess; other writes pass."""
+def test_a4_a_write_that_touches_an_unmodelled_rule_is_501(field: str) -> None:
+    """CEL rules and rare formats; other writes of the object pass."""
     client = api(thing(spec={"size": 1, field: "x"}, metadata={"namespace": "fleet"}))
     assert refusal(client.do("patch", body={"spec": {field: "y"}})) == (501, "NotModelled")
     assert client.do("patch", body={"spec": {"size": 2}}).status == 200
@@ -329,7 +331,7 @@ def test_versions_differ_by_their_api_version_alone() -> None:
     assert client.do("get", api_version="example.dev/v9").status == 404
 
 
-def test_versions_are_pruned_by_the_storage_version() -> None:
+def test_the_storage_version_prunes_every_version() -> None:
     """What only the other version knows is lost, as etcd holds one version."""
     body = {**thing(spec={"size": 1, "extra": 5}), "apiVersion": "example.dev/v2"}
     created_spec = api().do("create", api_version="example.dev/v2", body=body).body
@@ -362,7 +364,7 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
         ("delete", "Thing", "example.dev/v1", {"name": None}),
     ],
 )
-def test_what_is_not_modelled_is_501(
+def test_an_unmodelled_request_is_501(
     verb: Free, kind: str, api_version: str, options: Free
 ) -> None:
     """Never a guess."""
@@ -370,7 +372,7 @@ def test_what_is_not_modelled_is_501(
     assert refusal(api().do(verb, name, kind, api_version, **options)) == (501, "NotModelled")
 
 
-def test_bodies_of_another_kind_or_version() -> None:
+def test_a_body_of_another_kind_or_version_is_refused() -> None:
     """400 without a kind or in another version, 422 for another kind, as seen on a real server."""
     client = api()
     assert (

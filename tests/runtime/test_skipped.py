@@ -22,7 +22,7 @@ from captep_core import (
 from captep_core.ports import Answer, Decide, Read
 from captep_memory import MemoryGateway, load
 from captep_runtime import InMemoryMetrics, Loop, Tuning
-from captep_world import Server as WorldServer
+from captep_world import WorldServer
 from captep_world import Simulation, Story, Subject, VirtualClock, neighbours, stories
 from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event
 

@@ -1,4 +1,4 @@
-"""The controllers beside Terraform: of the applies, of Cluster API, of CAPTCluster; and whose turn it is."""
+"""The controllers of applies, Cluster API and CAPTCluster, and the order of turns."""
 
 from datetime import datetime, timedelta
 
@@ -15,10 +15,10 @@ from captep_world import (
     Neighbourhood,
     Objects,
     Pace,
-    Server,
     Terraform,
     Turn,
     WorkspaceTemplateApplies,
+    WorldServer,
     changed_ref,
     stories,
 )
@@ -54,10 +54,10 @@ def apply(**spec: Free) -> Object:
 
 
 class Stage:
-    """A server and one neighbour that is asked about one key."""
+    """A server, one neighbour and one key."""
 
     def __init__(self, neighbour: Neighbour, key: ObjectRef, *objects: Object) -> None:
-        self.server = Server(load([*stories.templates("fleet"), *objects], now=NOW))
+        self.server = WorldServer(load([*stories.templates("fleet"), *objects], now=NOW))
         self.objects, self.neighbour, self.key = Objects(self.server.call), neighbour, key
         self.memory: Memory = IDLE
 
@@ -75,7 +75,7 @@ class Stage:
         return found
 
     def patch(self, ref: ObjectRef, body: Object, subresource: str | None = None) -> None:
-        """Change an object."""
+        """StoreChange an object."""
         assert self.server.call(
             Request(
                 "patch", ref.api_version, ref.kind, ref.namespace, ref.name, subresource, body=body
@@ -89,7 +89,7 @@ def applies(*objects: Object) -> Stage:
 
 
 def test_an_apply_becomes_a_workspace_once() -> None:
-    """Finalizer first; then the Workspace with the placeholders filled, and applied=true in one status write."""
+    """Finalizer first; then the Workspace, filled, and applied=true in one status write."""
     stage = applies(apply())
     assert [request.verb for request in stage.turn().requests] == ["patch"]
     assert (stage.objects.get(APPLY) or {})["metadata"]["finalizers"] == [APPLY_FINALIZER]
@@ -239,16 +239,21 @@ def test_cluster_api_copies_readiness_and_the_endpoint_and_latches_initialized()
     ]
 
 
-def test_cluster_api_copies_a_failure_with_a_prefix_and_never_takes_it_back() -> None:
+def test_cluster_api_copies_a_failure_with_a_prefix_and_never_clears_it() -> None:
     """CAPTCluster does."""
-    stage = Stage(ClusterAPI(), CLUSTER, *pair({"failureReason": "Bad", "failureMessage": "told"}))
+    stage = Stage(
+        ClusterAPI(), CLUSTER, *pair({"failureReason": "Bad", "failureMessage": "broken"})
+    )
     stage.turn()
-    told = 'Failure detected from referenced resource controlplane.cluster.x-k8s.io/v1beta1, Kind=CAPTControlPlane with name "tokyo": told'
+    message = (
+        "Failure detected from referenced resource controlplane.cluster.x-k8s.io/v1beta1, "
+        'Kind=CAPTControlPlane with name "tokyo": broken'
+    )
     assert (
         stage.status()["failureReason"],
         stage.status()["failureMessage"],
         stage.status()["phase"],
-    ) == ("Bad", told, "Failed")
+    ) == ("Bad", message, "Failed")
     stage.patch(
         CONTROL_PLANE, {"status": {"failureReason": None, "failureMessage": None}}, "status"
     )
@@ -281,7 +286,7 @@ def test_a_deleted_cluster_deletes_its_control_plane_and_waits_for_it() -> None:
     assert stage.objects.get(CLUSTER) is None
 
 
-def test_one_workspace_is_worked_on_at_a_time() -> None:
+def test_terraform_works_on_one_workspace_at_a_time() -> None:
     """The second is not even touched before the first is Ready."""
     pace = Pace(small_apply=(60, 60), look=(5, 5), poll=(600, 600))
     names = ("a", "b")
@@ -292,7 +297,7 @@ def test_one_workspace_is_worked_on_at_a_time() -> None:
         )
         for name in names
     ]
-    server = Server(load(workspaces, now=NOW))
+    server = WorldServer(load(workspaces, now=NOW))
     neighbourhood = Neighbourhood(server.call, [Terraform(pace)])
     for workspace in server.world.objects():
         ref = ObjectRef(workspace["apiVersion"], "Workspace", None, workspace["metadata"]["name"])
@@ -314,7 +319,7 @@ def test_one_workspace_is_worked_on_at_a_time() -> None:
     )
 
 
-def test_a_refused_turn_is_taken_again_from_the_start() -> None:
+def test_a_refused_turn_starts_again() -> None:
     """A second later, with the memory as it was."""
     stage = applies(apply())
     refuse = True

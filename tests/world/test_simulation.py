@@ -1,4 +1,4 @@
-"""Stories played in virtual time: captep's own loop brings each of them to its end, and nothing that is hidden in reality shows."""
+"""Stories in virtual time: captep's own loop brings each of them to its end."""
 
 from datetime import timedelta
 
@@ -7,18 +7,18 @@ from attrs import evolve
 
 from captep_core import ObjectRef, decide
 from captep_core.ports import Answer
-from captep_memory import Change, MemoryGateway, load
+from captep_memory import MemoryGateway, StoreChange, load
 from captep_runtime import Loop
 from captep_world import (
     QUICK_PACE,
     REAL_PACE,
     Pace,
-    Server,
     Simulation,
     Story,
     StoryEvent,
     Subject,
     VirtualClock,
+    WorldServer,
     alike,
     neighbours,
     stories,
@@ -36,14 +36,14 @@ STORIES = (
 TOKYO = Subject("fleet", "tokyo")
 
 
-class Recorder(Server):
+class Recorder(WorldServer):
     """A server that keeps all changes with their times."""
 
     def __init__(self) -> None:
         super().__init__(load(stories.templates("fleet"), now=NOW))
-        self.seen: list[tuple[float, Change]] = []
+        self.seen: list[tuple[float, StoreChange]] = []
 
-    def take_changes(self) -> tuple[Change, ...]:
+    def take_changes(self) -> tuple[StoreChange, ...]:
         """Hand changes on, and keep them."""
         changes = super().take_changes()
         self.seen += [((self.world.now - NOW).total_seconds(), change) for change in changes]
@@ -53,7 +53,7 @@ class Recorder(Server):
 class ControlLoop:
     """captep's loop over the server of a simulation."""
 
-    def __init__(self, server: Server, clock: VirtualClock) -> None:
+    def __init__(self, server: WorldServer, clock: VirtualClock) -> None:
         self._server, self._gateway = server, MemoryGateway(server.world)
         self._loop = Loop(decide, self, clock)
         self.add, self.notify, self.run_due = self._loop.add, self._loop.notify, self._loop.run_due
@@ -81,11 +81,11 @@ def played(story: Story, *, seed: int = 0, pace: Pace = REAL_PACE) -> tuple[Simu
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
-def test_every_story_comes_to_its_end_with_captep(story: Story) -> None:
-    """All acts in their order, and then what it ends with."""
+def test_every_story_ends_with_captep(story: Story) -> None:
+    """All acts in their order, and then its ending."""
     simulation, _ = played(story)
     assert simulation.is_over
-    assert [happening.title for happening in simulation.happenings] == [
+    assert [event.title for event in simulation.events] == [
         *(act.title for act in story.acts),
         story.ending,
     ]
@@ -93,10 +93,10 @@ def test_every_story_comes_to_its_end_with_captep(story: Story) -> None:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
 def test_every_story_can_be_hastened(story: Story) -> None:
-    """At the quick pace each is over within a minute: this is how they are played on a real API server."""
+    """At the quick pace, the one for a real API server, each ends within a minute."""
     simulation, _ = played(stories.hastened(story, 100), pace=QUICK_PACE)
     assert simulation.is_over
-    assert simulation.happenings[-1].at < NOW + timedelta(minutes=1)
+    assert simulation.events[-1].at < NOW + timedelta(minutes=1)
 
 
 def test_a_story_is_the_same_each_time_and_another_with_another_seed() -> None:
@@ -104,17 +104,17 @@ def test_a_story_is_the_same_each_time_and_another_with_another_seed() -> None:
     (first, one), (second, two), (third, _) = (
         played(stories.repair, seed=seed) for seed in (1, 1, 2)
     )
-    assert (first.happenings, one.seen) == (second.happenings, two.seen)
-    assert first.happenings != third.happenings
+    assert (first.events, one.seen) == (second.events, two.seen)
+    assert first.events != third.events
 
 
-def data_of(change: Change, name: str) -> Free:
+def data_of(change: StoreChange, name: str) -> Free:
     """Return a value of a Secret, None when it is not there."""
     return change.object.get("data", {}).get(name)
 
 
 def test_creation_shows_what_a_real_cluster_shows() -> None:
-    """Both of Crossplane's Secrets are empty first; no kubeconfig or CA of ours ever is; Ready comes after all of them."""
+    """Crossplane's Secrets start empty, ours never are; Ready comes after all of them."""
     _, server = played(stories.creation_to_ready)
     first = {
         change.key.name: change
@@ -153,8 +153,8 @@ def test_the_kubeconfig_follows_each_rotation_at_once() -> None:
     assert sources == copies
 
 
-def test_a_healthy_control_plane_is_not_written_to() -> None:
-    """Between two rotations there is not one write by captep."""
+def test_captep_does_not_write_to_a_healthy_control_plane() -> None:
+    """Between two rotations captep writes nothing."""
     _, server = played(stories.rotation(timedelta(minutes=25)))
     calm = [
         (at, change.key)
@@ -173,7 +173,7 @@ def test_an_act_that_is_refused_stops_the_story() -> None:
         "never",
     )
     simulation = Simulation(Recorder(), VirtualClock(NOW), (), story, TOKYO)
-    with pytest.raises(ValueError, match="gone is answered with 404"):
+    with pytest.raises(ValueError, match="the server answered 404 to 'gone'"):
         simulation.run(NOW)
 
 
@@ -183,10 +183,10 @@ def test_a_simulation_without_a_loop_stops_at_its_limit() -> None:
     simulation = Simulation(Recorder(), clock, neighbours(), stories.creation_to_ready, TOKYO)
     simulation.run(NOW + timedelta(hours=1))
     assert (clock.now(), simulation.is_over) == (NOW + timedelta(hours=1), False)
-    assert simulation.happenings == (StoryEvent(NOW, "created"),)
+    assert simulation.events == (StoryEvent(NOW, "created"),)
 
 
-def test_worlds_are_alike_but_for_counters_and_times_of_conditions() -> None:
+def test_alike_ignores_counters_and_transition_times() -> None:
     """Whatever else differs makes them different."""
     condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     base = {

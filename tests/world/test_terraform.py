@@ -14,15 +14,25 @@ from captep_world import (
     Memory,
     Objects,
     Pace,
-    Server,
     Terraform,
     Turn,
+    WorldServer,
     outputs,
 )
 from tests.memory.support import NOW
 
 PACE = Pace(apply=(60, 60), small_apply=(60, 60), look=(5, 5), poll=(600, 600), destroy=(120, 120))
-MODULE = 'output "cluster_endpoint" {\n  value = 1\n}\noutput "kubeconfig" {\n  value = 2\n  sensitive = true\n}\noutput "role_exists" {\n}\n'
+MODULE = """\
+output "cluster_endpoint" {
+  value = 1
+}
+output "kubeconfig" {
+  value = 2
+  sensitive = true
+}
+output "role_exists" {
+}
+"""
 WORKSPACE: dict[str, Any] = {
     "apiVersion": "tf.upbound.io/v1beta1",
     "kind": "Workspace",
@@ -41,16 +51,16 @@ SECRET = ObjectRef("v1", "Secret", "fleet", "tokyo-connection")
 
 
 class Stage:
-    """A server with one Workspace, and a provider that is asked at chosen times."""
+    """A server with one Workspace, and a provider with a clock of the test."""
 
     def __init__(self) -> None:
-        self.server = Server(load([WORKSPACE], now=NOW))
+        self.server = WorldServer(load([WORKSPACE], now=NOW))
         self.objects = Objects(self.server.call)
         self.provider = Terraform(PACE)
         self.memory: Memory = IDLE
 
     def at(self, seconds: float) -> Turn:
-        """Take one turn so many seconds after the start, and say what was written."""
+        """Take one turn so many seconds after the start; return it."""
         now = NOW + timedelta(seconds=seconds)
         self.server.at(now)
         turn = self.provider.turn(KEY, self.objects, self.memory, now=now)
@@ -65,7 +75,7 @@ class Stage:
         return sorted((entry["type"], entry["status"], entry["reason"]) for entry in found)
 
     def data(self) -> dict[str, str] | None:
-        """Return the content of the connection Secret, None when there is no such Secret."""
+        """Return the content of the connection Secret, None without such a Secret."""
         secret = self.objects.get(SECRET)
         return (
             None
@@ -91,8 +101,8 @@ def written(turn: Turn) -> list[str]:
     ]
 
 
-def test_the_first_apply_is_seen_from_outside_in_the_real_order() -> None:
-    """Empty Secret; no conditions for as long as Terraform runs; filled Secret; Creating without outputs; outputs with Available."""
+def test_the_first_apply_writes_in_the_real_order() -> None:
+    """Empty Secret, no conditions, filled Secret, Creating without outputs, Available with them."""
     stage = Stage()
     assert written(stage.at(0)) == ["create Secret", "patch Workspace", "patch Workspace"]
     assert (stage.data(), stage.shown()) == ({}, [])
@@ -110,7 +120,7 @@ def test_the_first_apply_is_seen_from_outside_in_the_real_order() -> None:
     ]
 
 
-def test_what_is_no_string_is_json_in_the_secret_and_itself_in_the_status() -> None:
+def test_an_output_other_than_a_string_is_json_in_the_secret() -> None:
     """Strings are raw: nothing but the Secret's own layer of base64."""
     stage = ready()
     shown = (stage.objects.get(KEY) or {})["status"]["atProvider"]["outputs"]
@@ -128,7 +138,7 @@ def ready() -> Stage:
 
 
 def test_each_look_rotates_the_token_and_nothing_else() -> None:
-    """The next look begins after ten minutes; its end brings another kubeconfig, and no other change."""
+    """The next look begins after ten minutes and changes nothing but the kubeconfig."""
     stage = ready()
     before = stage.data() or {}
     assert stage.at(664).requests == ()
@@ -141,8 +151,8 @@ def test_each_look_rotates_the_token_and_nothing_else() -> None:
     assert (stage.objects.get(KEY) or {})["metadata"]["resourceVersion"] == version
 
 
-def test_a_failure_leaves_ready_as_it_was_and_is_taken_back() -> None:
-    """Only Synced tells of it; an annotation wakes the provider at once."""
+def test_a_failure_leaves_ready_unchanged_and_ends() -> None:
+    """Only Synced shows it; an annotation wakes the provider at once."""
     stage = ready()
     stage.user({FAILURE_ANNOTATION: "ExpiredToken"})
     assert stage.at(100).due == NOW + timedelta(seconds=105)
@@ -154,7 +164,7 @@ def test_a_failure_leaves_ready_as_it_was_and_is_taken_back() -> None:
     assert stage.shown() == [("Ready", "True", "Available"), ("Synced", "True", "ReconcileSuccess")]
 
 
-def test_a_failing_first_apply_is_creating_and_not_synced() -> None:
+def test_a_failing_first_apply_is_creating_and_unsynced() -> None:
     """The Secret stays empty."""
     stage = Stage()
     stage.user({FAILURE_ANNOTATION: "AccessDenied"})
@@ -165,7 +175,7 @@ def test_a_failing_first_apply_is_creating_and_not_synced() -> None:
 
 
 def test_a_deletion_shows_only_after_everything_is_destroyed() -> None:
-    """Then Deleting, and a look later the object goes, and with it, by the garbage collector, its Secret."""
+    """Then comes Deleting; a look later the object goes, and the collector takes its Secret."""
     stage = ready()
     assert stage.server.call(Request("delete", KEY.api_version, KEY.kind, None, KEY.name)).ok
     assert stage.at(70).due == NOW + timedelta(seconds=190)

@@ -5,7 +5,7 @@ from typing import Any
 from captep_core import JSON, ObjectRef
 from captep_demo._ledger import Count
 from captep_memory import Object, Request, Response
-from captep_world import Server
+from captep_world import WorldServer
 
 __all__ = ["Client", "copied", "difference"]
 
@@ -13,7 +13,7 @@ __all__ = ["Client", "copied", "difference"]
 class Client:
     """Sends requests to a server and counts them; `count` is what was done since it was created."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: WorldServer) -> None:
         """Use `server`."""
         self._server = server
         self.count = Count(passes=1)

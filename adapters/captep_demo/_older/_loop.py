@@ -8,7 +8,7 @@ from captep_core import ObjectRef
 from captep_demo._ledger import Count, Ledger
 from captep_demo._older._client import Client
 from captep_demo._older._reconcile import Intervals, reconcile
-from captep_world import PASS_TIME, Server
+from captep_world import PASS_TIME, WorldServer
 
 __all__ = ["BEFORE", "INTERVALS_ALONE", "OlderLoop"]
 
@@ -23,7 +23,7 @@ _BACKOFF_CAP = timedelta(seconds=1000)
 class OlderLoop:
     """Runs the older passes over the control planes of one server; a `ControlLoop` that can be let off repetitions."""
 
-    def __init__(self, server: Server, intervals: Intervals, ledger: Ledger) -> None:
+    def __init__(self, server: WorldServer, intervals: Intervals, ledger: Ledger) -> None:
         """Create a loop without control planes; `ledger` is told of every pass."""
         self._server, self._intervals, self._ledger = server, intervals, ledger
         self._due: dict[ObjectRef, datetime] = {}

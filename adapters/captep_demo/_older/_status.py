@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+from captep_core._objects import rfc3339
 from captep_demo._older._client import Client, copied
-from captep_memory import Object, timestamp
+from captep_memory import Object
 
 __all__ = [
     "WriteError",
@@ -36,7 +37,7 @@ def set_condition(
         ready = {"type": "Ready"}
         conditions.append(ready)
     if ready.get("status") != status:
-        ready["lastTransitionTime"] = timestamp(now)
+        ready["lastTransitionTime"] = rfc3339(now)
     ready.update(status=status, reason=reason, message=message)
 
 

@@ -1,0 +1,90 @@
+"""What a kind makes of the content of an object: decoding, defaults, validation.
+
+Create, update, patch and load share these steps. Built-in kinds follow their Go types, custom
+resources the schema of their definition.
+"""
+
+from collections.abc import Iterator
+
+from attrs import evolve
+
+from captep_memory._builtin import decode_built_in, validate_built_in
+from captep_memory._json import MISSING, Object, Value, identical, text, without
+from captep_memory._kinds import ServedKind
+from captep_memory._metadata import decode_metadata
+from captep_memory._request import Request
+from captep_memory._schema import Schema, normalise
+from captep_memory._status import Cause, RefusedError, bad_request, invalid, invalid_value
+from captep_memory._validation import validate
+
+__all__ = ["decode", "validate_content"]
+
+
+def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Object:
+    """Return a body as the server understands it.
+
+    Parts that are the same object as in `known` count as decoded.
+
+    Raises:
+        RefusedError: 400, the body is not an object of this kind.
+    """
+    if not isinstance(body, dict):
+        raise bad_request("the request body is not an object")
+    if resource.built_in:
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+    _check_type(resource, body)
+    metadata = decode_metadata(body.get("metadata"), known and known["metadata"])
+    if known is not None and identical(metadata, known["metadata"]):
+        metadata = known["metadata"]
+    obj = {**body, "metadata": metadata}
+    if resource.built_in:
+        return decode_built_in(obj)
+    return obj if resource.schema is None else normalise(obj, resource.schema)
+
+
+def _check_type(resource: ServedKind, body: Object) -> None:
+    if not text(body.get("kind")):
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): "
+            "Object 'Kind' is missing"
+        )
+    if body.get("apiVersion") != resource.api_version:
+        given = text(body.get("apiVersion"))
+        raise bad_request(
+            f"the API version in the data ({given}) does not match "
+            f"the expected API version ({resource.api_version})"
+        )
+    if body["kind"] != resource.kind:
+        raise _other_kind(resource, body)
+
+
+def _other_kind(resource: ServedKind, body: Object) -> RefusedError:
+    if resource.built_in:
+        return bad_request(f"the object provided is unrecognized (must be of type {resource.kind})")
+    cause = invalid_value("kind", body["kind"], f"must be {resource.kind}")
+    name = text(decode_metadata(body.get("metadata")).get("name"))
+    return invalid(body["kind"], resource.group, name, [cause])
+
+
+def validate_content(
+    request: Request, resource: ServedKind, obj: Object, old: Object | None
+) -> Iterator[Cause]:
+    """Yield every error outside of metadata; `old` is the stored object, None on create."""
+    if resource.built_in:
+        yield from validate_built_in(request, obj, old)
+    elif resource.schema is not None:
+        own = without(resource.schema.get("properties", {}), "apiVersion", "kind", "metadata")
+        if request.subresource == "status" and old is not None:
+            yield from _validate_status(obj, own.get("status"), old)
+        else:
+            schema = {**resource.schema, "properties": own}
+            yield from validate(obj, schema, "", MISSING if old is None else old)
+
+
+def _validate_status(obj: Object, schema: Schema | None, old: Object) -> Iterator[Cause]:
+    """The status endpoint validates status as a document of its own, then prefixes the paths."""
+    if schema is None or "status" not in obj:
+        return
+    for cause in validate(obj["status"], schema, "", old.get("status", MISSING)):
+        is_root = cause.field == "<nil>"
+        yield evolve(cause, field="status" if is_root else f"status.{cause.field}")

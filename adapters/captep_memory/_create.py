@@ -1,0 +1,155 @@
+"""Create (rows C1 to C6, V3 to V5).
+
+The order of the steps is the specification: it decides which of several errors a client sees.
+Decode, namespace, mutating admission, system fields, validation, validating admission, store.
+"""
+
+import hashlib
+
+from captep_core._objects import rfc3339
+from captep_memory._admission import admit, mutate
+from captep_memory._builtin import prepare_built_in
+from captep_memory._content import decode, validate_content
+from captep_memory._json import Object, as_stored, text, without
+from captep_memory._kinds import ServedKind
+from captep_memory._metadata import is_deleting, validate_metadata, without_duplicate_owners
+from captep_memory._request import Key, Request, Response
+from captep_memory._status import (
+    OTHER_NAMESPACE,
+    Cause,
+    already_exists,
+    bad_request,
+    failure,
+    invalid,
+    not_found,
+    qualified,
+)
+from captep_memory._world import World
+
+__all__ = ["create", "create_decoded"]
+
+_SYSTEM_FIELDS = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "managedFields",
+)
+# The alphabet, the length and the eight attempts of k8s.io/apiserver/pkg/storage/names. The
+# alphabet has no vowels, so that no word comes out.
+_SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_SUFFIX_LENGTH = 5
+_BASE_LENGTH = 63 - _SUFFIX_LENGTH
+_ATTEMPTS = 8
+
+
+def create(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
+    """Answer a POST (rows C1 to C6)."""
+    return create_decoded(world, request, resource, decode(resource, request.body))
+
+
+def create_decoded(
+    world: World, request: Request, resource: ServedKind, given: Object
+) -> tuple[World, Response]:
+    """Create a decoded object; a PUT of an absent Lease or Event ends here too."""
+    given = _in_namespace(request, given)
+    _check_namespace(world, request, resource, text(given["metadata"].get("name")))
+    given, headers = without_duplicate_owners(mutate(world, request, given, None))
+    key, obj = _fill_system_fields(world, request, resource, given)
+    _check(request, resource, obj)
+    admit(world, request, obj, None)
+    if not request.dry_run and _is_version(text(obj["metadata"].get("resourceVersion"))):
+        raise failure(500, "", "resourceVersion should not be set on objects to be created")
+    existing = world.get(key)
+    if existing is not None:
+        prefix = "object is being deleted: " if is_deleting(existing) else ""
+        raise already_exists(resource.plural, resource.group, key.name, prefix=prefix)
+    encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
+    if not request.dry_run:
+        world, encoded = world.put(key, encoded)
+    return world, Response(201, world.catalog.convert(encoded, resource), headers)
+
+
+def _in_namespace(request: Request, given: Object) -> Object:
+    metadata = given["metadata"]
+    if metadata.get("namespace", request.namespace) != request.namespace:
+        raise bad_request(OTHER_NAMESPACE)
+    if request.namespace is None:
+        return given
+    return {**given, "metadata": {**metadata, "namespace": request.namespace}}
+
+
+def _is_version(given: str) -> bool:
+    """Row V4: the server ignores a resourceVersion that is no positive 64-bit number."""
+    return given.isascii() and given.isdigit() and 0 < int(given) < 1 << 64
+
+
+def _check_namespace(world: World, request: Request, resource: ServedKind, name: str) -> None:
+    """Row C4. A world without any Namespace object is part of a cluster: every namespace exists."""
+    namespaces = world.shelf("", "Namespace", None)
+    if request.namespace is None or not namespaces:
+        return
+    if request.namespace not in namespaces:
+        raise not_found("namespaces", "", request.namespace)
+    if not is_deleting(namespaces[request.namespace]):
+        return
+    cause = Cause(
+        "NamespaceTerminating",
+        f"namespace {request.namespace} is being terminated",
+        "metadata.namespace",
+    )
+    details = {
+        "name": name,
+        "group": resource.group,
+        "kind": resource.plural,
+        "causes": [cause.json()],
+    }
+    raise failure(
+        403,
+        "Forbidden",
+        f'{qualified(resource.plural, resource.group)} "{name}" is forbidden: unable to create '
+        f"new content in namespace {request.namespace} because it is being terminated",
+        details,
+    )
+
+
+def _fill_system_fields(
+    world: World, request: Request, resource: ServedKind, given: Object
+) -> tuple[Key, Object]:
+    """Rows V3 to V5 and C3: wipe what a client sets, except resourceVersion, and set our own."""
+    metadata = without(given["metadata"], *_SYSTEM_FIELDS)
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = _generate_name(world, request, resource, metadata["generateName"])
+    key = Key(resource.group, resource.kind, request.namespace, text(metadata.get("name")))
+    metadata["uid"] = world.next_uid(key, dry_run=request.dry_run)
+    metadata["creationTimestamp"] = rfc3339(world.now)
+    if not resource.built_in:
+        metadata["generation"] = 1
+    obj = without(given, "status") if resource.has_status else given
+    prepared = prepare_built_in(obj) if resource.built_in else obj
+    return key, {**prepared, "metadata": metadata}
+
+
+def _generate_name(world: World, request: Request, resource: ServedKind, base: str) -> str:
+    taken = world.shelf(resource.group, resource.kind, request.namespace)
+    name = base
+    for attempt in range(_ATTEMPTS):
+        seed = f"{base}\0{world.resource_version}\0{attempt}".encode(errors="surrogatepass")
+        digest = hashlib.sha256(seed).digest()[:_SUFFIX_LENGTH]
+        suffix = "".join(_SAFE_ALPHABET[byte % len(_SAFE_ALPHABET)] for byte in digest)
+        name = base[:_BASE_LENGTH] + suffix
+        if name not in taken:
+            return name
+    error = already_exists(resource.plural, resource.group, name).response.body
+    message = (
+        f"{error['message']}, the server was not able to generate a unique name for the object"
+    )
+    raise failure(409, "AlreadyExists", message, {**error["details"], "retryAfterSeconds": 1})
+
+
+def _check(request: Request, resource: ServedKind, obj: Object) -> None:
+    causes = list(validate_metadata(obj["metadata"], built_in=resource.built_in))
+    causes += validate_content(request, resource, obj, None)
+    if causes:
+        raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)

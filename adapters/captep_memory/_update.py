@@ -1,0 +1,243 @@
+"""Update: PUT, and `replace`, the part that PUT and PATCH share (rows U1 to U9).
+
+The order of the steps is the specification: it decides which of several errors a client sees.
+uid, mutating admission, resourceVersion, restoring of system fields, validation, validating
+admission; then the object goes (last finalizer), stays (no difference) or is stored.
+"""
+
+import json
+from collections.abc import Mapping
+
+from captep_memory._admission import admit, mutate
+from captep_memory._builtin import prepare_built_in
+from captep_memory._content import decode, validate_content
+from captep_memory._create import create_decoded
+from captep_memory._json import (
+    MISSING,
+    Object,
+    Value,
+    as_stored,
+    deep_equal,
+    identical,
+    text,
+    without,
+)
+from captep_memory._kinds import ServedKind
+from captep_memory._metadata import (
+    finalizers,
+    is_deleting,
+    validate_metadata,
+    validate_metadata_update,
+    without_duplicate_owners,
+)
+from captep_memory._request import Key, Request, Response
+from captep_memory._status import (
+    OTHER_NAMESPACE,
+    Cause,
+    bad_request,
+    conflict,
+    failure,
+    invalid,
+    invalid_value,
+    not_found,
+    not_modelled,
+)
+from captep_memory._world import World
+
+__all__ = ["check_identity", "decode_update", "replace", "update"]
+
+
+def update(
+    world: World, request: Request, resource: ServedKind, key: Key
+) -> tuple[World, Response]:
+    """Answer a PUT (rows U1 to U9)."""
+    given = decode_update(resource, request.body)
+    metadata = given["metadata"]
+    check_identity(key, metadata)
+    stored = world.get(key)
+    if stored is None:
+        return _update_absent(world, request, resource, given)
+    old = world.catalog.convert(stored, resource)
+    _check_uid(request, resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
+    return replace(world, request, resource, key, old, given)
+
+
+def decode_update(resource: ServedKind, body: Value, known: Object | None = None) -> Object:
+    """Decode the replacement of an object.
+
+    Raises:
+        RefusedError: 400, the body is no such object; 501, a Secret has a null value: Go keeps
+            it apart from an empty one until the Secret comes back from the store.
+    """
+    if resource.built_in and resource.kind == "Secret" and isinstance(body, dict):
+        data = body.get("data")
+        if isinstance(data, dict) and None in data.values():
+            raise not_modelled("a null in the data of an update")
+    return decode(resource, body, known)
+
+
+def check_identity(key: Key, metadata: Object) -> None:
+    """Row U1: name and namespace of the body are those of the URL."""
+    if metadata.get("namespace", key.namespace) != key.namespace:
+        raise bad_request(OTHER_NAMESPACE)
+    name = text(metadata.get("name"))
+    if not name:
+        raise bad_request(
+            f"the name of the object ({key.name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
+    if name != key.name:
+        raise bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({key.name})"
+        )
+
+
+def _update_absent(
+    world: World, request: Request, resource: ServedKind, given: Object
+) -> tuple[World, Response]:
+    """Row U3: 404, or a creation for kinds whose strategy allows one."""
+    name = given["metadata"]["name"]
+    uid = text(given["metadata"].get("uid"))
+    if uid and (resource.creates_on_update or world.quirks.version < (1, 34)):
+        key = Key(resource.group, resource.kind, request.namespace, name)
+        _check_uid(request, resource, key, uid, "")
+    if not resource.creates_on_update:
+        raise not_found(resource.plural, resource.group, name)
+    unlocked = {**given, "metadata": without(given["metadata"], "resourceVersion")}
+    return create_decoded(world, request, resource, unlocked)
+
+
+def _check_uid(request: Request, resource: ServedKind, key: Key, given: str, stored: str) -> None:
+    """Row U2. The storage's key has the prefix /registry except in a dry run."""
+    if not given or given == stored:
+        return
+    parts = filter(None, (resource.group, resource.plural, key.namespace, key.name))
+    place = "/".join(("" if request.dry_run else "/registry", *parts))
+    raise conflict(
+        resource.plural,
+        resource.group,
+        key.name,
+        f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {given}, "
+        f"UID in object meta: {stored}",
+    )
+
+
+def replace(
+    world: World, request: Request, resource: ServedKind, key: Key, old: Object, given: Object
+) -> tuple[World, Response]:
+    """Write `given` over `old`. The caller has compared the uid of a PUT."""
+    given, headers = without_duplicate_owners(mutate(world, request, given, old))
+    _check_resource_version(
+        resource,
+        key,
+        text(given["metadata"].get("resourceVersion")),
+        old["metadata"]["resourceVersion"],
+    )
+    new = _prepare(request, resource, given, old)
+    if new is not old:
+        _check(request, resource, new, old)
+    admit(world, request, new, old)
+    if _is_released(new):
+        return _finish_deletion(world, request, key, new, headers)
+    stored = world.get(key) or old
+    encoded = world.catalog.convert_to(new, stored["apiVersion"])
+    if "selfLink" in encoded["metadata"] and not request.dry_run:
+        # The store drops selfLink; the answer to a dry run never went through the store.
+        encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
+    if identical(encoded, stored):
+        return world, Response(200, old, headers)
+    if not request.dry_run:
+        world, encoded = world.put(key, as_stored(encoded, stored))
+    return world, Response(200, world.catalog.convert(encoded, resource), headers)
+
+
+def _is_released(obj: Object) -> bool:
+    """Row U8: deleting, without a grace period, and no finalizer holds the object any longer."""
+    waits = bool(obj["metadata"].get("deletionGracePeriodSeconds"))
+    return is_deleting(obj) and not waits and not finalizers(obj)
+
+
+def _finish_deletion(
+    world: World, request: Request, key: Key, last: Object, headers: Mapping[str, str]
+) -> tuple[World, Response]:
+    """Row U8: removing the last finalizer deletes the object.
+
+    The response shows the object after the patch, the watch event shows it as stored.
+    """
+    if not request.dry_run:
+        world = world.remove(key)
+    return world, Response(200, last, headers)
+
+
+def _check_resource_version(resource: ServedKind, key: Key, given: str, stored: str) -> None:
+    """Rows U4 and U5."""
+    if given in ("", "0"):
+        if not resource.unconditional:
+            cause = invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+            raise invalid(resource.plural, resource.group, key.name, [cause])
+    elif not (given.isascii() and given.isdigit()):
+        raise failure(500, "", f"strconv.ParseUint: parsing {json.dumps(given)}: invalid syntax")
+    elif given != stored:
+        raise conflict(resource.plural, resource.group, key.name)
+
+
+def _prepare(request: Request, resource: ServedKind, given: Object, old: Object) -> Object:
+    """Return the object to store; `old` itself when nothing changes.
+
+    System fields are restored (row U6), status is isolated (U9), the generation counts (V5).
+    """
+    if request.subresource == "status":
+        new = without(old, "status") | ({"status": given["status"]} if "status" in given else {})
+        is_same = identical(new.get("status", MISSING), old.get("status", MISSING))
+        return old if is_same else new
+    new = dict(given)
+    if resource.built_in:
+        new = prepare_built_in(new)
+    elif resource.has_status:
+        new.pop("status", None)
+        new |= {"status": old["status"]} if "status" in old else {}
+    changed = new.keys() != old.keys() or any(
+        name != "metadata" and not deep_equal(value, old[name]) for name, value in new.items()
+    )
+    metadata = _restore_metadata(
+        given["metadata"], old["metadata"], spec_changed=changed and not resource.built_in
+    )
+    return old if metadata is old["metadata"] and not changed else {**new, "metadata": metadata}
+
+
+def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Object:
+    if given is old and not spec_changed:
+        return old
+    deleted_at = old.get("deletionTimestamp")
+    if deleted_at is not None and given.get("deletionTimestamp", deleted_at) != deleted_at:
+        # The stored time stays, but managedFields change, and that is a write.
+        raise not_modelled("another deletionTimestamp than the stored one")
+    restored: Object = {
+        name: old[name]
+        for name in ("generation", "creationTimestamp", "deletionTimestamp", "managedFields")
+        if name in old
+    }
+    for name in ("uid", "namespace", "deletionGracePeriodSeconds"):
+        if name in old and name not in given:
+            restored[name] = old[name]
+    if spec_changed:
+        restored["generation"] = old.get("generation", 0) + 1
+    metadata = {
+        **without(given, "generation", "managedFields"),
+        **restored,
+        "resourceVersion": old["resourceVersion"],
+    }
+    return old if identical(metadata, old) else metadata
+
+
+def _check(request: Request, resource: ServedKind, new: Object, old: Object) -> None:
+    causes: list[Cause] = []
+    if new["metadata"] is not old["metadata"]:
+        causes += validate_metadata(
+            new["metadata"], built_in=resource.built_in, old=old["metadata"]
+        )
+        causes += validate_metadata_update(new["metadata"], old["metadata"])
+    causes += validate_content(request, resource, new, old)
+    if causes:
+        raise invalid(resource.kind, resource.group, old["metadata"]["name"], causes)
