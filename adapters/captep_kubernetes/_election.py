@@ -15,13 +15,14 @@ are still on their way.
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from attrs import evolve, field, frozen
 
 from captep_core import JSON
+from captep_core._objects import rfc3339
 
-__all__ = ["Elector", "LeaseTimes", "micro_time"]
+__all__ = ["Elector", "LeaseTimes"]
 
 _NEVER = -math.inf
 
@@ -108,13 +109,17 @@ class Elector:
 
     def _created(self, wall: datetime) -> dict[str, JSON]:
         return {
-            "spec": {**self._held(wall), "acquireTime": micro_time(wall), "leaseTransitions": 0}
+            "spec": {
+                **self._held(wall),
+                "acquireTime": rfc3339(wall, "microseconds"),
+                "leaseTransitions": 0,
+            }
         }
 
     def _taken(self, wall: datetime) -> dict[str, JSON]:
         transitions = _spec(self.lease).get("leaseTransitions")
         return {
-            "acquireTime": micro_time(wall),
+            "acquireTime": rfc3339(wall, "microseconds"),
             "leaseTransitions": (transitions if isinstance(transitions, int) else 0) + 1,
         }
 
@@ -128,13 +133,8 @@ class Elector:
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": math.ceil(self.times.lease_duration),
-            "renewTime": micro_time(wall),
+            "renewTime": rfc3339(wall, "microseconds"),
         }
-
-
-def micro_time(wall: datetime) -> str:
-    """Return a MicroTime; the API server refuses one without its six decimals."""
-    return wall.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _spec(lease: Mapping[str, JSON] | None) -> Mapping[str, JSON]:

@@ -18,39 +18,45 @@ Rules of this module:
 
 import json
 import logging
-import random as random_module
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from enum import Enum
+from typing import Final
 
-from captep_core import JSON, ObjectRef, Unreadable
-from captep_kubernetes._pacing import Pacing
-from captep_kubernetes._resources import Resource, reference
-from captep_kubernetes._responses import reason_of, retry_after_of
-from captep_kubernetes._store import Change, Known, Object, Store
-from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, UnansweredError
+from captep_core import JSON, Backoff, ObjectRef, Unreadable, jittered
+from captep_core._request import RawResponse, reason_of, retry_after_of
+from captep_core._resources import Representation, Resource
+from captep_kubernetes._resources import reference
+from captep_kubernetes._store import CacheChange, Known, Object, Store
+from captep_kubernetes._transport import Query, Stream, Transport, UnansweredError
 
-__all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
+__all__ = ["Informer", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
-_PAGE = (
-    250  # half of client-go's: a page is in memory as bytes and parsed, one of each kind at once
-)
-_LIST_SECONDS = 60.0
-_WATCH_SECONDS = 290
-_WATCH_SPREAD = 60
-_SILENCE_SECONDS = 330.0
-_LONGEST_RETRY_AFTER = 30.0
-_PACING = Pacing()
-
-
-class Representation(Enum):
-    """What to ask the server for: whole objects, or their metadata alone, which leaves the payload of Secrets where it is."""
-
-    WHOLE = ""
-    METADATA = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+# Half of client-go's: a page is in memory as bytes and parsed, one of each kind at once.
+_PAGE = 250
+# A list of a large fleet takes a busy server seconds; kube-apiserver gives up after a minute.
+_LIST_SECONDS: Final = 60.0
+# Watches end after four to five minutes, as client-go's end after five to ten.
+_WATCH_SECONDS: Final = 240.0
+# Above every `timeoutSeconds`: the server ends a watch before this silence does.
+_SILENCE_SECONDS: Final = 330.0
+# A server that asks for more may have restarted since.
+_LONGEST_RETRY_AFTER: Final = 30.0
+# Up to a fifth later, so that the watches of a process do not reconnect all at once.
+_JITTER: Final = 0.2
+# A connection that lived this long was a good one: the next failure is the first.
+_GOOD_AFTER: Final = 10.0
+# Short, because a try that fails costs next to nothing and everything waits for the server.
+_BACKOFF: Final = Backoff(base=1.0, cap=3.0)
+# A server that does not know the second form sends whole objects.
+_ACCEPT: Final[Mapping[Representation, str]] = {
+    Representation.WHOLE: "application/json",
+    Representation.METADATA: (
+        "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+    ),
+}
 
 
 def without_managed_fields(obj: Object) -> Object:
@@ -80,8 +86,9 @@ class Informer:
         representation: whole objects or metadata alone.
         project: applied to each object before it is kept; see `Store`.
         on_change: called once for each new state, from the watch's thread or from the one that called `observe_write`; must return at once.
-        pacing: how often to try again.
-        random: returns numbers in [0, 1), for jitter.
+        backoff: seconds between two tries of one verb.
+        jitter: fraction by which delays are stretched.
+        seed: makes the jitter of this process differ from that of others.
         clock: seconds that only grow.
         wait: waits for so many seconds or until the informer is stopped, None for real time.
     """
@@ -95,18 +102,29 @@ class Informer:
         selectors: Query = (),
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
-        on_change: Callable[[Change], None] = lambda _change: None,
-        pacing: Pacing = _PACING,
-        random: Callable[[], float] = random_module.random,
+        on_change: Callable[[CacheChange], None] = lambda _change: None,
+        backoff: Backoff = _BACKOFF,
+        jitter: float = _JITTER,
+        seed: str = "",
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        self.resource, self.namespace = resource, namespace
-        self._transport, self._path = transport, resource.path(namespace)
-        self._selectors, self._representation = tuple(selectors), representation
-        self._on_change, self._pacing, self._random, self._clock = on_change, pacing, random, clock
-        self._store, self._lock = Store(project), threading.Lock()
-        self._stopping, self._synced = threading.Event(), threading.Event()
+        self.resource = resource
+        self.namespace = namespace
+        self._transport = transport
+        self._path = resource.path(namespace)
+        self._selectors = tuple(selectors)
+        self._representation = representation
+        self._on_change = on_change
+        self._backoff = backoff
+        self._jitter = jitter
+        self._seed = seed
+        self._requests = 0
+        self._clock = clock
+        self._store = Store(project)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._synced = threading.Event()
         self._wait = wait or self._stopping.wait
         self._thread: threading.Thread | None = None
         self._stream: Stream | None = None
@@ -196,11 +214,18 @@ class Informer:
                 self._report(problem)
 
     def _pause(self, verb: str) -> None:
-        delay = self._pacing.delay(self._tries[verb], self._random)
+        tries = self._tries[verb]
+        delay = self._jittered(self._backoff.after(tries)) if tries else 0.0
         self._tries[verb] += 1
         wait = max(self._answered_at[verb] + delay, self._not_before) - self._clock()
         if wait > 0:
             self._wait(wait)
+
+    def _jittered(self, delay: float) -> float:
+        """Stretch a delay, by another share each time and for each informer."""
+        self._requests += 1
+        key = f"{self._seed} {self._path} {self._requests}"
+        return jittered(delay, key, fraction=self._jitter)
 
     @contextmanager
     def _answering(self, verb: str) -> Iterator[None]:
@@ -253,7 +278,7 @@ class Informer:
         self._synced.set()
 
     def _watch(self, version: str) -> Unreadable | None:
-        seconds = _WATCH_SECONDS - int(_WATCH_SPREAD * self._random())
+        seconds = int(self._jittered(_WATCH_SECONDS))
         asked: Query = [
             ("watch", 1),
             ("resourceVersion", version),
@@ -278,7 +303,7 @@ class Informer:
             return self._follow(stream)
         finally:
             self._stream = None
-            if self._clock() - self._answered_at["WATCH"] >= self._pacing.good_after:
+            if self._clock() - self._answered_at["WATCH"] >= _GOOD_AFTER:
                 self._tries = {"LIST": 0, "WATCH": 0}
 
     def _follow(self, stream: Stream) -> Unreadable | None:
@@ -317,7 +342,7 @@ class Informer:
 
     def _learn(
         self,
-        learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None],
+        learn: Callable[[ObjectRef, Mapping[str, JSON]], CacheChange | None],
         obj: Mapping[str, JSON],
     ) -> None:
         ref = reference(self.resource, obj)
@@ -327,15 +352,15 @@ class Informer:
             change = learn(ref, obj)
         self._announce(change)
 
-    def _put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
-        return self._store.put(ref, self._named(obj))
+    def _put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
+        return self._store.put(ref, self._with_kind(obj))
 
-    def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+    def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
         return self._store.remove(
             ref, uid=_metadata(obj, "uid"), resource_version=_metadata(obj, "resourceVersion")
         )
 
-    def _announce(self, change: Change | None) -> None:
+    def _announce(self, change: CacheChange | None) -> None:
         if change is not None and not self._stopping.is_set():
             self._on_change(change)
 
@@ -351,15 +376,15 @@ class Informer:
         for item in items:
             if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
                 with self._lock:
-                    known = self._store.known(self._named(item))
+                    known = self._store.known(self._with_kind(item))
                 yield ref, known
 
-    def _named(self, obj: Mapping[str, JSON]) -> Object:
-        """Items of a core list come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
+    def _with_kind(self, obj: Mapping[str, JSON]) -> Object:
+        """Set apiVersion and kind, which items of a core list lack and metadata has of its own."""
         return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
 
     def _accept(self, suffix: str) -> str:
-        return f"application/json{self._representation.value.format(suffix)}"
+        return _ACCEPT[self._representation].format(suffix)
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

@@ -6,22 +6,20 @@ virtual time.
 """
 
 import logging
-import random as random_module
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from captep_core import JSON
+from captep_core import JSON, jittered
+from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._election import Elector, LeaseTimes
-from captep_kubernetes._resources import RESOURCES
-from captep_kubernetes._responses import reason_of
-from captep_kubernetes._transport import MERGE_PATCH, RawResponse, Transport, UnansweredError
+from captep_kubernetes._resources import LEASES
+from captep_kubernetes._transport import MERGE_PATCH, Transport, UnansweredError
 
 __all__ = ["LeaderElector"]
 
 _log = logging.getLogger("captep.kubernetes")
-_LEASES = RESOURCES["coordination.k8s.io/v1", "Lease"]
 _REQUEST_SECONDS = 5.0
 _JITTER = 0.2
 
@@ -42,7 +40,6 @@ class LeaderElector:
         on_stopped_leading: called each time that it no longer leads; after that it competes again.
         clock: seconds that only grow.
         now: the time that people read in the Lease.
-        random: returns numbers in [0, 1), for jitter.
     """
 
     def __init__(
@@ -57,12 +54,11 @@ class LeaderElector:
         on_stopped_leading: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        random: Callable[[], float] = random_module.random,
     ) -> None:
         self._transport, self._namespace, self._name = transport, namespace, name
         self._elector = Elector(identity, times or LeaseTimes())
         self._callbacks = {True: on_started_leading, False: on_stopped_leading}
-        self._clock, self._now, self._random = clock, now, random
+        self._clock, self._now = clock, now
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._told = False
@@ -134,7 +130,7 @@ class LeaderElector:
     def _claim(self, claim: dict[str, JSON], sent_at: float) -> str | None:
         if self._elector.lease is None:
             answer = self._send(
-                "POST", _LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
+                "POST", LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
             )
         else:
             answer = self._send("PATCH", self._path(), claim)
@@ -174,7 +170,9 @@ class LeaderElector:
         )
 
     def _pause(self) -> float:
-        period = self._elector.times.retry_period * (1 + _JITTER * self._random())
+        period = jittered(
+            self._elector.times.retry_period, self._elector.identity, fraction=_JITTER
+        )
         left = self._elector.leading_until - self._clock()
         return min(period, left) if left > 0 else period
 
@@ -199,7 +197,7 @@ class LeaderElector:
             _log.info("lease %s/%s: reachable again", self._namespace, self._name)
 
     def _path(self) -> str:
-        return _LEASES.path(self._namespace, self._name)
+        return LEASES.path(self._namespace, self._name)
 
 
 def _refusal(answer: RawResponse) -> str:

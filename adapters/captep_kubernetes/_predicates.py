@@ -1,15 +1,12 @@
 """Which part of an object matters: what is kept of it, and whether a change of it is worth a look. Generic and pure."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
 
+from captep_core._resources import Fields
 from captep_kubernetes._informer import without_managed_fields
-from captep_kubernetes._store import Change, Object
+from captep_kubernetes._store import CacheChange, Object
 
-__all__ = ["Fields", "content_changed", "keeping"]
-
-Fields: TypeAlias = Mapping[str, "Fields | None"]
-"""Names of fields; None keeps a field whole, a mapping keeps of it what that says."""
+__all__ = ["content_changed", "keeping"]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
@@ -24,7 +21,7 @@ def keeping(fields: Fields) -> Callable[[Object], Object]:
     return lambda obj: _without_last_applied(_part(without_managed_fields(obj), wanted))
 
 
-def content_changed(change: Change) -> bool:
+def content_changed(change: CacheChange) -> bool:
     """Whether more changed than the bookkeeping of the server: resourceVersion, generation and managedFields say nothing by themselves.
 
     Of an object of which nothing but its identity is kept, every new version is relevant.

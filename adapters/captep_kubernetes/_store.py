@@ -19,7 +19,7 @@ from attrs import frozen
 from captep_core import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
 
-__all__ = ["Change", "Known", "Object", "Store", "is_newer"]
+__all__ = ["CacheChange", "Known", "Object", "Store", "is_newer"]
 
 _TOMBSTONES = 4096
 
@@ -39,7 +39,7 @@ class Known:
 
 
 @frozen
-class Change:
+class CacheChange:
     """What became known of one object: what was known `before` and is `after`, None when it did not, or does not, exist."""
 
     ref: ObjectRef
@@ -95,11 +95,11 @@ class Store:
         uid, resource_version = _identity(obj)
         return Known(uid, resource_version, self._packer.pack(self._project(dict(obj))))
 
-    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
         """Learn that `obj` exists; None when nothing new was learned."""
         return self._put(ref, self.known(obj)) if self._is_news(ref, *_identity(obj)) else None
 
-    def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> Change | None:
+    def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> CacheChange | None:
         """Learn that the incarnation `uid` of `ref` is gone, as of `resource_version` when known; None when nothing new was learned."""
         known = self._known.get(ref)
         if (
@@ -112,11 +112,11 @@ class Store:
         if known is None:
             return None
         del self._known[ref]
-        return Change(ref, known, None)
+        return CacheChange(ref, known, None)
 
     def replace(
         self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str
-    ) -> list[Change]:
+    ) -> list[CacheChange]:
         """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
         changes = [
@@ -138,11 +138,11 @@ class Store:
             uid != gone.uid and is_newer(resource_version, gone.resource_version)
         )
 
-    def _put(self, ref: ObjectRef, new: Known) -> Change:
+    def _put(self, ref: ObjectRef, new: Known) -> CacheChange:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
-        return Change(ref, known, new)
+        return CacheChange(ref, known, new)
 
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
         before = self._gone.pop(ref, None)

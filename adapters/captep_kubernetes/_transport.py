@@ -15,12 +15,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeAlias
 
 import urllib3
-from attrs import field, frozen
 from kubernetes import client
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
 from captep_core import JSON
+from captep_core._request import RawResponse
 from captep_core.errors import CaptepError
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "MERGE_PATCH",
     "KubernetesTransport",
     "Query",
-    "RawResponse",
     "Stream",
     "Transport",
     "UnansweredError",
@@ -51,15 +50,6 @@ class UnansweredError(CaptepError):
     def __init__(self, message: str, *, may_have_landed: bool) -> None:
         super().__init__(message)
         self.may_have_landed = may_have_landed
-
-
-@frozen
-class RawResponse:
-    """What the server answered: `headers` with names in lower case, `body` None when it was no JSON object."""
-
-    status: int
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
-    body: Mapping[str, JSON] | None = field(default=None, repr=False)
 
 
 class Stream(Protocol):

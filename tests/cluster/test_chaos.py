@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES
+from captep_core.capt._resources import RESOURCES
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, told_by

@@ -8,20 +8,30 @@ from typing import Any
 
 import pytest
 
-from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
+from captep_core import (
+    ABSENT,
+    JSON,
+    Backoff,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+)
+from captep_core._resources import Representation
+from captep_core.capt._resources import RESOURCES, WATCHED
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer
 from captep_kubernetes import (
-    RESOURCES,
-    Change,
+    LEASES,
+    CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
     LeaderElector,
     LeaseTimes,
-    Pacing,
     RawResponse,
-    Representation,
     UnansweredError,
     check_connection,
     identity_only,
@@ -31,7 +41,7 @@ from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
 
 pytestmark = pytest.mark.cluster
-FAST = Pacing(base=0.05, cap=0.5)
+FAST = Backoff(base=0.05, cap=0.5)
 SECRETS = RESOURCES["v1", "Secret"]
 CONTROL_PLANES = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 GROUPS = [
@@ -84,15 +94,15 @@ def informing(
     kubeconfig: Path,
     namespace: str,
     **options: Any,  # noqa: ANN401  # options of Informer
-) -> Iterator[tuple[Informer, list[Change]]]:
+) -> Iterator[tuple[Informer, list[CacheChange]]]:
     """Run an informer of the Secrets in a namespace."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     transport = load_transport(kubeconfig)
     informer = Informer(
         transport,
         SECRETS,
         namespace=namespace,
-        **{"on_change": changes.append, "pacing": FAST, **options},
+        **{"on_change": changes.append, "backoff": FAST, **options},
     )
     informer.start()
     try:
@@ -104,7 +114,7 @@ def informing(
         transport.close()
 
 
-def names(changes: list[Change]) -> list[tuple[str, str]]:
+def names(changes: list[CacheChange]) -> list[tuple[str, str]]:
     """What was announced, in order: + appeared, ~ changed, - gone."""
     return [
         (change.ref.name, "+" if change.old is None else "-" if change.new is None else "~")
@@ -292,7 +302,7 @@ def candidate(kubeconfig: Path, namespace: str, identity: str) -> LeaderElector:
 
 def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
     """One leads; cut off, it stops before the other starts; given back, the lease is free at once; the server takes every time that is written."""
-    path = RESOURCES["coordination.k8s.io/v1", "Lease"].path(namespace, "captep")
+    path = LEASES.path(namespace, "captep")
     with Proxy(apiserver.port) as proxy:
         one = candidate(apiserver.kubeconfig("captep", server=proxy.url), namespace, "one")
         eventually(one.is_leading, what="the first leads")
@@ -324,11 +334,12 @@ def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespa
 @contextmanager
 def a_gateway(
     kubeconfig: Path, namespace: str, dry_run: DryRun = DryRun.NONE
-) -> Iterator[tuple[KubernetesGateway, list[Change]]]:
+) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:
     """A synced gateway for one namespace."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     made = KubernetesGateway(
         load_transport(kubeconfig),
+        watched=WATCHED,
         namespaces=[namespace],
         on_change=changes.append,
         dry_run=dry_run,

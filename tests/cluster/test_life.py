@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from captep_kubernetes import RESOURCES, load_transport
+from captep_core.capt._resources import RESOURCES
+from captep_kubernetes import EVENTS, LEASES, load_transport
 from captep_memory import Request, Response
 from captep_world import Subject, stories
 from tests.cluster.apiserver import ADMIN, ApiServer, eventually
@@ -226,9 +227,7 @@ def test_it_ends_in_time_and_gives_the_lease_back(
     status, seconds = life["end"]
     assert status == 0
     assert seconds < 10
-    _, lease = apiserver.call(
-        "GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep")
-    )
+    _, lease = apiserver.call("GET", LEASES.path("kube-system", "captep"))
     assert lease["spec"]["holderIdentity"] == ""
 
 
@@ -250,7 +249,7 @@ def test_the_permissions_are_those_that_are_used(life: dict[str, Any]) -> None:
     """What a whole life asks for is what the manifests grant: nothing was refused, and no rule is spare."""
     asked = [each for title in ("start", "quiet", *PARTS) for each in life[title]]
     assert [each for each in asked if each[3] == 403] == []
-    plurals = {each.kind: each.plural for each in RESOURCES.values()}
+    plurals = {each.kind: each.plural for each in (*RESOURCES.values(), EVENTS, LEASES)}
     used = {
         (group(ref.api_version), plurals.get(ref.kind, ref.kind) + (f"/{sub}" if sub else ""), verb)
         for verb, ref, sub, _ in asked

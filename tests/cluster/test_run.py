@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from captep_kubernetes import RESOURCES
+from captep_core.capt._resources import RESOURCES
 from captep_world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by

@@ -22,22 +22,19 @@ from captep_core import (
     RecordEvent,
     Unreadable,
 )
+from captep_core._resources import Representation, Resource, Watched
+from captep_core.capt._resources import RESOURCES, WATCHED
 from captep_core.ports import Answer, Gateway
 from captep_kubernetes import (
     MERGE_PATCH,
-    RESOURCES,
-    Change,
+    CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
     Object,
     RawResponse,
-    Representation,
-    Resource,
     UnansweredError,
-    Watched,
 )
-from captep_kubernetes._gateway import WATCHED
 from tests.kubernetes.scripted import (
     Asked,
     Reply,
@@ -108,12 +105,15 @@ class Cluster:
 
 
 @contextmanager
-def gateway(cluster: Cluster, **options: Any) -> Iterator[tuple[KubernetesGateway, list[Change]]]:  # noqa: ANN401  # options of KubernetesGateway
+def gateway(
+    cluster: Cluster, **options: Any
+) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:  # noqa: ANN401  # options of KubernetesGateway
     """A synced gateway, with what it announced."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     with serving(cluster) as server:
         made = KubernetesGateway(
-            transport_to(server.url), **{"on_change": changes.append, "now": lambda: NOW, **options}
+            transport_to(server.url),
+            **{"on_change": changes.append, "watched": WATCHED, "now": lambda: NOW, **options},
         )
         made.start()
         deadline = time.monotonic() + 5
@@ -131,7 +131,7 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
     cluster = Cluster(reply)
     with serving(cluster) as server:
         made: Gateway = KubernetesGateway(
-            transport_to(server.url), **{"now": lambda: NOW, **options}
+            transport_to(server.url), **{"watched": WATCHED, "now": lambda: NOW, **options}
         )
         return made.send(action), cluster.requests
 
@@ -239,7 +239,7 @@ def test_every_outcome_of_every_action(action: Action, reply: Reply, outcome: An
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_server_that_is_not_there_has_taken_nothing(action: Action) -> None:
     """Refused: 503, not the 504 of an unknown outcome."""
-    assert KubernetesGateway(transport_to(refused_port())).send(action) == Answer(
+    assert KubernetesGateway(transport_to(refused_port()), watched=WATCHED).send(action) == Answer(
         503, changed=False
     )
 
@@ -387,7 +387,7 @@ def test_a_secret_that_cannot_be_fetched_is_not_absent(reply: Reply, expected: o
 
 def test_before_the_first_list_nothing_is_absent() -> None:
     """Not synced, and then not permitted: unreadable, each with its reason."""
-    made = KubernetesGateway(transport_to(refused_port()))
+    made = KubernetesGateway(transport_to(refused_port()), watched=WATCHED)
     assert made.read(ONE) == Unreadable(
         "NotSynced",
         "the first list of captcontrolplanes.controlplane.cluster.x-k8s.io is not there yet",
@@ -448,7 +448,7 @@ def test_the_same_event_raises_a_count() -> None:
     answers = iter(replies)
     cluster = Cluster(lambda asked, handler: next(answers)(asked, handler))
     with serving(cluster) as server:
-        made = KubernetesGateway(transport_to(server.url), now=lambda: NOW)
+        made = KubernetesGateway(transport_to(server.url), watched=WATCHED, now=lambda: NOW)
         other = RecordEvent(ONE, "Warning", "Failed", "m", "uid-1")
         assert [made.send(record).status for record in (RECORD, RECORD, RECORD, other)] == [
             201,
@@ -538,7 +538,7 @@ class Told:
 
     def gateway(self, **options: Any) -> KubernetesGateway:  # noqa: ANN401  # options of KubernetesGateway
         """Return a gateway that has listed, in this thread."""
-        made = KubernetesGateway(self, **{"now": lambda: NOW, **options})
+        made = KubernetesGateway(self, **{"watched": WATCHED, "now": lambda: NOW, **options})
         for informer in made.informers:
             self.items.setdefault(informer.resource.plural, [])
             informer._list()
@@ -647,15 +647,19 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
 
 def test_how_a_kind_is_watched_is_how_it_is_kept() -> None:
     """Whole objects through their projection, of Secrets the metadata alone and of that nothing but the identity."""
-    told = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)])
+    told = Told(
+        cut_off,
+        captcontrolplanes=[obj(ONE, 3, only="this", other="that")],
+        secrets=[obj(SECRET, 5)],
+    )
     watched = [
-        Watched(CONTROL_PLANE, project=lambda _: {"only": "this"}),
+        Watched(CONTROL_PLANE, fields={"only": None}),
         Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
     ]
     made = told.gateway(watched=watched)
     assert [
         informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)
-    ] == [{"only": "this"}, {}]
+    ] == [obj(ONE, 3, only="this"), {}]
     assert told.accepted == {
         "captcontrolplanes": "application/json",
         "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
@@ -670,7 +674,7 @@ def test_what_is_not_watched_can_be_written() -> None:
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index,call-overload]  # the test's own
     bodies: list[Object] = [obj(SECRET, 5), obj(SECRET, 6), gone, {"kind": "Status"}, obj(toy, 7)]
     told = Told(lambda: RawResponse(200, {}, bodies.pop(0)))
-    made = told.gateway(watched=[Watched(toys)])
+    made = told.gateway(watched=[Watched(toys)], written=[RESOURCES["v1", "Secret"]])
     change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
     actions = (
         Create(SECRET, {}, "why"),

@@ -14,15 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import JSON, ObjectRef, Unreadable
+from captep_core import JSON, Backoff, ObjectRef, Unreadable
+from captep_core._resources import Representation
+from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import (
-    RESOURCES,
-    Change,
+    CacheChange,
     Informer,
     Object,
-    Pacing,
     RawResponse,
-    Representation,
     Stream,
     UnansweredError,
     identity_only,
@@ -44,7 +43,7 @@ from tests.kubernetes.scripted import (
 )
 
 SECRETS = RESOURCES["v1", "Secret"]
-FAST = Pacing(base=0.01, cap=0.05)
+FAST = Backoff(base=0.01, cap=0.05)
 PATH = "/api/v1/secrets"
 
 
@@ -110,12 +109,12 @@ def eventually(probe: Callable[[], object]) -> None:
 
 
 @contextmanager
-def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, list[Change]]]:  # noqa: ANN401  # options of Informer
+def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, list[CacheChange]]]:  # noqa: ANN401  # options of Informer
     """Run an informer of Secrets with what it announced."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     url = server if isinstance(server, str) else server.url
     informer = Informer(
-        transport_to(url), SECRETS, **{"on_change": changes.append, "pacing": FAST, **options}
+        transport_to(url), SECRETS, **{"on_change": changes.append, "backoff": FAST, **options}
     )
     informer.start()
     try:
@@ -164,7 +163,7 @@ def test_what_is_asked_of_the_server() -> None:
     )
     with (
         serving(replies) as server,
-        running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _),
+        running(server, selectors=selectors, namespace="ns", jitter=0.0) as (informer, _),
     ):
         eventually(lambda: len(server.asked) == 3)
         assert set(informer.refs()) == {ref("a"), ref("b")}
@@ -178,7 +177,7 @@ def test_what_is_asked_of_the_server() -> None:
                 ("watch", "1"),
                 ("resourceVersion", "7"),
                 ("allowWatchBookmarks", "true"),
-                ("timeoutSeconds", "260"),
+                ("timeoutSeconds", "240"),
             ),
         ]
 
@@ -234,10 +233,10 @@ def test_where_pages_expire_all_is_listed_at_once() -> None:
         replying(410, {}),
         replying(200, page(9, secret("b", 2))),
     ]
-    slow = Pacing(base=60, cap=60)
+    slow = Backoff(base=60, cap=60)
     with (
         serving(script(LIST=lists, WATCH=[events()])) as server,
-        running(server, pacing=slow) as (informer, changes),
+        running(server, backoff=slow) as (informer, changes),
     ):
         assert informer.wait_synced(5)
         eventually(lambda: len(server.asked) == 4)
@@ -456,7 +455,7 @@ def test_it_may_be_stopped_by_its_own_handler() -> None:
     ) as server:
         seen: list[ObjectRef] = []
 
-        def handle(change: Change) -> None:
+        def handle(change: CacheChange) -> None:
             seen.append(change.ref)
             informer.stop()
 
@@ -469,13 +468,18 @@ def test_it_may_be_stopped_by_its_own_handler() -> None:
 class Dead:
     """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
 
-    def __init__(self, seconds: float, **replies: Callable[[], RawResponse | Stream]) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        jitter: float = 0.0,
+        **replies: Callable[[], RawResponse | Stream],
+    ) -> None:
         self.now, self.until, self.replies = 0.0, seconds, replies
         self.sent: list[tuple[str, float]] = []
         self.options: list[dict[str, Any]] = []
         self.problems: list[Unreadable | None] = []
         self.informer = Informer(
-            self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0
+            self, SECRETS, clock=lambda: self.now, wait=self.wait, jitter=jitter
         )
 
     def wait(self, seconds: float) -> None:
@@ -560,11 +564,22 @@ def listed() -> RawResponse:
     return RawResponse(200, {}, page(1))
 
 
+class _AnyLife:
+    """Equal to every number of seconds that a watch may be asked to live."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and 240 < other < 288
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+ANY_LIFE = _AnyLife()
+
+
 def test_no_request_waits_for_ever() -> None:
-    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: between 231 and 290 seconds."""
-    for chance, lives in ((0.0, 290), (0.999, 231)):
-        dead = Dead(2, LIST=listed, WATCH=Ended)
-        dead.informer._random = lambda chance=chance: chance  # type: ignore[misc]  # a lambda with a default
+    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: 240 to 288 seconds."""
+    for jitter, lives in ((0.0, 240), (0.2, ANY_LIFE)):
+        dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
         dead.informer._run()
         assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
         assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [
@@ -785,8 +800,7 @@ def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
         status, seconds, end = next(lives, (500, 0, None))
         return Lived(seconds, end).of(dead) if status == 200 else answer(status)
 
-    dead = Dead(60, LIST=lambda: answer(next(told, 200)), WATCH=watch)
-    dead.informer._random = lambda: chance
+    dead = Dead(60, chance, LIST=lambda: answer(next(told, 200)), WATCH=watch)
     dead.informer._run()
     for verb in ("LIST", "WATCH"):
         times = [at for sent, at in dead.sent if sent == verb]
@@ -834,19 +848,14 @@ def test_a_good_list_takes_the_count_of_watch_back() -> None:
 
 
 def test_jitter_stretches_and_never_shortens() -> None:
-    """Delays lie in [d, 1.2 d)."""
-    pacing = Pacing()
-    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 1000)] == [
-        0.0,
-        1.0,
-        2.0,
-        3.0,
-        3.0,
-        3.0,
-    ]
-    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx(
-        [0.0, 1.1, 3.3]
+    """Delays of the default lie in [d, 1.2 d), and no two informers have the same."""
+    times = Dead(60, 0.2, LIST=refuse).times("LIST")
+    delays = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(
+        expected <= delay < 1.2 * expected
+        for delay, expected in zip(delays, [1.0, 2.0, *[3.0] * 100], strict=False)
     )
+    assert len(set(delays)) == len(delays) > 10
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:

@@ -28,6 +28,14 @@ TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)
 PATH = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
 
 
+@pytest.fixture(autouse=True)
+def a_tenth_of_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pause is a tenth longer than the retry period."""
+    monkeypatch.setattr(
+        "captep_kubernetes._lease.jittered", lambda delay, _key, *, fraction: delay * 1.1
+    )
+
+
 class Leases:
     """One Lease with versions, 404, 409 and a log of who held it; `cut` maps a candidate to what it is answered instead."""
 
@@ -185,7 +193,6 @@ def test_a_leader_wakes_for_its_deadline() -> None:
         name="captep",
         identity="a",
         clock=lambda: 100.0,
-        random=lambda: 0.5,
     )
     pauses = []
     for left in (-1.0, 0.5, 9.0):
@@ -272,7 +279,6 @@ class Alone:
             on_stopped_leading=lambda: self.told.append("stopped"),
             clock=lambda: self.now,
             now=lambda: NOW,
-            random=lambda: 0.5,
         )
         self.elector._stopping.wait = self.wait  # type: ignore[method-assign,assignment]  # the only wait of the thread
 

@@ -7,7 +7,7 @@ from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from captep_core import JSON, ObjectRef
-from captep_kubernetes._store import Change, Known, Object, Store, is_newer
+from captep_kubernetes._store import CacheChange, Known, Object, Store, is_newer
 from tests.kubernetes.changes import change
 
 REFS = tuple(ObjectRef("v1", "Secret", "ns", name) for name in ("a", "b"))
@@ -68,7 +68,7 @@ def state(history: History, version: int) -> dict[ObjectRef, tuple[str, int]]:
     return alive
 
 
-def learn(store: Store, history: History, version: int) -> Change | None:
+def learn(store: Store, history: History, version: int) -> CacheChange | None:
     """Tell the store what happened at `version`, as a watch event."""
     ref, uid, kind = history[version - 1]
     if kind == "DELETED":
