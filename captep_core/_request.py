@@ -58,7 +58,7 @@ _LONGEST_NUMBER: Final = 9
 
 @frozen
 class WriteRequest:
-    """One write as the API server takes it: `target` is the object written to, of an Event the Event.
+    """One write as the API server takes it; of a RecordEvent, `target` is the Event.
 
     `body` is the manifest of a create, the merge patch (RFC 7386) of a patch and the DeleteOptions
     of a delete.

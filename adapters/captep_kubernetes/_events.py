@@ -1,4 +1,4 @@
-"""Which Events were recorded: a repeated one raises a count, and no object floods the server. No I/O."""
+"""Which Events were recorded: a repeated one raises a count, no object floods the server."""
 
 from collections import OrderedDict
 from datetime import datetime, timedelta

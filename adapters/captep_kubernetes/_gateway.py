@@ -1,4 +1,4 @@
-"""`Gateway` over a real API server: reads from caches, one request for each action, own writes seen at once.
+"""`Gateway` over a real API server: cached reads, one request an action, own writes seen at once.
 
 Rules of this module:
 

@@ -1,19 +1,21 @@
 """A cache of the objects of one kind, kept current by LIST and WATCH.
 
-This is an own list-and-watch loop over `Transport` and not the official client's `SharedInformer`: that one needs a guard around every
-call it makes (no backoff: 1,600 requests a second against a server that is down; no paging, no bookmarks, no read timeout, a `stop` that
-hangs), and it writes its cache itself, so own writes, tombstones and the order of versions would have needed a second cache beside it.
-What was left to reuse was the loop below.
+The official client's `SharedInformer` does not serve: it has no backoff (1,600 requests a second
+against a server that is down), no paging, no bookmarks, no read timeout and a `stop` that hangs. It
+writes its cache itself, so own writes, tombstones and the order of versions would have needed a
+second cache. The loop below is what remained to reuse.
 
 Rules of this module:
 
-1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired; WATCH from there, with bookmarks, an end
-   that the server sets and a longest silence that we set.
-2. Each verb is paced on its own (`Pacing`), from its last answer on, so that neither is sent more than once in `Pacing.base`: a good LIST
-   takes the count of WATCH back, a watch that lived long clears both. The server's Retry-After is respected.
-3. 410, as a status or as an event, means LIST again and nothing else does.
-4. Each state of an object is announced once, however it became known. What is announced is a reason to look, not data to work on.
-5. A trouble is logged when it begins and when it ends, never each time that it is met.
+1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired. WATCH
+   from there, with bookmarks, an end that the server sets and a longest silence that we set.
+2. Each verb has its own backoff, counted from its last answer, so that no verb is sent twice within
+   `Backoff.base` seconds. A good LIST resets the count of WATCH, and a watch that lived long resets
+   both. The server's Retry-After is respected.
+3. 410, as a status or as an event, leads to a LIST; nothing else does.
+4. Each state of an object is announced once, from whichever source it came. An announcement is a
+   reason to look, no data to work on.
+5. A problem is logged when it begins and when it ends, never at each try.
 """
 
 import json
@@ -60,7 +62,7 @@ _ACCEPT: Final[Mapping[Representation, str]] = {
 
 
 def without_managed_fields(obj: Object) -> Object:
-    """Leave out `metadata.managedFields`, often half of an object, which nothing here reads."""
+    """Drop `metadata.managedFields`, often half of an object, which no decision reads."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:
         return obj
@@ -71,7 +73,7 @@ def without_managed_fields(obj: Object) -> Object:
 
 
 def identity_only(_obj: Object) -> Object:
-    """Keep nothing: uid and resourceVersion are known of each object, and enough to know that it changed."""
+    """Keep nothing: the cache knows uid and resourceVersion, which say that an object changed."""
     return {}
 
 
@@ -85,7 +87,8 @@ class Informer:
         selectors: `labelSelector` and `fieldSelector` as query parameters.
         representation: whole objects or metadata alone.
         project: applied to each object before it is kept; see `Store`.
-        on_change: called once for each new state, from the watch's thread or from the one that called `observe_write`; must return at once.
+        on_change: called once for each new state, from the watch's thread or from the caller of
+            `observe_write`; must return at once.
         backoff: seconds between two tries of one verb.
         jitter: fraction by which delays are stretched.
         seed: makes the jitter of this process differ from that of others.
@@ -136,17 +139,17 @@ class Informer:
 
     @property
     def has_synced(self) -> bool:
-        """Whether one LIST was taken in completely: from then on, what is not in the cache did not exist."""
+        """Whether one LIST is complete: from then on, an object that is not cached is absent."""
         return self._synced.is_set()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs that keeps the cache current."""
+        """Whether the thread that keeps the cache current runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def problem(self) -> Unreadable | None:
-        """What keeps the cache from being current, None while nothing does."""
+        """Why the cache may be out of date, None while it is current."""
         return self._problem
 
     def start(self) -> None:
@@ -157,7 +160,10 @@ class Informer:
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Stop, within `timeout` seconds; nothing is announced after that. May be called from `on_change`."""
+        """Stop within `timeout` seconds; after that the informer announces nothing.
+
+        `on_change` may call this.
+        """
         with self._lock:
             self._stopping.set()
             stream = self._stream
@@ -171,31 +177,31 @@ class Informer:
         return self._synced.wait(timeout)
 
     def get(self, ref: ObjectRef) -> Object | None:
-        """Return what is kept of `ref`, a new object each time; None when it is not known to exist."""
+        """Return the kept part of `ref`, a new copy each time; None when it is absent."""
         known = self._find(ref)
         return None if known is None else known.obj
 
     def version(self, ref: ObjectRef) -> str | None:
-        """Return the resourceVersion of `ref`, None when it is not known to exist."""
+        """Return the resourceVersion of `ref`, None when it is absent."""
         known = self._find(ref)
         return None if known is None else known.resource_version
 
     def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
-        """Return uid and resourceVersion of `ref`, None when it is not known to exist."""
+        """Return uid and resourceVersion of `ref`, None when it is absent."""
         known = self._find(ref)
         return None if known is None else (known.uid, known.resource_version)
 
     def refs(self) -> tuple[ObjectRef, ...]:
-        """Return the names of all objects that are known to exist."""
+        """Return the names of all cached objects."""
         with self._lock:
             return self._store.refs()
 
     def observe_write(self, obj: Mapping[str, JSON]) -> None:
-        """Learn an object from the answer to an own write."""
+        """Learn an object from the answer to a write of this process."""
         self._learn(self._put, obj)
 
     def observe_delete(self, ref: ObjectRef, uid: str) -> None:
-        """Learn from the answer to an own delete that the incarnation `uid` is gone."""
+        """Learn from the answer to a delete that the incarnation `uid` is gone."""
         with self._lock:
             change = self._store.remove(ref, uid=uid)
         self._announce(change)
@@ -248,7 +254,8 @@ class Informer:
                 "GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS
             )
             if answer.status == 410 and limit and page:
-                # The server forgets faster than the pages come: as client-go does, all at once and only once.
+                # The server expires pages faster than it sends them. client-go also lists
+                # everything at once then, and only once.
                 objects, limit, page = [], [], []
                 continue
             body = answer.body
@@ -372,7 +379,7 @@ class Informer:
             _log.info("%s: current again", self.resource)
 
     def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Known]]:
-        """Yield what is kept of each item; the rest of a page need not wait in memory for the last one."""
+        """Yield the kept part of each item, so that a page is not held in memory as a whole."""
         for item in items:
             if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
                 with self._lock:
@@ -380,7 +387,7 @@ class Informer:
                 yield ref, known
 
     def _with_kind(self, obj: Mapping[str, JSON]) -> Object:
-        """Set apiVersion and kind, which items of a core list lack and metadata has of its own."""
+        """Set apiVersion and kind: items of a core list lack them."""
         return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
 
     def _accept(self, suffix: str) -> str:

@@ -55,7 +55,7 @@ _NOTHING_REFUSED: Final[Mapping[tuple[str, ObjectMatch], int]] = MappingProxyTyp
 
 
 class MemoryGateway:
-    """A `Gateway` that holds a world. A test or a simulated peer may replace `world` at any time."""
+    """A `Gateway` that holds a world; tests and simulated peers may replace `world` any time."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class MemoryGateway:
         return answer
 
     def _repeated(self, record: RecordEvent, target: ObjectRef) -> WriteRequest:
-        """Count the Event up that an earlier pass recorded: the world remembers it, not this class."""
+        """Count up the Event that an earlier pass recorded; the world keeps the count."""
         found = serve(self.world, Request("get", "v1", "Event", target.namespace, target.name))[1]
         event = RecordedEvent(target.name, (found.body.get("count") or 1) + 1)
         return event_request(record, event, now=self.world.now, component=_COMPONENT)

@@ -1,4 +1,4 @@
-"""The kinds that the reconcile of a CAPTControlPlane reads and writes, and the fields of each that it reads.
+"""The kinds that the reconcile of a CAPTControlPlane uses, and the fields of each that it reads.
 
 Lists of fields end at a list: a list goes back to the server whole, so it is kept whole.
 

@@ -180,7 +180,7 @@ def is_well(server: ApiServer, around: Around, subject: Subject) -> bool:
     )
 
 
-def test_a_fleet_outlives_all_at_once(
+def test_a_fleet_outlives_all_faults_at_once(
     apiserver: ApiServer,
     around: Around,
     through: Path,

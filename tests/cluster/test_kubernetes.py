@@ -122,7 +122,7 @@ def names(changes: list[CacheChange]) -> list[tuple[str, str]]:
     ]
 
 
-def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> None:
+def test_only_valid_credentials_connect(apiserver: ApiServer, tmp_path: Path) -> None:
     """A user of the cluster connects; a wrong token is 401 and says so; a wrong certificate and a closed port are no answer."""
     good = apiserver.kubeconfig("captep")
     check_connection(load_transport(good))
@@ -140,7 +140,7 @@ def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> Non
         check_connection(load_transport(other))
 
 
-def test_what_may_not_be_done_is_an_answer(
+def test_a_missing_permission_is_an_answer(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
     """403 with the server's own reason."""
@@ -370,7 +370,7 @@ def preconditions(made: KubernetesGateway, ref: ObjectRef) -> Preconditions:
     return Preconditions(found["metadata"]["uid"], found["metadata"]["resourceVersion"])
 
 
-def test_every_action_and_what_the_server_makes_of_it(kubeconfig: Path, namespace: str) -> None:
+def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace: str) -> None:
     """Create, create again, status, status again, stale version, wrong uid, schema, finalizer, delete of another, delete, delete again."""
     create = control_plane(namespace)
     ref = create.target
@@ -429,7 +429,9 @@ def test_deleted_at_once_is_absent_at_once(kubeconfig: Path, namespace: str) -> 
         assert made.read(create.target) is ABSENT
 
 
-def test_secrets_events_and_silence(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_a_read_secret_costs_one_request(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """A Secret is written and read; another's is fetched when it changed; the same Event twice is one with count 2; every request bears our name."""
     create = control_plane(namespace)
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))

@@ -177,9 +177,7 @@ def test_creation_takes_at_most_thirteen_writes(life: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("title", ["rotation", "repair", "tag"])
-def test_what_differs_is_mended_by_one_write_within_a_second(
-    life: dict[str, Any], title: str
-) -> None:
+def test_one_write_repairs_a_difference_within_a_second(life: dict[str, Any], title: str) -> None:
     """A rotated token, a deleted Secret and an edited tag."""
     assert len(writes(life[title])) == 1
     assert 0 <= life[f"{title} took"] < 1
@@ -220,7 +218,7 @@ def test_at_rest_nothing_is_written_and_nothing_is_read(life: dict[str, Any]) ->
     assert len(leases) <= QUIET_SECONDS / 2 + 2
 
 
-def test_it_ends_in_time_and_gives_the_lease_back(
+def test_the_process_ends_in_time_and_gives_the_lease_back(
     life: dict[str, Any], apiserver: ApiServer
 ) -> None:
     """SIGTERM ends it with status 0 inside ten seconds, and nobody holds the lease after that."""
@@ -231,7 +229,7 @@ def test_it_ends_in_time_and_gives_the_lease_back(
     assert lease["spec"]["holderIdentity"] == ""
 
 
-def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
+def test_the_log_names_changes_with_their_fields(life: dict[str, Any]) -> None:
     """Every line is JSON; what is told of a control plane has controller, namespace, name and reconcileID; no traceback, no token."""
     assert not [line for line in life["log"] if "raw" in line]
     told = [line for line in life["log"] if line["logger"] == "captep.controller"]

@@ -260,7 +260,7 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
         ),
     ],
 )
-def test_what_is_claimed_when(
+def test_a_claim_needs_a_free_own_or_expired_lease(
     seen: dict[str, JSON] | None, after: float, claim: dict[str, JSON] | None
 ) -> None:
     """Nobody's lease at once, our own at once and without a transition, another's when it was unchanged for as long as it says."""

@@ -1,4 +1,4 @@
-"""The informer: current when the server is there, quiet when it is not, and stopped when told."""
+"""The informer: current when the server is there, quiet when it is not, and stopped when stream."""
 
 import itertools
 import json
@@ -151,7 +151,7 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
         assert server.verbs() == ["LIST", "WATCH"]
 
 
-def test_what_is_asked_of_the_server() -> None:
+def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
     """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
     replies = script(
@@ -269,7 +269,7 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
         events(b"[" * 100_000 + b"\n", hold=False),
     ],
 )
-def test_trouble_passes(trouble: Reply) -> None:
+def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
     """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
     replies = script(
         LIST=[trouble, replying(200, page(1))],
@@ -281,7 +281,7 @@ def test_trouble_passes(trouble: Reply) -> None:
         assert informer.is_alive
 
 
-def test_an_object_that_is_none_harms_no_other() -> None:
+def test_a_malformed_object_harms_no_other() -> None:
     """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
     lines = [
@@ -326,7 +326,7 @@ def test_a_problem_says_what_to_do() -> None:
         )
 
 
-def test_trouble_is_logged_when_it_begins_and_when_it_ends(
+def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Twenty failures and the recovery are two lines, without a traceback."""
@@ -383,7 +383,7 @@ def test_an_own_delete_is_in_the_cache_at_once() -> None:
         assert changes[1:] == [change(ref("a"), named(secret("a", 1)), None)]
 
 
-def test_what_is_handed_out_is_a_copy() -> None:
+def test_a_caller_gets_a_copy() -> None:
     """A caller that changes what it got changes nobody else's view."""
     listed = secret("a", 1, data={"k": ["v"]})
     with (
@@ -396,7 +396,7 @@ def test_what_is_handed_out_is_a_copy() -> None:
         assert informer.get(ref("a")) == named(listed)
 
 
-def test_metadata_alone_can_be_asked_for() -> None:
+def test_a_metadata_watch_asks_for_partial_objects() -> None:
     """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
     options = {"representation": Representation.METADATA, "project": identity_only}
     partial: Object = {
@@ -433,7 +433,7 @@ def test_managed_fields_are_not_kept() -> None:
     ("list_reply", "watch_reply"),
     [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())],
 )
-def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
+def test_an_informer_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
     """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
     with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
         informer = Informer(transport_to(server.url), SECRETS)
@@ -448,7 +448,7 @@ def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None
             assert not informer.is_alive
 
 
-def test_it_may_be_stopped_by_its_own_handler() -> None:
+def test_a_handler_may_stop_its_own_informer() -> None:
     """`stop` inside `on_change` neither waits for itself nor raises."""
     with serving(
         script(LIST=[replying(200, page(2, secret("a", 1), secret("b", 2)))], WATCH=[events()])
@@ -517,7 +517,7 @@ class Ended:
         """Nothing."""
 
 
-class Told(Ended):
+class Lines(Ended):
     """A watch that sends these lines and ends; `closed` says whether it was closed, `read` how many lines were taken."""
 
     def __init__(self, *lines: Object | bytes | Callable[[], object]) -> None:
@@ -576,7 +576,7 @@ class _AnyLife:
 ANY_LIFE = _AnyLife()
 
 
-def test_no_request_waits_for_ever() -> None:
+def test_every_request_has_a_timeout() -> None:
     """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: 240 to 288 seconds."""
     for jitter, lives in ((0.0, 240), (0.2, ANY_LIFE)):
         dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
@@ -589,31 +589,31 @@ def test_no_request_waits_for_ever() -> None:
         ]
 
 
-def test_what_is_read_before_the_stop_is_the_last() -> None:
+def test_a_stopped_informer_takes_no_further_line() -> None:
     """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
-    told = Told(
+    stream = Lines(
         event("ADDED", secret("a", 2)),
         lambda: dead.informer.stop(),
         event("ADDED", secret("b", 3)),
         event("ADDED", secret("c", 4)),
     )
-    dead = Dead(60, LIST=listed, WATCH=lambda: told)
+    dead = Dead(60, LIST=listed, WATCH=lambda: stream)
     dead.informer._run()
-    assert (told.closed, told.read, dead.informer.refs()) == (True, 2, (ref("a"),))
+    assert (stream.closed, stream.read, dead.informer.refs()) == (True, 2, (ref("a"),))
     assert dead.sent == [("LIST", 0.0), ("WATCH", 0.0)]
 
 
 def test_a_watch_that_is_accepted_after_the_stop_is_closed() -> None:
     """`stop` came while the request was on its way, and could not close what was not there yet."""
-    told = Told(event("ADDED", secret("a", 2)))
+    stream = Lines(event("ADDED", secret("a", 2)))
 
     def accepted() -> Stream:
         dead.informer.stop()
-        return told
+        return stream
 
     dead = Dead(60, LIST=listed, WATCH=accepted)
     dead.informer._run()
-    assert (told.closed, dead.informer.refs()) == (True, ())
+    assert (stream.closed, dead.informer.refs()) == (True, ())
 
 
 def test_a_list_that_is_stopped_is_not_taken() -> None:
@@ -659,12 +659,12 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
         (event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}), None),
     ],
 )
-def test_what_ends_a_watch_is_told(
+def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
     caplog.set_level(logging.INFO)
-    lines = iter([Told(end)])
+    lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
     dead.informer._run()
     assert dead.problems[0] == problem
@@ -675,13 +675,13 @@ def test_what_ends_a_watch_is_told(
     assert caplog.messages == again
 
 
-def test_an_error_in_a_watch_may_ask_for_patience() -> None:
+def test_an_error_event_may_name_a_retry_after() -> None:
     """429 as an event, with retryAfterSeconds: not before."""
     busy: Object = {"type": "ERROR", "object": {"code": 429, "details": {"retryAfterSeconds": 7}}}
-    assert Dead(20, LIST=listed, WATCH=lambda: Told(busy)).times("WATCH") == [0.0, 7.0, 14.0]
+    assert Dead(20, LIST=listed, WATCH=lambda: Lines(busy)).times("WATCH") == [0.0, 7.0, 14.0]
 
 
-def test_another_trouble_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_problem_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     """500 again and again is one line, 403 after it another."""
     answers = iter([RawResponse(500), RawResponse(500), RawResponse(403), RawResponse(403)])
     Dead(7, LIST=lambda: next(answers)).times("LIST")
@@ -713,7 +713,7 @@ def test_a_deletion_is_of_one_incarnation() -> None:
     def look() -> None:
         seen.append(dead.informer.refs())
 
-    told = Told(
+    stream = Lines(
         event("DELETED", old),
         look,
         event("DELETED", secret("a", 7)),
@@ -721,7 +721,7 @@ def test_a_deletion_is_of_one_incarnation() -> None:
         event("ADDED", other),
         look,
     )
-    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: told)
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: stream)
     dead.informer._run()
     assert seen == [(ref("a"),), (), ()]
 
@@ -745,7 +745,7 @@ def test_a_server_that_fails_every_list_is_asked_every_three_seconds(
 def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(
     answer: Callable[[], RawResponse | Stream],
 ) -> None:
-    """Refused, closed at once, 500, 403: the same, and no LIST beside the first."""
+    """Refused, closed at once, 500, 403: the same, and no second LIST."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
     assert [verb for verb, _ in dead.sent].count("LIST") == 1
@@ -759,7 +759,7 @@ def test_a_server_that_expires_every_watch_is_asked_every_three_seconds() -> Non
 
 
 def test_a_pause_counts_from_the_last_answer() -> None:
-    """A watch that lived for four seconds is opened anew at once, and lists at once when it ended with 410."""
+    """A watch that lived for four seconds is opened again at once, and lists at once when it ended with 410."""
     lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
     dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
     dead.informer._run()
@@ -781,11 +781,11 @@ ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
     st.lists(st.tuples(ANSWERS, st.floats(0, 20), st.sampled_from([None, GONE]))),
     st.floats(0, 0.999),
 )
-def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
+def test_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
     """Watches of any length, refusals and 410 in any order: two of the same verb are a second apart at least."""
-    told, lives = iter(lists), iter(watches)
+    statuses, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
         return (
@@ -800,7 +800,7 @@ def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
         status, seconds, end = next(lives, (500, 0, None))
         return Lived(seconds, end).of(dead) if status == 200 else answer(status)
 
-    dead = Dead(60, chance, LIST=lambda: answer(next(told, 200)), WATCH=watch)
+    dead = Dead(60, chance, LIST=lambda: answer(next(statuses, 200)), WATCH=watch)
     dead.informer._run()
     for verb in ("LIST", "WATCH"):
         times = [at for sent, at in dead.sent if sent == verb]
@@ -859,7 +859,7 @@ def test_jitter_stretches_and_never_shortens() -> None:
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:
-    """Three real seconds beside a closed port with the default pacing: three tries, under 2 % of a core."""
+    """Three real seconds against a closed port with the default backoff: three tries, under 2 % of a core."""
     informer = Informer(transport_to(refused_port()), SECRETS)
     before = time.process_time()
     informer.start()

@@ -200,7 +200,7 @@ def test_a_deletion_with_a_version_replaces_one_without() -> None:
     assert store.put(A, obj(A, "third", 6)) == change(A, None, obj(A, "third", 6))
 
 
-def test_what_a_list_did_not_have_did_not_exist_at_its_version() -> None:
+def test_a_list_removes_older_objects_that_it_lacks() -> None:
     """Another incarnation of the name from before that is no news."""
     store = Store(kept)
     store.put(A, obj(A, "u", 5))
@@ -281,7 +281,7 @@ def test_tombstones_do_not_grow_without_end() -> None:
     assert len(store._gone) == 4095
 
 
-def test_an_object_without_metadata_is_no_surprise() -> None:
+def test_an_object_without_metadata_has_an_empty_identity() -> None:
     """No server sends one; nothing breaks."""
     store = Store(kept)
     nothing: Mapping[str, JSON] = {"metadata": []}
