@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from captep_core._objects import rfc3339
 from captep_memory._json import Object, Value, identical, text
 from captep_memory._names import dns_label, dns_subdomain, label_value, qualified_name
 from captep_memory._status import (
@@ -96,7 +97,7 @@ def _time(path: str, value: Value) -> str:
             f'cannot be handled: parsing time in {path} as "2006-01-02T15:04:05Z07:00"'
         )
     try:
-        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return rfc3339(datetime.fromisoformat(moment))
     except (ValueError, OverflowError) as error:
         raise bad_request(f"cannot be handled: parsing time in {path}: out of range") from error
 

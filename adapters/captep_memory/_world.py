@@ -6,12 +6,13 @@ Objects are never changed in place, neither by this package nor by its users; wo
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
+from captep_core._objects import rfc3339
 from captep_memory._admission import Admission
 from captep_memory._json import Object
 from captep_memory._kinds import NO_KINDS, Catalog
@@ -62,7 +63,7 @@ def _changes(history: _History | None) -> Iterator[Change]:
 
 def timestamp(now: datetime) -> str:
     """Return a time as metadata carries it: RFC 3339, UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(now)
 
 
 @frozen(repr=False)

@@ -8,12 +8,13 @@ Rules of this package:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from attrs import frozen
 
 from captep_core import ObjectRef
+from captep_core._objects import rfc3339
 from captep_memory._json import Object
 from captep_memory._request import Request, Response
 
@@ -185,4 +186,4 @@ def with_conditions(
 
 def stamp(now: datetime) -> str:
     """Return a time as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return rfc3339(now)

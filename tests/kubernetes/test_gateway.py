@@ -106,8 +106,9 @@ class Cluster:
 
 @contextmanager
 def gateway(
-    cluster: Cluster, **options: Any
-) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:  # noqa: ANN401  # options of KubernetesGateway
+    cluster: Cluster,
+    **options: Any,  # noqa: ANN401  # options of KubernetesGateway
+) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:
     """A synced gateway, with what it announced."""
     changes: list[CacheChange] = []
     with serving(cluster) as server:
