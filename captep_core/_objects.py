@@ -11,6 +11,7 @@ Rules of this module:
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Literal, TypeAlias
 
 from attrs import Factory, evolve, field, frozen
 
@@ -184,6 +185,8 @@ def with_condition(
         if condition is before or condition.type != wanted.type
     )
 
+Timespec: TypeAlias = Literal["seconds", "milliseconds", "microseconds"]
+
 
 def instant(text: str) -> datetime | None:
     """Parse a time as Kubernetes (RFC 3339) or Go's `time.String()` writes it; None when it is
@@ -199,6 +202,9 @@ def instant(text: str) -> datetime | None:
     return parsed if parsed.tzinfo else None
 
 
-def rfc3339(moment: datetime) -> str:
-    """Write a time as Kubernetes does: UTC, whole seconds, `Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def rfc3339(moment: datetime, timespec: Timespec = "seconds") -> str:
+    """Write a time as Kubernetes does, in UTC with `Z`.
+
+    `Time` has whole seconds, the default; `MicroTime`, which a Lease holds, has microseconds.
+    """
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=timespec) + "Z"

@@ -51,7 +51,7 @@ class Site:
 
     def send(self, action: Action) -> tuple[int, bool]:
         """Send by the gateway under test; returns the status, and whether something changed."""
-        return _told(self.gateway.send(action))
+        return _outcome(self.gateway.send(action))
 
     def found(self, ref: ObjectRef, by: Gateway | None = None) -> dict[str, Any]:
         """Read an object that is there."""
@@ -65,7 +65,7 @@ class Site:
         return Preconditions(metadata["uid"], metadata["resourceVersion"])
 
 
-def _told(answer: Answer) -> tuple[int, bool]:
+def _outcome(answer: Answer) -> tuple[int, bool]:
     return answer.status, answer.changed
 
 
@@ -104,7 +104,7 @@ def secret(ref: ObjectRef, value: str = "b25l") -> Create:
 class GatewayContract:
     """To be inherited by a test class with a fixture `site`."""
 
-    def test_what_nobody_made_is_absent(self, site: Site) -> None:
+    def test_an_object_that_was_never_created_is_absent(self, site: Site) -> None:
         """Absent, and not unreadable."""
         assert site.gateway.read(site.ref(CONTROL_PLANE)) is ABSENT
         assert site.gateway.read(site.ref(("v1", "Secret"))) is ABSENT
@@ -145,7 +145,7 @@ class GatewayContract:
         assert site.send(patch) == (200, False)
         assert site.found(ref) == after
 
-    def test_status_and_the_rest_are_apart(self, site: Site) -> None:
+    def test_a_status_patch_changes_the_status_alone(self, site: Site) -> None:
         """A patch of the status changes the status alone, and a patch of the object not the status (U9)."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
@@ -166,7 +166,7 @@ class GatewayContract:
         ) == (200, False)
         assert site.found(ref)["status"]["phase"] == "Creating"
 
-    def test_what_is_stale_is_a_conflict(self, site: Site) -> None:
+    def test_a_stale_precondition_is_a_conflict(self, site: Site) -> None:
         """An old version, and the uid of another incarnation, of the object and of its status."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
@@ -181,7 +181,7 @@ class GatewayContract:
         assert site.send(Delete(ref, other, "why")) == (409, False)
         assert site.found(ref)["spec"]["version"] == "2"
 
-    def test_what_is_invalid_is_refused(self, site: Site) -> None:
+    def test_an_invalid_write_is_refused(self, site: Site) -> None:
         """422, with nothing changed."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
@@ -195,7 +195,7 @@ class GatewayContract:
         assert site.found(ref) == before
         assert site.gateway.read(site.ref(("v1", "Secret"))) is ABSENT
 
-    def test_what_is_deleted_is_gone_at_once(self, site: Site) -> None:
+    def test_a_deleted_object_is_absent_at_once(self, site: Site) -> None:
         """200, then 404; a new one of the same name has another uid."""
         for ref, make in (
             (site.ref(CONTROL_PLANE), control_plane),
@@ -229,7 +229,7 @@ class GatewayContract:
         ("make", "change"),
         [(control_plane, {"spec": {"version": "2"}}), (secret, {"data": {"value": "dHdv"}})],
     )
-    def test_what_others_do_is_seen(
+    def test_the_writes_of_others_are_seen(
         self, site: Site, make: Callable[[ObjectRef], Create], change: dict[str, JSON]
     ) -> None:
         """Created, changed and deleted by somebody else."""

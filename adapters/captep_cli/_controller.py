@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from captep_cli._dry_run import DryRunDecide
-from captep_cli._watched import WATCHED, is_control_plane
 from captep_core import JSON, Action, ObjectRef, Observed, decide
+from captep_core.capt._resources import WATCHED, is_control_plane
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide
 from captep_kubernetes import (
-    Change,
+    CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
@@ -152,7 +152,7 @@ class Controller:
         """Set the gauges that change while nothing happens."""
         self._loop.measure()
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: CacheChange) -> None:
         if not content_changed(change):
             return
         if is_control_plane(change.ref):

@@ -4,9 +4,10 @@ from typing import Final
 
 from captep_cli._errors import InputError
 from captep_cli._preflight import identity
-from captep_cli._watched import is_control_plane
 from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable
+from captep_core._resources import Resource
 from captep_core.capt import wire
+from captep_core.capt._resources import RESOURCES, is_control_plane
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
 from captep_kubernetes import (
@@ -15,7 +16,6 @@ from captep_kubernetes import (
     UnansweredError,
     check_connection,
     reason_of,
-    resource_of,
 )
 
 __all__ = ["live_reader"]
@@ -46,10 +46,14 @@ def live_reader(transport: Transport) -> Read:
     return read
 
 
+def _resource_of(ref: ObjectRef) -> Resource:
+    return RESOURCES[ref.api_version, ref.kind]
+
+
 def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
     try:
         return transport.request(
-            "GET", resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS
+            "GET", _resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS
         )
     except UnansweredError as error:
         return Unreadable("Unavailable", str(error))
@@ -76,11 +80,11 @@ def _control_plane(
     found = _observed(ref, answer)
     if isinstance(found, Unreadable) and found.reason == "Forbidden":
         raise GatewayError(
-            f"{identity(transport)} may not get {resource_of(ref)} in the namespace {ref.namespace}: grant get on it"
+            f"{identity(transport)} may not get {_resource_of(ref)} in the namespace {ref.namespace}: grant get on it"
         )
     if isinstance(found, Unreadable) and found.reason == "NotFound":
         raise GatewayError(
-            f"not installed in the cluster: {resource_of(ref)}: apply its CustomResourceDefinition, or choose another --context"
+            f"not installed in the cluster: {_resource_of(ref)}: apply its CustomResourceDefinition, or choose another --context"
         )
     if isinstance(found, Unreadable):
         raise GatewayError(f"{ref} cannot be read: {found}")

@@ -6,7 +6,7 @@ from typing import Final
 from captep_core import JSON
 from captep_core.errors import GatewayError
 from captep_kubernetes import (
-    RESOURCES,
+    LEASES,
     Informer,
     Query,
     Transport,
@@ -17,7 +17,6 @@ from captep_kubernetes import (
 __all__ = ["check_cluster", "check_lease", "fatal_problem", "identity"]
 
 _SECONDS: Final = 10.0
-_LEASES: Final = RESOURCES["coordination.k8s.io/v1", "Lease"]
 
 
 def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str, ...]:
@@ -47,7 +46,7 @@ def check_lease(transport: Transport, namespace: str, name: str) -> None:
         GatewayError: there is no such namespace, or no permission.
     """
     body: dict[str, JSON] = {"metadata": {"name": name}}
-    status = _status(transport, "POST", _LEASES.path(namespace), [("dryRun", "All")], body)
+    status = _status(transport, "POST", LEASES.path(namespace), [("dryRun", "All")], body)
     if status == 404:
         raise GatewayError(
             f"no namespace {namespace} for the Lease: create it, or correct --leader-election-namespace"

@@ -28,7 +28,7 @@ from captep_cli._controller import Controller
 from captep_cli._counting import CountingTransport
 from captep_cli._live import live_reader
 from captep_cli._preflight import check_cluster, check_lease, fatal_problem
-from captep_cli._watched import WATCHED
+from captep_core.capt._resources import WATCHED
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
 from captep_kubernetes import DryRun, LeaderElector, Transport, load_transport

@@ -1,54 +1,46 @@
 """A gateway over the official Kubernetes client."""
 
+from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._config import check_connection, load_transport
 from captep_kubernetes._election import LeaseTimes
-from captep_kubernetes._gateway import WATCHED, DryRun, KubernetesGateway, Watched
+from captep_kubernetes._gateway import DryRun, KubernetesGateway
 from captep_kubernetes._informer import (
     Informer,
-    Representation,
     identity_only,
     without_managed_fields,
 )
 from captep_kubernetes._lease import LeaderElector
-from captep_kubernetes._pacing import Pacing
-from captep_kubernetes._predicates import Fields, content_changed, keeping
-from captep_kubernetes._resources import RESOURCES, Resource, reference, resource_of
-from captep_kubernetes._responses import reason_of
-from captep_kubernetes._store import Change, Object
+from captep_kubernetes._predicates import content_changed, keeping
+from captep_kubernetes._resources import EVENTS, LEASES, reference
+from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
     FIELD_MANAGER,
     MERGE_PATCH,
     KubernetesTransport,
     Query,
-    RawResponse,
     Stream,
     Transport,
     UnansweredError,
 )
 
 __all__ = [
+    "EVENTS",
     "FIELD_MANAGER",
+    "LEASES",
     "MERGE_PATCH",
-    "RESOURCES",
-    "WATCHED",
-    "Change",
+    "CacheChange",
     "DryRun",
-    "Fields",
     "Informer",
     "KubernetesGateway",
     "KubernetesTransport",
     "LeaderElector",
     "LeaseTimes",
     "Object",
-    "Pacing",
     "Query",
     "RawResponse",
-    "Representation",
-    "Resource",
     "Stream",
     "Transport",
     "UnansweredError",
-    "Watched",
     "check_connection",
     "content_changed",
     "identity_only",
@@ -56,6 +48,5 @@ __all__ = [
     "load_transport",
     "reason_of",
     "reference",
-    "resource_of",
     "without_managed_fields",
 ]

@@ -1,27 +1,30 @@
-"""Who leads: the decisions of leader election over a Lease, without I/O and without a clock of its own.
+"""The decisions of leader election over a Lease; no I/O and no clock.
 
 Rules of this module:
 
-1. Leading lasts until `renew_deadline` after the *sending* of the last claim that the server is known to have accepted; a claim without an
-   answer extends nothing.
-2. Somebody else's lease has expired when it was seen unchanged for as long as it says, measured on the own clock from when it was first
-   seen. Times inside the lease are for people: clocks of different machines are never compared.
-3. Every claim carries the resourceVersion that it was computed from, so that of two claims one loses (409) and a late one hits nothing.
+1. Leading lasts until `renew_deadline` after the *sending* of the last claim that the server is
+   known to have accepted. A claim without an answer extends nothing.
+2. Another holder's lease expires when this candidate has seen it unchanged for as long as the lease
+   says, on its own clock. Times inside the lease are for people: clocks of different machines are
+   never compared.
+3. Every claim carries the resourceVersion that it was computed from: of two claims one loses (409),
+   and a late claim changes nothing.
 
-From these: a claim sent at t is seen by others at t or later, so nobody else leads before t + lease_duration, and we stop at
-t + renew_deadline. What is between the two is for clocks that run at different speeds (a third, with the defaults) and for requests that
-are still on their way.
+Theory: other candidates see a claim sent at t at t or later, so none of them leads before
+t + lease_duration, and this one stops at t + renew_deadline. The time between the two covers clocks
+that run at different speeds (by a third, with the defaults) and requests still on their way.
 """
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from attrs import evolve, field, frozen
 
 from captep_core import JSON
+from captep_core._objects import rfc3339
 
-__all__ = ["Elector", "LeaseTimes", "micro_time"]
+__all__ = ["Elector", "LeaseTimes"]
 
 _NEVER = -math.inf
 
@@ -47,7 +50,10 @@ class LeaseTimes:
 
 @frozen
 class Elector:
-    """One candidate: what it saw of the lease, when on its own clock, and until when it leads. Every `now` is a time of that clock."""
+    """One candidate: what it saw of the lease, when, and until when it leads.
+
+    Every `now` is a time of this candidate's own monotonic clock, in seconds.
+    """
 
     identity: str
     times: LeaseTimes = LeaseTimes()
@@ -60,10 +66,11 @@ class Elector:
         return now < self.leading_until
 
     def observe(self, lease: Mapping[str, JSON] | None, *, now: float) -> "Elector":
-        """Return the candidate that has read `lease`, None when there is none."""
-        seen_at, holder = self.seen_at, _holder(self.lease)
+        """Return the candidate after it read `lease`; None: the server has no such lease."""
+        seen_at = self.seen_at
+        holder = _holder(self.lease)
         if lease is None and self.lease is not None:
-            # Its holder may still lead, for as long as it said, unless that was nobody or us.
+            # The holder of a deleted lease may lead for as long as the lease said.
             longer = _duration(self.lease, self.times.lease_duration) - self.times.lease_duration
             seen_at = now + longer if holder not in ("", self.identity) else _NEVER
         elif lease is not None and (self.lease is None or _version(lease) != _version(self.lease)):
@@ -77,9 +84,10 @@ class Elector:
         )
 
     def claim(self, *, now: float, wall: datetime) -> dict[str, JSON] | None:
-        """Return what to write to get or keep the lease, None while it is somebody else's.
+        """Return what to write to get or keep the lease; None while another candidate holds it.
 
-        The result is a whole Lease to create when `lease` is None, else a merge patch. `wall` is for people who read the lease.
+        The result is a whole Lease to create when `lease` is None, else a merge patch. `wall` is
+        the time that people read in the lease.
         """
         if self.lease is None:
             return self._created(wall) if now >= self.seen_at + self.times.lease_duration else None
@@ -91,30 +99,34 @@ class Elector:
         return self._patched({} if holder == self.identity else self._taken(wall), wall)
 
     def claimed(self, lease: Mapping[str, JSON], *, sent_at: float, now: float) -> "Elector":
-        """Return the candidate whose claim, sent at `sent_at`, the server accepted; `lease` is the answer."""
+        """Return the candidate after the server accepted its claim of `sent_at` with `lease`."""
         return evolve(
             self.observe(lease, now=now), leading_until=sent_at + self.times.renew_deadline
         )
 
     def stepped_down(self) -> "Elector":
-        """Return the candidate that no longer leads, whatever the lease says."""
+        """Return the candidate that no longer leads; the lease stays as it is."""
         return evolve(self, leading_until=_NEVER)
 
     def release(self, *, wall: datetime) -> dict[str, JSON] | None:
-        """Return the merge patch that gives the lease to whoever comes next, None when it is not ours."""
+        """Return the merge patch that frees the lease; None when another candidate holds it."""
         if self.lease is None or _holder(self.lease) != self.identity:
             return None
         return self._patched({"holderIdentity": "", "leaseDurationSeconds": 1}, wall)
 
     def _created(self, wall: datetime) -> dict[str, JSON]:
         return {
-            "spec": {**self._held(wall), "acquireTime": micro_time(wall), "leaseTransitions": 0}
+            "spec": {
+                **self._held(wall),
+                "acquireTime": rfc3339(wall, "microseconds"),
+                "leaseTransitions": 0,
+            }
         }
 
     def _taken(self, wall: datetime) -> dict[str, JSON]:
         transitions = _spec(self.lease).get("leaseTransitions")
         return {
-            "acquireTime": micro_time(wall),
+            "acquireTime": rfc3339(wall, "microseconds"),
             "leaseTransitions": (transitions if isinstance(transitions, int) else 0) + 1,
         }
 
@@ -128,13 +140,8 @@ class Elector:
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": math.ceil(self.times.lease_duration),
-            "renewTime": micro_time(wall),
+            "renewTime": rfc3339(wall, "microseconds"),
         }
-
-
-def micro_time(wall: datetime) -> str:
-    """Return a MicroTime; the API server refuses one without its six decimals."""
-    return wall.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _spec(lease: Mapping[str, JSON] | None) -> Mapping[str, JSON]:

@@ -1,60 +1,68 @@
 """A cache of the objects of one kind, kept current by LIST and WATCH.
 
-This is an own list-and-watch loop over `Transport` and not the official client's `SharedInformer`: that one needs a guard around every
-call it makes (no backoff: 1,600 requests a second against a server that is down; no paging, no bookmarks, no read timeout, a `stop` that
-hangs), and it writes its cache itself, so own writes, tombstones and the order of versions would have needed a second cache beside it.
-What was left to reuse was the loop below.
+The official client's `SharedInformer` does not serve: it has no backoff (1,600 requests a second
+against a server that is down), no paging, no bookmarks, no read timeout and a `stop` that hangs. It
+writes its cache itself, so own writes, tombstones and the order of versions would have needed a
+second cache. The loop below is what remained to reuse.
 
 Rules of this module:
 
-1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired; WATCH from there, with bookmarks, an end
-   that the server sets and a longest silence that we set.
-2. Each verb is paced on its own (`Pacing`), from its last answer on, so that neither is sent more than once in `Pacing.base`: a good LIST
-   takes the count of WATCH back, a watch that lived long clears both. The server's Retry-After is respected.
-3. 410, as a status or as an event, means LIST again and nothing else does.
-4. Each state of an object is announced once, however it became known. What is announced is a reason to look, not data to work on.
-5. A trouble is logged when it begins and when it ends, never each time that it is met.
+1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired. WATCH
+   from there, with bookmarks, an end that the server sets and a longest silence that we set.
+2. Each verb has its own backoff, counted from its last answer, so that no verb is sent twice within
+   `Backoff.base` seconds. A good LIST resets the count of WATCH, and a watch that lived long resets
+   both. The server's Retry-After is respected.
+3. 410, as a status or as an event, leads to a LIST; nothing else does.
+4. Each state of an object is announced once, from whichever source it came. An announcement is a
+   reason to look, no data to work on.
+5. A problem is logged when it begins and when it ends, never at each try.
 """
 
 import json
 import logging
-import random as random_module
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from enum import Enum
+from typing import Final
 
-from captep_core import JSON, ObjectRef, Unreadable
-from captep_kubernetes._pacing import Pacing
-from captep_kubernetes._resources import Resource, reference
-from captep_kubernetes._responses import reason_of, retry_after_of
-from captep_kubernetes._store import Change, Known, Object, Store
-from captep_kubernetes._transport import Query, RawResponse, Stream, Transport, UnansweredError
+from captep_core import JSON, Backoff, ObjectRef, Unreadable, jittered
+from captep_core._request import RawResponse, reason_of, retry_after_of
+from captep_core._resources import Representation, Resource
+from captep_kubernetes._resources import reference
+from captep_kubernetes._store import CacheChange, Known, Object, Store
+from captep_kubernetes._transport import Query, Stream, Transport, UnansweredError
 
-__all__ = ["Informer", "Representation", "identity_only", "without_managed_fields"]
+__all__ = ["Informer", "identity_only", "without_managed_fields"]
 
 _log = logging.getLogger("captep.kubernetes")
-_PAGE = (
-    250  # half of client-go's: a page is in memory as bytes and parsed, one of each kind at once
-)
-_LIST_SECONDS = 60.0
-_WATCH_SECONDS = 290
-_WATCH_SPREAD = 60
-_SILENCE_SECONDS = 330.0
-_LONGEST_RETRY_AFTER = 30.0
-_PACING = Pacing()
-
-
-class Representation(Enum):
-    """What to ask the server for: whole objects, or their metadata alone, which leaves the payload of Secrets where it is."""
-
-    WHOLE = ""
-    METADATA = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+# Half of client-go's: a page is in memory as bytes and parsed, one of each kind at once.
+_PAGE = 250
+# A list of a large fleet takes a busy server seconds; kube-apiserver gives up after a minute.
+_LIST_SECONDS: Final = 60.0
+# Watches end after four to five minutes, as client-go's end after five to ten.
+_WATCH_SECONDS: Final = 240.0
+# Above every `timeoutSeconds`: the server ends a watch before this silence does.
+_SILENCE_SECONDS: Final = 330.0
+# A server that asks for more may have restarted since.
+_LONGEST_RETRY_AFTER: Final = 30.0
+# Up to a fifth later, so that the watches of a process do not reconnect all at once.
+_JITTER: Final = 0.2
+# A connection that lived this long was a good one: the next failure is the first.
+_GOOD_AFTER: Final = 10.0
+# Short, because a try that fails costs next to nothing and everything waits for the server.
+_BACKOFF: Final = Backoff(base=1.0, cap=3.0)
+# A server that does not know the second form sends whole objects.
+_ACCEPT: Final[Mapping[Representation, str]] = {
+    Representation.WHOLE: "application/json",
+    Representation.METADATA: (
+        "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
+    ),
+}
 
 
 def without_managed_fields(obj: Object) -> Object:
-    """Leave out `metadata.managedFields`, often half of an object, which nothing here reads."""
+    """Drop `metadata.managedFields`, often half of an object, which no decision reads."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or "managedFields" not in metadata:
         return obj
@@ -65,7 +73,7 @@ def without_managed_fields(obj: Object) -> Object:
 
 
 def identity_only(_obj: Object) -> Object:
-    """Keep nothing: uid and resourceVersion are known of each object, and enough to know that it changed."""
+    """Keep nothing: the cache knows uid and resourceVersion, which say that an object changed."""
     return {}
 
 
@@ -79,9 +87,11 @@ class Informer:
         selectors: `labelSelector` and `fieldSelector` as query parameters.
         representation: whole objects or metadata alone.
         project: applied to each object before it is kept; see `Store`.
-        on_change: called once for each new state, from the watch's thread or from the one that called `observe_write`; must return at once.
-        pacing: how often to try again.
-        random: returns numbers in [0, 1), for jitter.
+        on_change: called once for each new state, from the watch's thread or from the caller of
+            `observe_write`; must return at once.
+        backoff: seconds between two tries of one verb.
+        jitter: fraction by which delays are stretched.
+        seed: makes the jitter of this process differ from that of others.
         clock: seconds that only grow.
         wait: waits for so many seconds or until the informer is stopped, None for real time.
     """
@@ -95,18 +105,29 @@ class Informer:
         selectors: Query = (),
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
-        on_change: Callable[[Change], None] = lambda _change: None,
-        pacing: Pacing = _PACING,
-        random: Callable[[], float] = random_module.random,
+        on_change: Callable[[CacheChange], None] = lambda _change: None,
+        backoff: Backoff = _BACKOFF,
+        jitter: float = _JITTER,
+        seed: str = "",
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], object] | None = None,
     ) -> None:
-        self.resource, self.namespace = resource, namespace
-        self._transport, self._path = transport, resource.path(namespace)
-        self._selectors, self._representation = tuple(selectors), representation
-        self._on_change, self._pacing, self._random, self._clock = on_change, pacing, random, clock
-        self._store, self._lock = Store(project), threading.Lock()
-        self._stopping, self._synced = threading.Event(), threading.Event()
+        self.resource = resource
+        self.namespace = namespace
+        self._transport = transport
+        self._path = resource.path(namespace)
+        self._selectors = tuple(selectors)
+        self._representation = representation
+        self._on_change = on_change
+        self._backoff = backoff
+        self._jitter = jitter
+        self._seed = seed
+        self._requests = 0
+        self._clock = clock
+        self._store = Store(project)
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._synced = threading.Event()
         self._wait = wait or self._stopping.wait
         self._thread: threading.Thread | None = None
         self._stream: Stream | None = None
@@ -118,17 +139,17 @@ class Informer:
 
     @property
     def has_synced(self) -> bool:
-        """Whether one LIST was taken in completely: from then on, what is not in the cache did not exist."""
+        """Whether one LIST is complete: from then on, an object that is not cached is absent."""
         return self._synced.is_set()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs that keeps the cache current."""
+        """Whether the thread that keeps the cache current runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def problem(self) -> Unreadable | None:
-        """What keeps the cache from being current, None while nothing does."""
+        """Why the cache may be out of date, None while it is current."""
         return self._problem
 
     def start(self) -> None:
@@ -139,7 +160,10 @@ class Informer:
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """Stop, within `timeout` seconds; nothing is announced after that. May be called from `on_change`."""
+        """Stop within `timeout` seconds; after that the informer announces nothing.
+
+        `on_change` may call this.
+        """
         with self._lock:
             self._stopping.set()
             stream = self._stream
@@ -153,31 +177,31 @@ class Informer:
         return self._synced.wait(timeout)
 
     def get(self, ref: ObjectRef) -> Object | None:
-        """Return what is kept of `ref`, a new object each time; None when it is not known to exist."""
+        """Return the kept part of `ref`, a new copy each time; None when it is absent."""
         known = self._find(ref)
         return None if known is None else known.obj
 
     def version(self, ref: ObjectRef) -> str | None:
-        """Return the resourceVersion of `ref`, None when it is not known to exist."""
+        """Return the resourceVersion of `ref`, None when it is absent."""
         known = self._find(ref)
         return None if known is None else known.resource_version
 
     def identity(self, ref: ObjectRef) -> tuple[str, str] | None:
-        """Return uid and resourceVersion of `ref`, None when it is not known to exist."""
+        """Return uid and resourceVersion of `ref`, None when it is absent."""
         known = self._find(ref)
         return None if known is None else (known.uid, known.resource_version)
 
     def refs(self) -> tuple[ObjectRef, ...]:
-        """Return the names of all objects that are known to exist."""
+        """Return the names of all cached objects."""
         with self._lock:
             return self._store.refs()
 
     def observe_write(self, obj: Mapping[str, JSON]) -> None:
-        """Learn an object from the answer to an own write."""
+        """Learn an object from the answer to a write of this process."""
         self._learn(self._put, obj)
 
     def observe_delete(self, ref: ObjectRef, uid: str) -> None:
-        """Learn from the answer to an own delete that the incarnation `uid` is gone."""
+        """Learn from the answer to a delete that the incarnation `uid` is gone."""
         with self._lock:
             change = self._store.remove(ref, uid=uid)
         self._announce(change)
@@ -196,11 +220,18 @@ class Informer:
                 self._report(problem)
 
     def _pause(self, verb: str) -> None:
-        delay = self._pacing.delay(self._tries[verb], self._random)
+        tries = self._tries[verb]
+        delay = self._jittered(self._backoff.after(tries)) if tries else 0.0
         self._tries[verb] += 1
         wait = max(self._answered_at[verb] + delay, self._not_before) - self._clock()
         if wait > 0:
             self._wait(wait)
+
+    def _jittered(self, delay: float) -> float:
+        """Stretch a delay, by another share each time and for each informer."""
+        self._requests += 1
+        key = f"{self._seed} {self._path} {self._requests}"
+        return jittered(delay, key, fraction=self._jitter)
 
     @contextmanager
     def _answering(self, verb: str) -> Iterator[None]:
@@ -223,7 +254,8 @@ class Informer:
                 "GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS
             )
             if answer.status == 410 and limit and page:
-                # The server forgets faster than the pages come: as client-go does, all at once and only once.
+                # The server expires pages faster than it sends them. client-go also lists
+                # everything at once then, and only once.
                 objects, limit, page = [], [], []
                 continue
             body = answer.body
@@ -253,7 +285,7 @@ class Informer:
         self._synced.set()
 
     def _watch(self, version: str) -> Unreadable | None:
-        seconds = _WATCH_SECONDS - int(_WATCH_SPREAD * self._random())
+        seconds = int(self._jittered(_WATCH_SECONDS))
         asked: Query = [
             ("watch", 1),
             ("resourceVersion", version),
@@ -278,7 +310,7 @@ class Informer:
             return self._follow(stream)
         finally:
             self._stream = None
-            if self._clock() - self._answered_at["WATCH"] >= self._pacing.good_after:
+            if self._clock() - self._answered_at["WATCH"] >= _GOOD_AFTER:
                 self._tries = {"LIST": 0, "WATCH": 0}
 
     def _follow(self, stream: Stream) -> Unreadable | None:
@@ -317,7 +349,7 @@ class Informer:
 
     def _learn(
         self,
-        learn: Callable[[ObjectRef, Mapping[str, JSON]], Change | None],
+        learn: Callable[[ObjectRef, Mapping[str, JSON]], CacheChange | None],
         obj: Mapping[str, JSON],
     ) -> None:
         ref = reference(self.resource, obj)
@@ -327,15 +359,15 @@ class Informer:
             change = learn(ref, obj)
         self._announce(change)
 
-    def _put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
-        return self._store.put(ref, self._named(obj))
+    def _put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
+        return self._store.put(ref, self._with_kind(obj))
 
-    def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
+    def _remove(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
         return self._store.remove(
             ref, uid=_metadata(obj, "uid"), resource_version=_metadata(obj, "resourceVersion")
         )
 
-    def _announce(self, change: Change | None) -> None:
+    def _announce(self, change: CacheChange | None) -> None:
         if change is not None and not self._stopping.is_set():
             self._on_change(change)
 
@@ -347,19 +379,19 @@ class Informer:
             _log.info("%s: current again", self.resource)
 
     def _referenced(self, items: list[JSON]) -> Iterator[tuple[ObjectRef, Known]]:
-        """Yield what is kept of each item; the rest of a page need not wait in memory for the last one."""
+        """Yield the kept part of each item, so that a page is not held in memory as a whole."""
         for item in items:
             if isinstance(item, dict) and (ref := reference(self.resource, item)) is not None:
                 with self._lock:
-                    known = self._store.known(self._named(item))
+                    known = self._store.known(self._with_kind(item))
                 yield ref, known
 
-    def _named(self, obj: Mapping[str, JSON]) -> Object:
-        """Items of a core list come without apiVersion and kind, metadata comes as PartialObjectMetadata."""
+    def _with_kind(self, obj: Mapping[str, JSON]) -> Object:
+        """Set apiVersion and kind: items of a core list lack them."""
         return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
 
     def _accept(self, suffix: str) -> str:
-        return f"application/json{self._representation.value.format(suffix)}"
+        return _ACCEPT[self._representation].format(suffix)
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

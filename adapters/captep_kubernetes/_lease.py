@@ -1,36 +1,39 @@
 """Leader election over a Lease: the thread around `Elector`.
 
-The official client's `LeaderElection` is not used: a transport error flies out of its `run` without a word to the worker (two leaders were
-seen at work), it cannot be stopped and never releases the lease. The decisions are ours (`_election`), checked against each other in
-virtual time.
+The official client's `LeaderElection` does not serve: a transport error leaves its `run` while the
+worker goes on (two leaders were seen at work), nothing can stop it, and it never releases the
+lease. The decisions are in `_election`; tests run several electors against each other in virtual
+time.
 """
 
 import logging
-import random as random_module
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Final
 
-from captep_core import JSON
+from captep_core import JSON, jittered
+from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._election import Elector, LeaseTimes
-from captep_kubernetes._resources import RESOURCES
-from captep_kubernetes._responses import reason_of
-from captep_kubernetes._transport import MERGE_PATCH, RawResponse, Transport, UnansweredError
+from captep_kubernetes._resources import LEASES
+from captep_kubernetes._transport import MERGE_PATCH, Transport, UnansweredError
 
 __all__ = ["LeaderElector"]
 
 _log = logging.getLogger("captep.kubernetes")
-_LEASES = RESOURCES["coordination.k8s.io/v1", "Lease"]
+# Half of the default renew_deadline: a second request still fits.
 _REQUEST_SECONDS = 5.0
-_JITTER = 0.2
+# client-go's JitterFactor: candidates that started together do not claim together.
+_JITTER: Final = 0.2
 
 
 class LeaderElector:
     """Competes for one Lease until it is stopped.
 
-    `is_leading` is the authority: it is right at every moment, even while a request hangs. Ask it before each write. The callbacks follow
-    it as soon as the thread is free; they run on the elector's thread and must return at once, else the lease is not renewed.
+    `is_leading` is the authority: it is right at every moment, even while a request hangs. Ask it
+    before each write. The callbacks follow as soon as the thread is free. They run on the elector's
+    thread and must return at once: while they run, nothing renews the lease.
 
     Args:
         transport: the way to the server.
@@ -42,7 +45,6 @@ class LeaderElector:
         on_stopped_leading: called each time that it no longer leads; after that it competes again.
         clock: seconds that only grow.
         now: the time that people read in the Lease.
-        random: returns numbers in [0, 1), for jitter.
     """
 
     def __init__(
@@ -57,15 +59,17 @@ class LeaderElector:
         on_stopped_leading: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        random: Callable[[], float] = random_module.random,
     ) -> None:
-        self._transport, self._namespace, self._name = transport, namespace, name
+        self._transport = transport
+        self._namespace = namespace
+        self._name = name
         self._elector = Elector(identity, times or LeaseTimes())
         self._callbacks = {True: on_started_leading, False: on_stopped_leading}
-        self._clock, self._now, self._random = clock, now, random
+        self._clock = clock
+        self._now = now
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._told = False
+        self._announced_leading = False
         self._must_read = True
         self._problem: str | None = None
 
@@ -75,7 +79,7 @@ class LeaderElector:
         return self._thread is not None and self._thread.is_alive()
 
     def problems(self) -> tuple[str, ...]:
-        """Say what only a restart helps against: the thread has ended though nobody stopped it."""
+        """Name what only a restart mends: the thread ended although nothing stopped it."""
         has_ended = (
             self._thread is not None and not self._thread.is_alive() and not self._stopping.is_set()
         )
@@ -97,7 +101,10 @@ class LeaderElector:
         self._thread.start()
 
     def stop(self, timeout: float = 12.0) -> None:
-        """Stop leading, give the lease back and stop competing; returns after at most `timeout` seconds. The work must be over before."""
+        """Stop leading, give the lease back and stop competing, within `timeout` seconds.
+
+        The work must be over before: another candidate leads as soon as the lease is free.
+        """
         self._stopping.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
@@ -105,13 +112,13 @@ class LeaderElector:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._report(self._try())
-            self._tell()
+            self._announce()
             self._stopping.wait(self._pause())
-            self._tell()
+            self._announce()
         self._give_back()
 
     def _try(self) -> str | None:
-        """Read and claim; returns what went wrong. A leader that knows its lease claims without reading."""
+        """Read and claim, a leader without reading; returns what went wrong."""
         try:
             if self._must_read and (problem := self._read()) is not None:
                 return problem
@@ -134,7 +141,7 @@ class LeaderElector:
     def _claim(self, claim: dict[str, JSON], sent_at: float) -> str | None:
         if self._elector.lease is None:
             answer = self._send(
-                "POST", _LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
+                "POST", LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
             )
         else:
             answer = self._send("PATCH", self._path(), claim)
@@ -142,12 +149,12 @@ class LeaderElector:
             self._elector = self._elector.claimed(answer.body, sent_at=sent_at, now=self._clock())
             self._must_read = False
             return None
-        # Somebody else was faster: no trouble, the next read tells who.
+        # Another candidate was faster. That is no problem: the next read shows its claim.
         return None if answer.status in (404, 409) else _refusal(answer)
 
     def _give_back(self) -> None:
         led, self._elector = self._elector, self._elector.stepped_down()
-        self._tell()
+        self._announce()
         release = led.release(wall=self._now())
         if release is None or self._must_read:
             return
@@ -162,7 +169,7 @@ class LeaderElector:
             )
 
     def _send(self, method: str, path: str, body: Mapping[str, JSON] | None = None) -> RawResponse:
-        # Connecting and reading have this timeout each: together they must end before leading does.
+        # Connecting and reading have this timeout each; both together end before leading does.
         left = self._elector.leading_until - self._clock()
         timeout = min(_REQUEST_SECONDS, max(left / 2, 0.1)) if left > 0 else _REQUEST_SECONDS
         return self._transport.request(
@@ -174,14 +181,16 @@ class LeaderElector:
         )
 
     def _pause(self) -> float:
-        period = self._elector.times.retry_period * (1 + _JITTER * self._random())
+        period = jittered(
+            self._elector.times.retry_period, self._elector.identity, fraction=_JITTER
+        )
         left = self._elector.leading_until - self._clock()
         return min(period, left) if left > 0 else period
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         leading = self.is_leading()
-        if leading != self._told:
-            self._told = leading
+        if leading != self._announced_leading:
+            self._announced_leading = leading
             _log.info(
                 "lease %s/%s: %s %s",
                 self._namespace,
@@ -199,7 +208,7 @@ class LeaderElector:
             _log.info("lease %s/%s: reachable again", self._namespace, self._name)
 
     def _path(self) -> str:
-        return _LEASES.path(self._namespace, self._name)
+        return LEASES.path(self._namespace, self._name)
 
 
 def _refusal(answer: RawResponse) -> str:

@@ -1,7 +1,8 @@
-"""Objects of one kind, kept small: each as JSON deflated against a few others of its kind, which look much like it.
+"""Objects of one kind, kept small: JSON, deflated against a few objects of the same kind.
 
-A parsed object takes ten times the memory of its text, and a fleet's objects differ in little but names: packed, one of 1.5 KB takes about
-70 bytes, for some 10 microseconds each way. What is packed keeps the dictionary that it was packed against.
+A parsed object takes ten times the memory of its text, and a fleet's objects differ in little but
+their names. Packed, an object of 1.5 KB takes about 70 bytes, and packing or unpacking it takes
+some 10 microseconds. A packed object keeps the dictionary that it was packed against.
 """
 
 import json
@@ -17,14 +18,17 @@ __all__ = ["Object", "Packed", "Packer"]
 
 Object: TypeAlias = dict[str, JSON]
 
-_ROOM: Final = 1 << 14  # bytes of a dictionary: half of what deflate can look back
-_RAW: Final = -zlib.MAX_WBITS  # neither header nor checksum
-_POOR: Final = 4  # packed to more than a quarter, a text is unlike those of the dictionary
+# Bytes of a dictionary: half of the 32 KB that deflate can look back.
+_ROOM: Final = 1 << 14
+# Neither header nor checksum: both would be longer than many a packed object.
+_RAW: Final = -zlib.MAX_WBITS
+# A text that packs to more than a quarter is unlike those of the dictionary.
+_POOR: Final = 4
 
 
 @frozen(eq=False, repr=False)
 class Packed:
-    """One object; equal to another that unpacks to the same. Its repr says nothing."""
+    """One object, equal to another that unpacks to the same; its repr shows no content."""
 
     dictionary: bytes
     deflated: bytes
@@ -39,13 +43,14 @@ class Packed:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Packed) and self.unpacked() == other.unpacked()
 
-    __hash__ = None  # type: ignore[assignment]  # equality is by content, which is not at hand
+    __hash__ = None  # type: ignore[assignment]  # equality is by content, which would have to be unpacked
 
 
 class Packer:
-    """Packs objects of one kind; not to be used by two threads at once.
+    """Packs objects of one kind. Not safe to use from two threads at once.
 
-    The dictionary is made of the first texts that were unlike those before them, so it grows a few times and then stays.
+    The dictionary holds the first texts that were unlike those before them: it grows a few times
+    and then stays.
     """
 
     def __init__(self) -> None:

@@ -1,33 +1,31 @@
-"""Which part of an object matters: what is kept of it, and whether a change of it is worth a look. Generic and pure."""
+"""Projections and predicates: which fields a cache keeps, and which change wakes a reconcile."""
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
 
+from captep_core._resources import Fields
 from captep_kubernetes._informer import without_managed_fields
-from captep_kubernetes._store import Change, Object
+from captep_kubernetes._store import CacheChange, Object
 
-__all__ = ["Fields", "content_changed", "keeping"]
-
-Fields: TypeAlias = Mapping[str, "Fields | None"]
-"""Names of fields; None keeps a field whole, a mapping keeps of it what that says."""
+__all__ = ["content_changed", "keeping"]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
 
 
 def keeping(fields: Fields) -> Callable[[Object], Object]:
-    """Return a projection: metadata without managedFields and kubectl's copy of the manifest, and of the rest only `fields`.
+    """Return a projection to apiVersion, kind, metadata and `fields`.
 
-    What is malformed stays as it is, lest it is taken for something sound.
+    metadata loses managedFields and kubectl's copy of the manifest. A malformed value stays
+    malformed: cut to its sound parts it would look sound.
     """
     wanted: Fields = {"apiVersion": None, "kind": None, "metadata": None, **fields}
     return lambda obj: _without_last_applied(_part(without_managed_fields(obj), wanted))
 
 
-def content_changed(change: Change) -> bool:
-    """Whether more changed than the bookkeeping of the server: resourceVersion, generation and managedFields say nothing by themselves.
+def content_changed(change: CacheChange) -> bool:
+    """Whether more changed than bookkeeping: resourceVersion, generation and managedFields.
 
-    Of an object of which nothing but its identity is kept, every new version is relevant.
+    Where the cache keeps nothing but uid and resourceVersion, every new version counts.
     """
     if change.before is None or change.after is None:
         return change.before is not change.after

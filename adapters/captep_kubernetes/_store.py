@@ -1,14 +1,12 @@
-"""What is known of the objects of one kind: a cache that never goes back in time. No I/O, no threads.
+"""The known objects of one kind: a cache that never goes back in time. No I/O, no threads.
 
 Rules of this module:
 
-1. resourceVersions of one kind are ordered (KEP-5504): what is not newer than what is known changes nothing.
-2. What is known of an object comes from lists, from watch events and from the answers to own writes, in any order. An older one never
-   undoes a newer one, so an own write is seen at once and stays seen.
-3. A deletion is knowledge as well: it is kept as a tombstone, so that a late answer or event does not bring the object back.
+1. resourceVersions of one kind are ordered (KEP-5504). News that is not newer changes nothing.
+2. News comes from lists, from watch events and from the answers to own writes, in any order. Older
+   news never undoes newer news: an own write is seen at once and stays seen.
+3. A deletion stays known as a tombstone: a late answer or event does not bring the object back.
 4. A list at version V says nothing about an object that is known at a version after V.
-
-An etcd that was restored from a backup without `--bump-revision` goes back in time; as for every controller, restart after that.
 """
 
 from collections import OrderedDict
@@ -19,14 +17,15 @@ from attrs import frozen
 from captep_core import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
 
-__all__ = ["Change", "Known", "Object", "Store", "is_newer"]
+__all__ = ["CacheChange", "Known", "Object", "Store", "is_newer"]
 
+# Late answers and events come within seconds; in that time nobody deletes more objects of a kind.
 _TOMBSTONES = 4096
 
 
 @frozen
 class Known:
-    """One object as it is cached, with the identity that the order is decided on."""
+    """One cached object, with the uid and resourceVersion that order news about it."""
 
     uid: str
     resource_version: str
@@ -34,13 +33,13 @@ class Known:
 
     @property
     def obj(self) -> Object:
-        """What is kept of the object, a new one each time."""
+        """The kept part of the object, a new copy each time."""
         return self.packed.unpacked()
 
 
 @frozen
-class Change:
-    """What became known of one object: what was known `before` and is `after`, None when it did not, or does not, exist."""
+class CacheChange:
+    """News of one object: what the cache knew `before` and knows `after`, None: no such object."""
 
     ref: ObjectRef
     before: Known | None
@@ -48,12 +47,12 @@ class Change:
 
     @property
     def old(self) -> Object | None:
-        """The object as it was, a new one each time."""
+        """The object as it was, a new copy each time."""
         return None if self.before is None else self.before.obj
 
     @property
     def new(self) -> Object | None:
-        """The object as it is, a new one each time."""
+        """The object as it is, a new copy each time."""
         return None if self.after is None else self.after.obj
 
 
@@ -64,7 +63,10 @@ class _Tombstone:
 
 
 def is_newer(one: str, other: str) -> bool:
-    """Whether resourceVersion `one` is after `other`; what is no decimal number cannot be ordered, and differing counts as newer."""
+    """Whether resourceVersion `one` is after `other`.
+
+    Versions that are no decimal numbers have no order: a different one counts as newer.
+    """
     if not (one.isdecimal() and other.isdecimal()):
         return one != other
     return int(one) > int(other)
@@ -74,16 +76,17 @@ class Store:
     """The objects of one kind, by name.
 
     Args:
-        project: applied to each object before it is kept, to leave out what need not be in memory.
+        project: applied to each object before the cache keeps it.
     """
 
     def __init__(self, project: Callable[[Object], Object]) -> None:
-        self._project, self._packer = project, Packer()
+        self._project = project
+        self._packer = Packer()
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
 
     def get(self, ref: ObjectRef) -> Known | None:
-        """Return what is known of `ref`, None when it is not known to exist."""
+        """Return the cached object, None when `ref` is not known to exist."""
         return self._known.get(ref)
 
     def refs(self) -> tuple[ObjectRef, ...]:
@@ -91,16 +94,19 @@ class Store:
         return tuple(self._known)
 
     def known(self, obj: Mapping[str, JSON]) -> Known:
-        """Return what is to be kept of an object, without learning it."""
+        """Return what the cache would keep of an object."""
         uid, resource_version = _identity(obj)
         return Known(uid, resource_version, self._packer.pack(self._project(dict(obj))))
 
-    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> Change | None:
-        """Learn that `obj` exists; None when nothing new was learned."""
+    def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
+        """Learn that `obj` exists; None when that is no news."""
         return self._put(ref, self.known(obj)) if self._is_news(ref, *_identity(obj)) else None
 
-    def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> Change | None:
-        """Learn that the incarnation `uid` of `ref` is gone, as of `resource_version` when known; None when nothing new was learned."""
+    def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> CacheChange | None:
+        """Learn that the incarnation `uid` of `ref` is gone; None when that is no news.
+
+        `resource_version` is that of the deletion, "" when the answer did not say.
+        """
         known = self._known.get(ref)
         if (
             known is not None
@@ -112,11 +118,11 @@ class Store:
         if known is None:
             return None
         del self._known[ref]
-        return Change(ref, known, None)
+        return CacheChange(ref, known, None)
 
     def replace(
         self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str
-    ) -> list[Change]:
+    ) -> list[CacheChange]:
         """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
         changes = [
@@ -131,18 +137,19 @@ class Store:
         return changes
 
     def _is_news(self, ref: ObjectRef, uid: str, resource_version: str) -> bool:
-        known, gone = self._known.get(ref), self._gone.get(ref)
+        known = self._known.get(ref)
+        gone = self._gone.get(ref)
         if known is not None and not is_newer(resource_version, known.resource_version):
             return False
         return gone is None or (
             uid != gone.uid and is_newer(resource_version, gone.resource_version)
         )
 
-    def _put(self, ref: ObjectRef, new: Known) -> Change:
+    def _put(self, ref: ObjectRef, new: Known) -> CacheChange:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
-        return Change(ref, known, new)
+        return CacheChange(ref, known, new)
 
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
         before = self._gone.pop(ref, None)

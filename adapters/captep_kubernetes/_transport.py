@@ -2,10 +2,14 @@
 
 Rules of this module:
 
-1. An HTTP status is an answer and never an exception. No answer is `UnansweredError`, which says whether a write may have landed.
-2. Nothing is sent twice: urllib3's own retries deliver a PUT or DELETE whose answer was lost up to four times.
-3. Every call has a timeout, an explicit content type, the field manager `captep` and the user agent `captep/VERSION`.
-4. JSON is taken as the server sent it; no model of the client reads or writes it. Bodies stay out of every repr and message.
+1. An HTTP status is an answer and never an exception. `UnansweredError` means that no answer came,
+   and says whether a write may have landed.
+2. Nothing is sent twice: urllib3's own retries deliver a PUT or DELETE up to four times when its
+   answer is lost.
+3. Every call has a timeout, an explicit content type, the field manager `captep` and the user agent
+   `captep/VERSION`.
+4. JSON passes as the server sent it; no model of the client reads or writes it. Bodies stay out of
+   every repr and message.
 """
 
 import json
@@ -15,12 +19,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol, TypeAlias
 
 import urllib3
-from attrs import field, frozen
 from kubernetes import client
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
 from captep_core import JSON
+from captep_core._request import RawResponse
 from captep_core.errors import CaptepError
 
 __all__ = [
@@ -28,7 +32,6 @@ __all__ = [
     "MERGE_PATCH",
     "KubernetesTransport",
     "Query",
-    "RawResponse",
     "Stream",
     "Transport",
     "UnansweredError",
@@ -46,20 +49,14 @@ Query: TypeAlias = Sequence[tuple[str, str | int]]
 
 
 class UnansweredError(CaptepError):
-    """No answer came. `may_have_landed` is False when the request surely did not reach the server, and for every read."""
+    """No answer came.
+
+    `may_have_landed` is False for every read, and when the request surely did not reach the server.
+    """
 
     def __init__(self, message: str, *, may_have_landed: bool) -> None:
         super().__init__(message)
         self.may_have_landed = may_have_landed
-
-
-@frozen
-class RawResponse:
-    """What the server answered: `headers` with names in lower case, `body` None when it was no JSON object."""
-
-    status: int
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
-    body: Mapping[str, JSON] | None = field(default=None, repr=False)
 
 
 class Stream(Protocol):
@@ -102,7 +99,9 @@ class Transport(Protocol):
     def stream(
         self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float
     ) -> Stream | RawResponse:
-        """Open a stream of lines; `timeout` is the longest silence in seconds. Anything but 200 is returned as an answer.
+        """Open a stream of lines; every status but 200 is an answer.
+
+        `timeout` is the longest silence in seconds.
 
         Raises:
             UnansweredError: no answer came.
@@ -210,14 +209,14 @@ class _HTTPStream:
                 self._answer.close()
 
     def close(self) -> None:
-        # Shutting the socket down wakes a thread that is blocked in a read; closing it would not.
+        # Shutting the socket down wakes a thread that is blocked in a read; closing it does not.
         with suppress(OSError, ValueError, RuntimeError):
             self._answer.shutdown()
 
 
 @contextmanager
 def _answered(method: str, path: str) -> Iterator[None]:
-    """Translate what urllib3 and the client raise when there is no answer; the one place that does."""
+    """Translate the exceptions of urllib3 and the client; the one place that does."""
     is_read = method == "GET"
     try:
         yield
@@ -252,16 +251,16 @@ def _refused(refused: client.ApiException) -> RawResponse:
 
 
 def _message(method: str, path: str, error: Exception) -> str:
-    """What went wrong in one line: in the words of the system where those are at the root of it."""
+    """Describe an error in one line, in the operating system's words where it caused the error."""
     if isinstance(error, client.ApiException):
         return f"{method} {path}: {' '.join(str(error.reason).split())}"
-    told = _one_line(error)
+    text = _one_line(error)
     raised: BaseException | None = error
     while raised is not None:
         if isinstance(raised, OSError):
-            told = raised.strerror or _one_line(raised)
+            text = raised.strerror or _one_line(raised)
         raised = raised.__cause__ or raised.__context__
-    return f"{method} {path}: {type(error).__name__}: {told}"
+    return f"{method} {path}: {type(error).__name__}: {text}"
 
 
 def _one_line(error: BaseException) -> str:

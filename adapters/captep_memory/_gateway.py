@@ -1,11 +1,9 @@
-"""A gateway over a world: what the core wants done, as requests to the in-memory API server."""
+"""A gateway over a world: each action becomes one request to the in-memory API server."""
 
-import hashlib
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
@@ -13,17 +11,20 @@ from captep_core import (
     ABSENT,
     JSON,
     Action,
-    Create,
-    Delete,
     ObjectRef,
     Observed,
-    Patch,
-    Preconditions,
     RecordEvent,
     Unreadable,
     write_of,
 )
-from captep_core._objects import rfc3339
+from captep_core._request import (
+    RawResponse,
+    RecordedEvent,
+    WriteRequest,
+    answer_of,
+    event_request,
+    request_of,
+)
 from captep_core.ports import Answer
 from captep_memory._request import Request, Response, group_of
 from captep_memory._serve import serve
@@ -31,12 +32,12 @@ from captep_memory._world import World
 
 __all__ = ["MemoryGateway", "ObjectMatch"]
 
-_FIELD_MANAGER: Final = "captep"
+_COMPONENT: Final = "captep"
 
 
 @frozen
 class ObjectMatch:
-    """One object by kind and name, in whatever version; `api_group` None means that kind in every group."""
+    """One object by kind and name, in any version; without `api_group` that kind in every group."""
 
     kind: str
     namespace: str | None
@@ -54,7 +55,7 @@ _NOTHING_REFUSED: Final[Mapping[tuple[str, ObjectMatch], int]] = MappingProxyTyp
 
 
 class MemoryGateway:
-    """A `Gateway` that holds a world; `world` may be replaced at any time, by whoever plays the neighbours or the clock."""
+    """A `Gateway` that holds a world; tests and simulated peers may replace `world` any time."""
 
     def __init__(
         self,
@@ -68,7 +69,8 @@ class MemoryGateway:
         Args:
             world: the server to begin with.
             unreadable: objects whose reads fail, with the Kubernetes reason.
-            refuse: writes, by verb and object, its status included, that are answered with an HTTP status and change nothing.
+            refuse: writes that change nothing, by verb and object (its status included), with the
+                HTTP status of the answer.
         """
         self.world = world
         self._unreadable, self._refuse = unreadable, refuse
@@ -84,136 +86,51 @@ class MemoryGateway:
         )
         if response.ok:
             return response.body
-        # A kind that is not served is answered with 404 as well, but says nothing about the object.
+        # A 404 for a kind that is not served names no object, and says nothing about this one.
         if response.status == 404 and response.body.get("details", {}).get("name"):
             return ABSENT
         return Unreadable(response.reason, str(response.body["message"]))
 
     def send(self, action: Action) -> Answer:
-        """Translate `action` to one request and serve it; an Event that is there already is counted up instead."""
+        """Translate `action` to one request and serve it; an Event that exists is counted up."""
         verb = write_of(action).verb
         for (refused, match), status in self._refuse.items():
             if refused == verb and match.matches(action.target):
                 return Answer(status, changed=False)
         with self._lock:
-            response, changed = self._serve(_request(action, self.world))
-            if isinstance(action, RecordEvent) and response.status == 409:
-                response, changed = self._serve(_one_more(action, self.world))
-        retry_after = response.headers.get("Retry-After")
-        return Answer(
-            _status(response),
-            changed,
-            None if retry_after is None else timedelta(seconds=int(retry_after)),
-        )
+            request = request_of(action, now=self.world.now, component=_COMPONENT)
+            answer = self._serve(request)
+            if isinstance(action, RecordEvent) and answer.status == 409:
+                answer = self._serve(self._repeated(action, request.target))
+        return answer
 
-    def _serve(self, request: Request) -> tuple[Response, bool]:
+    def _repeated(self, record: RecordEvent, target: ObjectRef) -> WriteRequest:
+        """Count up the Event that an earlier pass recorded; the world keeps the count."""
+        found = serve(self.world, Request("get", "v1", "Event", target.namespace, target.name))[1]
+        event = RecordedEvent(target.name, (found.body.get("count") or 1) + 1)
+        return event_request(record, event, now=self.world.now, component=_COMPONENT)
+
+    def _serve(self, request: WriteRequest) -> Answer:
         before = self.world
-        self.world, response = serve(before, request)
-        return response, self.world.resource_version != before.resource_version
+        self.world, response = serve(before, _request(request))
+        changed = self.world.resource_version != before.resource_version
+        return answer_of(_raw(response), changed=changed)
 
 
-def _request(action: Action, world: World) -> Request:
-    ref = action.target
-    match action:
-        case Create():
-            return Request(
-                "create",
-                ref.api_version,
-                ref.kind,
-                ref.namespace,
-                body=dict(action.body),
-                field_manager=_FIELD_MANAGER,
-            )
-        case Patch():
-            body = _locked(action.body, action.preconditions)
-            return Request(
-                "patch",
-                ref.api_version,
-                ref.kind,
-                ref.namespace,
-                ref.name,
-                action.subresource,
-                body=body,
-                field_manager=_FIELD_MANAGER,
-            )
-        case Delete():
-            options: dict[str, Any] = {
-                "apiVersion": "v1",
-                "kind": "DeleteOptions",
-                "preconditions": _wire(action.preconditions),
-            }
-            return Request(
-                "delete", ref.api_version, ref.kind, ref.namespace, ref.name, body=options
-            )
-        case RecordEvent():
-            event = _event(action, world)
-            return Request(
-                "create",
-                "v1",
-                "Event",
-                event["metadata"]["namespace"],
-                body=event,
-                field_manager=_FIELD_MANAGER,
-            )
-
-
-def _wire(preconditions: Preconditions) -> dict[str, str]:
-    wire = {"uid": preconditions.uid, "resourceVersion": preconditions.resource_version}
-    return {name: value for name, value in wire.items() if value is not None}
-
-
-def _locked(body: Mapping[str, JSON], preconditions: Preconditions) -> dict[str, Any]:
-    """The API server compares uid and resourceVersion of a patch that carries them in its metadata."""
-    metadata = body.get("metadata")
-    locks = _wire(preconditions)
-    return (
-        {**body, "metadata": {**(metadata if isinstance(metadata, dict) else {}), **locks}}
-        if locks
-        else dict(body)
+def _request(request: WriteRequest) -> Request:
+    target = request.target
+    return Request(
+        request.verb,
+        target.api_version,
+        target.kind,
+        target.namespace,
+        None if request.verb == "create" else target.name,
+        request.subresource,
+        body=dict(request.body),
+        field_manager="" if request.verb == "delete" else _COMPONENT,
     )
 
 
-def _event_name(action: RecordEvent) -> str:
-    identity = "\0".join(
-        (action.preconditions.uid or "", action.type, action.reason, action.message)
-    )
-    # A name may have 253 characters; the object's own is cut before the hash.
-    return f"{action.target.name[:230]}.{hashlib.sha256(identity.encode(errors='surrogatepass')).hexdigest()[:16]}"
-
-
-def _event(action: RecordEvent, world: World) -> dict[str, Any]:
-    ref, at = action.target, rfc3339(world.now)
-    about = {
-        "apiVersion": ref.api_version,
-        "kind": ref.kind,
-        "name": ref.name,
-        "uid": action.preconditions.uid,
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": _event_name(action), "namespace": ref.namespace or "default"},
-        "involvedObject": {**about, **({"namespace": ref.namespace} if ref.namespace else {})},
-        **action.body,
-        "source": {"component": _FIELD_MANAGER},
-        "reportingComponent": _FIELD_MANAGER,
-        "firstTimestamp": at,
-        "lastTimestamp": at,
-        "count": 1,
-    }
-
-
-def _one_more(action: RecordEvent, world: World) -> Request:
-    namespace, name = action.target.namespace or "default", _event_name(action)
-    _, found = serve(world, Request("get", "v1", "Event", namespace, name))
-    body: dict[str, Any] = {
-        "count": found.body.get("count", 0) + 1,
-        "lastTimestamp": rfc3339(world.now),
-    }
-    return Request("patch", "v1", "Event", namespace, name, body=body, field_manager=_FIELD_MANAGER)
-
-
-def _status(response: Response) -> int:
-    """A patch that carries another uid is invalid to the API server; to us the object was merely replaced: a conflict."""
-    causes = response.body.get("details", {}).get("causes", ()) if response.status == 422 else ()
-    return 409 if [cause["field"] for cause in causes] == ["metadata.uid"] else response.status
+def _raw(response: Response) -> RawResponse:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return RawResponse(response.status, headers, response.body)

@@ -18,6 +18,7 @@ from typing import Protocol, assert_never
 from attrs import frozen
 
 from captep_core import Conflicted, ObjectRef, RecordEvent, Refusal, Refused, Reverted, write_of
+from captep_core._objects import rfc3339
 from captep_core.errors import CaptepError
 from captep_runtime._execute import Pass
 
@@ -192,11 +193,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    return rfc3339(datetime.fromtimestamp(record.created, UTC), "milliseconds")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -15,10 +15,12 @@ __all__ = [
     "CONTROL_PLANE_API",
     "CONTROL_PLANE_KIND",
     "FINALIZER",
+    "INFRASTRUCTURE_API",
     "KUBECONFIG_TEMPLATE",
     "PAUSED_ANNOTATION",
     "REGION_ANNOTATION",
     "SECRET_TYPE",
+    "TERRAFORM_API",
     "Names",
     "apply_ref",
     "cluster_ref",
@@ -40,8 +42,8 @@ KUBECONFIG_TEMPLATE: Final = ("eks-kubeconfig-template", "default")
 
 CONTROL_PLANE_API: Final = "controlplane.cluster.x-k8s.io/v1beta1"
 CLUSTER_API: Final = "cluster.x-k8s.io/v1beta1"
-_INFRASTRUCTURE: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
-_TERRAFORM: Final = "tf.upbound.io/v1beta1"
+INFRASTRUCTURE_API: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
+TERRAFORM_API: Final = "tf.upbound.io/v1beta1"
 
 
 def control_plane_ref(namespace: str, name: str) -> ObjectRef:
@@ -56,17 +58,17 @@ def cluster_ref(namespace: str | None, name: str) -> ObjectRef:
 
 def template_ref(namespace: str | None, name: str) -> ObjectRef:
     """Refer to a WorkspaceTemplate."""
-    return ObjectRef(_INFRASTRUCTURE, "WorkspaceTemplate", namespace, name)
+    return ObjectRef(INFRASTRUCTURE_API, "WorkspaceTemplate", namespace, name)
 
 
 def apply_ref(namespace: str | None, name: str) -> ObjectRef:
     """Refer to a WorkspaceTemplateApply."""
-    return ObjectRef(_INFRASTRUCTURE, "WorkspaceTemplateApply", namespace, name)
+    return ObjectRef(INFRASTRUCTURE_API, "WorkspaceTemplateApply", namespace, name)
 
 
 def workspace_ref(name: str) -> ObjectRef:
     """Refer to a Workspace, which is cluster-scoped."""
-    return ObjectRef(_TERRAFORM, "Workspace", None, name)
+    return ObjectRef(TERRAFORM_API, "Workspace", None, name)
 
 
 def secret_ref(namespace: str | None, name: str) -> ObjectRef:

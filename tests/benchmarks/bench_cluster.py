@@ -22,7 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from captep_kubernetes import MERGE_PATCH, RESOURCES, Change, Informer, load_transport
+from captep_core.capt._resources import RESOURCES
+from captep_kubernetes import MERGE_PATCH, CacheChange, Informer, load_transport
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.crds import definitions
 from tests.cluster.manifests import bind
@@ -103,7 +104,7 @@ class Neighbours:
         self._informer.stop()
         assert kind is not None or not self._problems, self._problems[:3]
 
-    def _changed(self, change: Change) -> None:
+    def _changed(self, change: CacheChange) -> None:
         name = change.ref.name
         if change.new is not None and name not in self._seen:
             self._seen.add(name)

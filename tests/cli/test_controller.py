@@ -27,16 +27,11 @@ from captep_core import (
     Unreadable,
     control_plane_ref,
 )
+from captep_core._resources import Watched
+from captep_core.capt._resources import RESOURCES
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import (
-    RESOURCES,
-    DryRun,
-    KubernetesGateway,
-    RawResponse,
-    UnansweredError,
-    Watched,
-)
+from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -176,7 +171,7 @@ def test_requests_are_counted_as_client_go_does() -> None:
 
 def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> None:
     """No action is left for the executor; what is wanted is told when it begins to be wanted, and again after it was not."""
-    gateway, world = KubernetesGateway(Scripted({})), dict[ObjectRef, dict[str, Any]]()
+    gateway, world = KubernetesGateway(Scripted({}), watched=[]), dict[ObjectRef, dict[str, Any]]()
     rehearsal = DryRunDecide(wanting, gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
     caplog.set_level(logging.INFO, "rehearsed")
     told = []

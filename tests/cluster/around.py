@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from captep_core import ObjectRef
+from captep_core import Backoff, ObjectRef
+from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import (
-    RESOURCES,
-    Change,
+    EVENTS,
+    CacheChange,
     Informer,
     KubernetesTransport,
-    Pacing,
     UnansweredError,
     load_transport,
 )
@@ -35,12 +35,12 @@ FAST = Pace(
     wait=0.3,
 )
 """Terraform in half a second, and no look of its own accord within a test."""
-_SOON = Pacing(base=0.1, cap=0.2)
+_SOON = Backoff(base=0.1, cap=0.2)
 """The neighbours look again so soon that it is never they who are waited for."""
 _WATCHED = [
     resource
     for (_, kind), resource in RESOURCES.items()
-    if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")
+    if kind not in ("Secret", "WorkspaceTemplate")
 ]
 
 
@@ -91,16 +91,16 @@ class Around:
         self.call = Caller(self._transport)
         self.objects = Objects(self.call)
         self._neighbourhood = Neighbourhood(self.call, neighbours(pace))
-        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[CacheChange | None] = queue.SimpleQueue()
         self._subjects: set[Subject] = set()
         self._hollow: set[str] = set()
         self._informers = [
             *(
-                Informer(self._transport, each, on_change=self._changes.put, pacing=_SOON)
+                Informer(self._transport, each, on_change=self._changes.put, backoff=_SOON)
                 for each in _WATCHED
             ),
             Informer(
-                self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, pacing=_SOON
+                self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, backoff=_SOON
             ),
         ]
         self._thread = threading.Thread(target=self._live, name="neighbours")
@@ -176,7 +176,7 @@ class Around:
         )
         assert response.ok, response
 
-    def _weigh(self, change: Change) -> None:
+    def _weigh(self, change: CacheChange) -> None:
         data = (change.new or {}).get("data")
         published = {
             f"{each.name}-{suffix}" for each in self._subjects for suffix in ("kubeconfig", "ca")
@@ -263,6 +263,6 @@ def _ref(told: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
     group = (
         f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
     )
-    kinds = {(each.api_version, each.plural): each.kind for each in RESOURCES.values()}
+    kinds = {(each.api_version, each.plural): each.kind for each in (*RESOURCES.values(), EVENTS)}
     kind = kinds.get((group, told["resource"]), told["resource"])
     return ObjectRef(group, kind, told.get("namespace"), told.get("name", ""))

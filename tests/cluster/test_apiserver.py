@@ -36,7 +36,7 @@ def first_events(server: ApiServer, path: str, count: int) -> list[tuple[str, st
     return [(event["type"], event["object"]["metadata"]["resourceVersion"]) for event in events]
 
 
-def test_a_status_patch_is_seen_by_a_watch_and_told_by_the_audit_log(
+def test_a_watch_and_the_audit_log_show_a_status_patch(
     apiserver: ApiServer, namespace: str
 ) -> None:
     """A CR is created, its status subresource is patched, secretsReady survives, and user, verb, object and answer of both writes are on record."""
@@ -71,7 +71,7 @@ def test_a_user_may_do_nothing_until_it_is_granted(apiserver: ApiServer, namespa
     assert apiserver.call("GET", path, user="other")[0] == 200
 
 
-def test_the_schema_refuses_a_phase_that_is_none(apiserver: ApiServer, namespace: str) -> None:
+def test_the_schema_refuses_an_unknown_phase(apiserver: ApiServer, namespace: str) -> None:
     """The definitions validate: 422 for a value outside the enum."""
     path = CONTROL_PLANES.format(namespace)
     apiserver.create(path, control_plane("one"))

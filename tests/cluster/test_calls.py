@@ -16,7 +16,7 @@ def read_back(request: Request) -> Request:
     return request_of(call.method, call.url, route, request.kind, call.body, call.content_type)
 
 
-def test_what_is_sent_is_what_was_asked() -> None:
+def test_a_call_carries_exactly_its_request() -> None:
     """Every recorded request; the name of what is created is in its body alone, and only a patch has a content type to choose."""
     for line in lines():
         asked = Request(**line["request"])

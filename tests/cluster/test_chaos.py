@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES
+from captep_core.capt._resources import RESOURCES
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, told_by
@@ -180,7 +180,7 @@ def is_well(server: ApiServer, around: Around, subject: Subject) -> bool:
     )
 
 
-def test_a_fleet_outlives_all_at_once(
+def test_a_fleet_outlives_all_faults_at_once(
     apiserver: ApiServer,
     around: Around,
     through: Path,

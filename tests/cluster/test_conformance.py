@@ -47,7 +47,7 @@ def real(apiserver: ApiServer) -> Iterator[Direct]:
         yield direct
 
 
-def test_the_record_is_what_this_version_answers(real: Direct) -> None:
+def test_the_recorded_answers_are_those_of_this_version(real: Direct) -> None:
     """Every answer; with CAPTEP_RECORD they take the place of the recorded ones instead."""
     told = list(replay(lines(), real))
     if "CAPTEP_RECORD" in os.environ:

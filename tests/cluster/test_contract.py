@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from captep_core.capt._resources import WATCHED
 from captep_kubernetes import KubernetesGateway, load_transport
 from tests.cluster.apiserver import ApiServer
 from tests.gateways import GatewayContract, Site, eventually
@@ -20,7 +21,9 @@ class TestOnACluster(GatewayContract):
         """A namespace of its own, and two gateways to it."""
         with ExitStack() as stack:
             gateways = [
-                KubernetesGateway(load_transport(apiserver.kubeconfig()), namespaces=[namespace])
+                KubernetesGateway(
+                    load_transport(apiserver.kubeconfig()), watched=WATCHED, namespaces=[namespace]
+                )
                 for _ in range(2)
             ]
             for gateway in gateways:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from captep_core import ObjectRef
-from captep_kubernetes import RESOURCES
+from captep_core.capt._resources import RESOURCES
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
@@ -190,7 +190,7 @@ def cpu_seconds(process: Captep) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_while_the_wire_is_cut_it_hardly_asks(
+def test_a_cut_connection_costs_few_requests(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
     """Cut off for ten seconds it uses under 2 % of a core; what happened meanwhile is mended within one interval after that."""
@@ -294,7 +294,7 @@ def permission(server: ApiServer, user: str, namespace: str) -> Iterator[Any]:
         server.call("DELETE", f"{rbac}/clusterrolebindings/{name}")
 
 
-def test_a_definition_without_secrets_ready(
+def test_a_definition_without_secrets_ready_comes_to_rest(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
     """Where the server prunes status.secretsReady a control plane becomes Ready all the same, and nothing is written again and again."""
@@ -320,7 +320,7 @@ def test_a_definition_without_secrets_ready(
         apiserver.merge(path, {"spec": whole})
 
 
-def test_a_world_that_the_go_controller_left(
+def test_a_control_plane_of_the_go_controller_is_taken_over(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
     """A URL as host is put right, a kubeconfig apply that writes to `default` is read from there and left alone; then there is rest."""

@@ -8,20 +8,30 @@ from typing import Any
 
 import pytest
 
-from captep_core import ABSENT, JSON, Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
+from captep_core import (
+    ABSENT,
+    JSON,
+    Backoff,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+)
+from captep_core._resources import Representation
+from captep_core.capt._resources import RESOURCES, WATCHED
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer
 from captep_kubernetes import (
-    RESOURCES,
-    Change,
+    LEASES,
+    CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
     LeaderElector,
     LeaseTimes,
-    Pacing,
     RawResponse,
-    Representation,
     UnansweredError,
     check_connection,
     identity_only,
@@ -31,7 +41,7 @@ from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
 
 pytestmark = pytest.mark.cluster
-FAST = Pacing(base=0.05, cap=0.5)
+FAST = Backoff(base=0.05, cap=0.5)
 SECRETS = RESOURCES["v1", "Secret"]
 CONTROL_PLANES = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 GROUPS = [
@@ -84,15 +94,15 @@ def informing(
     kubeconfig: Path,
     namespace: str,
     **options: Any,  # noqa: ANN401  # options of Informer
-) -> Iterator[tuple[Informer, list[Change]]]:
+) -> Iterator[tuple[Informer, list[CacheChange]]]:
     """Run an informer of the Secrets in a namespace."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     transport = load_transport(kubeconfig)
     informer = Informer(
         transport,
         SECRETS,
         namespace=namespace,
-        **{"on_change": changes.append, "pacing": FAST, **options},
+        **{"on_change": changes.append, "backoff": FAST, **options},
     )
     informer.start()
     try:
@@ -104,7 +114,7 @@ def informing(
         transport.close()
 
 
-def names(changes: list[Change]) -> list[tuple[str, str]]:
+def names(changes: list[CacheChange]) -> list[tuple[str, str]]:
     """What was announced, in order: + appeared, ~ changed, - gone."""
     return [
         (change.ref.name, "+" if change.old is None else "-" if change.new is None else "~")
@@ -112,7 +122,7 @@ def names(changes: list[Change]) -> list[tuple[str, str]]:
     ]
 
 
-def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> None:
+def test_only_valid_credentials_connect(apiserver: ApiServer, tmp_path: Path) -> None:
     """A user of the cluster connects; a wrong token is 401 and says so; a wrong certificate and a closed port are no answer."""
     good = apiserver.kubeconfig("captep")
     check_connection(load_transport(good))
@@ -130,7 +140,7 @@ def test_credentials_are_told_apart(apiserver: ApiServer, tmp_path: Path) -> Non
         check_connection(load_transport(other))
 
 
-def test_what_may_not_be_done_is_an_answer(
+def test_a_missing_permission_is_an_answer(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
     """403 with the server's own reason."""
@@ -292,7 +302,7 @@ def candidate(kubeconfig: Path, namespace: str, identity: str) -> LeaderElector:
 
 def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
     """One leads; cut off, it stops before the other starts; given back, the lease is free at once; the server takes every time that is written."""
-    path = RESOURCES["coordination.k8s.io/v1", "Lease"].path(namespace, "captep")
+    path = LEASES.path(namespace, "captep")
     with Proxy(apiserver.port) as proxy:
         one = candidate(apiserver.kubeconfig("captep", server=proxy.url), namespace, "one")
         eventually(one.is_leading, what="the first leads")
@@ -324,11 +334,12 @@ def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespa
 @contextmanager
 def a_gateway(
     kubeconfig: Path, namespace: str, dry_run: DryRun = DryRun.NONE
-) -> Iterator[tuple[KubernetesGateway, list[Change]]]:
+) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:
     """A synced gateway for one namespace."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     made = KubernetesGateway(
         load_transport(kubeconfig),
+        watched=WATCHED,
         namespaces=[namespace],
         on_change=changes.append,
         dry_run=dry_run,
@@ -359,7 +370,7 @@ def preconditions(made: KubernetesGateway, ref: ObjectRef) -> Preconditions:
     return Preconditions(found["metadata"]["uid"], found["metadata"]["resourceVersion"])
 
 
-def test_every_action_and_what_the_server_makes_of_it(kubeconfig: Path, namespace: str) -> None:
+def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace: str) -> None:
     """Create, create again, status, status again, stale version, wrong uid, schema, finalizer, delete of another, delete, delete again."""
     create = control_plane(namespace)
     ref = create.target
@@ -418,7 +429,9 @@ def test_deleted_at_once_is_absent_at_once(kubeconfig: Path, namespace: str) -> 
         assert made.read(create.target) is ABSENT
 
 
-def test_secrets_events_and_silence(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
+def test_a_read_secret_costs_one_request(
+    apiserver: ApiServer, kubeconfig: Path, namespace: str
+) -> None:
     """A Secret is written and read; another's is fetched when it changed; the same Event twice is one with count 2; every request bears our name."""
     create = control_plane(namespace)
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 import pytest
 
-from captep_kubernetes import RESOURCES, load_transport
+from captep_core.capt._resources import RESOURCES
+from captep_kubernetes import EVENTS, LEASES, load_transport
 from captep_memory import Request, Response
 from captep_world import Subject, stories
 from tests.cluster.apiserver import ADMIN, ApiServer, eventually
@@ -176,9 +177,7 @@ def test_creation_takes_at_most_thirteen_writes(life: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("title", ["rotation", "repair", "tag"])
-def test_what_differs_is_mended_by_one_write_within_a_second(
-    life: dict[str, Any], title: str
-) -> None:
+def test_one_write_repairs_a_difference_within_a_second(life: dict[str, Any], title: str) -> None:
     """A rotated token, a deleted Secret and an edited tag."""
     assert len(writes(life[title])) == 1
     assert 0 <= life[f"{title} took"] < 1
@@ -219,20 +218,18 @@ def test_at_rest_nothing_is_written_and_nothing_is_read(life: dict[str, Any]) ->
     assert len(leases) <= QUIET_SECONDS / 2 + 2
 
 
-def test_it_ends_in_time_and_gives_the_lease_back(
+def test_the_process_ends_in_time_and_gives_the_lease_back(
     life: dict[str, Any], apiserver: ApiServer
 ) -> None:
     """SIGTERM ends it with status 0 inside ten seconds, and nobody holds the lease after that."""
     status, seconds = life["end"]
     assert status == 0
     assert seconds < 10
-    _, lease = apiserver.call(
-        "GET", RESOURCES["coordination.k8s.io/v1", "Lease"].path("kube-system", "captep")
-    )
+    _, lease = apiserver.call("GET", LEASES.path("kube-system", "captep"))
     assert lease["spec"]["holderIdentity"] == ""
 
 
-def test_the_log_tells_changes_with_their_fields(life: dict[str, Any]) -> None:
+def test_the_log_names_changes_with_their_fields(life: dict[str, Any]) -> None:
     """Every line is JSON; what is told of a control plane has controller, namespace, name and reconcileID; no traceback, no token."""
     assert not [line for line in life["log"] if "raw" in line]
     told = [line for line in life["log"] if line["logger"] == "captep.controller"]
@@ -250,7 +247,7 @@ def test_the_permissions_are_those_that_are_used(life: dict[str, Any]) -> None:
     """What a whole life asks for is what the manifests grant: nothing was refused, and no rule is spare."""
     asked = [each for title in ("start", "quiet", *PARTS) for each in life[title]]
     assert [each for each in asked if each[3] == 403] == []
-    plurals = {each.kind: each.plural for each in RESOURCES.values()}
+    plurals = {each.kind: each.plural for each in (*RESOURCES.values(), EVENTS, LEASES)}
     used = {
         (group(ref.api_version), plurals.get(ref.kind, ref.kind) + (f"/{sub}" if sub else ""), verb)
         for verb, ref, sub, _ in asked

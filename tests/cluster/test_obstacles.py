@@ -153,7 +153,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     server.stop()
 
 
-def test_what_is_not_installed_is_told(bare: ApiServer) -> None:
+def test_a_kind_that_is_not_installed_is_named(bare: ApiServer) -> None:
     """Kinds whose definitions are not in the cluster are named, all that are missing and no other."""
     at = ("--kubeconfig", str(bare.kubeconfig()))
     assert told(*RUN, *at) == (

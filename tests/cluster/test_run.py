@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from captep_kubernetes import RESOURCES
+from captep_core.capt._resources import RESOURCES
 from captep_world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.around import Around, play, told_by
@@ -71,9 +71,7 @@ def test_one_namespace_is_enough_permission(
     )
 
 
-def test_who_may_not_see_a_namespace_is_warned_and_goes_on(
-    apiserver: ApiServer, tmp_path: Path
-) -> None:
+def test_an_invisible_namespace_is_a_warning(apiserver: ApiServer, tmp_path: Path) -> None:
     """Where a namespace may not be got, the lists say whether anything may be read; nothing but reads is sent to find out."""
     apiserver.grant(
         "blind",
@@ -99,7 +97,9 @@ def test_who_may_not_see_a_namespace_is_warned_and_goes_on(
     ]
 
 
-def test_its_pages(apiserver: ApiServer, controller: Path, namespace: str, tmp_path: Path) -> None:
+def test_probes_and_metrics_answer(
+    apiserver: ApiServer, controller: Path, namespace: str, tmp_path: Path
+) -> None:
     """/healthz and /readyz say ok, /metrics has controller-runtime's names with what happened."""
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
@@ -116,7 +116,9 @@ def test_its_pages(apiserver: ApiServer, controller: Path, namespace: str, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it(controller: Path, namespace: str, tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_the_process(
+    controller: Path, namespace: str, tmp_path: Path, number: int
+) -> None:
     """Both signals end it with status 0, at once when there is nothing to do, and without a traceback."""
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
@@ -125,7 +127,7 @@ def test_a_signal_ends_it(controller: Path, namespace: str, tmp_path: Path, numb
         assert seconds < 3
 
 
-def test_a_second_signal_ends_it_at_once(
+def test_a_second_signal_ends_the_process_at_once(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
     """While a write hangs in a server that does not answer, the first signal waits for it, the second does not."""

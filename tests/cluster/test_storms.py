@@ -152,7 +152,7 @@ def assert_no_hurry(wire: Tampering, *verbs: str, since: float = 0.0) -> None:
             )
 
 
-def test_410_on_every_watch(
+def test_a_server_that_expires_every_watch_stays_current(
     apiserver: ApiServer,
     around: Around,
     through: Path,
@@ -184,7 +184,7 @@ def test_410_on_every_watch(
         assert_no_hurry(wire, "list", "watch")
 
 
-def test_pages_that_expire(
+def test_expired_pages_lose_no_object(
     apiserver: ApiServer,
     around: Around,
     through: Path,
@@ -219,7 +219,7 @@ def test_pages_that_expire(
     storm.assert_nothing_repeated()
 
 
-def test_a_slow_server_and_watches_that_lag(
+def test_late_watches_undo_no_own_write(
     apiserver: ApiServer,
     around: Around,
     through: Path,
@@ -265,7 +265,7 @@ def lagging(lines: Iterator[bytes]) -> Iterator[bytes]:
         yield late[1]
 
 
-def test_answers_that_never_come(
+def test_lost_answers_repeat_no_effect(
     apiserver: ApiServer,
     around: Around,
     through: Path,
@@ -303,7 +303,7 @@ def test_answers_that_never_come(
         storm.assert_nothing_repeated()
 
 
-def test_a_server_that_is_away(
+def test_an_absent_server_is_asked_seldom(
     apiserver: ApiServer,
     around: Around,
     through: Path,
@@ -353,7 +353,7 @@ def held_by(process: Captep) -> tuple[int, int]:
     )
 
 
-def test_watches_are_cut_at_any_moment(
+def test_cut_watches_lose_no_change(
     apiserver: ApiServer,
     around: Around,
     through: Path,

@@ -139,7 +139,7 @@ def commands() -> list[str]:
     ]
 
 
-def test_the_way_of_the_readme_leads_to_a_control_plane_that_is_ready(
+def test_the_commands_of_the_readme_lead_to_a_ready_control_plane(
     given: ApiServer, terminal: Terminal
 ) -> None:
     """Every command does what the README says, from `pip install` to a fleet that is Ready, with the permissions of the manifests.

@@ -12,8 +12,8 @@ from typing import Protocol
 from attrs import evolve
 
 from captep_core import JSON, Action, ObjectRef, Observed, RecordEvent, decide, write_of
+from captep_core.capt._resources import RESOURCES
 from captep_core.ports import Answer
-from captep_kubernetes import RESOURCES
 from captep_memory import MemoryGateway, Object, Request, Response, load
 from captep_runtime import Loop
 from captep_world import (
@@ -39,7 +39,7 @@ _MOST_TURNS = 500
 _WATCHED = [
     resource
     for (_, kind), resource in RESOURCES.items()
-    if kind not in ("Secret", "Event", "Lease", "WorkspaceTemplate")
+    if kind not in ("Secret", "WorkspaceTemplate")
 ]
 _CREATION = stories.creation_to_ready
 _REPAIR = evolve(stories.repair, acts=stories.repair.acts[1:])

@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that answers what a test tells it to."""
+"""An HTTP server on loopback with the answers of a test."""
 
 import json
 import socket

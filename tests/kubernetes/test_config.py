@@ -54,13 +54,13 @@ def test_a_good_kubeconfig_names_the_server(tmp_path: Path) -> None:
     assert load_transport(kubeconfig(tmp_path)).host == "https://192.0.2.1:6443"
 
 
-def test_kubeconfig_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_kubeconfigs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """$KUBECONFIG may list files; those that do not exist are passed over."""
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}:{kubeconfig(tmp_path)}")
     assert load_transport().host == "https://192.0.2.1:6443"
 
 
-def test_kubeconfig_in_the_home_directory(tmp_path: Path) -> None:
+def test_the_home_directory_holds_a_kubeconfig(tmp_path: Path) -> None:
     """~/.kube/config is the last place but the Pod."""
     (tmp_path / "home" / ".kube").mkdir(parents=True)
     kubeconfig(tmp_path, name="home/.kube/config")
@@ -95,14 +95,14 @@ def test_of_several_files_the_first_one_wins(
     assert load_transport().host == "https://192.0.2.1:6443"
 
 
-def test_a_credential_plugin_that_works(tmp_path: Path) -> None:
+def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
     """By its name or by its path, its token is used."""
-    told = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
+    credential = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
     for command in ("sh", "/bin/sh"):
         run = {
             "apiVersion": "client.authentication.k8s.io/v1",
             "command": command,
-            "args": ["-c", f"echo '{told}'"],
+            "args": ["-c", f"echo '{credential}'"],
         }
         transport = load_transport(
             kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}])
@@ -110,14 +110,14 @@ def test_a_credential_plugin_that_works(tmp_path: Path) -> None:
         assert transport._api.configuration.api_key == {"BearerToken": "Bearer fresh"}
 
 
-def test_no_configuration_at_all() -> None:
+def test_a_missing_configuration_is_an_error() -> None:
     """Nothing given, nothing found."""
     assert (
         problem(None) == "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
     )
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """--kubeconfig names nothing."""
     assert (
         problem(tmp_path / "none")
@@ -136,20 +136,20 @@ def test_a_missing_file(tmp_path: Path) -> None:
         (b"contexts: 5\ncurrent-context: x", ": no context 'x': expected one of none"),
     ],
 )
-def test_a_file_that_is_no_kubeconfig(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_a_file_of_another_shape_is_an_error(tmp_path: Path, content: bytes, expected: str) -> None:
     """Broken YAML with line and column, not UTF-8, empty, not a mapping, without contexts."""
     path = tmp_path / "config"
     path.write_bytes(content)
     assert problem(path) == f"{path}{expected}"
 
 
-def test_an_unknown_context(tmp_path: Path) -> None:
+def test_an_unknown_context_is_an_error(tmp_path: Path) -> None:
     """The known ones are named."""
     path = kubeconfig(tmp_path)
     assert problem(path, "green") == f"{path}: no context 'green': expected one of blue, lost"
 
 
-def test_a_context_without_its_cluster(tmp_path: Path) -> None:
+def test_a_context_without_its_cluster_is_an_error(tmp_path: Path) -> None:
     """A context may name a cluster that the file does not have."""
     path = kubeconfig(tmp_path)
     assert (
@@ -158,7 +158,7 @@ def test_a_context_without_its_cluster(tmp_path: Path) -> None:
     )
 
 
-def test_a_cluster_without_a_server(tmp_path: Path) -> None:
+def test_a_cluster_without_a_server_is_an_error(tmp_path: Path) -> None:
     """The client would talk to localhost."""
     path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {}}])
     assert problem(path) == f"{path}: the cluster 'c' has no server: expected an https:// address"
@@ -198,7 +198,7 @@ def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[s
 
 @pytest.mark.filterwarnings("ignore:SOCKS support")
 @pytest.mark.parametrize("proxy", [f"http://u:{TOKEN}@[::1", "socks5://proxy", "gopher://proxy", 5])
-def test_a_proxy_that_is_none(tmp_path: Path, proxy: object) -> None:
+def test_an_unusable_proxy_is_an_error(tmp_path: Path, proxy: object) -> None:
     """No address, a scheme that needs what is not installed, an unknown one, no text: one line, without the proxy's password."""
     path = kubeconfig(
         tmp_path,
@@ -226,7 +226,7 @@ def plugin(command: str) -> dict[str, Any]:
     }
 
 
-def test_a_credential_plugin_that_is_not_installed(tmp_path: Path) -> None:
+def test_a_missing_credential_plugin_is_an_error(tmp_path: Path) -> None:
     """The client would log an error and go on as nobody."""
     path = kubeconfig(tmp_path, **plugin("aws-that-is-not-there"))
     assert (
@@ -235,7 +235,7 @@ def test_a_credential_plugin_that_is_not_installed(tmp_path: Path) -> None:
     )
 
 
-def test_a_credential_plugin_that_fails(tmp_path: Path) -> None:
+def test_a_failing_credential_plugin_is_an_error(tmp_path: Path) -> None:
     """It runs and gives nothing."""
     path = kubeconfig(tmp_path, **plugin("false"))
     assert (
@@ -244,15 +244,15 @@ def test_a_credential_plugin_that_fails(tmp_path: Path) -> None:
     )
 
 
-def test_a_pod_without_a_service_account(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pod_without_a_service_account_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """KUBERNETES_SERVICE_HOST says that this is a Pod."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
     assert problem(None).startswith("in a Pod, but without a usable ServiceAccount (")
 
 
-def test_a_server_that_answers() -> None:
-    """200 is a server; 403 is one that does not tell its version."""
+def test_a_healthy_server_passes_the_check() -> None:
+    """200 is a server, 403 one that keeps its version to itself."""
     for status in (200, 403):
         with serving(replying(status, {"gitVersion": "v1.37.2"})) as server:
             check_connection(transport_to(server.url))
@@ -268,14 +268,14 @@ def test_a_server_that_answers() -> None:
         (502, "what answers at this address is no healthy API server: GET /version: HTTP 502"),
     ],
 )
-def test_a_server_that_refuses(status: int, expected: str) -> None:
+def test_a_refusing_server_fails_the_check(status: int, expected: str) -> None:
     """Expired credentials, or something else that answers."""
     with serving(raw(status, b"")) as server, pytest.raises(GatewayError) as failed:
         check_connection(transport_to(server.url))
     assert str(failed.value) == expected
 
 
-def test_nobody_answers() -> None:
+def test_a_silent_server_fails_the_check() -> None:
     """The address is in the kubeconfig, the server is not there."""
     with pytest.raises(
         GatewayError,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from captep_core.capt._resources import WATCHED
 from captep_kubernetes import KubernetesGateway
 from captep_memory import load
 from captep_memory.http import HTTPFacade
@@ -27,7 +28,8 @@ class TestOverHTTP(GatewayContract):
                 HTTPFacade(load(definitions(), now=datetime(2026, 1, 1, tzinfo=UTC)), kinds=CORE)
             )
             gateways = [
-                KubernetesGateway(transport_to(server.url), namespaces=["fleet"]) for _ in range(2)
+                KubernetesGateway(transport_to(server.url), watched=WATCHED, namespaces=["fleet"])
+                for _ in range(2)
             ]
             for gateway in gateways:
                 gateway.start()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from captep_core import JSON
 from captep_kubernetes import LeaseTimes
-from captep_kubernetes._election import Elector, micro_time
+from captep_kubernetes._election import Elector
 
 WALL = datetime(2026, 1, 1, tzinfo=UTC)
 TIMES = LeaseTimes()
@@ -41,7 +41,7 @@ class Clock:
 
 
 @define
-class Server:
+class LeaseServer:
     """One Lease with the API server's semantics for what is used here: versions, conflicts, 404."""
 
     lease: dict[str, Any] | None = None
@@ -62,13 +62,13 @@ class Server:
 
 
 @define
-class World:
+class ElectionWorld:
     """Candidates, their clocks and what is under way, in true time."""
 
     electors: list[Elector]
     clocks: list[Clock]
     fates: list[list[Fate]]
-    server: Server = field(factory=Server)
+    server: LeaseServer = field(factory=LeaseServer)
     queue: list[tuple[float, int, Any]] = field(factory=list)
     led: list[tuple[float, int]] = field(factory=list)
     overlaps: list[float] = field(factory=list)
@@ -79,7 +79,7 @@ class World:
         self.count += 1
         heapq.heappush(self.queue, (when, self.count, act))
 
-    def run(self, until: float) -> "World":
+    def run(self, until: float) -> "ElectionWorld":
         """Let everybody compete; look every quarter of a second who leads."""
         for index in range(len(self.electors)):
             self.at(0.1 * index, self.turn(index))
@@ -152,9 +152,9 @@ class World:
         )
 
 
-def world(clocks: list[Clock], fates: list[list[Fate]], times: LeaseTimes = TIMES) -> World:
+def world(clocks: list[Clock], fates: list[list[Fate]], times: LeaseTimes = TIMES) -> ElectionWorld:
     """Candidates a, b, ... with these clocks and networks."""
-    return World(
+    return ElectionWorld(
         [Elector("abc"[index], times) for index in range(len(clocks))],
         clocks,
         [[*mine] for mine in fates],
@@ -260,7 +260,7 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
         ),
     ],
 )
-def test_what_is_claimed_when(
+def test_a_claim_needs_a_free_own_or_expired_lease(
     seen: dict[str, JSON] | None, after: float, claim: dict[str, JSON] | None
 ) -> None:
     """Nobody's lease at once, our own at once and without a transition, another's when it was unchanged for as long as it says."""
@@ -338,8 +338,3 @@ def test_times_that_allow_two_leaders_are_refused(wrong: tuple[float, float, flo
         ValueError, match="expected lease_duration > renew_deadline > retry_period > 0"
     ):
         LeaseTimes(*wrong)
-
-
-def test_a_micro_time_always_has_its_decimals() -> None:
-    """Also on a whole second, and in UTC."""
-    assert micro_time(WALL) == "2026-01-01T00:00:00.000000Z"

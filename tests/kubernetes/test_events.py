@@ -1,4 +1,4 @@
-"""Events: aggregated, limited, and with names that the API server takes."""
+"""Which Events are recorded: repeated ones are counted, floods are cut."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,97 +6,74 @@ import pytest
 from attrs import evolve
 
 from captep_core import ObjectRef, RecordEvent
-from captep_kubernetes._events import EventBook, EventWrite
+from captep_kubernetes._events import EventBook
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RECORD = RecordEvent(ObjectRef("v1", "Secret", "ns", "one"), "Normal", "Ready", "m", "u")
 
 
 def test_a_flood_is_cut_to_25_and_then_one_in_five_minutes() -> None:
-    """Thirty at once: 25 get through; after five minutes one more; another object is not concerned."""
+    """25 of thirty at once get through, after five minutes one more; another object is not concerned."""
     book = EventBook()
-    writes = [book.write(evolve(RECORD, message=str(number)), NOW) for number in range(30)]
-    assert [write is not None for write in writes] == [True] * 25 + [False] * 5
+    events = [book.record(evolve(RECORD, message=str(number)), NOW) for number in range(30)]
+    assert [event is not None for event in events] == [True] * 25 + [False] * 5
     later = NOW + timedelta(minutes=5)
     assert [
-        book.write(evolve(RECORD, message=f"later {number}"), later) is not None
+        book.record(evolve(RECORD, message=f"later {number}"), later) is not None
         for number in range(2)
     ] == [True, False]
-    assert book.write(evolve(RECORD, uid="other"), later) is not None
+    assert book.record(evolve(RECORD, uid="other"), later) is not None
 
 
 def test_a_clock_that_goes_back_refills_nothing() -> None:
-    """The wall clock may be set."""
+    """An administrator may set the wall clock."""
     book = EventBook()
     for number in range(25):
-        book.write(evolve(RECORD, message=str(number)), NOW)
-    assert book.write(RECORD, NOW - timedelta(days=1)) is None
+        book.record(evolve(RECORD, message=str(number)), NOW)
+    assert book.record(RECORD, NOW - timedelta(days=1)) is None
 
 
-def test_a_forgotten_event_is_new_again() -> None:
-    """With another name, since the old one may still be there."""
+def test_a_repeated_event_keeps_its_name_and_raises_its_count() -> None:
+    """The time of a repetition does not matter."""
     book = EventBook()
-    first = book.write(RECORD, NOW)
+    first, again = (book.record(RECORD, NOW + timedelta(hours=hour)) for hour in range(2))
+    assert first is not None
+    assert again == evolve(first, count=2)
+
+
+def test_a_forgotten_event_gets_another_name() -> None:
+    """The old Event may still exist on the server."""
+    book = EventBook()
+    first = book.record(RECORD, NOW)
     book.forget(RECORD)
-    again = book.write(RECORD, NOW + timedelta(seconds=1))
-    assert isinstance(first, EventWrite)
-    assert isinstance(again, EventWrite)
-    assert (first.is_new, again.is_new, first.name == again.name) == (True, True, False)
+    again = book.record(RECORD, NOW + timedelta(seconds=1))
+    assert first is not None
+    assert again is not None
+    assert (first.count, again.count, first.name == again.name) == (1, 1, False)
 
 
-def test_names_and_messages_stay_within_bounds() -> None:
-    """A name of 253 characters, a dot where it is cut, a message without end; a cluster-scoped object's Event is in `default`."""
-    target = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, "a" * 229 + "." + "b" * 23)
-    write = EventBook().write(RecordEvent(target, "Warning", "Failed", "m" * 5000, None), NOW)
-    assert write is not None
-    assert (write.namespace, write.name[:230]) == ("default", "a" * 229 + ".")
-    assert len(write.name) <= 253
-    assert ".." not in write.name
-    assert write.body["message"] == "m" * 1024
-    assert write.body["involvedObject"] == {
-        "apiVersion": "tf.upbound.io/v1beta1",
-        "kind": "Workspace",
-        "name": target.name,
+def test_two_processes_name_the_same_event_differently() -> None:
+    """A restarted process does not meet the Event of the one before: 409 would lose it."""
+    names = {
+        event.name
+        for second in range(2)
+        if (event := EventBook().record(RECORD, NOW + timedelta(seconds=second))) is not None
     }
+    assert len(names) == 2
 
 
-def test_each_event_has_a_name_of_its_own() -> None:
-    """What differs in the object, its incarnation, the type, the reason, the message or the time is another Event."""
-    there = ObjectRef("v1", "Secret", "elsewhere", "one")
-    others = [
-        evolve(RECORD, target=there),
-        evolve(RECORD, uid="v"),
-        evolve(RECORD, type="Warning"),
-        evolve(RECORD, reason="Failed"),
-        evolve(RECORD, message="other"),
-    ]
-    writes = [EventBook().write(record, NOW) for record in (RECORD, *others)]
-    writes.append(EventBook().write(RECORD, NOW + timedelta(seconds=1)))
-    assert len({write.name for write in writes if write is not None}) == 7
-
-
-def test_what_is_remembered_does_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more Events, and of more objects, than are remembered those that were last used stay."""
+def test_the_book_forgets_what_was_used_longest_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more Events and objects than it remembers, the book keeps those used last."""
     monkeypatch.setattr("captep_kubernetes._events._REMEMBERED", 2)
-    book, records = (
-        EventBook(),
-        [evolve(RECORD, target=ObjectRef("v1", "Secret", "ns", name)) for name in "abc"],
-    )
+    book = EventBook()
+    records = [evolve(RECORD, target=ObjectRef("v1", "Secret", "ns", name)) for name in "abc"]
 
     def is_new(number: int) -> bool:
-        write = book.write(records[number], NOW)
-        assert write is not None
-        return write.is_new
+        event = book.record(records[number], NOW)
+        assert event is not None
+        return event.count == 1
 
-    assert [is_new(number) for number in (0, 1, 0, 2, 0, 1)] == [
-        True,
-        True,
-        False,
-        True,
-        False,
-        True,
-    ]
-    assert (list(book._recorded), list(book._allowances)) == (
-        [records[0], records[1]],
-        [(record.target, "u") for record in records[:2]],
-    )
+    news = [is_new(number) for number in (0, 1, 0, 2, 0, 1)]
+    assert news == [True, True, False, True, False, True]
+    assert list(book._recorded) == [records[0], records[1]]
+    assert list(book._allowances) == [(record.target, "u") for record in records[:2]]

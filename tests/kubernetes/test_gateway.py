@@ -22,22 +22,19 @@ from captep_core import (
     RecordEvent,
     Unreadable,
 )
+from captep_core._resources import Representation, Resource, Watched
+from captep_core.capt._resources import RESOURCES, WATCHED
 from captep_core.ports import Answer, Gateway
 from captep_kubernetes import (
     MERGE_PATCH,
-    RESOURCES,
-    Change,
+    CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
     Object,
     RawResponse,
-    Representation,
-    Resource,
     UnansweredError,
-    Watched,
 )
-from captep_kubernetes._gateway import WATCHED
 from tests.kubernetes.scripted import (
     Asked,
     Reply,
@@ -108,12 +105,16 @@ class Cluster:
 
 
 @contextmanager
-def gateway(cluster: Cluster, **options: Any) -> Iterator[tuple[KubernetesGateway, list[Change]]]:  # noqa: ANN401  # options of KubernetesGateway
+def gateway(
+    cluster: Cluster,
+    **options: Any,  # noqa: ANN401  # options of KubernetesGateway
+) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:
     """A synced gateway, with what it announced."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     with serving(cluster) as server:
         made = KubernetesGateway(
-            transport_to(server.url), **{"on_change": changes.append, "now": lambda: NOW, **options}
+            transport_to(server.url),
+            **{"on_change": changes.append, "watched": WATCHED, "now": lambda: NOW, **options},
         )
         made.start()
         deadline = time.monotonic() + 5
@@ -131,7 +132,7 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
     cluster = Cluster(reply)
     with serving(cluster) as server:
         made: Gateway = KubernetesGateway(
-            transport_to(server.url), **{"now": lambda: NOW, **options}
+            transport_to(server.url), **{"watched": WATCHED, "now": lambda: NOW, **options}
         )
         return made.send(action), cluster.requests
 
@@ -239,7 +240,7 @@ def test_every_outcome_of_every_action(action: Action, reply: Reply, outcome: An
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_server_that_is_not_there_has_taken_nothing(action: Action) -> None:
     """Refused: 503, not the 504 of an unknown outcome."""
-    assert KubernetesGateway(transport_to(refused_port())).send(action) == Answer(
+    assert KubernetesGateway(transport_to(refused_port()), watched=WATCHED).send(action) == Answer(
         503, changed=False
     )
 
@@ -251,7 +252,7 @@ def test_a_write_that_times_out_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
-def test_404_is_answered_as_it_came(action: Action) -> None:
+def test_a_404_is_answered_as_it_came(action: Action) -> None:
     """For a delete as well: the loop knows that it is success. An Event whose namespace is gone is not sent again."""
     answer, requests = sent(replying(404, {}), action)
     assert (answer, len(requests)) == (Answer(404, changed=False), 1)
@@ -387,7 +388,7 @@ def test_a_secret_that_cannot_be_fetched_is_not_absent(reply: Reply, expected: o
 
 def test_before_the_first_list_nothing_is_absent() -> None:
     """Not synced, and then not permitted: unreadable, each with its reason."""
-    made = KubernetesGateway(transport_to(refused_port()))
+    made = KubernetesGateway(transport_to(refused_port()), watched=WATCHED)
     assert made.read(ONE) == Unreadable(
         "NotSynced",
         "the first list of captcontrolplanes.controlplane.cluster.x-k8s.io is not there yet",
@@ -448,7 +449,7 @@ def test_the_same_event_raises_a_count() -> None:
     answers = iter(replies)
     cluster = Cluster(lambda asked, handler: next(answers)(asked, handler))
     with serving(cluster) as server:
-        made = KubernetesGateway(transport_to(server.url), now=lambda: NOW)
+        made = KubernetesGateway(transport_to(server.url), watched=WATCHED, now=lambda: NOW)
         other = RecordEvent(ONE, "Warning", "Failed", "m", "uid-1")
         assert [made.send(record).status for record in (RECORD, RECORD, RECORD, other)] == [
             201,
@@ -505,7 +506,7 @@ def test_many_threads_may_send() -> None:
         assert len(cluster.requests) == 8
 
 
-class Told:
+class Canned:
     """A transport without sockets: lists are of `items`, by plural; each other request is answered by `reply`, and is in `asked` with its timeout."""
 
     def __init__(self, reply: Callable[[], RawResponse], **items: list[Object]) -> None:
@@ -538,7 +539,7 @@ class Told:
 
     def gateway(self, **options: Any) -> KubernetesGateway:  # noqa: ANN401  # options of KubernetesGateway
         """Return a gateway that has listed, in this thread."""
-        made = KubernetesGateway(self, **{"now": lambda: NOW, **options})
+        made = KubernetesGateway(self, **{"watched": WATCHED, "now": lambda: NOW, **options})
         for informer in made.informers:
             self.items.setdefault(informer.resource.plural, [])
             informer._list()
@@ -557,12 +558,12 @@ def cut_off() -> RawResponse:
 
 def test_no_request_waits_longer_than_ten_seconds() -> None:
     """Each write, and each read of a payload."""
-    told = Told(lambda: RawResponse(500), secrets=[obj(SECRET, 3)])
-    made = told.gateway()
+    canned = Canned(lambda: RawResponse(500), secrets=[obj(SECRET, 3)])
+    made = canned.gateway()
     for action in ACTIONS:
         made.send(action)
     made.read(SECRET)
-    assert [(method, timeout) for method, _, timeout in told.asked] == [
+    assert [(method, timeout) for method, _, timeout in canned.asked] == [
         *(
             ("POST", 10.0),
             ("PATCH", 10.0),
@@ -585,17 +586,17 @@ def test_a_payload_without_an_answer_is_unreadable(
     reply: Callable[[], RawResponse], expected: Unreadable
 ) -> None:
     """Whether the server was slow or away; the Secret stays known."""
-    made = Told(reply, secrets=[obj(SECRET, 3)]).gateway()
+    made = Canned(reply, secrets=[obj(SECRET, 3)]).gateway()
     assert (made.read(SECRET), made.version(SECRET)) == (expected, "3")
 
 
-def test_what_a_fetch_finds_is_known_from_then_on() -> None:
-    """A version that the watch has not told yet, and that the Secret is gone: neither is asked for again."""
+def test_a_fetch_updates_the_cache() -> None:
+    """A fetched version is cached before its watch event, and so is a 404: no second request follows."""
     answers = iter(
         [RawResponse(200, {}, obj(SECRET, 11)), RawResponse(404, {}, {"kind": "Status"})]
     )
-    told = Told(lambda: next(answers), secrets=[obj(SECRET, 3)])
-    made = told.gateway()
+    canned = Canned(lambda: next(answers), secrets=[obj(SECRET, 3)])
+    made = canned.gateway()
     assert [made.read(SECRET), made.version(SECRET), made.read(SECRET)] == [
         obj(SECRET, 11),
         "11",
@@ -604,12 +605,12 @@ def test_what_a_fetch_finds_is_known_from_then_on() -> None:
     (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
     informer.observe_write(obj(SECRET, 12))
     assert [made.read(SECRET), made.exists(SECRET), made.read(SECRET)] == [ABSENT, False, ABSENT]
-    assert len(told.asked) == 2
+    assert len(canned.asked) == 2
 
 
-def test_what_is_known_without_asking() -> None:
+def test_existence_and_version_come_from_the_cache() -> None:
     """Whether an object exists and in which version, of watched kinds in watched namespaces only."""
-    made = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(
+    made = Canned(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(
         namespaces=["ns"]
     )
     other = ObjectRef(ONE.api_version, ONE.kind, "ns", "other")
@@ -631,7 +632,7 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
     answers = iter([obj(a, 3), obj(b, 3), obj(a, 4), obj(c, 3), obj(ONE, 6)])
-    made = Told(
+    made = Canned(
         lambda: RawResponse(200, {}, next(answers)), secrets=[obj(ref, 3) for ref in refs]
     ).gateway()
     (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
@@ -645,32 +646,36 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
     assert [*made._payloads] == [a, c]
 
 
-def test_how_a_kind_is_watched_is_how_it_is_kept() -> None:
+def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
     """Whole objects through their projection, of Secrets the metadata alone and of that nothing but the identity."""
-    told = Told(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)])
+    canned = Canned(
+        cut_off,
+        captcontrolplanes=[obj(ONE, 3, only="this", other="that")],
+        secrets=[obj(SECRET, 5)],
+    )
     watched = [
-        Watched(CONTROL_PLANE, project=lambda _: {"only": "this"}),
+        Watched(CONTROL_PLANE, fields={"only": None}),
         Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
     ]
-    made = told.gateway(watched=watched)
+    made = canned.gateway(watched=watched)
     assert [
         informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)
-    ] == [{"only": "this"}, {}]
-    assert told.accepted == {
+    ] == [obj(ONE, 3, only="this"), {}]
+    assert canned.accepted == {
         "captcontrolplanes": "application/json",
         "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
     }
 
 
-def test_what_is_not_watched_can_be_written() -> None:
+def test_a_kind_that_is_not_watched_can_be_written() -> None:
     """A kind of ours without a cache, and a watched one that is not among ours: each at its path, and nothing is learned."""
     toys = Resource("example.org/v1", "Toy", "toys")
     toy = ObjectRef(toys.api_version, toys.kind, "ns", "one")
     gone = obj(SECRET, 6)
     gone["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index,call-overload]  # the test's own
     bodies: list[Object] = [obj(SECRET, 5), obj(SECRET, 6), gone, {"kind": "Status"}, obj(toy, 7)]
-    told = Told(lambda: RawResponse(200, {}, bodies.pop(0)))
-    made = told.gateway(watched=[Watched(toys)])
+    canned = Canned(lambda: RawResponse(200, {}, bodies.pop(0)))
+    made = canned.gateway(watched=[Watched(toys)], written=[RESOURCES["v1", "Secret"]])
     change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
     actions = (
         Create(SECRET, {}, "why"),
@@ -680,7 +685,7 @@ def test_what_is_not_watched_can_be_written() -> None:
         Create(toy, {}, "why"),
     )
     assert [made.send(action) for action in actions] == [Answer(200, changed=True)] * 5
-    assert [(method, path) for method, path, _ in told.asked] == [
+    assert [(method, path) for method, path, _ in canned.asked] == [
         ("POST", SECRETS),
         ("PATCH", f"{SECRETS}/one-kubeconfig"),
         ("PATCH", f"{SECRETS}/one-kubeconfig"),
@@ -690,9 +695,9 @@ def test_what_is_not_watched_can_be_written() -> None:
     assert (made.exists(SECRET), made.exists(toy), made._payloads) == (False, True, {})
 
 
-def test_an_answer_that_is_no_such_object_is_not_learned() -> None:
+def test_an_answer_without_the_object_is_not_cached() -> None:
     """A 201 with a Status says that it was created, and not what."""
-    made = Told(
+    made = Canned(
         lambda: RawResponse(
             201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}}
         )
@@ -701,9 +706,9 @@ def test_an_answer_that_is_no_such_object_is_not_learned() -> None:
     assert (made.read(SECRET), made._payloads) == (ABSENT, {})
 
 
-def test_a_delete_of_no_incarnation_teaches_nothing() -> None:
-    """Without a uid nobody knows which one is gone: the watch will tell."""
-    made = Told(
+def test_a_delete_without_a_uid_leaves_the_cache_alone() -> None:
+    """Without a uid nobody knows which one is gone: the watch event follows."""
+    made = Canned(
         lambda: RawResponse(200, {}, {"kind": "Status"}), captcontrolplanes=[obj(ONE, 3)]
     ).gateway()
     assert made.send(Delete(ONE, Preconditions(), "why")) == Answer(200, changed=True)
@@ -712,27 +717,27 @@ def test_a_delete_of_no_incarnation_teaches_nothing() -> None:
 
 def test_an_event_too_many_is_not_sent() -> None:
     """25 are; the next one is answered as if there were nothing to do."""
-    told = Told(lambda: RawResponse(201, {}, {"kind": "Event"}))
-    made = told.gateway()
+    canned = Canned(lambda: RawResponse(201, {}, {"kind": "Event"}))
+    made = canned.gateway()
     answers = [
         made.send(RecordEvent(ONE, "Normal", "Ready", str(number), "uid-1")) for number in range(26)
     ]
     assert answers == [Answer(201, changed=True)] * 25 + [Answer(200, changed=False)]
-    assert len(told.asked) == 25
+    assert len(canned.asked) == 25
 
 
-def test_an_event_that_cannot_be_raised_is_a_new_one_next_time() -> None:
+def test_an_event_whose_patch_is_refused_is_new_next_time() -> None:
     """A PATCH that is refused with anything but 404 is answered as it is, once, and the next one is a POST."""
     answers = iter([RawResponse(201, {}, {}), RawResponse(500), RawResponse(201, {}, {})])
-    told = Told(lambda: next(answers))
-    made = told.gateway()
+    canned = Canned(lambda: next(answers))
+    made = canned.gateway()
     assert [made.send(RECORD).status for _ in range(3)] == [201, 500, 201]
-    assert [method for method, _, _ in told.asked] == ["POST", "PATCH", "POST"]
+    assert [method for method, _, _ in canned.asked] == ["POST", "PATCH", "POST"]
 
 
 def test_all_watches_are_stopped_at_once_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each takes until the last one is being stopped."""
-    made = Told(cut_off).gateway()
+    made = Canned(cut_off).gateway()
     all_at_once, stopped = threading.Barrier(len(made.informers), timeout=10), list[Informer]()
 
     def stop(informer: Informer) -> None:

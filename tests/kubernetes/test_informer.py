@@ -1,4 +1,4 @@
-"""The informer: current when the server is there, quiet when it is not, and stopped when told."""
+"""The informer: current when the server is there, quiet when it is not, and stopped when stream."""
 
 import itertools
 import json
@@ -14,15 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import JSON, ObjectRef, Unreadable
+from captep_core import JSON, Backoff, ObjectRef, Unreadable
+from captep_core._resources import Representation
+from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import (
-    RESOURCES,
-    Change,
+    CacheChange,
     Informer,
     Object,
-    Pacing,
     RawResponse,
-    Representation,
     Stream,
     UnansweredError,
     identity_only,
@@ -44,7 +43,7 @@ from tests.kubernetes.scripted import (
 )
 
 SECRETS = RESOURCES["v1", "Secret"]
-FAST = Pacing(base=0.01, cap=0.05)
+FAST = Backoff(base=0.01, cap=0.05)
 PATH = "/api/v1/secrets"
 
 
@@ -110,12 +109,12 @@ def eventually(probe: Callable[[], object]) -> None:
 
 
 @contextmanager
-def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, list[Change]]]:  # noqa: ANN401  # options of Informer
+def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, list[CacheChange]]]:  # noqa: ANN401  # options of Informer
     """Run an informer of Secrets with what it announced."""
-    changes: list[Change] = []
+    changes: list[CacheChange] = []
     url = server if isinstance(server, str) else server.url
     informer = Informer(
-        transport_to(url), SECRETS, **{"on_change": changes.append, "pacing": FAST, **options}
+        transport_to(url), SECRETS, **{"on_change": changes.append, "backoff": FAST, **options}
     )
     informer.start()
     try:
@@ -152,7 +151,7 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
         assert server.verbs() == ["LIST", "WATCH"]
 
 
-def test_what_is_asked_of_the_server() -> None:
+def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
     """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
     replies = script(
@@ -164,7 +163,7 @@ def test_what_is_asked_of_the_server() -> None:
     )
     with (
         serving(replies) as server,
-        running(server, selectors=selectors, namespace="ns", random=lambda: 0.5) as (informer, _),
+        running(server, selectors=selectors, namespace="ns", jitter=0.0) as (informer, _),
     ):
         eventually(lambda: len(server.asked) == 3)
         assert set(informer.refs()) == {ref("a"), ref("b")}
@@ -178,7 +177,7 @@ def test_what_is_asked_of_the_server() -> None:
                 ("watch", "1"),
                 ("resourceVersion", "7"),
                 ("allowWatchBookmarks", "true"),
-                ("timeoutSeconds", "260"),
+                ("timeoutSeconds", "240"),
             ),
         ]
 
@@ -234,10 +233,10 @@ def test_where_pages_expire_all_is_listed_at_once() -> None:
         replying(410, {}),
         replying(200, page(9, secret("b", 2))),
     ]
-    slow = Pacing(base=60, cap=60)
+    slow = Backoff(base=60, cap=60)
     with (
         serving(script(LIST=lists, WATCH=[events()])) as server,
-        running(server, pacing=slow) as (informer, changes),
+        running(server, backoff=slow) as (informer, changes),
     ):
         assert informer.wait_synced(5)
         eventually(lambda: len(server.asked) == 4)
@@ -270,7 +269,7 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
         events(b"[" * 100_000 + b"\n", hold=False),
     ],
 )
-def test_trouble_passes(trouble: Reply) -> None:
+def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
     """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
     replies = script(
         LIST=[trouble, replying(200, page(1))],
@@ -282,7 +281,7 @@ def test_trouble_passes(trouble: Reply) -> None:
         assert informer.is_alive
 
 
-def test_an_object_that_is_none_harms_no_other() -> None:
+def test_a_malformed_object_harms_no_other() -> None:
     """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
     lines = [
@@ -327,7 +326,7 @@ def test_a_problem_says_what_to_do() -> None:
         )
 
 
-def test_trouble_is_logged_when_it_begins_and_when_it_ends(
+def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Twenty failures and the recovery are two lines, without a traceback."""
@@ -384,7 +383,7 @@ def test_an_own_delete_is_in_the_cache_at_once() -> None:
         assert changes[1:] == [change(ref("a"), named(secret("a", 1)), None)]
 
 
-def test_what_is_handed_out_is_a_copy() -> None:
+def test_a_caller_gets_a_copy() -> None:
     """A caller that changes what it got changes nobody else's view."""
     listed = secret("a", 1, data={"k": ["v"]})
     with (
@@ -397,7 +396,7 @@ def test_what_is_handed_out_is_a_copy() -> None:
         assert informer.get(ref("a")) == named(listed)
 
 
-def test_metadata_alone_can_be_asked_for() -> None:
+def test_a_metadata_watch_asks_for_partial_objects() -> None:
     """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
     options = {"representation": Representation.METADATA, "project": identity_only}
     partial: Object = {
@@ -434,7 +433,7 @@ def test_managed_fields_are_not_kept() -> None:
     ("list_reply", "watch_reply"),
     [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())],
 )
-def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
+def test_an_informer_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
     """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
     with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
         informer = Informer(transport_to(server.url), SECRETS)
@@ -449,14 +448,14 @@ def test_it_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None
             assert not informer.is_alive
 
 
-def test_it_may_be_stopped_by_its_own_handler() -> None:
+def test_a_handler_may_stop_its_own_informer() -> None:
     """`stop` inside `on_change` neither waits for itself nor raises."""
     with serving(
         script(LIST=[replying(200, page(2, secret("a", 1), secret("b", 2)))], WATCH=[events()])
     ) as server:
         seen: list[ObjectRef] = []
 
-        def handle(change: Change) -> None:
+        def handle(change: CacheChange) -> None:
             seen.append(change.ref)
             informer.stop()
 
@@ -469,13 +468,18 @@ def test_it_may_be_stopped_by_its_own_handler() -> None:
 class Dead:
     """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
 
-    def __init__(self, seconds: float, **replies: Callable[[], RawResponse | Stream]) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        jitter: float = 0.0,
+        **replies: Callable[[], RawResponse | Stream],
+    ) -> None:
         self.now, self.until, self.replies = 0.0, seconds, replies
         self.sent: list[tuple[str, float]] = []
         self.options: list[dict[str, Any]] = []
         self.problems: list[Unreadable | None] = []
         self.informer = Informer(
-            self, SECRETS, clock=lambda: self.now, wait=self.wait, random=lambda: 0.0
+            self, SECRETS, clock=lambda: self.now, wait=self.wait, jitter=jitter
         )
 
     def wait(self, seconds: float) -> None:
@@ -513,7 +517,7 @@ class Ended:
         """Nothing."""
 
 
-class Told(Ended):
+class Lines(Ended):
     """A watch that sends these lines and ends; `closed` says whether it was closed, `read` how many lines were taken."""
 
     def __init__(self, *lines: Object | bytes | Callable[[], object]) -> None:
@@ -560,11 +564,22 @@ def listed() -> RawResponse:
     return RawResponse(200, {}, page(1))
 
 
-def test_no_request_waits_for_ever() -> None:
-    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: between 231 and 290 seconds."""
-    for chance, lives in ((0.0, 290), (0.999, 231)):
-        dead = Dead(2, LIST=listed, WATCH=Ended)
-        dead.informer._random = lambda chance=chance: chance  # type: ignore[misc]  # a lambda with a default
+class _AnyLife:
+    """Equal to every number of seconds that a watch may be asked to live."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int) and 240 < other < 288
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+ANY_LIFE = _AnyLife()
+
+
+def test_every_request_has_a_timeout() -> None:
+    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: 240 to 288 seconds."""
+    for jitter, lives in ((0.0, 240), (0.2, ANY_LIFE)):
+        dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
         dead.informer._run()
         assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
         assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [
@@ -574,31 +589,31 @@ def test_no_request_waits_for_ever() -> None:
         ]
 
 
-def test_what_is_read_before_the_stop_is_the_last() -> None:
+def test_a_stopped_informer_takes_no_further_line() -> None:
     """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
-    told = Told(
+    stream = Lines(
         event("ADDED", secret("a", 2)),
         lambda: dead.informer.stop(),
         event("ADDED", secret("b", 3)),
         event("ADDED", secret("c", 4)),
     )
-    dead = Dead(60, LIST=listed, WATCH=lambda: told)
+    dead = Dead(60, LIST=listed, WATCH=lambda: stream)
     dead.informer._run()
-    assert (told.closed, told.read, dead.informer.refs()) == (True, 2, (ref("a"),))
+    assert (stream.closed, stream.read, dead.informer.refs()) == (True, 2, (ref("a"),))
     assert dead.sent == [("LIST", 0.0), ("WATCH", 0.0)]
 
 
 def test_a_watch_that_is_accepted_after_the_stop_is_closed() -> None:
     """`stop` came while the request was on its way, and could not close what was not there yet."""
-    told = Told(event("ADDED", secret("a", 2)))
+    stream = Lines(event("ADDED", secret("a", 2)))
 
     def accepted() -> Stream:
         dead.informer.stop()
-        return told
+        return stream
 
     dead = Dead(60, LIST=listed, WATCH=accepted)
     dead.informer._run()
-    assert (told.closed, dead.informer.refs()) == (True, ())
+    assert (stream.closed, dead.informer.refs()) == (True, ())
 
 
 def test_a_list_that_is_stopped_is_not_taken() -> None:
@@ -644,12 +659,12 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
         (event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}), None),
     ],
 )
-def test_what_ends_a_watch_is_told(
+def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
     caplog.set_level(logging.INFO)
-    lines = iter([Told(end)])
+    lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
     dead.informer._run()
     assert dead.problems[0] == problem
@@ -660,13 +675,13 @@ def test_what_ends_a_watch_is_told(
     assert caplog.messages == again
 
 
-def test_an_error_in_a_watch_may_ask_for_patience() -> None:
+def test_an_error_event_may_name_a_retry_after() -> None:
     """429 as an event, with retryAfterSeconds: not before."""
     busy: Object = {"type": "ERROR", "object": {"code": 429, "details": {"retryAfterSeconds": 7}}}
-    assert Dead(20, LIST=listed, WATCH=lambda: Told(busy)).times("WATCH") == [0.0, 7.0, 14.0]
+    assert Dead(20, LIST=listed, WATCH=lambda: Lines(busy)).times("WATCH") == [0.0, 7.0, 14.0]
 
 
-def test_another_trouble_is_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_problem_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     """500 again and again is one line, 403 after it another."""
     answers = iter([RawResponse(500), RawResponse(500), RawResponse(403), RawResponse(403)])
     Dead(7, LIST=lambda: next(answers)).times("LIST")
@@ -698,7 +713,7 @@ def test_a_deletion_is_of_one_incarnation() -> None:
     def look() -> None:
         seen.append(dead.informer.refs())
 
-    told = Told(
+    stream = Lines(
         event("DELETED", old),
         look,
         event("DELETED", secret("a", 7)),
@@ -706,7 +721,7 @@ def test_a_deletion_is_of_one_incarnation() -> None:
         event("ADDED", other),
         look,
     )
-    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: told)
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(5, secret("a", 5))), WATCH=lambda: stream)
     dead.informer._run()
     assert seen == [(ref("a"),), (), ()]
 
@@ -730,7 +745,7 @@ def test_a_server_that_fails_every_list_is_asked_every_three_seconds(
 def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(
     answer: Callable[[], RawResponse | Stream],
 ) -> None:
-    """Refused, closed at once, 500, 403: the same, and no LIST beside the first."""
+    """Refused, closed at once, 500, 403: the same, and no second LIST."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
     assert [verb for verb, _ in dead.sent].count("LIST") == 1
@@ -744,7 +759,7 @@ def test_a_server_that_expires_every_watch_is_asked_every_three_seconds() -> Non
 
 
 def test_a_pause_counts_from_the_last_answer() -> None:
-    """A watch that lived for four seconds is opened anew at once, and lists at once when it ended with 410."""
+    """A watch that lived for four seconds is opened again at once, and lists at once when it ended with 410."""
     lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
     dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
     dead.informer._run()
@@ -766,11 +781,11 @@ ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
     st.lists(st.tuples(ANSWERS, st.floats(0, 20), st.sampled_from([None, GONE]))),
     st.floats(0, 0.999),
 )
-def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
+def test_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
     """Watches of any length, refusals and 410 in any order: two of the same verb are a second apart at least."""
-    told, lives = iter(lists), iter(watches)
+    statuses, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
         return (
@@ -785,8 +800,7 @@ def test_whatever_is_answered_no_verb_is_sent_twice_in_a_second(
         status, seconds, end = next(lives, (500, 0, None))
         return Lived(seconds, end).of(dead) if status == 200 else answer(status)
 
-    dead = Dead(60, LIST=lambda: answer(next(told, 200)), WATCH=watch)
-    dead.informer._random = lambda: chance
+    dead = Dead(60, chance, LIST=lambda: answer(next(statuses, 200)), WATCH=watch)
     dead.informer._run()
     for verb in ("LIST", "WATCH"):
         times = [at for sent, at in dead.sent if sent == verb]
@@ -834,23 +848,18 @@ def test_a_good_list_takes_the_count_of_watch_back() -> None:
 
 
 def test_jitter_stretches_and_never_shortens() -> None:
-    """Delays lie in [d, 1.2 d)."""
-    pacing = Pacing()
-    assert [pacing.delay(tries, lambda: 0.0) for tries in (0, 1, 2, 3, 4, 1000)] == [
-        0.0,
-        1.0,
-        2.0,
-        3.0,
-        3.0,
-        3.0,
-    ]
-    assert [pacing.delay(tries, lambda: 0.5) for tries in (0, 1, 5)] == pytest.approx(
-        [0.0, 1.1, 3.3]
+    """Delays of the default lie in [d, 1.2 d), and no two informers have the same."""
+    times = Dead(60, 0.2, LIST=refuse).times("LIST")
+    delays = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert all(
+        expected <= delay < 1.2 * expected
+        for delay, expected in zip(delays, [1.0, 2.0, *[3.0] * 100], strict=False)
     )
+    assert len(set(delays)) == len(delays) > 10
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:
-    """Three real seconds beside a closed port with the default pacing: three tries, under 2 % of a core."""
+    """Three real seconds against a closed port with the default backoff: three tries, under 2 % of a core."""
     informer = Informer(transport_to(refused_port()), SECRETS)
     before = time.process_time()
     informer.start()

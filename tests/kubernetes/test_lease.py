@@ -28,6 +28,14 @@ TIMES = LeaseTimes(lease_duration=1.0, renew_deadline=0.6, retry_period=0.05)
 PATH = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
 
 
+@pytest.fixture(autouse=True)
+def a_tenth_of_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pause is a tenth longer than the retry period."""
+    monkeypatch.setattr(
+        "captep_kubernetes._lease.jittered", lambda delay, _key, *, fraction: delay * 1.1
+    )
+
+
 class Leases:
     """One Lease with versions, 404, 409 and a log of who held it; `cut` maps a candidate to what it is answered instead."""
 
@@ -67,7 +75,7 @@ class Candidate:
     """An elector with what it announced."""
 
     def __init__(self, url: str, identity: str) -> None:
-        self.told: list[str] = []
+        self.history: list[str] = []
         transport = transport_to(url)
         transport._api.configuration.api_key["BearerToken"] = identity
         self.elector = LeaderElector(
@@ -76,8 +84,8 @@ class Candidate:
             name="captep",
             identity=identity,
             times=TIMES,
-            on_started_leading=lambda: self.told.append("started"),
-            on_stopped_leading=lambda: self.told.append("stopped"),
+            on_started_leading=lambda: self.history.append("started"),
+            on_stopped_leading=lambda: self.history.append("stopped"),
         )
         self.elector.start()
 
@@ -92,13 +100,13 @@ def eventually(probe: Callable[[], object]) -> float:
 
 
 def test_a_lease_is_created_renewed_and_given_back() -> None:
-    """POST, then PATCH after PATCH without reading, then nobody holds it; the callbacks tell it and the thread ends."""
+    """POST, then PATCH after PATCH without reading, then nobody holds it; the callbacks follow and the thread ends."""
     with serving(leases := Leases()) as server:
         one = Candidate(server.url, "a")
         eventually(lambda: len(leases.holders) >= 4)
         assert one.elector.is_leading()
         one.elector.stop()
-        assert (one.told, one.elector.is_leading(), one.elector.is_alive) == (
+        assert (one.history, one.elector.is_leading(), one.elector.is_alive) == (
             ["started", "stopped"],
             False,
             False,
@@ -146,11 +154,11 @@ def test_a_leader_that_is_cut_off_stops_before_another_starts(
 
         assert eventually(handed_over) > TIMES.renew_deadline / 2
         assert not any(both)
-        assert eventually(lambda: one.told == ["started", "stopped"]) < 1
+        assert eventually(lambda: one.history == ["started", "stopped"]) < 1
         leases.cut.clear()
         two.elector.stop()
         eventually(one.elector.is_leading)
-        assert one.told == ["started", "stopped", "started"]
+        assert one.history == ["started", "stopped", "started"]
         one.elector.stop()
 
 
@@ -162,7 +170,7 @@ def test_a_server_that_is_away_ends_nothing_but_leading(caplog: pytest.LogCaptur
     threading.Event().wait(0.3)
     assert one.elector.is_alive
     one.elector.stop(1.0)
-    assert (one.elector.is_alive, one.told) == (False, [])
+    assert (one.elector.is_alive, one.history) == (False, [])
     assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
 
 
@@ -185,7 +193,6 @@ def test_a_leader_wakes_for_its_deadline() -> None:
         name="captep",
         identity="a",
         clock=lambda: 100.0,
-        random=lambda: 0.5,
     )
     pauses = []
     for left in (-1.0, 0.5, 9.0):
@@ -255,35 +262,34 @@ def lost() -> RawResponse:
 class Alone:
     """One candidate in virtual time: each request is answered by the next of `answers`, and it is stopped when one is left.
 
-    `told` is all that it did, in order: requests as (seconds, method, path, content type, body, timeout), waits as seconds, and callbacks.
+    `history` is all that it did, in order: requests as (seconds, method, path, content type, body, timeout), waits as seconds, and callbacks.
     """
 
     def __init__(
         self, *answers: RawResponse | Callable[[], RawResponse], takes: float = 0.0
     ) -> None:
         self.now, self.takes, self.answers = 0.0, takes, list(answers)
-        self.told: list[object] = []
+        self.history: list[object] = []
         self.elector = LeaderElector(
             self,
             namespace="ns",
             name="captep",
             identity="a",
-            on_started_leading=lambda: self.told.append("started"),
-            on_stopped_leading=lambda: self.told.append("stopped"),
+            on_started_leading=lambda: self.history.append("started"),
+            on_stopped_leading=lambda: self.history.append("stopped"),
             clock=lambda: self.now,
             now=lambda: NOW,
-            random=lambda: 0.5,
         )
         self.elector._stopping.wait = self.wait  # type: ignore[method-assign,assignment]  # the only wait of the thread
 
     def live(self) -> list[object]:
         """Return what it did until it was stopped."""
         self.elector._run()
-        return self.told
+        return self.history
 
     def request(self, method: str, path: str, **options: Any) -> RawResponse:  # noqa: ANN401  # options of Transport
         """Answer after a while."""
-        self.told.append(
+        self.history.append(
             (self.now, method, path, options["content_type"], options["body"], options["timeout"])
         )
         self.now += self.takes
@@ -298,11 +304,11 @@ class Alone:
 
     def wait(self, seconds: float) -> None:
         """Let the time pass."""
-        self.told.append(seconds)
+        self.history.append(seconds)
         self.now += seconds
 
 
-def test_every_request_of_a_life() -> None:
+def test_a_leader_reads_creates_renews_and_gives_back() -> None:
     """Read, create, renew without reading, give back: with their bodies, at their times, and none that could outlast leading."""
     one, merge = f"{PATH}/captep", "application/merge-patch+json"
     assert Alone(NOBODY, held(1), held(2), held(3), held(4)).live() == [
@@ -373,7 +379,7 @@ def test_connecting_and_reading_end_before_leading_does(left: float, timeout: fl
     alone = Alone(NOBODY, NOBODY)
     alone.elector._elector = evolve(alone.elector._elector, leading_until=left)
     alone.elector._read()
-    assert alone.told == [(0.0, "GET", f"{PATH}/captep", None, None, timeout)]
+    assert alone.history == [(0.0, "GET", f"{PATH}/captep", None, None, timeout)]
 
 
 @pytest.mark.parametrize(
@@ -398,10 +404,10 @@ def test_a_claim_that_fails_is_followed_by_a_read(
     logged: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever was wrong: told once, no leading by it, nothing to give back, and the next try begins with reading. Another's lease is no trouble."""
+    """Any failure is logged once, makes no leader, leaves nothing to give back, and the next try reads first. Another's lease is no trouble."""
     caplog.set_level(logging.INFO)
-    told = Alone(*answers, *answers, held(3, "b"), NOBODY).live()
-    assert [one[1] if isinstance(one, tuple) else one for one in told] == [
+    history = Alone(*answers, *answers, held(3, "b"), NOBODY).live()
+    assert [one[1] if isinstance(one, tuple) else one for one in history] == [
         *verbs,
         2.2,
         *verbs,
@@ -414,7 +420,7 @@ def test_a_claim_that_fails_is_followed_by_a_read(
 
 
 def test_a_lease_that_cannot_be_given_back_expires(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody answers at the end: that is told, and the thread ends."""
+    """Nobody answers at the end: the elector logs it, and the thread ends."""
     caplog.set_level(logging.INFO)
     assert [one for one in Alone(NOBODY, held(1), lost).live() if isinstance(one, str)] == [
         "started",
@@ -427,13 +433,13 @@ def test_a_lease_that_cannot_be_given_back_expires(caplog: pytest.LogCaptureFixt
     ]
 
 
-def test_what_may_be_another_ones_is_not_given_back() -> None:
+def test_a_lease_of_unknown_version_is_not_given_back() -> None:
     """After a renewal without an answer the version is not known: no request at the end, the lease expires."""
-    told = Alone(NOBODY, held(1), lost, NOBODY).live()
-    assert [one[1] for one in told if isinstance(one, tuple)] == ["GET", "POST", "PATCH"]
+    history = Alone(NOBODY, held(1), lost, NOBODY).live()
+    assert [one[1] for one in history if isinstance(one, tuple)] == ["GET", "POST", "PATCH"]
 
 
-def test_it_may_be_stopped_by_its_own_callback_and_before_it_was_started() -> None:
+def test_a_callback_may_stop_its_elector() -> None:
     """`stop` neither waits for itself nor raises."""
     stopped = threading.Event()
     with serving(Leases()) as server:

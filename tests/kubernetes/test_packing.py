@@ -54,7 +54,7 @@ def workspace(number: int) -> Object:
 
 
 @given(st.lists(OBJECTS, max_size=6))
-def test_what_comes_out_is_what_went_in(objects: list[Object]) -> None:
+def test_an_unpacked_object_equals_the_packed_one(objects: list[Object]) -> None:
     """Types included, whatever was packed before, and a new object each time."""
     packer = Packer()
     packed = [packer.pack(obj) for obj in objects]
@@ -63,7 +63,7 @@ def test_what_comes_out_is_what_went_in(objects: list[Object]) -> None:
 
 
 @given(OBJECTS, OBJECTS)
-def test_equal_is_what_unpacks_to_the_same(one: Object, other: Object) -> None:
+def test_packed_objects_are_equal_when_their_contents_are(one: Object, other: Object) -> None:
     """Whatever each was packed against."""
     packer = Packer()
     first, second = packer.pack(one), packer.pack(other)
@@ -95,12 +95,12 @@ def test_a_dictionary_does_not_grow_without_end() -> None:
     assert len({each.dictionary for each in packed}) < 20
 
 
-def test_a_repr_tells_nothing() -> None:
+def test_a_repr_shows_no_content() -> None:
     """Whatever is packed."""
     assert "secret" not in repr(Packer().pack({"data": "secret"}))
 
 
-def test_nothing_is_packed_once() -> None:
+def test_empty_objects_share_one_packed_form() -> None:
     """Of kinds of which only the identity is kept, every object is nothing."""
     packer = Packer()
     assert packer.pack({}) is packer.pack({})

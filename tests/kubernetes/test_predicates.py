@@ -37,7 +37,7 @@ def test_bookkeeping_alone_wakes_nobody() -> None:
         ({"metadata": "unsound"}, {"metadata": "unsound too"}),
     ],
 )
-def test_everything_else_wakes(old: Object | None, new: Object | None) -> None:
+def test_every_other_change_wakes(old: Object | None, new: Object | None) -> None:
     """An object that came or went, another spec or status, and any version of one of which only the identity is kept."""
     assert content_changed(change(REF, old, new))
 
@@ -67,7 +67,7 @@ def test_only_the_named_fields_are_kept() -> None:
 
 
 @pytest.mark.parametrize("spec", [None, "text", 5, [1], {"a": "text"}, {"a": None}])
-def test_what_is_malformed_stays_malformed(spec: JSON) -> None:
+def test_a_malformed_value_stays_malformed(spec: JSON) -> None:
     """A value that is no object where fields of one are named is kept as it is: it must not look sound."""
     assert keeping({"spec": {"a": {"b": None}}})({"metadata": {}, "spec": spec}) == {
         "metadata": {},
@@ -78,6 +78,6 @@ def test_what_is_malformed_stays_malformed(spec: JSON) -> None:
 @pytest.mark.parametrize(
     "metadata", [None, "text", [1], {"annotations": None}, {"annotations": "text"}]
 )
-def test_metadata_that_are_none_stay_as_they_are(metadata: JSON) -> None:
+def test_malformed_metadata_stays_as_it_is(metadata: JSON) -> None:
     """Nothing is left out of them."""
     assert keeping({})({"metadata": metadata, "spec": 1}) == {"metadata": metadata}

@@ -7,7 +7,7 @@ from hypothesis import example, find, given
 from hypothesis import strategies as st
 
 from captep_core import JSON, ObjectRef
-from captep_kubernetes._store import Change, Known, Object, Store, is_newer
+from captep_kubernetes._store import CacheChange, Known, Object, Store, is_newer
 from tests.kubernetes.changes import change
 
 REFS = tuple(ObjectRef("v1", "Secret", "ns", name) for name in ("a", "b"))
@@ -68,7 +68,7 @@ def state(history: History, version: int) -> dict[ObjectRef, tuple[str, int]]:
     return alive
 
 
-def learn(store: Store, history: History, version: int) -> Change | None:
+def learn(store: Store, history: History, version: int) -> CacheChange | None:
     """Tell the store what happened at `version`, as a watch event."""
     ref, uid, kind = history[version - 1]
     if kind == "DELETED":
@@ -200,7 +200,7 @@ def test_a_deletion_with_a_version_replaces_one_without() -> None:
     assert store.put(A, obj(A, "third", 6)) == change(A, None, obj(A, "third", 6))
 
 
-def test_what_a_list_did_not_have_did_not_exist_at_its_version() -> None:
+def test_a_list_removes_older_objects_that_it_lacks() -> None:
     """Another incarnation of the name from before that is no news."""
     store = Store(kept)
     store.put(A, obj(A, "u", 5))
@@ -281,7 +281,7 @@ def test_tombstones_do_not_grow_without_end() -> None:
     assert len(store._gone) == 4095
 
 
-def test_an_object_without_metadata_is_no_surprise() -> None:
+def test_an_object_without_metadata_has_an_empty_identity() -> None:
     """No server sends one; nothing breaks."""
     store = Store(kept)
     nothing: Mapping[str, JSON] = {"metadata": []}

@@ -73,7 +73,7 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
 
 @pytest.mark.parametrize("token", ["not-a-secret\n", "not-a-secret\u2026"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
-def test_what_cannot_be_sent_is_no_answer_and_tells_no_token(token: str, method: str) -> None:
+def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, method: str) -> None:
     """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
     with serving(replying(200, {})) as server:
         configuration = client.Configuration(host=server.url)
@@ -115,7 +115,7 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000]
 )
-def test_what_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
+def test_an_answer_that_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
     """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, the body is None."""
     answer = send(raw(status, content))
     assert (answer.status, answer.body) == (status, None)
@@ -140,7 +140,7 @@ def test_json_passes_unchanged_both_ways() -> None:
         assert json.dumps(answer.body) == json.dumps(body)
 
 
-def test_what_a_write_carries() -> None:
+def test_every_write_names_type_agent_and_manager() -> None:
     """Content type, field manager, user agent, token and the caller's query, each once."""
     with serving(replying(200, {})) as server:
         transport_to(server.url).request(
@@ -155,7 +155,7 @@ def test_what_a_write_carries() -> None:
     assert asked.content == b"{}"
 
 
-def test_only_what_writes_fields_names_a_field_manager() -> None:
+def test_a_delete_names_no_field_manager() -> None:
     """The API server refuses fieldManager where nothing is written to fields."""
     with serving(replying(200, {})) as server:
         for method in METHODS:
@@ -166,7 +166,7 @@ def test_only_what_writes_fields_names_a_field_manager() -> None:
         ]
 
 
-def test_what_a_reader_asks_for_arrives() -> None:
+def test_query_and_accept_of_a_read_arrive() -> None:
     """Its representation, in a request and in a watch, and JSON where nothing else is said."""
     with serving(replying(200, {})) as server:
         transport = transport_to(server.url)
@@ -262,7 +262,7 @@ def tls(problem: str) -> client.ApiException:
 
 
 @pytest.mark.parametrize(
-    ("error", "landed", "told"),
+    ("error", "landed", "text"),
     [
         (
             urllib3.exceptions.NewConnectionError(CONNECTION, "refused"),
@@ -327,15 +327,15 @@ def tls(problem: str) -> client.ApiException:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_is_raised_is_one_kind_of_error(
-    error: Exception, landed: object, told: str
+def test_every_exception_becomes_an_unanswered_error(
+    error: Exception, landed: object, text: str
 ) -> None:
     """A write may have landed unless that is known not to be so, a read never has; the message is one line with the root of it."""
     for method, expected in (("PATCH", landed), ("GET", False)):
         with pytest.raises(UnansweredError) as unanswered, _answered(method, PATH):
             raise error
         assert unanswered.value.may_have_landed is expected
-        assert str(unanswered.value).startswith(f"{method} {PATH}: {told}")
+        assert str(unanswered.value).startswith(f"{method} {PATH}: {text}")
         assert "\n" not in str(unanswered.value)
         assert "hunter2" not in "".join(traceback.format_exception(unanswered.value))
 
@@ -389,7 +389,7 @@ def test_lines_are_put_together_from_any_chunks() -> None:
 
 
 def test_a_stream_that_breaks_is_no_answer() -> None:
-    """What came before is told, then the error with the path, and the response is closed."""
+    """The lines before the break arrive, then the error with the path; the response is closed."""
     chunks = Chunks(b"a\n", urllib3.exceptions.ProtocolError("broken"))
     lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
     assert next(lines) == b"a"
@@ -406,7 +406,7 @@ def test_a_stream_that_is_over_can_be_closed(error: Exception) -> None:
     assert chunks.sizes == [0]
 
 
-def test_nothing_of_a_body_is_in_a_repr() -> None:
+def test_no_repr_shows_a_body() -> None:
     """Bodies hold Secrets."""
     answer = send(replying(200, {"data": {"value": "c2VjcmV0"}}, Set_Cookie="c2VjcmV0"))
     assert repr(answer) == "RawResponse(status=200)"

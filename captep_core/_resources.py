@@ -1,0 +1,80 @@
+"""Kinds of the API: where each is served, and which part of it a controller watches."""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias
+
+from attrs import frozen
+
+__all__ = ["Fields", "Representation", "Resource", "Watched"]
+
+Fields: TypeAlias = Mapping[str, "Fields | None"]
+"""Names of fields; None keeps a field whole, a mapping keeps the fields of it that it names."""
+
+# RFC 3986, unreserved, and the colon, which the names of RBAC objects hold.
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:")
+
+
+@frozen
+class Resource:
+    """One kind as the API server serves it.
+
+    `api_version` is `v1` or `group/version`, `plural` is the kind's name in a URL.
+    """
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool = True
+
+    def __str__(self) -> str:
+        group, _, _ = self.api_version.rpartition("/")
+        return f"{self.plural}.{group}" if group else self.plural
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """Return the URL path of one object; without `name` of all objects, or of a namespace's.
+
+        Raises:
+            ValueError: a namespace for a cluster-scoped kind, or a namespaced object without one.
+        """
+        if namespace and not self.namespaced:
+            raise ValueError(f"{self.kind} is cluster-scoped: no namespace expected")
+        if name and self.namespaced and not namespace:
+            raise ValueError(f"{self.kind} is namespaced: a namespace is expected")
+        root = "apis" if "/" in self.api_version else "api"
+        scope = ("namespaces", namespace) if namespace else ()
+        parts = (*scope, self.plural, name, subresource)
+        quoted = [_quoted(part) for part in parts if part]
+        return "/".join((f"/{root}/{self.api_version}", *quoted))
+
+
+class Representation(Enum):
+    """Which representation of a kind's objects a watch asks for.
+
+    METADATA leaves the payload on the server: the content of Secrets never comes into memory.
+    """
+
+    WHOLE = "whole"
+    METADATA = "metadata"
+
+
+@frozen
+class Watched:
+    """A kind that a controller reads, and how a cache keeps its objects.
+
+    `fields` are the fields that decisions read, with metadata, apiVersion and kind always among
+    them; None keeps every field. A kind that is watched by its metadata keeps no field at all: uid
+    and resourceVersion say that an object changed.
+    """
+
+    resource: Resource
+    representation: Representation = Representation.WHOLE
+    fields: Fields | None = None
+
+
+def _quoted(part: str) -> str:
+    """Percent-encode one segment of a path; `urllib` is not allowed in the core."""
+    octets = part.encode("utf-8", "surrogatepass")
+    return "".join(chr(octet) if octet in _PLAIN else f"%{octet:02X}" for octet in octets)
