@@ -249,11 +249,14 @@ class Decision(Generic[V_co]):
     """What a pass decided, with a verdict of the type `V_co`.
 
     `actions` are to be sent in order; any prefix of them may be all that happens. `requeue_after`
-    is when to look again (positive), None when there is nothing to come back for. `standing` are
+    is when to look again (positive), None when there is nothing to come back for. `outstanding` are
     the known refusals whose writes are still wanted; the executor forgets all others.
+    `requeue_after_refusal` (positive) replaces `requeue_after` while a refusal is known after the
+    pass, and the refused write stays in backoff as long; None leaves that to the executor.
     """
 
     actions: tuple[Action, ...]
     requeue_after: timedelta | None
     verdict: V_co
     outstanding: tuple[Refusal, ...] = ()
+    requeue_after_refusal: timedelta | None = None

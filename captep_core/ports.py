@@ -1,6 +1,4 @@
-"""What the pure side asks of the impure one, as Protocols: adapters implement `Gateway`, operators
-provide a `Decide`.
-"""
+"""The ports of the pure side: adapters implement `Gateway`, operators `Decide`."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -14,18 +12,20 @@ from captep_core._observation import Observed, ReconcileState
 __all__ = ["Answer", "Clock", "Decide", "Gateway", "Read"]
 
 Read: TypeAlias = Callable[[ObjectRef], Observed[dict[str, JSON]]]
-"""Look one object up; its JSON as on the wire, ABSENT, or Unreadable. Never raises for what a
-server answers.
+"""Look one object up: its JSON as on the wire, ABSENT, or Unreadable.
+
+It raises for no answer of a server.
 """
 
 
 @frozen
 class Answer:
-    """What came back for one action.
+    """The answer to one action.
 
-    `status`: the HTTP status; 504 as well when nothing came back and the write may or may not have
-    landed. `changed`: whether the server's state is known to have changed by it. `retry_after`: how
-    long the server asked to be left alone (429 and 503), None when it did not.
+    `status`: the HTTP status. It is 504 also when no answer came, and the write may have landed or
+    not. `changed`: whether the action is known to have changed the state of the server.
+    `retry_after`: how long the server asked to be left alone (429 and 503), None when it did not
+    ask.
     """
 
     status: int
@@ -39,23 +39,19 @@ class Answer:
 
 
 class Gateway(Protocol):
-    """One API server, seen by one controller. It sees its own writes at once and never goes back in
-    time.
-    """
+    """One API server as one controller sees it: own writes at once, and never back in time."""
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up; see `Read`."""
         ...
 
     def send(self, action: Action) -> Answer:
-        """Translate `action` to one request and answer what came of it. A 404 for a delete is
-        answered as it came.
-        """
+        """Translate `action` to one request and return the answer, a 404 for a delete included."""
         ...
 
 
 class Clock(Protocol):
-    """Where the impure side gets the time from; virtual in tests and simulations."""
+    """The time source of the impure side; virtual in tests and simulations."""
 
     def now(self) -> datetime:
         """Return the time, aware, in UTC."""
@@ -63,14 +59,14 @@ class Clock(Protocol):
 
 
 class Decide(Protocol):
-    """A pure reconcile function with its observation: the one thing an operator author provides.
+    """A pure reconcile function with its observation: all that an operator author provides.
 
-    `read` is the only way to look at the world; every object that it was asked for wakes this key
+    `read` is the only way to look at the world. Every object that the function reads wakes its key
     when it changes.
     """
 
     def __call__(
         self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
     ) -> Decision:
-        """Decide what the object `key` needs next. Never raises for any JSON that `read` returns."""
+        """Decide what the object `key` needs next. It raises for no JSON that `read` returns."""
         ...

@@ -37,8 +37,8 @@ from captep_runtime import (
     JSONFormatter,
     Metrics,
     Page,
+    PageServer,
     PrometheusMetrics,
-    Server,
     TextFormatter,
     metrics_page,
     parse_bind_address,
@@ -258,14 +258,14 @@ def _metrics(address: str) -> tuple[Metrics, Callable[[], bytes] | None]:
     return metrics, metrics.exposition
 
 
-def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[Server]:
-    servers: list[Server] = []
+def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
+    servers: list[PageServer] = []
     for text, served in pages.items():
         address = parse_bind_address(text)
         if address is None:
             continue
         try:
-            servers.append(Server(address, served))
+            servers.append(PageServer(address, served))
         except OSError as error:
             for server in servers:
                 server.close()

@@ -1,11 +1,11 @@
-"""What every gateway shares: execute a decision, the loop around the work queue, logs, metrics and health. It knows no domain."""
+"""The impure shell around any gateway: passes, the loop, logs, metrics and health."""
 
 from captep_runtime._execute import ERROR_INTERVAL, Pass, run_pass
 from captep_runtime._health import (
     Address,
     Page,
+    PageServer,
     Probe,
-    Server,
     metrics_page,
     parse_bind_address,
     probe_page,
@@ -28,11 +28,11 @@ __all__ = [
     "Loop",
     "Metrics",
     "Page",
+    "PageServer",
     "Pass",
     "Probe",
     "PrometheusMetrics",
     "Reporter",
-    "Server",
     "TextFormatter",
     "Tuning",
     "WriteHistory",

@@ -12,12 +12,20 @@ from attrs import frozen
 
 from captep_runtime._log import described
 
-__all__ = ["Address", "Page", "Probe", "Server", "metrics_page", "parse_bind_address", "probe_page"]
+__all__ = [
+    "Address",
+    "Page",
+    "PageServer",
+    "Probe",
+    "metrics_page",
+    "parse_bind_address",
+    "probe_page",
+]
 
 Page: TypeAlias = Callable[[], tuple[int, str, bytes]]
-"""What a path answers: HTTP status, content type, body."""
+"""Returns the answer of a path: HTTP status, content type, body."""
 Probe: TypeAlias = Callable[[], tuple[str, ...]]
-"""What is wrong now; empty when nothing is."""
+"""Returns the present problems, one line each; none when all is well."""
 
 _log = logging.getLogger("captep.health")
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -25,17 +33,19 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 @frozen
 class Address:
-    """Where to listen; an empty host is every interface, port 0 any free port."""
+    """The address of a server; an empty host is every interface, port 0 any free port."""
 
     host: str
     port: int
 
 
 def parse_bind_address(text: str) -> Address | None:
-    """Read `:8080`, `127.0.0.1:8080` or `[::1]:8080`; `0` switches the server off and gives None, as in controller-runtime.
+    """Read `:8080`, `127.0.0.1:8080` or `[::1]:8080`.
+
+    `0` switches the server off and gives None, as in controller-runtime.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: the text has none of these forms.
     """
     if text == "0":
         return None
@@ -52,13 +62,14 @@ def parse_bind_address(text: str) -> Address | None:
 
 
 def probe_page(probe: Probe) -> Page:
-    """Return the page of a probe: 200 and `ok`, or 503 and what is wrong, one per line."""
+    """Return the page of a probe: 200 and `ok`, or 503 and the problems, one per line."""
 
     def page() -> tuple[int, str, bytes]:
         problems = probe()
-        return (
-            (503, _TEXT, "\n".join((*problems, "")).encode()) if problems else (200, _TEXT, b"ok")
-        )
+        if not problems:
+            return 200, _TEXT, b"ok"
+        body = "".join(f"{problem}\n" for problem in problems)
+        return 503, _TEXT, body.encode()
 
     return page
 
@@ -68,14 +79,14 @@ def metrics_page(exposition: Callable[[], bytes]) -> Page:
     return lambda: (200, "text/plain; version=0.0.4; charset=utf-8", exposition())
 
 
-class Server:
-    """Serves pages from threads of its own until it is closed."""
+class PageServer:
+    """Serves pages from threads of its own until `close`."""
 
     def __init__(self, address: Address, pages: Mapping[str, Page]) -> None:
-        """Listen on `address`, and answer for `pages` by path.
+        """Listen on `address` and answer the paths of `pages`.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: another process has the address, or the host has no such address.
         """
         family = _IPv6Server if ":" in address.host else _Server
         self._server = family((address.host, address.port), _handler(pages))
@@ -83,13 +94,14 @@ class Server:
             target=self._server.serve_forever,
             name="http",
             daemon=True,
+            # `close` waits for one interval at most; half a second, the default, delays every exit.
             kwargs={"poll_interval": 0.05},
         )
         self._thread.start()
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port of the listening socket."""
         return self._server.server_port
 
     def close(self) -> None:
@@ -101,11 +113,11 @@ class Server:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # A probe that is not read to its end must not hold up the end of the process.
+    # A client that does not read its answer must not delay the end of the process.
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the signature of the base class
-        """Tell what was raised as the log does, not as a traceback; whoever went away is no news."""
+        """Log the exception as the log does, without a traceback; skip clients that went away."""
         raised = sys.exception()
         if isinstance(raised, Exception) and not isinstance(raised, ConnectionError):
             _log.error("a page failed: %s", described(raised))
@@ -118,7 +130,7 @@ class _IPv6Server(_Server):
 def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # A client that connects and says nothing must not keep a thread for ever.
+        # Seconds. A client that connects and sends nothing must not keep a thread for ever.
         timeout = 10
 
         def do_GET(self) -> None:
@@ -128,7 +140,7 @@ def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
             self._answer(with_body=False)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the signature of the base class
-            """Leave the log to what changes."""
+            """Write nothing: probes come every few seconds, and the log is for changes."""
 
         def _answer(self, *, with_body: bool) -> None:
             page = pages.get(self.path.partition("?")[0])

@@ -1,124 +1,144 @@
-"""What was sent for one key, and what came of it: how the runtime sees fights, and that it does not retry too early.
+"""The writes of one key and their outcome: how the runtime sees fights and keeps up a backoff.
 
 Rules of this module:
 
-1. A write that is accepted and decided again, the same write with the same body, does not last. That is certain the second time when the
-   server said that nothing changed, and taken for certain the third time within `WINDOW`.
-2. A write that did not go through is not sent again before its wait is over, unless its body has changed, or it was a conflict.
-3. Bodies are kept as fingerprints only. What is another one each time in a fight does not count: the resourceVersion of a precondition,
-   and times, such as the transition time of a condition that is set anew.
+1. A write does not last when the server accepts it and a later pass decides the same write with the
+   same body again. The second time is proof when the server reported no change the first time; with
+   changes, the third time within `WINDOW` counts as proof.
+2. A refused write is not sent again before its backoff ends, unless its body has changed or the
+   refusal was a conflict.
+3. The history keeps fingerprints of bodies, never bodies. The fingerprint leaves out what differs
+   each time in a fight: the resourceVersion of a precondition, and times such as a
+   lastTransitionTime.
 """
 
 import hashlib
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from captep_core import Conflicted, Create, Delete, Patch, Refusal, Write, write_of
+from captep_core._actions import Conflicted, Create, Delete, Patch, Refusal, Write, write_of
 from captep_core.ports import Answer
 
 __all__ = ["EMPTY_HISTORY", "TOLERATED", "WINDOW", "Attempt", "WriteHistory"]
 
-WINDOW = timedelta(seconds=60)
-TOLERATED = 2
-_LIMIT = 64
-_TIME = re.compile(
-    r'(?<=")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)(?=")'
-)  # RFC 3339
+WINDOW: Final = timedelta(seconds=60)
+"""Corrections further apart are everyday work: a person who edits by hand is slower than this."""
+
+TOLERATED: Final = 2
+"""The first correction is a repair, the second may answer a stale cache; the third is a fight."""
+
+_LIMIT: Final = 64
+"""More writes than a key needs at once; it bounds the memory where bodies always change."""
+
+_ZERO: Final = timedelta(0)
+
+# RFC 3339, as the whole of a JSON string: a text that merely contains a time is content.
+_TIME: Final = re.compile(r'(?<=")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)(?=")')
+
+_Change: TypeAlias = Create | Patch | Delete
 
 
 @frozen
 class Attempt:
-    """One write with one body: when it was accepted within the window, and how the last try ended.
+    """One write with one body.
 
-    `wait` is how long after `tried_at` it is held back; zero when it may be sent at once.
+    `accepted_at`: when the server accepted it, within `WINDOW`. `had_effect`: False when the last
+    try was accepted without any change. `backoff`: how long after `tried_at` it must not be sent,
+    zero when it may be sent at once.
     """
 
     write: Write
     fingerprint: str = field(repr=False)
     accepted_at: tuple[datetime, ...]
-    lasting: bool
+    had_effect: bool
     tried_at: datetime
-    wait: timedelta = timedelta(0)
+    backoff: timedelta = _ZERO
 
 
 @frozen
 class WriteHistory:
-    """The attempts for one key, oldest try first; empty after a restart, and nothing breaks."""
+    """The attempts of one key, the oldest try first. Losing it, as on a restart, is safe."""
 
-    known: tuple[Attempt, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
-    def backoff_of(self, action: Create | Patch | Delete, *, now: datetime) -> timedelta:
-        """Return for how long `action` must not be sent yet, because it failed so recently; zero when it may be."""
-        attempt = self._of(write_of(action), _fingerprint(action))
-        if attempt is None or not timedelta(0) <= now - attempt.tried_at < attempt.wait:
-            return timedelta(0)
-        return attempt.tried_at + attempt.wait - now
+    def backoff_of(self, action: _Change, *, now: datetime) -> timedelta:
+        """Return the remaining backoff of `action`; zero when it may be sent."""
+        attempt = self._find(write_of(action), _fingerprint(action))
+        if attempt is None:
+            return _ZERO
+        # After a clock that went back, the try lies in the future, and its backoff would last too
+        # long.
+        is_in_backoff = _ZERO <= now - attempt.tried_at < attempt.backoff
+        return attempt.tried_at + attempt.backoff - now if is_in_backoff else _ZERO
 
-    def does_not_last(self, action: Create | Patch | Delete, *, now: datetime) -> bool:
-        """Whether `action`, if it is accepted now, has been accepted in vain before."""
-        attempt = self._of(write_of(action), _fingerprint(action))
-        return attempt is not None and (
-            not attempt.lasting or len(_recent(attempt.accepted_at, now)) >= TOLERATED
-        )
+    def is_reverted(self, action: _Change, *, now: datetime) -> bool:
+        """Whether accepting `action` now would show that somebody reverts or drops it."""
+        attempt = self._find(write_of(action), _fingerprint(action))
+        if attempt is None:
+            return False
+        return not attempt.had_effect or len(_within_window(attempt.accepted_at, now)) >= TOLERATED
 
-    def suspects(self) -> frozenset[Write]:
-        """The writes that were accepted without any change: deciding one of them again shows that it does not last."""
-        return frozenset(attempt.write for attempt in self.known if not attempt.lasting)
+    def without_effect(self) -> frozenset[Write]:
+        """Return the writes that the server accepted without any change."""
+        return frozenset(attempt.write for attempt in self.attempts if not attempt.had_effect)
 
     def after(
         self,
-        action: Create | Patch | Delete,
+        action: _Change,
         answer: Answer,
         refusal: Refusal | None,
         *,
         now: datetime,
         wait: timedelta,
     ) -> "WriteHistory":
-        """Return the attempts with one more; `refusal` is what it is remembered as when it did not go through."""
-        write, fingerprint = write_of(action), _fingerprint(action)
-        before = self._of(write, fingerprint)
-        accepted_at = _recent(before.accepted_at, now) if before else ()
+        """Return the history with one more try; `wait` is its backoff in case of a `refusal`."""
+        write = write_of(action)
+        fingerprint = _fingerprint(action)
+        before = self._find(write, fingerprint)
+        accepted_at = _within_window(before.accepted_at, now) if before else ()
         if not answer.is_refusal:
             accepted_at = (*accepted_at, now)[-TOLERATED - 1 :]
-        held = wait if refusal is not None and not isinstance(refusal, Conflicted) else timedelta(0)
-        lasting = answer.is_refusal or answer.changed
-        attempt = Attempt(write, fingerprint, accepted_at, lasting, now, held)
-        return WriteHistory(
-            (*(known for known in self.known if known is not before), attempt)[-_LIMIT:]
+        # After a conflict the next pass has seen the newer object and may write at once.
+        backs_off = refusal is not None and not isinstance(refusal, Conflicted)
+        attempt = Attempt(
+            write,
+            fingerprint,
+            accepted_at,
+            had_effect=answer.is_refusal or answer.changed,
+            tried_at=now,
+            backoff=wait if backs_off else _ZERO,
         )
+        others = tuple(other for other in self.attempts if other is not before)
+        return WriteHistory((*others, attempt)[-_LIMIT:])
 
-    def forgotten(self, *, now: datetime) -> "WriteHistory":
-        """Return the attempts without those that are too old to say anything."""
-        kept = tuple(
-            evolve(attempt, accepted_at=_recent(attempt.accepted_at, now))
-            for attempt in self.known
-            if abs(now - attempt.tried_at) < max(WINDOW, attempt.wait)
+    def recent(self, *, now: datetime) -> "WriteHistory":
+        """Return the history without the attempts that are too old to matter."""
+        recent = tuple(
+            evolve(attempt, accepted_at=_within_window(attempt.accepted_at, now))
+            for attempt in self.attempts
+            if abs(now - attempt.tried_at) < max(WINDOW, attempt.backoff)
         )
-        return self if kept == self.known else WriteHistory(kept)
+        return self if recent == self.attempts else WriteHistory(recent)
 
-    def _of(self, write: Write, fingerprint: str) -> Attempt | None:
-        return next(
-            (
-                known
-                for known in self.known
-                if (known.write, known.fingerprint) == (write, fingerprint)
-            ),
-            None,
-        )
+    def _find(self, write: Write, fingerprint: str) -> Attempt | None:
+        for attempt in self.attempts:
+            if attempt.write == write and attempt.fingerprint == fingerprint:
+                return attempt
+        return None
 
 
 EMPTY_HISTORY: Final = WriteHistory()
 
 
-def _recent(times: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
+def _within_window(times: tuple[datetime, ...], now: datetime) -> tuple[datetime, ...]:
     # abs: after a clock that went back, times of the future must not count for ever.
     return tuple(at for at in times if abs(now - at) < WINDOW)
 
 
-def _fingerprint(action: Create | Patch | Delete) -> str:
+def _fingerprint(action: _Change) -> str:
     text = json.dumps(action.body, sort_keys=True, separators=(",", ":"), default=dict)
     return hashlib.blake2b(_TIME.sub("", text).encode(), digest_size=16).hexdigest()

@@ -2,9 +2,10 @@
 
 Rules of this module:
 
-1. What is logged is built from names, verbs, statuses, reasons and verdicts; a body, an object or the text of an exception never is. An
-   exception is told by its type and where it was raised, only one of captep's own by its message, which is safe by contract.
-2. A line carries controller, namespace, name and reconcileID, as controller-runtime's do.
+1. A line consists of names, verbs, statuses, reasons and verdicts, and never of a body, an object
+   or the text of an exception. It names an exception by its type and the place that raised it. Only
+   captep's own exceptions appear with their message, which holds no Secret by contract.
+2. A line carries controller, namespace, name and reconcileID, as controller-runtime's lines do.
 """
 
 import json
@@ -17,10 +18,19 @@ from typing import Protocol, assert_never
 
 from attrs import frozen
 
-from captep_core import Conflicted, ObjectRef, RecordEvent, Refusal, Refused, Reverted, write_of
+from captep_core._actions import (
+    Conflicted,
+    ObjectRef,
+    RecordEvent,
+    Refusal,
+    Refused,
+    Reverted,
+    write_of,
+)
 from captep_core._objects import rfc3339
 from captep_core.errors import CaptepError
 from captep_runtime._execute import Pass
+from captep_runtime._schedule import verdict_text
 
 __all__ = [
     "SILENT",
@@ -37,30 +47,34 @@ _EXTRA = "captep_fields"
 
 
 class Reporter(Protocol):
-    """Who is told about passes; called from every worker."""
+    """The receiver of pass results; every worker calls it."""
 
     def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
-        """A pass ended; `verdict_before` is reason and message of the pass before, "" for the first one."""
+        """Receive a pass that ended.
+
+        `verdict_before`: reason and message of the verdict of the pass before, "" for the first
+        pass.
+        """
         ...
 
-    def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
-        """A pass raised, and not as the pass before did."""
+    def failed(self, key: ObjectRef, reconcile_id: str, failure: str) -> None:
+        """Receive the `failure` of a pass that raised, unless the pass before raised the same."""
         ...
 
-    def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
-        """A key had news in so many passes in a row that it must rest."""
+    def too_busy(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
+        """Receive how many passes in a row made progress, when that leads to a cooldown."""
         ...
 
 
 class _Silent:
     def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
-        """Tell nobody."""
+        """Write nothing."""
 
-    def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
-        """Tell nobody."""
+    def failed(self, key: ObjectRef, reconcile_id: str, failure: str) -> None:
+        """Write nothing."""
 
-    def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
-        """Tell nobody."""
+    def too_busy(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
+        """Write nothing."""
 
 
 SILENT: Reporter = _Silent()
@@ -68,7 +82,7 @@ SILENT: Reporter = _Silent()
 
 @frozen
 class Line:
-    """One line of the log, without the fields that all lines have."""
+    """One line of the log, without the fields that every line has."""
 
     level: int
     message: str
@@ -88,39 +102,40 @@ def _status_of(refusal: Refusal) -> Mapping[str, str | int]:
 
 
 def lines(verdict_before: str, done: Pass) -> tuple[Line, ...]:
-    """Return what is worth a line in a pass: writes that changed something, new refusals, another verdict."""
-    told = [
+    """Return the lines of a pass: writes that changed something, new refusals, another verdict."""
+    return (*_write_lines(done), *_refusal_lines(done), *_verdict_lines(verdict_before, done))
+
+
+def _write_lines(done: Pass) -> list[Line]:
+    return [
         Line(logging.INFO, f"{write_of(action)}: {action.reason}", {"status": answer.status})
         for action, answer in done.sent
         if answer.changed and not isinstance(action, RecordEvent)
     ]
-    level = (
-        logging.DEBUG
-        if all(isinstance(new, Conflicted) for new in done.new_refusals)
-        else logging.WARNING
+
+
+def _refusal_lines(done: Pass) -> list[Line]:
+    # Conflicts alone are everyday: two writers met, and the retry has seen the newer object.
+    only_conflicts = all(isinstance(new, Conflicted) for new in done.new_refusals)
+    level = logging.DEBUG if only_conflicts else logging.WARNING
+    return [Line(level, str(new), _status_of(new)) for new in done.new_refusals]
+
+
+def _verdict_lines(verdict_before: str, done: Pass) -> list[Line]:
+    verdict = done.decision.verdict
+    text = verdict_text(verdict)
+    if text == verdict_before:
+        return []
+    warns = any(
+        isinstance(action, RecordEvent) and action.type == "Warning"
+        for action in done.decision.actions
     )
-    told += [Line(level, str(new), _status_of(new)) for new in done.new_refusals]
-    conclusion = done.decision.verdict
-    verdict = (
-        f"{conclusion.reason}: {conclusion.message}" if conclusion.message else conclusion.reason
-    )
-    if verdict != verdict_before:
-        warns = any(
-            isinstance(action, RecordEvent) and action.type == "Warning"
-            for action in done.decision.actions
-        )
-        told.append(
-            Line(
-                logging.WARNING if warns else logging.INFO,
-                f"verdict: {verdict}",
-                {"verdict": conclusion.reason},
-            )
-        )
-    return tuple(told)
+    level = logging.WARNING if warns else logging.INFO
+    return [Line(level, f"verdict: {text}", {"verdict": verdict.reason})]
 
 
 def described(exc: Exception) -> str:
-    """Tell an exception without its text, which may quote what it choked on; one of captep's own tells itself."""
+    """Describe an exception without its text, which may quote a Secret; captep's own are safe."""
     if isinstance(exc, CaptepError):
         return f"{type(exc).__name__}: {exc}"
     frames = traceback.extract_tb(exc.__traceback__)
@@ -135,24 +150,22 @@ class Logger:
     """A reporter that writes to a logger of the standard library."""
 
     def __init__(self, logger: logging.Logger, controller: str) -> None:
-        self._logger, self._controller = logger, controller
+        self._logger = logger
+        self._controller = controller
 
     def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
         """Write a line for each change."""
         for line in lines(verdict_before, done):
             self._write(key, reconcile_id, line)
 
-    def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
-        """Write where it was raised."""
-        self._write(
-            key,
-            reconcile_id,
-            Line(logging.ERROR, f"the pass failed and will be retried: {what}", {}),
-        )
+    def failed(self, key: ObjectRef, reconcile_id: str, failure: str) -> None:
+        """Write one error with the place that raised it."""
+        message = f"the pass failed and will be retried: {failure}"
+        self._write(key, reconcile_id, Line(logging.ERROR, message, {}))
 
-    def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
+    def too_busy(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
         """Write one warning."""
-        message = f"{passes} passes in a row changed something: resting before the next one"
+        message = f"{passes} passes in a row made progress: the next one waits for a cooldown"
         self._write(key, reconcile_id, Line(logging.WARNING, message, {"passes": passes}))
 
     def _write(self, key: ObjectRef, reconcile_id: str, line: Line) -> None:
@@ -197,7 +210,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message on one line, with what was raised told by `described`: a traceback's text is not safe."""
+    """Return the message on one line, with a description instead of a traceback."""
     message = " ".join(record.getMessage().split())
     raised = record.exc_info[1] if record.exc_info else None
     return f"{message}: {described(raised)}" if isinstance(raised, Exception) else message

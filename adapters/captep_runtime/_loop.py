@@ -1,12 +1,16 @@
-"""The loop around the work queue: many keys, one pass per key at a time, and nothing sleeps that could be told to wake.
+"""The loop around the work queue: many keys, one pass per key at a time, workers that never sleep.
 
 Rules of this module:
 
-1. A loop is driven either by `run_due` (the caller's thread and time) or by `start` and `stop` (threads of its own), not by both.
-2. What a pass reads is noted before it is read: a change that comes during the pass wakes the key again.
-3. A pass after which the next one will see something new makes its key due at once; the same failure again waits for its interval.
-4. A key whose last pass did nothing is let off a pass when nothing that it read has changed, if the loop is told how to see that.
-5. An exception is a bug or an unreachable server: it is told once, counted and retried after a backoff, and stops no other key.
+1. A loop is driven either by `run_due` (the caller's thread and time) or by `start` and `stop`
+   (threads of its own), not by both.
+2. The index notes an object before the pass reads it: a change during the pass wakes the key again.
+3. A pass that makes progress makes its key due at once; the same failure again waits for its
+   interval.
+4. A loop that can see versions skips a pass when the last one did nothing and nothing that it read
+   has changed.
+5. An exception is a bug or an unreachable server. The loop logs it once, counts it, retries after a
+   backoff, and goes on with the other keys.
 """
 
 import threading
@@ -14,10 +18,13 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from attrs import evolve, frozen
 
-from captep_core import ObjectRef, ReconcileState, RecordEvent, WorkQueue, write_of
+from captep_core._actions import ObjectRef, RecordEvent, write_of
+from captep_core._observation import ReconcileState
+from captep_core._workqueue import WorkQueue
 from captep_core.errors import CaptepError
 from captep_core.ports import Clock, Decide, Gateway
 from captep_runtime._execute import Pass, run_pass
@@ -28,27 +35,31 @@ from captep_runtime._schedule import (
     DEFAULT_TUNING,
     NEW_KEY,
     KeyState,
+    Requeue,
     Tuning,
     after_pass,
+    after_skip,
     aligned,
-    skipped,
 )
 
 __all__ = ["Loop"]
 
+_NEVER: Final = float("inf")
+
 
 @frozen
 class _Run:
-    """One pass that is under way."""
+    """One pass under way. `state`: of the key at its start. `due_at`, `started_at`: seconds."""
 
     key: ObjectRef
-    kept: KeyState
+    state: KeyState
     reconcile_id: str
+    due_at: float
     started_at: float
 
 
 class Loop:
-    """Runs `decide` for keys when they are due, when something they read changes, and when somebody asks."""
+    """Runs `decide` for keys that are due, that somebody added, or whose objects changed."""
 
     def __init__(
         self,
@@ -67,65 +78,76 @@ class Loop:
 
         Args:
             decide: the pure reconcile function.
-            gateway: the server, used by all workers at once.
-            clock: tells `decide` the time when threads drive the loop.
+            gateway: the server; all workers use it at once.
+            clock: the source of the time that `decide` gets when threads drive the loop.
             name: of the controller, in metrics.
-            tuning: intervals, backoff and patience.
-            metrics: where measurements go.
-            reporter: who is told about passes; `Logger` writes a line where something changed.
-            seconds: the clock of the queue, which must not go back: `time.monotonic` for a real cluster, by default that of `clock`.
-            version: lets a key off a pass when nothing that its last one read has changed, at a tenth of the cost of deciding again: for a
-                `decide` that goes on doing nothing while nothing changes, whatever the time. None for a pass at each interval.
+            tuning: intervals, backoff and limits.
+            metrics: the receiver of measurements.
+            reporter: the receiver of pass results; `Logger` writes a line for each change.
+            seconds: the clock of the queue, which must not go back: `time.monotonic` for a real
+                cluster, by default that of `clock`.
+            version: the version of an object. With it the loop skips a pass when nothing that the
+                last one read has changed, at a tenth of the cost of deciding again. It fits a
+                `decide` that goes on doing nothing while nothing changes, whatever the time. None
+                for a pass at each interval.
         """
-        self._decide, self._gateway, self._clock = decide, gateway, clock
-        self._labels, self._queue_labels = {"controller": name}, {"controller": name, "name": name}
-        self._tuning, self._metrics, self._reporter = tuning, metrics, reporter
+        self._decide = decide
+        self._gateway = gateway
+        self._clock = clock
+        self._labels = {"controller": name}
+        self._queue_labels = {"controller": name, "name": name}
+        self._tuning = tuning
+        self._metrics = metrics
+        self._reporter = reporter
         self._seconds = seconds or (lambda: clock.now().timestamp())
         self._version = version
         self._queue: WorkQueue[ObjectRef] = WorkQueue(tuning.backoff)
-        self._kept: dict[ObjectRef, KeyState] = {}
+        self._states: dict[ObjectRef, KeyState] = {}
         self._runs: dict[ObjectRef, _Run] = {}
         self._reads = ReadIndex()
         # Guards everything above but the index; workers wait on it for the next key that is due.
         self._changed = threading.Condition()
-        # Until when a worker waits for the clock; the others wait to be told. inf when none does.
-        self._alarm = float("inf")
+        # The deadline of the one worker that waits with a timeout; the others wait for a
+        # notification.
+        self._timer = _NEVER
         self._stopping = False
         self._threads: tuple[threading.Thread, ...] = ()
 
     def add(self, key: ObjectRef) -> None:
         """Keep `key`, and make it due now."""
         with self._changed:
-            self._kept.setdefault(key, KeyState())
+            self._states.setdefault(key, KeyState())
             self._wake(key)
 
     def remove(self, key: ObjectRef) -> None:
-        """Forget `key` and what is remembered of it. A pass that is under way is finished, and nothing follows from it."""
+        """Forget `key` and its state. A pass under way ends, and nothing follows from it."""
         with self._changed:
-            self._kept.pop(key, None)
+            self._states.pop(key, None)
             self._queue.forget(key)
             self._reads.keep_only(key, ())
 
     def notify(self, ref: ObjectRef) -> None:
-        """Say that `ref` has changed, appeared or gone: exactly the keys whose last pass read it are due now."""
+        """Wake exactly the keys whose last pass read `ref`: it changed, appeared or went."""
         with self._changed:
             for key in self._reads.readers(ref):
                 self._wake(key)
 
     def keys(self) -> tuple[ObjectRef, ...]:
-        """Return the keys that the loop keeps, sorted."""
+        """Return the keys of the loop, sorted."""
         with self._changed:
-            return tuple(sorted(self._kept, key=str))
+            return tuple(sorted(self._states, key=str))
 
     def state(self, key: ObjectRef) -> ReconcileState:
-        """Return what the next pass over `key` will be given."""
+        """Return the state that the next pass over `key` will get."""
         with self._changed:
-            return self._kept.get(key, NEW_KEY).state
+            return self._states.get(key, NEW_KEY).state
 
     def run_due(self, now: datetime, *, limit: int = 10_000) -> datetime | None:
-        """Run, in this thread, every pass that is due at `now`; return when the next one is due, None when none waits.
+        """Run, in this thread, every pass that is due at `now`.
 
-        At most `limit` passes are run, lest a `decide` that never rests keeps the caller for ever: then the answer is not after `now`.
+        Return when the next key is due, None when none waits. After `limit` passes the method
+        returns although keys are still due (its answer is then not after `now`), so that a `decide`
+        that never comes to rest cannot keep the caller for ever.
         """
         for _ in range(limit):
             run = self._begin(now.timestamp(), now)
@@ -147,7 +169,7 @@ class Loop:
             thread.start()
 
     def stop(self, grace: timedelta) -> bool:
-        """Start no further pass, wait up to `grace` for those under way, and say whether all of them have ended."""
+        """Start no further pass; return whether those under way have ended within `grace`."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -157,7 +179,7 @@ class Loop:
         return not any(thread.is_alive() for thread in self._threads)
 
     def problems(self, *, longest_run: timedelta) -> tuple[str, ...]:
-        """Say what is wrong with the workers: one has died, or a pass has been under way for more than `longest_run`."""
+        """Name the workers that died and the passes that have taken longer than `longest_run`."""
         with self._changed:
             now = self._seconds()
             stuck = sorted(
@@ -174,25 +196,26 @@ class Loop:
         )
 
     def measure(self) -> None:
-        """Set the gauges that change while nothing happens; to be called before the metrics are read."""
+        """Set the gauges that change while nothing happens; call it before reading the metrics."""
         with self._changed:
             now = self._seconds()
             under_way = [now - run.started_at for run in self._runs.values()]
             depth = self._queue.depth(now=now)
-        self._metrics.set("workqueue_depth", self._queue_labels, depth)
-        self._metrics.set("workqueue_unfinished_work_seconds", self._queue_labels, sum(under_way))
-        self._metrics.set(
-            "workqueue_longest_running_processor_seconds",
-            self._queue_labels,
-            max(under_way, default=0.0),
-        )
+        longest = max(under_way, default=0.0)
+        gauges = {
+            "workqueue_depth": depth,
+            "workqueue_unfinished_work_seconds": sum(under_way),
+            "workqueue_longest_running_processor_seconds": longest,
+        }
+        for name, value in gauges.items():
+            self._metrics.set(name, self._queue_labels, value)
         self._metrics.set("controller_runtime_active_workers", self._labels, len(under_way))
 
     def _wake(self, key: ObjectRef) -> None:
-        kept = self._kept.get(key)
-        if kept is not None:
+        state = self._states.get(key)
+        if state is not None:
             now = self._seconds()
-            self._queue.add(key, now=now, delay=max(0.0, kept.cooldown_until - now))
+            self._queue.add(key, now=now, delay=max(0.0, state.cooldown_until - now))
             self._metrics.count("workqueue_adds_total", self._queue_labels)
             self._changed.notify()
 
@@ -206,149 +229,151 @@ class Loop:
             while not self._stopping:
                 run = self._begin(self._seconds(), self._clock.now())
                 if run is not None:
-                    # Somebody else looks at the clock now.
+                    # Another worker must take over the timer, for this one will be busy.
                     self._changed.notify()
                     return run
                 self._wait()
         return None
 
     def _wait(self) -> None:
-        """Wait to be told, or for the next key to be due: one worker does that, lest all of them wake for the same key."""
+        """Wait for a notification or, in one worker only, for the next deadline.
+
+        With a timeout in every worker, all of them would wake up for the same key.
+        """
         due_at = self._queue.next_wakeup()
-        if due_at is None or due_at >= self._alarm:
+        if due_at is None or due_at >= self._timer:
             self._changed.wait()
             return
-        self._alarm = due_at
+        self._timer = due_at
         self._changed.wait(max(0.0, due_at - self._seconds()))
-        if self._alarm == due_at:
-            self._alarm = float("inf")
+        # While this worker waited, another one may have set the timer to an earlier key.
+        if self._timer == due_at:
+            self._timer = _NEVER
 
     def _begin(self, now: float, at: datetime) -> _Run | None:
-        """Begin a pass over the key that has been due the longest, None when none is; keys that can be let off are."""
+        """Start a pass over the key that has been due the longest, if any; skip quiet keys."""
+        run: _Run | None = None
+        skips = 0
         with self._changed:
-            run, times = None, 0
-            while (
-                run is None
-                and (due_at := self._queue.next_wakeup()) is not None
-                and (key := self._queue.pop(now=now)) is not None
-            ):
-                kept = self._kept[key]
-                if self._is_skipped(kept.seen):
-                    self._kept[key] = skipped(kept, now=at)
-                    self._queue.done(
-                        key,
-                        now=now,
-                        requeue_after=aligned(kept.interval, self._tuning.align_to, now=now),
-                    )
-                    times += 1
+            while run is None:
+                due_at = self._queue.next_wakeup()
+                key = self._queue.pop(now=now)
+                if key is None or due_at is None:
+                    break
+                state = self._states[key]
+                if self._can_skip(state.seen):
+                    self._skip(key, state, now, at)
+                    skips += 1
                 else:
-                    run = self._runs[key] = _Run(key, kept, str(uuid.uuid4()), now)
-        if times:
-            self._metrics.count(
-                "controller_runtime_reconcile_total",
-                {**self._labels, "result": "requeue_after"},
-                times,
-            )
-        if run is not None and due_at is not None:
-            self._metrics.observe(
-                "workqueue_queue_duration_seconds", self._queue_labels, now - due_at
-            )
+                    run = _Run(key, state, str(uuid.uuid4()), due_at, now)
+                    self._runs[key] = run
+        if skips:
+            self._count_results("requeue_after", skips)
+        if run is not None:
+            waited = now - run.due_at
+            self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, waited)
         return run
 
-    def _is_skipped(self, seen: ReadSet | None) -> bool:
-        return seen is not None and self._version is not None and seen.is_still_so(self._version)
+    def _can_skip(self, seen: ReadSet | None) -> bool:
+        if seen is None or self._version is None:
+            return False
+        return seen.is_unchanged(self._version)
+
+    def _skip(self, key: ObjectRef, state: KeyState, now: float, at: datetime) -> None:
+        self._states[key] = after_skip(state, now=at)
+        wait = aligned(state.interval, self._tuning.align_to, now=now)
+        self._queue.done(key, now=now, requeue_after=wait)
 
     def _run(self, run: _Run, now: datetime, seconds: Callable[[], float]) -> None:
-        noting = TrackingGateway(self._gateway, self._reads, run.key, self._version)
-        interval = self._tuning.error_interval
+        gateway = TrackingGateway(self._gateway, self._reads, run.key, self._version)
         try:
             done = run_pass(
                 self._decide,
-                noting,
+                gateway,
                 run.key,
-                run.kept.state,
+                run.state.state,
                 now=now,
-                history=run.kept.history,
-                error_interval=interval,
-                retry_backoff=interval,
+                history=run.state.history,
+                error_interval=self._tuning.error_interval,
+                backs_off=True,
             )
         except Exception as exc:  # noqa: BLE001 - rule 5: whatever decide or the gateway raises, the other keys go on
             self._fail(run, exc, seconds())
         else:
-            self._finish(run, done, noting, seconds())
+            self._finish(run, done, gateway.settle(), seconds())
 
-    def _finish(self, run: _Run, done: Pass, noting: TrackingGateway, now: float) -> None:
-        kept, following = after_pass(
-            run.kept, run.key, done, self._tuning, now=now, seen=noting.settle()
-        )
-        self._count(
-            run,
-            "requeue"
-            if following.delay == 0
-            else "success"
-            if following.delay is None
-            else "requeue_after",
-            now,
-        )
+    def _finish(self, run: _Run, done: Pass, seen: ReadSet | None, now: float) -> None:
+        state, requeue = after_pass(run.state, run.key, done, self._tuning, now=now, seen=seen)
+        self._count(run, _result(requeue), now)
         self._count_writes(done)
-        self._reporter.passed(run.key, run.reconcile_id, run.kept.verdict, done)
-        if following.alarmed:
-            self._reporter.alarmed(run.key, run.reconcile_id, run.kept.busy_passes + 1)
+        self._reporter.passed(run.key, run.reconcile_id, run.state.verdict, done)
+        if requeue.is_too_busy:
+            self._reporter.too_busy(run.key, run.reconcile_id, run.state.busy_passes + 1)
         with self._changed:
-            self._keep(run, kept)
-            if following.cooldown:
-                # What was added while it ran must not end the rest either.
+            self._keep(run, state)
+            if requeue.has_cooldown:
+                # A wake-up that came during the pass must not end the cooldown either.
                 self._queue.forget(run.key)
             self._queue.done(run.key, now=now)
-            if following.delay is not None and run.key in self._kept:
-                self._queue.add(run.key, now=now, delay=following.delay)
+            if requeue.delay is not None and run.key in self._states:
+                self._queue.add(run.key, now=now, delay=requeue.delay)
             del self._runs[run.key]
 
     def _fail(self, run: _Run, exc: Exception, now: float) -> None:
-        what = described(exc)
+        failure = described(exc)
         self._count(run, "error", now)
         self._metrics.count("controller_runtime_reconcile_errors_total", self._labels)
         self._metrics.count("workqueue_retries_total", self._queue_labels)
         if not isinstance(exc, CaptepError):
             self._metrics.count("controller_runtime_reconcile_panics_total", self._labels)
-        if what != run.kept.failure:
-            self._reporter.failed(run.key, run.reconcile_id, what)
+        if failure != run.state.failure:
+            self._reporter.failed(run.key, run.reconcile_id, failure)
         with self._changed:
-            self._keep(run, evolve(run.kept, failure=what))
+            self._keep(run, evolve(run.state, failure=failure))
             self._queue.failed(run.key, now=now)
             del self._runs[run.key]
 
-    def _keep(self, run: _Run, kept: KeyState) -> None:
-        """Keep what a pass left, unless its key was removed meanwhile (and perhaps added anew, to start from nothing)."""
-        current = self._kept.get(run.key)
-        if current is run.kept:
-            self._kept[run.key] = kept
+    def _keep(self, run: _Run, state: KeyState) -> None:
+        """Keep the state after a pass, unless somebody removed the key during it.
+
+        A key that was added again meanwhile is a new one and starts with an empty state.
+        """
+        current = self._states.get(run.key)
+        if current is run.state:
+            self._states[run.key] = state
         if current is None:
             self._reads.keep_only(run.key, ())
 
     def _count(self, run: _Run, result: str, now: float) -> None:
-        self._metrics.count(
-            "controller_runtime_reconcile_total", {**self._labels, "result": result}
-        )
-        self._metrics.observe(
-            "controller_runtime_reconcile_time_seconds", self._labels, now - run.started_at
-        )
-        self._metrics.observe(
-            "workqueue_work_duration_seconds", self._queue_labels, now - run.started_at
-        )
+        took = now - run.started_at
+        self._count_results(result, 1)
+        self._metrics.observe("controller_runtime_reconcile_time_seconds", self._labels, took)
+        self._metrics.observe("workqueue_work_duration_seconds", self._queue_labels, took)
+
+    def _count_results(self, result: str, times: int) -> None:
+        labels = {**self._labels, "result": result}
+        self._metrics.count("controller_runtime_reconcile_total", labels, times)
 
     def _count_writes(self, done: Pass) -> None:
         for action, answer in done.sent:
-            self._metrics.count(
-                "captep_writes_total",
-                {**self._labels, "verb": write_of(action).verb, "code": str(answer.status)},
-            )
+            labels = {**self._labels, "verb": write_of(action).verb, "code": str(answer.status)}
+            self._metrics.count("captep_writes_total", labels)
             if answer.changed and not isinstance(action, RecordEvent):
                 self._metrics.count("captep_effective_writes_total", self._labels)
 
 
+def _result(requeue: Requeue) -> str:
+    """Return the `result` label of controller-runtime."""
+    if requeue.delay is None:
+        return "success"
+    return "requeue" if requeue.delay == 0 else "requeue_after"
+
+
 def _not_before(due_at: float, now: datetime) -> datetime:
-    """Return `due_at` as a time. A datetime has microseconds only: rounded down it would come just too early, for ever."""
+    """Return `due_at` as a time, never an earlier one.
+
+    A datetime has whole microseconds: rounded down, the time would come just too early, for ever.
+    """
     at = now + timedelta(seconds=due_at - now.timestamp())
     while at.timestamp() < due_at:
         at += timedelta(microseconds=1)

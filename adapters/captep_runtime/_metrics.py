@@ -1,4 +1,4 @@
-"""Metrics under controller-runtime's names and labels, so that dashboards made for it work unchanged."""
+"""Metrics under controller-runtime's names and labels, so that its dashboards work unchanged."""
 
 import threading
 from collections.abc import Mapping
@@ -12,59 +12,20 @@ if TYPE_CHECKING:
 __all__ = ["CATALOG", "NO_METRICS", "InMemoryMetrics", "Metric", "Metrics", "PrometheusMetrics"]
 
 Labels: TypeAlias = Mapping[str, str]
-# The buckets of controller-runtime, in seconds.
+# Seconds, the buckets of controller-runtime, so that its dashboards fit.
+# fmt: off
 _RECONCILE_BUCKETS: Final = (
-    *(
-        0.005,
-        0.01,
-        0.025,
-        0.05,
-        0.1,
-        0.15,
-        0.2,
-        0.25,
-        0.3,
-        0.35,
-        0.4,
-        0.45,
-        0.5,
-        0.6,
-        0.7,
-        0.8,
-        0.9,
-        1.0,
-        1.25,
-        1.5,
-        1.75,
-        2.0,
-    ),
-    *(
-        2.5,
-        3.0,
-        3.5,
-        4.0,
-        4.5,
-        5.0,
-        6.0,
-        7.0,
-        8.0,
-        9.0,
-        10.0,
-        15.0,
-        20.0,
-        25.0,
-        30.0,
-        40.0,
-        50.0,
-        60.0,
-    ),
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9,
+    1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0,
+    25.0, 30.0, 40.0, 50.0, 60.0,
 )
+# fmt: on
 _QUEUE_BUCKETS: Final = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 
 
 @frozen
 class Metric:
-    """One metric: what it is, its labels, and its buckets if it is a histogram."""
+    """One metric; `buckets` are the upper bounds of a histogram, in seconds."""
 
     kind: Literal["counter", "gauge", "histogram"]
     help: str
@@ -85,13 +46,13 @@ CATALOG: Final[Mapping[str, Metric]] = {
         "counter", "Passes that raised and are not retried", _CONTROLLER
     ),
     "controller_runtime_reconcile_panics_total": Metric(
-        "counter", "Passes that raised what no adapter declares", _CONTROLLER
+        "counter", "Passes that raised an exception other than captep's own", _CONTROLLER
     ),
     "controller_runtime_reconcile_timeouts_total": Metric(
-        "counter", "Passes that were given up because they took too long", _CONTROLLER
+        "counter", "Passes that took too long", _CONTROLLER
     ),
     "controller_runtime_reconcile_time_seconds": Metric(
-        "histogram", "Length of a pass", _CONTROLLER, _RECONCILE_BUCKETS
+        "histogram", "Seconds of a pass", _CONTROLLER, _RECONCILE_BUCKETS
     ),
     "controller_runtime_max_concurrent_reconciles": Metric(
         "gauge", "Number of workers", _CONTROLLER
@@ -102,10 +63,10 @@ CATALOG: Final[Mapping[str, Metric]] = {
     "workqueue_depth": Metric("gauge", "Keys that are due and wait for a worker", _QUEUE),
     "workqueue_adds_total": Metric("counter", "Wake-ups", _QUEUE),
     "workqueue_queue_duration_seconds": Metric(
-        "histogram", "How long keys were due before a worker took them", _QUEUE, _QUEUE_BUCKETS
+        "histogram", "Seconds from the deadline of a key to its pass", _QUEUE, _QUEUE_BUCKETS
     ),
     "workqueue_work_duration_seconds": Metric(
-        "histogram", "How long workers took for a key", _QUEUE, _QUEUE_BUCKETS
+        "histogram", "Seconds of a pass", _QUEUE, _QUEUE_BUCKETS
     ),
     "workqueue_unfinished_work_seconds": Metric(
         "gauge", "Seconds of all passes that are under way", _QUEUE
@@ -113,7 +74,9 @@ CATALOG: Final[Mapping[str, Metric]] = {
     "workqueue_longest_running_processor_seconds": Metric(
         "gauge", "Seconds of the longest pass that is under way", _QUEUE
     ),
-    "workqueue_retries_total": Metric("counter", "Passes that are retried after a backoff", _QUEUE),
+    "workqueue_retries_total": Metric(
+        "counter", "Passes that the loop retries after a backoff", _QUEUE
+    ),
     "rest_client_requests_total": Metric(
         "counter", "HTTP requests by status, method and host", ("code", "method", "host")
     ),
@@ -128,7 +91,7 @@ CATALOG: Final[Mapping[str, Metric]] = {
 
 
 class Metrics(Protocol):
-    """Where measurements go. The names and labels are those of `CATALOG`; durations are seconds."""
+    """A receiver of measurements with the names and labels of `CATALOG`; durations are seconds."""
 
     def count(self, name: str, labels: Labels, amount: float = 1) -> None:
         """Add to a counter."""
@@ -158,7 +121,7 @@ NO_METRICS: Metrics = _NoMetrics()
 
 
 class InMemoryMetrics:
-    """Keeps what it is given, for tests and demos; a histogram is kept as the tuple of its values."""
+    """Keeps all measurements, for tests and demos; a histogram is the tuple of its values."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -183,11 +146,11 @@ class InMemoryMetrics:
             self._values[key] = (*self._values.get(key, ()), value)
 
     def value(self, name: str, labels: Labels) -> float:
-        """Return a counter or a gauge; 0 for what was never given."""
+        """Return a counter or a gauge, 0 before its first measurement."""
         return self._numbers.get(_series(name, labels), 0)
 
     def values(self, name: str, labels: Labels) -> tuple[float, ...]:
-        """Return what a histogram was given."""
+        """Return the values of a histogram, in order."""
         return self._values.get(_series(name, labels), ())
 
 
@@ -195,7 +158,7 @@ def _series(name: str, labels: Labels) -> tuple[str, frozenset[tuple[str, str]]]
     """Name a series.
 
     Raises:
-        ValueError: the labels are not those of the catalog.
+        ValueError: the catalog has other labels for it.
         KeyError: the catalog has no such metric.
     """
     if set(labels) != set(CATALOG[name].labels):
@@ -206,17 +169,18 @@ def _series(name: str, labels: Labels) -> tuple[str, frozenset[tuple[str, str]]]
 
 
 class PrometheusMetrics:
-    """Puts everything into a registry of prometheus_client, which is imported when an instance is made (extra `metrics`)."""
+    """Puts everything into a registry of prometheus_client, which needs the extra `metrics`."""
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
-        """Register the whole catalog, by default in a registry of its own.
+        """Register the whole catalog; without `registry`, in a registry of its own.
 
         Raises:
             ImportError: prometheus_client is not installed.
         """
         import prometheus_client as prometheus  # noqa: PLC0415 - an extra, and slow to import
 
-        # The *_created gauges double the number of series, and no dashboard of controller-runtime knows them.
+        # The *_created gauges double the number of series, and no dashboard of controller-runtime
+        # knows them.
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call] # not annotated there
         self._expose = prometheus.generate_latest
         self.registry = registry if registry is not None else prometheus.CollectorRegistry()

@@ -1,4 +1,4 @@
-"""Which key looked at which object, in which version: an index, and the gateway that fills it."""
+"""Which key read which object, in which version: an index, and the gateway that fills it."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -6,34 +6,37 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from captep_core import JSON, Action, ObjectRef, Observed, Unreadable
+from captep_core._actions import JSON, Action, ObjectRef
+from captep_core._observation import Observed, Unreadable
 from captep_core.ports import Answer, Gateway
 
 __all__ = ["ReadIndex", "ReadSet", "TrackingGateway", "Version"]
 
 Version: TypeAlias = Callable[[ObjectRef], str | None]
-"""The version of an object, the same for as long as the object does not change, None while it does not exist. Must return at once."""
+"""The version of an object: different after every change, None while the object does not exist.
+
+A loop asks for it under its lock, so the function must return at once.
+"""
 
 
 @frozen
 class ReadSet:
-    """What one pass read: the objects, and of each the version that was there before it was read."""
+    """The objects that one pass read, and the version that each had before the pass read it."""
 
     refs: tuple[ObjectRef, ...]
     versions: tuple[str | None, ...]
 
-    def is_still_so(self, version: Version) -> bool:
-        """Whether nothing of it has changed."""
-        return all(
-            version(ref) == before for ref, before in zip(self.refs, self.versions, strict=True)
-        )
+    def is_unchanged(self, version: Version) -> bool:
+        """Whether every object still has its version."""
+        pairs = zip(self.refs, self.versions, strict=True)
+        return all(version(ref) == before for ref, before in pairs)
 
 
 class ReadIndex:
-    """The keys by the objects that they read. Safe to be used by several threads.
+    """The keys by the objects that they read; safe for several threads.
 
-    It is lean, since it is kept for every key: of equal references it keeps one, and of most objects, which have one reader, the readers
-    are one frozenset for all objects of that reader.
+    A loop keeps it for every key, so it is lean: it keeps one of equal references, and since most
+    objects have one reader, all objects of a reader share one frozenset.
     """
 
     def __init__(self) -> None:
@@ -53,7 +56,7 @@ class ReadIndex:
             if readers is not None and key in readers:
                 return
             if readers is None:
-                self._readers[ref] = self._alone(key)
+                self._readers[ref] = self._sole_reader(key)
             elif isinstance(readers, set):
                 readers.add(key)
             else:
@@ -61,7 +64,10 @@ class ReadIndex:
             self._read[key] = (*self._read.get(key, ()), ref)
 
     def keep_only(self, key: ObjectRef, refs: Collection[ObjectRef]) -> tuple[ObjectRef, ...]:
-        """Forget what `key` read in earlier passes but not in the last one, which read `refs`; return those, as they are kept."""
+        """Forget what `key` read in earlier passes but not in the last one, which read `refs`.
+
+        Return `refs` as the index keeps them: the first of equal references.
+        """
         with self._lock:
             known = {ref: ref for ref in self._read.pop(key, ())}
             for ref in known:
@@ -72,9 +78,12 @@ class ReadIndex:
                 self._read[key] = kept
             return kept
 
-    def _alone(self, key: ObjectRef) -> frozenset[ObjectRef]:
-        shared = next((self._readers[ref] for ref in self._read.get(key, ())), None)
-        return shared if isinstance(shared, frozenset) else frozenset((key,))
+    def _sole_reader(self, key: ObjectRef) -> frozenset[ObjectRef]:
+        """Return the set of `key` alone, shared with an object that `key` has read already."""
+        for ref in self._read.get(key, ()):
+            shared = self._readers[ref]
+            return shared if isinstance(shared, frozenset) else frozenset((key,))
+        return frozenset((key,))
 
     def _drop(self, key: ObjectRef, ref: ObjectRef) -> None:
         readers = self._readers[ref]
@@ -85,22 +94,28 @@ class ReadIndex:
 
 
 class TrackingGateway:
-    """A gateway for one pass over one key: it notes each object before it is read, lest a change in between is missed."""
+    """A gateway for one pass over one key: it notes each object before the read."""
 
     def __init__(
         self, gateway: Gateway, index: ReadIndex, key: ObjectRef, version: Version | None
     ) -> None:
-        self._gateway, self._index, self._key, self._version = gateway, index, key, version
+        self._gateway = gateway
+        self._index = index
+        self._key = key
+        self._version = version
         self._versions: dict[ObjectRef, str | None] = {}
-        self._is_uncertain = version is None
+        self._has_unknown_version = version is None
 
     def settle(self) -> ReadSet | None:
-        """End the pass: nothing else is noted of the key than what it read.
+        """End the pass: the index keeps of the key what this pass read, and nothing else.
 
-        Return that in its versions, None when they cannot be told: of what is unreadable, nobody knows whether it changes.
+        Return that with its versions. Return None when they are unknown: an object that cannot be
+        read may change without a new version.
         """
         refs = self._index.keep_only(self._key, self._versions)
-        return None if self._is_uncertain else ReadSet(refs, tuple(self._versions.values()))
+        if self._has_unknown_version:
+            return None
+        return ReadSet(refs, tuple(self._versions.values()))
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Note `ref`, then look it up."""
@@ -108,7 +123,8 @@ class TrackingGateway:
             self._index.note(self._key, ref)
             self._versions[ref] = None if self._version is None else self._version(ref)
         found = self._gateway.read(ref)
-        self._is_uncertain |= isinstance(found, Unreadable)
+        if isinstance(found, Unreadable):
+            self._has_unknown_version = True
         return found
 
     def send(self, action: Action) -> Answer:

@@ -1,4 +1,4 @@
-"""What a loop keeps of a key between passes, and what follows from a pass for when the key is due; pure."""
+"""The state of a key between two passes, and when a pass makes the key due again; pure."""
 
 import math
 from datetime import datetime, timedelta
@@ -6,7 +6,9 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from captep_core import Backoff, ObjectRef, ReconcileState, jittered
+from captep_core._actions import ObjectRef, VerdictLike
+from captep_core._observation import ReconcileState
+from captep_core._workqueue import Backoff, jittered
 from captep_runtime._execute import ERROR_INTERVAL, Pass
 from captep_runtime._history import EMPTY_HISTORY, WriteHistory
 from captep_runtime._reads import ReadSet
@@ -15,11 +17,12 @@ __all__ = [
     "DEFAULT_TUNING",
     "NEW_KEY",
     "KeyState",
-    "Next",
+    "Requeue",
     "Tuning",
     "after_pass",
+    "after_skip",
     "aligned",
-    "skipped",
+    "verdict_text",
 ]
 
 
@@ -27,15 +30,18 @@ __all__ = [
 class Tuning:
     """How a loop behaves in time.
 
-    `error_interval`: when a key is looked at again as long as a write is refused, and how long that write is held back.
-    `backoff`: between passes that raise. `spread`: up to which fraction an interval is lengthened, by a share that each key has for itself.
-    `patience`: how many passes in a row may bring news before the key must rest for `error_interval`.
-    `tick`: passes after an interval begin at whole multiples of so many seconds, so that many keys are looked at in one go; 0 for at once.
+    `error_interval`: when to look again while a refusal is known, for an operator whose decisions
+    have no `requeue_after_refusal`. `backoff`: between passes that raise. `jitter`: the fraction by
+    which an interval is lengthened at most; each key has its own share. `max_busy_passes`: how many
+    passes in a row may make progress before the key has a cooldown of the error interval.
+    `align_to`: passes after an interval begin at whole multiples of so many seconds, so that many
+    keys run in one go; 0 for no alignment.
     """
 
     error_interval: timedelta = ERROR_INTERVAL
     backoff: Backoff = field(factory=Backoff)
     jitter: float = 0.1
+    # An object is complete after a handful of passes; with so many in a row it goes in circles.
     max_busy_passes: int = 20
     align_to: float = 0.0
 
@@ -45,10 +51,12 @@ DEFAULT_TUNING: Final = Tuning()
 
 @frozen
 class KeyState:
-    """What is kept of a key.
+    """The state of a key between two passes.
 
-    `verdict` and `failure`: what was told last. `cooldown_until`: no wake-up counts before, in the queue's seconds. `seen`: what the last pass
-    read, if the next one would decide the same on the same; then `interval` is the wait in seconds that followed, not lengthened to a tick.
+    `verdict`, `failure`: the last ones that were logged. `cooldown_until`: in the queue's seconds;
+    no wake-up counts before. `seen`: what the last pass read, if the next pass would decide the
+    same on the same, None otherwise. `interval`: the seconds to wait after a skipped pass, before
+    alignment.
     """
 
     state: ReconcileState = field(factory=ReconcileState)
@@ -65,70 +73,81 @@ NEW_KEY: Final = KeyState()
 
 
 @frozen
-class Next:
-    """When a key is due again: after `delay` seconds, None for not by itself. `rests`: nothing wakes it before.
+class Requeue:
+    """When a key is due again: after `delay` seconds, None for not by itself.
 
-    `alarmed`: it rests because pass after pass brought news.
+    `has_cooldown`: nothing wakes the key before. `is_too_busy`: it has the cooldown because too
+    many passes in a row made progress.
     """
 
     delay: float | None
-    cooldown: bool = False
-    alarmed: bool = False
+    has_cooldown: bool = False
+    is_too_busy: bool = False
 
 
 def after_pass(
-    kept: KeyState,
+    before: KeyState,
     key: ObjectRef,
     done: Pass,
     tuning: Tuning,
     *,
     now: float,
     seen: ReadSet | None = None,
-) -> tuple[KeyState, Next]:
-    """Return what to keep of `key` after a pass that ended at `now` and has `seen` so much, and when it is due again."""
-    # What is remembered is read by the next pass: where quiet passes are let off, that one need not wait for its turn.
-    is_other = seen is not None and done.state != kept.state
-    busy_passes = kept.busy_passes + 1 if done.progressed or is_other else 0
-    interval = (
-        None
-        if done.requeue_after is None
-        else jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.jitter)
-    )
-    following = _next(busy_passes, interval, done, tuning, now=now)
-    is_quiet = not done.decision.actions and not is_other and interval
-    conclusion = done.decision.verdict
-    return evolve(
-        kept,
+) -> tuple[KeyState, Requeue]:
+    """Return the state after a pass that read `seen` and ended at `now`, and the requeue."""
+    # The next pass reads the state. Where quiet passes are skipped, a new state is reason for a
+    # pass now.
+    has_new_state = seen is not None and done.state != before.state
+    busy_passes = before.busy_passes + 1 if done.progressed or has_new_state else 0
+    interval = _interval(key, done, tuning)
+    requeue = _requeue(busy_passes, interval, done, tuning, now=now)
+    is_quiet = not done.decision.actions and not has_new_state and interval is not None
+    cooldown = requeue.delay or 0.0
+    state = evolve(
+        before,
         state=done.state,
         history=done.history,
-        busy_passes=0 if following.alarmed else busy_passes,
-        verdict=f"{conclusion.reason}: {conclusion.message}"
-        if conclusion.message
-        else conclusion.reason,
+        busy_passes=0 if requeue.is_too_busy else busy_passes,
+        verdict=verdict_text(done.decision.verdict),
         failure="",
-        cooldown_until=now + (following.delay or 0) if following.cooldown else float("-inf"),
+        cooldown_until=now + cooldown if requeue.has_cooldown else float("-inf"),
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
-    ), following
+    )
+    return state, requeue
 
 
-def skipped(kept: KeyState, *, now: datetime) -> KeyState:
-    """Return what to keep of a key that is let off a pass: the same, without what is too old to say anything."""
-    return evolve(kept, history=kept.history.forgotten(now=now)) if kept.history.known else kept
+def verdict_text(verdict: VerdictLike) -> str:
+    """Return reason and message of a verdict, as the log writes them."""
+    return f"{verdict.reason}: {verdict.message}" if verdict.message else verdict.reason
 
 
-def _next(
-    busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float
-) -> Next:
-    wait = None if interval is None else aligned(interval, tuning.align_to, now=now)
-    if done.retry_after is not None:
-        # What changed during the pass is forgotten for the rest, so that there must be a pass after it.
-        return Next(done.retry_after.total_seconds() if wait is None else wait, cooldown=True)
-    if busy_passes > tuning.max_busy_passes:
-        return Next(tuning.error_interval.total_seconds(), cooldown=True, alarmed=True)
-    return Next(0.0) if busy_passes else Next(wait)
+def after_skip(state: KeyState, *, now: datetime) -> KeyState:
+    """Return the state after a skipped pass: the same, without attempts too old to matter."""
+    history = state.history.recent(now=now)
+    return state if history is state.history else evolve(state, history=history)
 
 
 def aligned(wait: float, align_to: float, *, now: float) -> float:
-    """Lengthen a wait up to the next multiple of `tick`."""
+    """Lengthen a wait so that it ends at a multiple of `align_to` seconds."""
     return wait if align_to <= 0 else math.ceil((now + wait) / align_to) * align_to - now
+
+
+def _interval(key: ObjectRef, done: Pass, tuning: Tuning) -> float | None:
+    if done.requeue_after is None:
+        return None
+    return jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.jitter)
+
+
+def _requeue(
+    busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float
+) -> Requeue:
+    wait = None if interval is None else aligned(interval, tuning.align_to, now=now)
+    if done.retry_after is not None:
+        # A cooldown drops the wake-ups that came during the pass, so that a pass must follow it.
+        delay = done.retry_after.total_seconds() if wait is None else wait
+        return Requeue(delay, has_cooldown=True)
+    if busy_passes > tuning.max_busy_passes:
+        cooldown = done.error_interval.total_seconds()
+        return Requeue(cooldown, has_cooldown=True, is_too_busy=True)
+    return Requeue(0.0) if busy_passes else Requeue(wait)

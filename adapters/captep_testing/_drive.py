@@ -8,6 +8,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import TypeAlias
 
 from attrs import field, frozen
@@ -51,6 +52,7 @@ class Run:
     sent: tuple[Sent, ...]
     finding: Finding | None
     verdicts: Mapping[ObjectRef, VerdictLike] = field(factory=dict)
+    error_interval: timedelta = ERROR_INTERVAL
 
     def counts(self) -> Counter[tuple[str, ObjectRef]]:
         """How often each object was created and deleted."""
@@ -113,6 +115,7 @@ class _Driver:
         }
         self._canonical, self._left = Canonical(), set[object]()
         self._segment, self._segment_writes, self._surplus = world, 0, 0
+        self.error_intervals = set[timedelta]()
 
     def note(
         self, action: Action, fault: Fault, before: World, after: World, answer: Answer | None
@@ -203,13 +206,14 @@ class _Driver:
                 known.state,
                 now=self.world.now,
                 history=known.history,
-                retry_backoff=ERROR_INTERVAL,
+                backs_off=True,
             )
         except _CrashError:
             self._memories[key] = _Memory()
             return None
         self._memories[key] = _Memory(done.state, done.history)
         self.verdicts[key] = done.decision.verdict
+        self.error_intervals.add(done.error_interval)
         return done
 
     def _at_rest(self) -> Finding | None:
@@ -269,4 +273,11 @@ def drive(
         finding = error.finding
     if finding is None and strike is _never and not any(each.refusals for each in known.values()):
         finding = driver.surplus()
-    return Run(driver.world, tuple(driver.steps), tuple(driver.sent), finding, driver.verdicts)
+    return Run(
+        driver.world,
+        tuple(driver.steps),
+        tuple(driver.sent),
+        finding,
+        driver.verdicts,
+        min(driver.error_intervals, default=ERROR_INTERVAL),
+    )

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 
 from captep_core import Action, ObjectRef, write_of
 from captep_memory import World
-from captep_runtime import ERROR_INTERVAL
 from captep_testing._drive import Run, Strike, drive
 from captep_testing._faults import ALL_FAULTS, NO_FAULT, Fault
 from captep_testing._kit import Kit
@@ -120,7 +119,7 @@ def _retried(
     if run.finding and run.finding.property not in ("P1", "P2"):
         return run.finding
     tried = [each.at_seconds for each in run.sent if _sort(each.action) == sort]
-    allowed = len(targets) * (1 + int(max(tried, default=0) / ERROR_INTERVAL.total_seconds()))
+    allowed = len(targets) * (1 + int(max(tried, default=0) / run.error_interval.total_seconds()))
     if len(tried) > allowed:
         return Finding(
             "P16",

@@ -47,6 +47,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from attrs import evolve
+
 from captep_core._actions import (
     Action,
     Conflicted,
@@ -242,8 +244,7 @@ def _keep_report(
     decision = _schedule(facts, wanted, [], verdict, policy)
     if facts.observed.state.verdict == verdict.reason:
         return decision
-    actions = (event_of(facts, verdict), *decision.actions)
-    return Decision(actions, decision.requeue_after, verdict, decision.outstanding)
+    return evolve(decision, actions=(event_of(facts, verdict), *decision.actions))
 
 
 def _writes(refusals: Sequence[Refusal]) -> frozenset[Write]:
@@ -260,7 +261,12 @@ def _schedule(
     """Choose the actions of this pass; see *Schedule* and *Refusals* at the head of the module."""
     known = facts.observed.state.refusals
     if not known:
-        return Decision(_actions(wanted or reports), interval(verdict, policy), verdict)
+        return Decision(
+            _actions(wanted or reports),
+            interval(verdict, policy),
+            verdict,
+            requeue_after_refusal=policy.failing,
+        )
     by_write = {write_of(each.write): each for each in (*wanted, *reports)}
     outstanding = tuple(refusal for refusal in known if refusal.write in by_write)
     stuck = _writes(outstanding)
@@ -270,7 +276,7 @@ def _schedule(
     if not chosen:
         chosen = [by_write[write] for write in _longest_waiting(outstanding)]
     requeue_after = policy.failing if outstanding else interval(verdict, policy)
-    return Decision(_actions(chosen), requeue_after, verdict, outstanding)
+    return Decision(_actions(chosen), requeue_after, verdict, outstanding, policy.failing)
 
 
 def _not_in(stuck: frozenset[Write], wanted: list[WriteWithEvents]) -> list[WriteWithEvents]:

@@ -31,7 +31,7 @@ class _Waiting:
 
 
 class _Model:
-    """A list of who waits; every question is answered by reading all of it."""
+    """A list of all waiting keys; every answer comes from reading all of it."""
 
     def __init__(self) -> None:
         self.waiting: list[_Waiting] = []
@@ -76,7 +76,7 @@ class _Model:
 
 
 class QueueAgainstModel(RuleBasedStateMachine):
-    """Every operation on both; whatever can be asked must be answered alike."""
+    """Applies every operation to both; they must agree in every answer."""
 
     runs = Bundle("runs")
 
@@ -124,7 +124,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.now += seconds
 
     @invariant()
-    def tells_the_same(self) -> None:
+    def agrees_with_the_model(self) -> None:
         ready = self.model.ready()
         assert self.queue.next_wakeup() == (ready[0].due_at if ready else None)
         assert len(self.queue) == len(self.model.waiting)
@@ -136,7 +136,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
 
 
 def test_the_queue_does_what_the_model_does() -> None:
-    """Any sequence of adds, pops, ends, forgets and waiting gives the same answers as the obvious model."""
+    """They agree after any sequence of adds, pops, ends, forgets and waits."""
     run_state_machine_as_test(
         QueueAgainstModel,
         settings=settings(max_examples=100, stateful_step_count=40, deadline=None),
@@ -144,7 +144,7 @@ def test_the_queue_does_what_the_model_does() -> None:
 
 
 def test_the_earliest_deadline_wins_and_a_later_one_does_not_delay() -> None:
-    """A key waits once, at the earliest of the times it was added for."""
+    """A key waits once, until the earliest of its deadlines."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a", now=0, delay=5)
     queue.add("a", now=1, delay=1)
@@ -153,16 +153,16 @@ def test_the_earliest_deadline_wins_and_a_later_one_does_not_delay() -> None:
     assert [queue.pop(now=1.9), queue.pop(now=2), queue.pop(now=20)] == [None, "a", None]
 
 
-def test_who_is_added_again_for_the_same_time_keeps_its_place() -> None:
-    """Of two keys with one deadline the one that was first stays first, however often it is added."""
+def test_adding_a_key_again_for_the_same_time_keeps_its_place() -> None:
+    """Of two keys with one deadline the first one stays first, however often it is added."""
     queue = WorkQueue[str]()
     for key in ("a", "b", "a"):
         queue.add(key, now=0, delay=5)
     assert [queue.pop(now=5), queue.pop(now=5)] == ["a", "b"]
 
 
-def test_what_is_added_while_it_runs_is_served_after_the_run() -> None:
-    """No run of a key starts while another of it is under way, and no add is lost."""
+def test_a_key_that_is_added_during_its_run_runs_again_after_it() -> None:
+    """No second run of the key starts meanwhile, and the queue loses no add."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a", now=0)
     assert queue.pop(now=0) == "a"
@@ -186,8 +186,8 @@ def test_a_busy_key_does_not_starve_another() -> None:
     assert served == ["busy", "patient", "busy", "patient"]
 
 
-def test_a_forgotten_key_that_runs_does_not_come_back() -> None:
-    """The interval and the failure of a run whose key was forgotten meanwhile are dropped."""
+def test_a_key_that_is_forgotten_during_its_run_does_not_come_back() -> None:
+    """The queue drops the interval and the failure of that run."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a", now=0)
     queue.pop(now=0)
@@ -197,7 +197,7 @@ def test_a_forgotten_key_that_runs_does_not_come_back() -> None:
 
 
 def test_a_success_ends_the_backoff() -> None:
-    """Failures in a row double the wait; the first success starts it anew."""
+    """Failures in a row double the wait; after a success it starts from its base."""
     queue: WorkQueue[str] = WorkQueue(Backoff(base=1, cap=60))
     waits = []
     for fails in (True, True, True, False, True):
@@ -210,8 +210,8 @@ def test_a_success_ends_the_backoff() -> None:
     assert waits == [1, 2, 4, 1]
 
 
-def test_who_was_forgotten_has_not_failed() -> None:
-    """What was dropped and comes back begins with the first wait."""
+def test_forgetting_a_key_ends_its_backoff() -> None:
+    """A key that comes back later starts from the base."""
     queue: WorkQueue[str] = WorkQueue(Backoff(base=1, cap=60))
     waits = []
     for forgets in (False, False, True, False):
@@ -223,15 +223,15 @@ def test_who_was_forgotten_has_not_failed() -> None:
     assert waits == [1, 2, 1, 2]
 
 
-def test_a_negative_delay_is_no_way_to_overtake() -> None:
-    """What is added with a negative delay is due now, not earlier."""
+def test_a_negative_delay_makes_a_key_due_now() -> None:
+    """A key cannot overtake those that are due already."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a", now=7, delay=-5)
     assert queue.next_wakeup() == 7
 
 
-def test_ending_a_run_that_is_none_is_a_mistake_of_the_caller() -> None:
-    """`done` and `failed` of a key that does not run raise and change nothing."""
+def test_ending_a_run_of_a_key_that_does_not_run_raises() -> None:
+    """`done` and `failed` change nothing then."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add("a", now=0)
     with pytest.raises(ValueError, match="a is not running"):
@@ -239,17 +239,23 @@ def test_ending_a_run_that_is_none_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="a is not running"):
         queue.failed("a", now=0)
     assert queue.pop(now=0) == "a"
+    assert queue.failed("a", now=0) == 0.5
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a is not running"):
+            queue.done("a", now=0)
+    assert queue.pop(now=9) == "a"
+    assert queue.failed("a", now=9) == 1.0
 
 
 @given(failures=st.integers(1, 10**6), base=st.floats(0.001, 10), cap=st.floats(0.001, 1000))
 def test_the_backoff_grows_to_its_cap(failures: int, base: float, cap: float) -> None:
-    """However many failures: never less than the time before, never above the cap, never an overflow."""
+    """A further failure never shortens it, and no number of failures overflows it."""
     backoff = Backoff(base, cap)
     assert 0 < backoff.after(failures) <= backoff.after(failures + 1) <= cap
 
 
 def test_the_backoff_doubles() -> None:
-    """base, 2 base, 4 base, ... and then the cap; there is no wait for no failure, nor of no time."""
+    """It starts with the base and ends with the cap; both must be positive."""
     assert [Backoff(0.5, 3).after(n) for n in range(1, 6)] == [0.5, 1, 2, 3, 3]
     with pytest.raises(ValueError, match="1 or more, not 0"):
         Backoff().after(0)
@@ -262,13 +268,13 @@ def test_the_backoff_doubles() -> None:
 @given(delay=st.floats(0.001, 1e6), key=st.text(st.characters()))
 @example(delay=1.0, key="\ud800")
 def test_jitter_is_later_by_less_than_its_fraction(delay: float, key: str) -> None:
-    """A jittered interval is never shorter than the interval, and at most a tenth longer."""
+    """The interval never gets shorter, and at most a tenth longer."""
     assert delay <= jittered(delay, key) <= delay * 1.1
     assert jittered(delay, key, fraction=0) == delay
 
 
 def test_jitter_spreads_keys() -> None:
-    """Of a hundred control planes with the same interval, no tenth of the spread holds more than a quarter."""
+    """Of a hundred keys with one interval, no tenth of the jitter has more than a quarter."""
     tenths = [int((jittered(30.0, f"fleet/cluster-{n}") - 30) / 0.3) for n in range(100)]
     assert max(tenths.count(tenth) for tenth in range(10)) <= 25
     assert set(tenths) <= set(range(10))
@@ -276,10 +282,10 @@ def test_jitter_spreads_keys() -> None:
 
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_jitter_is_the_same_in_every_process(seed: str) -> None:
-    """The share of a key does not depend on the hash seed of the process."""
+    """The share of a key does not depend on the hash seed."""
     program = "import captep_core as c; print(c.jittered(30.0, 'fleet/tokyo'))"
     environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     ).stdout
-    assert float(told) == jittered(30.0, "fleet/tokyo")
+    assert float(printed) == jittered(30.0, "fleet/tokyo")

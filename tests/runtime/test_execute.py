@@ -1,4 +1,4 @@
-"""One pass: what is sent, what is remembered, when the next one is due."""
+"""One pass: what it sends, what it keeps for the next pass, and when that is due."""
 
 from datetime import datetime, timedelta
 
@@ -25,7 +25,7 @@ from tests.runtime.toys import (
     NOW,
     OK,
     Said,
-    Server,
+    ToyServer,
     child,
     create,
     delete,
@@ -39,13 +39,13 @@ TEN = timedelta(seconds=10)
 
 def once(
     decide: Decide,
-    server: Server,
+    server: ToyServer,
     before: Pass | None = None,
     *,
     at: float = 0,
-    retry_backoff: float = 0,
+    backs_off: bool = False,
 ) -> Pass:
-    """Run one pass `at` seconds after the start, given what the pass `before` left."""
+    """Run one pass `at` seconds after the start, with what the pass `before` left."""
     return run_pass(
         decide,
         server,
@@ -53,14 +53,14 @@ def once(
         before.state if before else ReconcileState(),
         now=NOW + timedelta(seconds=at),
         history=before.history if before else WriteHistory(),
-        retry_backoff=timedelta(seconds=retry_backoff),
+        backs_off=backs_off,
     )
 
 
-def test_all_actions_are_sent_in_order() -> None:
-    """Nothing is refused: everything is sent, the decision's interval holds and its verdict is remembered."""
+def test_a_pass_without_refusals_sends_all_actions_in_order() -> None:
+    """The decision's interval holds, and its verdict goes into the state."""
     actions = (create("a"), patch("b"), delete("c"), event())
-    server = Server()
+    server = ToyServer()
     done = once(wants(*actions), server)
     assert server.sent == list(actions)
     assert done.sent == tuple((action, OK) for action in actions)
@@ -80,8 +80,8 @@ def test_all_actions_are_sent_in_order() -> None:
     "action", [create("b"), patch("b"), delete("b")], ids=lambda action: write_of(action).verb
 )
 def test_a_pass_stops_at_the_first_refused_write(status: int, action: Action) -> None:
-    """Whatever the verb and the status, the rest is not sent and the refusal is remembered; only a delete's 404 is success."""
-    server = Server(OK, Answer(status, changed=False))
+    """The pass sends nothing more and keeps the refusal; only the 404 of a delete is success."""
+    server = ToyServer(OK, Answer(status, changed=False))
     done = once(wants(create("a"), action, create("c")), server)
     if write_of(action).verb == "delete" and status == 404:
         assert (len(server.sent), done.state.refusals, done.requeue_after) == (
@@ -100,9 +100,9 @@ def test_a_pass_stops_at_the_first_refused_write(status: int, action: Action) ->
         )
 
 
-def test_decide_is_given_the_key_the_world_and_what_is_remembered() -> None:
-    """As they are."""
-    server, given = Server(), list[object]()
+def test_decide_gets_the_key_the_reads_the_state_and_the_time() -> None:
+    """The pass hands all four through unchanged."""
+    server, given = ToyServer(), list[object]()
     server.objects[child("a")] = {"data": {}}
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
@@ -113,9 +113,9 @@ def test_decide_is_given_the_key_the_world_and_what_is_remembered() -> None:
     assert given == [KEY, {"data": {}}, ReconcileState((), "Before"), NOW]
 
 
-def test_a_refused_event_stops_nothing_and_is_forgotten() -> None:
-    """An Event that is refused leaves no trace but its answer."""
-    server = Server(Answer(403, changed=False))
+def test_a_refused_event_stops_nothing_and_leaves_no_refusal() -> None:
+    """A refused Event leaves no trace but its answer."""
+    server = ToyServer(Answer(403, changed=False))
     done = once(wants(event(), create("a")), server)
     assert server.sent == [event(), create("a")]
     assert (done.state, done.effective_writes, done.requeue_after) == (
@@ -125,25 +125,25 @@ def test_a_refused_event_stops_nothing_and_is_forgotten() -> None:
     )
 
 
-def test_events_do_not_count() -> None:
+def test_events_are_no_effective_writes() -> None:
     """A pass that only recorded an Event changed nothing."""
-    done = once(wants(event()), Server())
+    done = once(wants(event()), ToyServer())
     assert (done.effective_writes, done.changed, done.progressed) == (0, False, False)
 
 
-def test_an_event_that_was_not_sent_is_not_told() -> None:
-    """A pass that stops before its Event keeps the verdict that was told last, so that the core records the Event later."""
+def test_a_pass_that_stops_before_its_event_keeps_the_verdict_reported_before() -> None:
+    """A later pass then sees that the verdict is new and records the Event."""
     done = once(
-        wants(patch("a"), event("Ready"), reason="Ready"), Server(Answer(409, changed=False))
+        wants(patch("a"), event("Ready"), reason="Ready"), ToyServer(Answer(409, changed=False))
     )
     assert done.state.verdict == ""
-    again = once(wants(event("Ready"), reason="Ready"), Server(), done)
+    again = once(wants(event("Ready"), reason="Ready"), ToyServer(), done)
     assert again.state.verdict == "Ready"
 
 
 def test_several_refused_writes_take_turns() -> None:
-    """A write that is tried again and refused again goes to the end of the list; the order is no change."""
-    server = Server(usual=Answer(403, changed=False))
+    """A refused retry moves to the end of the list, and the new order counts as no change."""
+    server = ToyServer(usual=Answer(403, changed=False))
     decide = wants(create("a"), create("b"))
     passes = [once(decide, server)]
     for _ in range(4):
@@ -160,10 +160,10 @@ def test_several_refused_writes_take_turns() -> None:
     ]
 
 
-def test_a_refusal_that_nobody_wants_any_more_is_forgotten() -> None:
-    """What the decision does not list as standing is gone, and the pass says that something changed."""
-    refused = once(wants(create("a")), Server(Answer(403, changed=False)))
-    done = once(wants(), Server(), refused)
+def test_a_refusal_ends_when_its_write_is_no_longer_wanted() -> None:
+    """The state keeps only outstanding refusals, and losing one counts as a change."""
+    refused = once(wants(create("a")), ToyServer(Answer(403, changed=False)))
+    done = once(wants(), ToyServer(), refused)
     assert (done.state.refusals, done.requeue_after, done.changed) == (
         (),
         timedelta(seconds=5),
@@ -172,58 +172,60 @@ def test_a_refusal_that_nobody_wants_any_more_is_forgotten() -> None:
 
 
 def test_a_retry_that_goes_through_ends_the_refusal() -> None:
-    """The write leaves the list; the pass still knew of a refusal, and comes back after the error interval."""
-    refused = once(wants(create("a")), Server(Answer(403, changed=False)))
-    done = once(wants(create("a")), Server(Answer(201, changed=True)), refused)
+    """The pass knew of a refusal and comes back after the error interval."""
+    refused = once(wants(create("a")), ToyServer(Answer(403, changed=False)))
+    done = once(wants(create("a")), ToyServer(Answer(201, changed=True)), refused)
     assert (done.state.refusals, done.requeue_after, done.progressed) == ((), TEN, True)
 
 
 def test_another_status_is_another_refusal() -> None:
     """403 and then 422 of one write: one refusal, and it changed."""
-    first = once(wants(create("a")), Server(Answer(403, changed=False)))
-    done = once(wants(create("a")), Server(Answer(422, changed=False)), first)
+    first = once(wants(create("a")), ToyServer(Answer(403, changed=False)))
+    done = once(wants(create("a")), ToyServer(Answer(422, changed=False)), first)
     assert (done.state.refusals, done.changed) == ((Refused(write_of(create("a")), 422),), True)
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(3, 10), (90, 90)])
-def test_the_server_may_ask_for_more_patience(asked: int, waits: int) -> None:
-    """Retry-After counts when it is longer than the error interval."""
+def test_retry_after_lengthens_the_error_interval_and_never_shortens_it(
+    asked: int, waits: int
+) -> None:
+    """The longer of the two counts."""
     answer = Answer(429, changed=False, retry_after=timedelta(seconds=asked))
-    done = once(wants(create("a")), Server(answer))
+    done = once(wants(create("a")), ToyServer(answer))
     assert (done.requeue_after, done.retry_after) == (
         timedelta(seconds=waits),
         timedelta(seconds=asked),
     )
 
 
-def test_of_two_that_ask_for_patience_the_longer_counts() -> None:
-    """An Event and a write."""
+def test_the_longest_retry_after_of_a_pass_counts() -> None:
+    """An Event asks for 30 s and a write for 20 s."""
     busy = [
         Answer(429, changed=False, retry_after=timedelta(seconds=seconds)) for seconds in (30, 20)
     ]
-    assert once(wants(event(), create("a")), Server(*busy)).retry_after == timedelta(seconds=30)
+    assert once(wants(event(), create("a")), ToyServer(*busy)).retry_after == timedelta(seconds=30)
 
 
-def test_a_write_is_held_back_for_as_long_as_the_server_asks() -> None:
-    """Longer than the retry interval."""
-    server = Server(Answer(429, changed=False, retry_after=timedelta(seconds=25)))
-    first = once(wants(create("a")), server, retry_backoff=10)
-    early = once(wants(create("a")), server, first, at=20, retry_backoff=10)
+def test_a_write_stays_in_backoff_for_as_long_as_the_server_asks() -> None:
+    """Retry-After: 25 keeps the write longer than the error interval of 10 s does."""
+    server = ToyServer(Answer(429, changed=False, retry_after=timedelta(seconds=25)))
+    first = once(wants(create("a")), server, backs_off=True)
+    early = once(wants(create("a")), server, first, at=20, backs_off=True)
     assert (early.sent, early.requeue_after) == ((), timedelta(seconds=5))
 
 
 def test_a_decision_without_interval_keeps_none() -> None:
-    """Nothing to come back for stays that; a refusal overrules it."""
-    assert once(wants(after=None), Server()).requeue_after is None
+    """None stays None, until a refusal sets the error interval."""
+    assert once(wants(after=None), ToyServer()).requeue_after is None
     assert (
-        once(wants(create("a"), after=None), Server(Answer(500, changed=False))).requeue_after
+        once(wants(create("a"), after=None), ToyServer(Answer(500, changed=False))).requeue_after
         == TEN
     )
 
 
-def test_a_write_that_changes_nothing_and_is_wanted_again_does_not_last() -> None:
-    """The server drops what we write: known at the second try, remembered with its 2xx, and the pass stops there."""
-    server = Server(usual=NO_OP)
+def test_a_write_without_effect_that_is_wanted_again_counts_as_reverted() -> None:
+    """The server drops the content: the second try is proof, and the pass stops there."""
+    server = ToyServer(usual=NO_OP)
     decide = wants(patch("a"), create("b"))
     first = once(decide, server)
     assert (first.state.refusals, first.changed, first.progressed) == ((), True, True)
@@ -233,9 +235,9 @@ def test_a_write_that_changes_nothing_and_is_wanted_again_does_not_last() -> Non
     assert second.requeue_after == TEN
 
 
-def test_a_write_that_is_reverted_does_not_last() -> None:
-    """Accepted three times within a minute, with an effect each time: a fight, whatever resourceVersion the patch carried."""
-    server, done = Server(), None
+def test_the_third_effect_of_one_write_within_a_minute_is_a_fight() -> None:
+    """The resourceVersion of the patch does not matter."""
+    server, done = ToyServer(), None
     refusals = []
     for number in range(4):
         done = once(wants(patch("a", version=str(number))), server, done, at=number)
@@ -246,89 +248,117 @@ def test_a_write_that_is_reverted_does_not_last() -> None:
     assert (done.effective_writes, done.changed, done.progressed) == (1, True, False)
 
 
-def test_a_slow_reverter_is_no_fight() -> None:
-    """Three corrections, each more than half a minute after the one before, are everyday work."""
+def test_corrections_more_than_half_a_minute_apart_are_no_fight() -> None:
+    """They are everyday work, however often they come."""
     done = None
     for number in range(6):
-        done = once(wants(patch("a")), Server(), done, at=31 * number)
+        done = once(wants(patch("a")), ToyServer(), done, at=31 * number)
         assert done.state.refusals == ()
 
 
-def test_other_content_is_no_fight() -> None:
-    """The same object is written again and again, but with another body each time."""
+def test_writes_with_different_bodies_are_no_fight() -> None:
+    """Each of six writes to one object has another body."""
     done = None
     for number in range(6):
-        done = once(wants(patch("a", {"data": {"n": str(number)}})), Server(), done)
+        done = once(wants(patch("a", {"data": {"n": str(number)}})), ToyServer(), done)
         assert done.state.refusals == ()
 
 
-def test_a_fight_that_ends_is_forgotten() -> None:
-    """Once the write is no longer wanted, the refusal goes; nothing is remembered after a minute."""
+def test_a_fight_ends_when_its_write_is_no_longer_wanted() -> None:
+    """The refusal goes at once, and the history after a minute."""
     done = None
     for _ in range(3):
-        done = once(wants(patch("a")), Server(), done)
-    quiet = once(wants(), Server(), done)
+        done = once(wants(patch("a")), ToyServer(), done)
+    quiet = once(wants(), ToyServer(), done)
     assert (quiet.state.refusals, quiet.requeue_after) == ((), timedelta(seconds=5))
-    assert once(wants(), Server(), quiet, at=61).history == WriteHistory()
+    assert once(wants(), ToyServer(), quiet, at=61).history == WriteHistory()
 
 
-def test_the_same_failed_write_is_held_back() -> None:
-    """Woken early, a pass does not repeat what has just been refused, and comes back when it may be; another body goes at once."""
-    server = Server(usual=Answer(422, changed=False))
-    first = once(wants(create("a")), server, retry_backoff=10)
-    early = once(wants(create("a")), server, first, at=3, retry_backoff=10)
+def test_a_refused_write_stays_in_backoff_whatever_wakes_the_key() -> None:
+    """An early pass comes back when the backoff ends; another body goes out at once."""
+    server = ToyServer(usual=Answer(422, changed=False))
+    first = once(wants(create("a")), server, backs_off=True)
+    early = once(wants(create("a")), server, first, at=3, backs_off=True)
     assert (early.sent, early.state, early.changed, early.requeue_after) == (
         (),
         first.state,
         False,
         timedelta(seconds=7),
     )
-    other = once(wants(create("a", {"data": {}})), server, early, at=3, retry_backoff=10)
+    other = once(wants(create("a", {"data": {}})), server, early, at=3, backs_off=True)
     assert len(other.sent) == 1
-    assert len(once(wants(create("a")), server, early, at=10, retry_backoff=10).sent) == 1
+    assert len(once(wants(create("a")), server, early, at=10, backs_off=True).sent) == 1
 
 
 @pytest.mark.parametrize("interval", [None, 5, 30])
-def test_whoever_decides_without_looking_back_comes_back_when_the_hold_is_over(
+def test_a_decision_that_ignores_refusals_comes_back_when_the_backoff_ends(
     interval: float | None,
 ) -> None:
-    """A decision that lists no standing refusals stops at the held write all the same, and the pass does not wait for its interval."""
+    """The pass stops at the write in backoff and does not wait for the interval of the decision."""
 
-    def forgetful(*_: object, **__: object) -> Decision:
+    def ignoring(*_: object, **__: object) -> Decision:
         return Decision(
             (create("a"), create("b")),
             None if interval is None else timedelta(seconds=interval),
             Said(),
         )
 
-    server = Server(usual=Answer(422, changed=False))
-    first = once(forgetful, server, retry_backoff=10)
-    early = once(forgetful, server, first, at=3, retry_backoff=10)
+    server = ToyServer(usual=Answer(422, changed=False))
+    first = once(ignoring, server, backs_off=True)
+    early = once(ignoring, server, first, at=3, backs_off=True)
     assert (len(server.sent), early.sent, early.requeue_after) == (1, (), timedelta(seconds=7))
 
 
-def test_a_conflict_is_not_held_back() -> None:
+def test_the_interval_of_a_decision_replaces_the_error_interval() -> None:
+    """The pass that meets the refusal, the later ones and the backoff all last 60 s."""
+    decide = wants(create("a"), after_refusal=60)
+    server = ToyServer(usual=Answer(403, changed=False))
+    first = once(decide, server, backs_off=True)
+    early = once(decide, server, first, at=25, backs_off=True)
+    again = once(decide, server, early, at=60, backs_off=True)
+    waits = [done.requeue_after for done in (first, early, again)]
+    assert waits == [timedelta(seconds=60), timedelta(seconds=35), timedelta(seconds=60)]
+    assert {done.error_interval for done in (first, early, again)} == {timedelta(seconds=60)}
+    assert [len(done.sent) for done in (first, early, again)] == [1, 0, 1]
+
+
+def test_the_error_interval_serves_decisions_without_an_interval() -> None:
+    """A caller may set it, and a decision that names an interval overrules it."""
+    for after_refusal, expected in ((None, 3), (60, 60)):
+        done = run_pass(
+            wants(create("a"), after_refusal=after_refusal),
+            ToyServer(usual=Answer(403, changed=False)),
+            KEY,
+            ReconcileState(),
+            now=NOW,
+            error_interval=timedelta(seconds=3),
+        )
+        assert done.requeue_after == timedelta(seconds=expected)
+
+
+def test_a_conflict_has_no_backoff() -> None:
     """409 says that the object was newer: the next pass has seen it and may write."""
-    server = Server(Answer(409, changed=False))
-    first = once(wants(create("a")), server, retry_backoff=10)
-    assert len(once(wants(create("a")), server, first, at=1, retry_backoff=10).sent) == 1
+    server = ToyServer(Answer(409, changed=False))
+    first = once(wants(create("a")), server, backs_off=True)
+    assert len(once(wants(create("a")), server, first, at=1, backs_off=True).sent) == 1
 
 
-def test_a_clock_that_goes_back_holds_nothing_back() -> None:
-    """After a jump back, a refused write is tried, not kept until the old time comes again."""
-    server = Server(usual=Answer(403, changed=False))
-    first = once(wants(create("a")), server, retry_backoff=10)
-    assert len(once(wants(create("a")), server, first, at=-30, retry_backoff=10).sent) == 1
+def test_a_clock_that_goes_back_ends_every_backoff() -> None:
+    """After a jump back the refused write goes out, and does not wait for the old time."""
+    server = ToyServer(usual=Answer(403, changed=False))
+    first = once(wants(create("a")), server, backs_off=True)
+    assert len(once(wants(create("a")), server, first, at=-30, backs_off=True).sent) == 1
 
 
-def test_bodies_are_not_kept() -> None:
-    """What is remembered of a write shows nothing of its body, not even in a repr."""
+def test_no_body_appears_in_a_pass_or_its_history() -> None:
+    """Neither their repr nor a fingerprint shows anything of a body."""
     done = once(
-        wants(patch("a", {"data": {"token": "not-to-be-seen"}})), Server(Answer(403, changed=False))
+        wants(patch("a", {"data": {"token": "not-to-be-seen"}})),
+        ToyServer(Answer(403, changed=False)),
     )
     assert "not-to-be-seen" not in repr(done)
     assert "not-to-be-seen" not in repr(
-        [(attempt.write, attempt.fingerprint) for attempt in done.history.known]
+        [(attempt.write, attempt.fingerprint) for attempt in done.history.attempts]
     )
 
 
@@ -344,11 +374,11 @@ ACTIONS = st.sampled_from([create("a"), patch("a"), delete("a"), create("b"), pa
 def test_a_pass_is_a_prefix_with_at_most_one_refusal(
     actions: list[Action], statuses: list[int], before: set[int]
 ) -> None:
-    """Always: what was sent is a prefix, only its last write may be refused, and a known refusal means the error interval."""
+    """Only the last one may be refused, and a refusal means the error interval."""
     known = tuple(
         refusal_of(Write("create", child(f"old-{status}")), status) for status in sorted(before)
     )
-    server = Server(*(Answer(status, changed=status < 300) for status in statuses))
+    server = ToyServer(*(Answer(status, changed=status < 300) for status in statuses))
 
     def decide(*_: object, **__: object) -> Decision:
         return Decision(tuple(actions), timedelta(seconds=30), Said(), known)

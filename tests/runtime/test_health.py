@@ -1,5 +1,6 @@
-"""Bind addresses, probes over HTTP, and metrics as Prometheus reads them."""
+"""Bind addresses, probes over HTTP, and metrics in the format of Prometheus."""
 
+import re
 import socket
 import struct
 import subprocess
@@ -15,15 +16,14 @@ from captep_runtime import (
     Address,
     InMemoryMetrics,
     Loop,
+    PageServer,
     PrometheusMetrics,
-    Server,
     metrics_page,
     parse_bind_address,
     probe_page,
 )
 from captep_runtime._metrics import CATALOG
-from tests.runtime.toys import KEY, NOW, Clock, wants
-from tests.runtime.toys import Server as Toys
+from tests.runtime.toys import KEY, NOW, Clock, ToyServer, wants
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,10 @@ from tests.runtime.toys import Server as Toys
         ("0", None),
     ],
 )
-def test_bind_addresses(text: str, address: Address | None) -> None:
-    """As controller-runtime takes them; 0 is off."""
+def test_a_bind_address_is_read_as_controller_runtime_reads_it(
+    text: str, address: Address | None
+) -> None:
+    """`0` switches the server off."""
     assert parse_bind_address(text) == address
 
 
@@ -59,13 +61,15 @@ def test_bind_addresses(text: str, address: Address | None) -> None:
         "a:b:1",
     ],
 )
-def test_what_is_no_bind_address(text: str) -> None:
-    """The message quotes what was found."""
-    with pytest.raises(ValueError, match="HOST:PORT"):
+def test_a_text_that_is_no_bind_address_raises(text: str) -> None:
+    """The message names the expected forms and quotes the text."""
+    with pytest.raises(
+        ValueError, match=f"^expected HOST:PORT, :PORT or 0, not {re.escape(repr(text))}$"
+    ):
         parse_bind_address(text)
 
 
-def fetched(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]:
+def fetched(server: PageServer, path: str, method: str = "GET") -> tuple[int, bytes]:
     """Return status and body of a page."""
     try:
         with urlopen(
@@ -77,15 +81,15 @@ def fetched(server: Server, path: str, method: str = "GET") -> tuple[int, bytes]
             return exc.code, exc.read()
 
 
-def test_probes_and_metrics_are_served() -> None:
-    """200 and ok, 503 and what is wrong, 404 for the rest; a query does not matter."""
+def test_the_server_answers_probes_and_metrics() -> None:
+    """It answers 200 and ok, 503 and the problems, 404 for other paths; it ignores a query."""
     problems: list[str] = []
     metrics = PrometheusMetrics()
     pages = {
         "/readyz": probe_page(lambda: tuple(problems)),
         "/metrics": metrics_page(metrics.exposition),
     }
-    server = Server(Address("127.0.0.1", 0), pages)
+    server = PageServer(Address("127.0.0.1", 0), pages)
     try:
         assert fetched(server, "/readyz?verbose") == (200, b"ok")
         assert fetched(server, "/readyz", "HEAD") == (200, b"")
@@ -98,10 +102,10 @@ def test_probes_and_metrics_are_served() -> None:
         server.close()
 
 
-def test_pages_say_what_they_are() -> None:
-    """Prometheus goes by the version in the content type."""
+def test_pages_have_their_content_types() -> None:
+    """Prometheus chooses its parser by the version in the content type."""
     pages = {"/readyz": probe_page(tuple), "/metrics": metrics_page(lambda: b"x 1\n")}
-    server = Server(Address("127.0.0.1", 0), pages)
+    server = PageServer(Address("127.0.0.1", 0), pages)
     types = list[str]()
     try:
         for path in pages:
@@ -112,17 +116,17 @@ def test_pages_say_what_they_are() -> None:
     assert types == ["text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"]
 
 
-def asking(server: Server) -> socket.socket:
-    """Ask for /page and leave it at that."""
+def asking(server: PageServer) -> socket.socket:
+    """Ask for /page without reading the answer."""
     asker = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     asker.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
     return asker
 
 
-def test_whoever_goes_away_before_the_answer_is_no_news(
+def test_a_client_that_goes_away_before_the_answer_leaves_no_trace(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A probe that is reset while its page is made leaves no trace, and the next one is answered."""
+    """Neither log nor standard error have a word of it, and the server answers the next client."""
     asked, gone = threading.Event(), threading.Event()
 
     def page() -> tuple[int, str, bytes]:
@@ -130,7 +134,7 @@ def test_whoever_goes_away_before_the_answer_is_no_news(
         assert gone.wait(10)
         return 200, "text/plain", b"late"
 
-    server = Server(Address("127.0.0.1", 0), {"/page": page})
+    server = PageServer(Address("127.0.0.1", 0), {"/page": page})
     try:
         asker = asking(server)
         assert asked.wait(10)
@@ -144,15 +148,15 @@ def test_whoever_goes_away_before_the_answer_is_no_news(
     assert (capfd.readouterr().err, caplog.messages) == ("", [])
 
 
-def test_a_page_that_raises_is_told_as_the_log_tells_it(
+def test_a_page_that_raises_is_logged_by_type_and_place(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Type and place, neither its text nor a traceback; the connection ends, and other pages are served."""
+    """The log has neither text nor traceback; the connection ends, and other pages work."""
 
     def page() -> tuple[int, str, bytes]:
         raise LookupError("not-to-be-seen")
 
-    server = Server(Address("127.0.0.1", 0), {"/page": page, "/ok": probe_page(tuple)})
+    server = PageServer(Address("127.0.0.1", 0), {"/page": page, "/ok": probe_page(tuple)})
     try:
         with asking(server) as asker:
             assert asker.recv(100) == b""
@@ -166,32 +170,32 @@ def test_a_page_that_raises_is_told_as_the_log_tells_it(
 
 
 def joined(target: str) -> None:
-    """Wait for the threads that answer requests."""
+    """Wait until the threads that answer requests have ended."""
     for thread in threading.enumerate():
         if target in thread.name:
             thread.join(10)
 
 
-def test_a_loop_is_measured_under_controller_runtimes_names() -> None:
-    """Names, labels and values as a dashboard made for controller-runtime asks for them; no *_created series."""
+def test_prometheus_gets_the_series_of_controller_runtime() -> None:
+    """Names and labels fit its dashboards, and there are no *_created series."""
     metrics = PrometheusMetrics()
-    loop = Loop(wants(after=30), Toys(), Clock(), name="captcontrolplane", metrics=metrics)
+    loop = Loop(wants(after=30), ToyServer(), Clock(), name="toy", metrics=metrics)
     loop.add(KEY)
     loop.run_due(NOW)
     loop.measure()
-    told = metrics.exposition().decode().splitlines()
+    series = metrics.exposition().decode().splitlines()
     for line in (
-        'controller_runtime_reconcile_total{controller="captcontrolplane",result="requeue_after"} 1.0',
-        'controller_runtime_reconcile_time_seconds_bucket{controller="captcontrolplane",le="0.005"} 1.0',
-        'workqueue_depth{controller="captcontrolplane",name="captcontrolplane"} 0.0',
-        'workqueue_adds_total{controller="captcontrolplane",name="captcontrolplane"} 1.0',
+        'controller_runtime_reconcile_total{controller="toy",result="requeue_after"} 1.0',
+        'controller_runtime_reconcile_time_seconds_bucket{controller="toy",le="0.005"} 1.0',
+        'workqueue_depth{controller="toy",name="toy"} 0.0',
+        'workqueue_adds_total{controller="toy",name="toy"} 1.0',
     ):
-        assert line in told
-    assert not any("_created" in line for line in told)
+        assert line in series
+    assert not any("_created" in line for line in series)
 
 
-def test_the_catalog_names_every_series() -> None:
-    """A label or a name that the catalog does not have is a mistake of the caller."""
+def test_a_series_outside_the_catalog_raises() -> None:
+    """A wrong label or name is a mistake of the caller."""
     metrics = InMemoryMetrics()
     with pytest.raises(ValueError, match="controller, result"):
         metrics.count("controller_runtime_reconcile_total", {"controller": "x"})
@@ -202,8 +206,8 @@ def test_the_catalog_names_every_series() -> None:
     assert all((metric.kind == "histogram") == bool(metric.buckets) for metric in CATALOG.values())
 
 
-def test_the_runtime_does_not_import_prometheus() -> None:
-    """It is an extra: imported when its metrics are asked for, not before."""
+def test_importing_the_runtime_does_not_import_prometheus() -> None:
+    """The client library is an extra; only `PrometheusMetrics` imports it."""
     program = "import sys, captep_runtime; sys.exit('prometheus_client' in sys.modules)"
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     assert (
@@ -215,5 +219,5 @@ def test_the_runtime_does_not_import_prometheus() -> None:
 
 
 def test_a_loop_without_workers_has_no_problem() -> None:
-    """Nothing was started, nothing has died."""
-    assert Loop(wants(), Toys(), Clock()).problems(longest_run=timedelta(seconds=1)) == ()
+    """No thread has started, so none can have died."""
+    assert Loop(wants(), ToyServer(), Clock()).problems(longest_run=timedelta(seconds=1)) == ()

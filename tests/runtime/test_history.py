@@ -1,4 +1,4 @@
-"""What is remembered of writes: which ones are a fight, which ones are held back, and for how long."""
+"""The history of writes: which ones are a fight, which ones are in backoff, and for how long."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ REFUSED = Answer(403, changed=False)
 
 
 def after(*tries: tuple[float, Create | Patch | Delete, Answer], wait: float = 10) -> WriteHistory:
-    """The attempts after these: (seconds, action, answer)."""
+    """Return the history after these tries: (seconds, action, answer)."""
     history = WriteHistory()
     for at, action, answer in tries:
         refusal = (
@@ -29,8 +29,8 @@ def after(*tries: tuple[float, Create | Patch | Delete, Answer], wait: float = 1
 
 
 def is_fight(tries: Sequence[tuple[float, Create | Patch | Delete, Answer]], at: float) -> bool:
-    """Whether the last action, accepted once more, has been accepted in vain before."""
-    return after(*tries).does_not_last(tries[-1][1], now=NOW + timedelta(seconds=at))
+    """Whether accepting the last action once more, at that second, shows a fight."""
+    return after(*tries).is_reverted(tries[-1][1], now=NOW + timedelta(seconds=at))
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,18 @@ def is_fight(tries: Sequence[tuple[float, Create | Patch | Delete, Answer]], at:
         ([(0, REFUSED), (1, OK)], 2, False),
     ],
 )
-def test_three_times_within_a_minute_is_a_fight(
+def test_the_third_acceptance_within_a_minute_is_a_fight(
     answers: list[tuple[float, Answer]], at: float, fight: object
 ) -> None:
-    """And twice when nothing changed; a refusal is no acceptance, and ends none."""
+    """The second one is enough when nothing changed; refusals neither count nor reset the count."""
     assert is_fight([(when, patch("a"), answer) for when, answer in answers], at) is fight
 
 
-def test_a_delete_of_what_is_gone_is_not_in_vain() -> None:
-    """404 changed nothing because there was nothing, however often that is so."""
+def test_deleting_an_absent_object_is_no_fight() -> None:
+    """404 changes nothing because nothing is there, however often it comes."""
     gone = Answer(404, changed=False)
     assert not is_fight([(number, delete("a"), gone) for number in range(5)], 5)
-    assert after((0, delete("a"), gone)).suspects() == frozenset()
+    assert after((0, delete("a"), gone)).without_effect() == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_delete_of_what_is_gone_is_not_in_vain() -> None:
         "2026-01-01T00:00:00.5-01:30",
     ],
 )
-def test_times_make_no_other_body(time: str) -> None:
-    """A condition that is set anew has another time each time."""
+def test_two_bodies_that_differ_in_times_only_are_one_write(time: str) -> None:
+    """A condition has another lastTransitionTime each time."""
     first, second = (
         patch("a", {"status": {"conditions": [{"type": "Ready", "at": at}]}})
         for at in ("1999-12-31T23:59:59Z", time)
     )
-    assert after((0, first, NO_OP)).does_not_last(second, now=NOW)
+    assert after((0, first, NO_OP)).is_reverted(second, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -88,41 +88,45 @@ def test_times_make_no_other_body(time: str) -> None:
         "2026-01-01T00:00:00",
     ],
 )
-def test_what_only_looks_like_a_time_does(text: str) -> None:
-    """A text that contains one is content."""
+def test_a_text_that_is_no_rfc_3339_time_is_content(text: str) -> None:
+    """Two such texts make two writes, also where one contains a time."""
     first, second = (
         patch("a", {"data": {"text": each}}) for each in (text.replace("2026", "2025"), text)
     )
-    assert not after((0, first, NO_OP)).does_not_last(second, now=NOW)
+    assert not after((0, first, NO_OP)).is_reverted(second, now=NOW)
 
 
-@pytest.mark.parametrize(("at", "held"), [(-0.1, 0), (0, 10), (4, 6), (9.9, 0.1), (10, 0), (11, 0)])
-def test_a_refused_write_is_held_back_from_that_moment_on(at: float, held: float) -> None:
-    """For as long as was said, and not after a clock that went back."""
+@pytest.mark.parametrize(
+    ("at", "remaining"), [(-0.1, 0), (0, 10), (4, 6), (9.9, 0.1), (10, 0), (11, 0)]
+)
+def test_a_backoff_begins_with_the_refusal_and_ends_after_its_length(
+    at: float, remaining: float
+) -> None:
+    """A clock that went back ends it."""
     history = after((0, create("a"), REFUSED))
     assert history.backoff_of(create("a"), now=NOW + timedelta(seconds=at)) == timedelta(
-        seconds=held
+        seconds=remaining
     )
     assert history.backoff_of(create("b"), now=NOW) == timedelta(0)
 
 
-def test_a_conflict_is_not_held_back() -> None:
+def test_a_conflict_has_no_backoff() -> None:
     """The next pass has seen the newer object."""
     history = after((0, create("a"), Answer(409, changed=False)))
     assert history.backoff_of(create("a"), now=NOW) == timedelta(0)
 
 
-def test_the_order_of_fields_makes_no_other_body() -> None:
-    """JSON objects have none."""
+def test_two_bodies_that_differ_in_the_order_of_keys_are_one_write() -> None:
+    """The keys of a JSON object have no order."""
     first, second = (
         patch("a", {"data": dict(pairs)})
         for pairs in ((("a", "1"), ("b", "2")), (("b", "2"), ("a", "1")))
     )
-    assert after((0, first, NO_OP)).does_not_last(second, now=NOW)
+    assert after((0, first, NO_OP)).is_reverted(second, now=NOW)
 
 
-def test_only_what_changed_nothing_is_suspect() -> None:
-    """Of several writes that were accepted or refused."""
+def test_only_accepted_writes_that_changed_nothing_are_without_effect() -> None:
+    """Neither refused writes count nor a write whose last try had an effect."""
     history = after(
         (0, create("a"), OK),
         (0, patch("b"), NO_OP),
@@ -130,34 +134,36 @@ def test_only_what_changed_nothing_is_suspect() -> None:
         (0, patch("d"), NO_OP),
         (1, patch("d"), OK),
     )
-    assert history.suspects() == {write_of(patch("b"))}
+    assert history.without_effect() == {write_of(patch("b"))}
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """64 writes, those that were tried last; of each the last three times."""
+def test_the_history_is_bounded() -> None:
+    """It keeps the 64 writes tried last, and of each the last three times."""
     many = after(*((0, create(f"{number:02}"), OK) for number in range(70)), (1, create("10"), OK))
-    assert [attempt.write.target.name for attempt in many.known] == [
+    assert [attempt.write.target.name for attempt in many.attempts] == [
         *(f"{number:02}" for number in range(6, 70) if number != 10),
         "10",
     ]
     often = after(*((number, patch("a"), OK) for number in range(10)))
-    assert [attempt.accepted_at for attempt in often.known] == [
+    assert [attempt.accepted_at for attempt in often.attempts] == [
         tuple(NOW + timedelta(seconds=number) for number in (7, 8, 9))
     ]
 
 
 @pytest.mark.parametrize(
-    ("wait", "at", "kept"),
+    ("wait", "at", "left"),
     [(10, 59, 1), (10, 60, 0), (90, 89, 1), (90, 90, 0), (10, -59, 1), (10, -60, 0)],
 )
-def test_what_is_too_old_is_forgotten(wait: float, at: float, kept: int) -> None:
-    """After a minute, or when its wait is over, whichever comes later; also when it lies in the future of a clock that went back."""
+def test_an_attempt_lasts_a_minute_or_its_backoff_if_that_is_longer(
+    wait: float, at: float, left: int
+) -> None:
+    """An attempt in the future, after a clock that went back, lasts as long."""
     history = after((0, create("a"), REFUSED), wait=wait)
-    assert len(history.forgotten(now=NOW + timedelta(seconds=at)).known) == kept
+    assert len(history.recent(now=NOW + timedelta(seconds=at)).attempts) == left
 
 
-def test_a_fingerprint_is_not_shown() -> None:
-    """It could be guessed from what is known of the body."""
+def test_the_repr_of_an_attempt_hides_the_fingerprint() -> None:
+    """Somebody who knows most of a body could guess the rest with it."""
     body: dict[str, JSON] = {"data": {"a": "1"}}
     history = after((0, patch("a", body), OK))
-    assert history.known[0].fingerprint not in repr(history)
+    assert history.attempts[0].fingerprint not in repr(history)

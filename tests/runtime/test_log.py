@@ -13,7 +13,7 @@ from captep_core.errors import CaptepError
 from captep_core.ports import Answer
 from captep_runtime import JSONFormatter, Logger, Pass, TextFormatter, run_pass
 from captep_runtime._log import Line, described, lines
-from tests.runtime.toys import KEY, NOW, OK, Said, Server, create, event, patch, wants
+from tests.runtime.toys import KEY, NOW, OK, Said, ToyServer, create, event, patch, wants
 
 
 class Log:
@@ -25,10 +25,10 @@ class Log:
         handler.setFormatter(formatter)
         self.logger = logging.Logger("captep", logging.INFO)  # noqa: LOG001 - one for each test
         self.logger.addHandler(handler)
-        self.reporter = Logger(self.logger, "captcontrolplane")
+        self.reporter = Logger(self.logger, "toy")
 
     def lines(self) -> list[str]:
-        """Return what was written."""
+        """Return the lines so far."""
         return self._text.getvalue().splitlines()
 
 
@@ -37,7 +37,7 @@ def ran(*answers: Answer) -> Pass:
     body: dict[str, JSON] = {"data": {"token": "canary"}}
     return run_pass(
         wants(create("a", body), patch("b", body), event("Failed", "Warning"), reason="Failed"),
-        Server(*answers),
+        ToyServer(*answers),
         KEY,
         ReconcileState(),
         now=NOW,
@@ -45,70 +45,71 @@ def ran(*answers: Answer) -> Pass:
 
 
 def test_one_json_line_per_change() -> None:
-    """Writes that changed something, and the verdict as a warning where its Event is one; controller-runtime's fields in each."""
+    """Each line has controller-runtime's fields; a verdict with a Warning Event is a warning."""
     log = Log(JSONFormatter())
     log.reporter.passed(KEY, "id-1", "", ran(OK, Answer(200, changed=False)))
-    told = [json.loads(line) for line in log.lines()]
+    written = [json.loads(line) for line in log.lines()]
     about = {
         "logger": "captep",
-        "controller": "captcontrolplane",
+        "controller": "toy",
         "namespace": "fleet",
         "name": "tokyo",
         "reconcileID": "id-1",
     }
     assert all(
-        about.items() <= line.items() and set(line) >= {"time", "level", "message"} for line in told
+        about.items() <= line.items() and set(line) >= {"time", "level", "message"}
+        for line in written
     )
-    assert [(line["level"], line["message"]) for line in told] == [
+    assert [(line["level"], line["message"]) for line in written] == [
         ("info", "create ConfigMap fleet/a: want a"),
         ("warning", "verdict: Failed"),
     ]
 
 
 def test_a_quiet_pass_writes_nothing() -> None:
-    """Nothing sent, the same verdict: no line."""
+    """The pass sent nothing and has the same verdict."""
     log = Log(TextFormatter())
     log.reporter.passed(
         KEY,
         "id-1",
         "Waiting",
-        run_pass(wants(), Server(), KEY, ReconcileState((), "Waiting"), now=NOW),
+        run_pass(wants(), ToyServer(), KEY, ReconcileState((), "Waiting"), now=NOW),
     )
     assert log.lines() == []
 
 
-def test_a_refusal_is_told_while_it_is_new() -> None:
-    """The first time as a warning; the pass that meets it again writes nothing; a conflict is no news."""
+def test_a_refusal_is_logged_while_it_is_new() -> None:
+    """The first pass logs a warning; the next one logs nothing, and neither does a conflict."""
     log = Log(TextFormatter())
     decide = wants(create("a"))
     first = run_pass(
-        decide, Server(Answer(403, changed=False)), KEY, ReconcileState((), "Waiting"), now=NOW
+        decide, ToyServer(Answer(403, changed=False)), KEY, ReconcileState((), "Waiting"), now=NOW
     )
     log.reporter.passed(KEY, "id-1", "Waiting", first)
     (line,) = log.lines()
     assert (
-        "WARNING create ConfigMap fleet/a is refused: HTTP 403 controller=captcontrolplane namespace=fleet name=tokyo"
-        in line
-    )
-    again = run_pass(decide, Server(Answer(403, changed=False)), KEY, first.state, now=NOW)
+        "WARNING create ConfigMap fleet/a is refused: HTTP 403 "
+        "controller=toy namespace=fleet name=tokyo"
+    ) in line
+    again = run_pass(decide, ToyServer(Answer(403, changed=False)), KEY, first.state, now=NOW)
     log.reporter.passed(KEY, "id-2", "Waiting", again)
     log.reporter.passed(
         KEY,
         "id-3",
         "Waiting",
-        run_pass(decide, Server(Answer(409, changed=False)), KEY, ReconcileState(), now=NOW),
+        run_pass(decide, ToyServer(Answer(409, changed=False)), KEY, ReconcileState(), now=NOW),
     )
     assert log.lines() == [line]
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JSONFormatter()])
 def test_no_body_and_no_text_of_an_exception_is_ever_written(formatter: logging.Formatter) -> None:
-    """Not by passes, failures and alarms, and not by a logged exception either; each line is one line."""
+    """That holds for passes, failures, busy keys and logged exceptions; each record is one line."""
     log = Log(formatter)
     log.logger.setLevel(logging.DEBUG)
     log.reporter.passed(KEY, "id", "", ran(OK, Answer(422, changed=False)))
     log.reporter.failed(KEY, "id", "LookupError at x.py:1 decide")
-    log.reporter.alarmed(KEY, "id", 21)
+    log.reporter.too_busy(KEY, "id", 21)
     try:
         int("canary")
     except ValueError:
@@ -119,7 +120,7 @@ def test_no_body_and_no_text_of_an_exception_is_ever_written(formatter: logging.
 
 
 def record(message: str, **fields: object) -> logging.LogRecord:
-    """A record of half a second past the hour."""
+    """Return a record of half a second past the hour."""
     about = {
         "name": "captep",
         "levelname": "INFO",
@@ -130,8 +131,8 @@ def record(message: str, **fields: object) -> logging.LogRecord:
     return logging.makeLogRecord(about)
 
 
-def test_a_line_of_text() -> None:
-    """Time in UTC with milliseconds, level, message, then the fields that say something."""
+def test_a_line_of_text_has_time_level_message_and_fields() -> None:
+    """The time is UTC with milliseconds; empty fields are left out."""
     assert TextFormatter().format(record("it  is\nso", namespace="fleet", name="", status=403)) == (
         "2026-01-01T00:00:00.500Z INFO    it is so namespace=fleet status=403"
     )
@@ -141,19 +142,20 @@ def test_a_line_of_text() -> None:
     assert TextFormatter().format(bare) == "1970-01-01T00:00:00.000Z WARNING of others"
 
 
-def test_a_line_of_json() -> None:
-    """The same, with all fields, and text as it is."""
+def test_a_line_of_json_has_all_fields() -> None:
+    """Text that is not ASCII stays readable."""
     assert JSONFormatter().format(record("東京", name="", status=403)) == (
-        '{"time": "2026-01-01T00:00:00.500Z", "level": "info", "logger": "captep", "message": "東京", "name": "", "status": 403}'
+        '{"time": "2026-01-01T00:00:00.500Z", "level": "info", "logger": "captep", '
+        '"message": "東京", "name": "", "status": 403}'
     )
 
 
-class QuarrelError(CaptepError):
-    """One of captep's own."""
+class OwnError(CaptepError):
+    """An exception of captep."""
 
 
 def raised(error: Exception, depth: int = 0) -> Exception:
-    """Return an error that was raised some calls deep."""
+    """Return an error with a traceback of that depth."""
 
     def deeper(left: int) -> None:
         if left == 0:
@@ -162,28 +164,28 @@ def raised(error: Exception, depth: int = 0) -> Exception:
 
     try:
         deeper(depth)
-    except Exception as caught:  # noqa: BLE001 - it is given back
+    except Exception as caught:  # noqa: BLE001 - the caller gets it
         return caught
     raise AssertionError
 
 
-def test_what_is_told_of_an_exception() -> None:
-    """Its type and the five innermost places, the last first; one of captep's own by its message, one that was never raised by its type."""
-    told = described(raised(LookupError("canary"), depth=9))
+def test_an_exception_is_described_by_type_and_the_five_innermost_places() -> None:
+    """The innermost place comes first; captep's own exceptions appear with their message."""
+    text = described(raised(LookupError("canary"), depth=9))
     assert re.fullmatch(
-        r"LookupError at test_log\.py:\d+ deeper( < test_log\.py:\d+ deeper){4}", told
+        r"LookupError at test_log\.py:\d+ deeper( < test_log\.py:\d+ deeper){4}", text
     )
     inner, outer = re.findall(r":(\d+)", described(raised(LookupError("canary"))))
     assert int(inner) < int(outer)
-    assert described(QuarrelError("so it is")) == "QuarrelError: so it is"
+    assert described(OwnError("so it is")) == "OwnError: so it is"
     assert described(LookupError("canary")) == "LookupError"
 
 
-def test_what_each_line_of_a_pass_says() -> None:
-    """What changed, what is refused, what the verdict says now, each with its level and fields; the same verdict again says nothing."""
+def test_a_pass_has_lines_for_changes_refusals_and_a_new_verdict() -> None:
+    """Each line has its level and fields; the same verdict has no line."""
     done = run_pass(
         wants(create("a"), create("b", {"data": {}}), reason="Failed"),
-        Server(OK, Answer(422, changed=False)),
+        ToyServer(OK, Answer(422, changed=False)),
         KEY,
         ReconcileState(),
         now=NOW,
@@ -202,12 +204,14 @@ def test_what_each_line_of_a_pass_says() -> None:
     ("statuses", "level"),
     [((409,), logging.DEBUG), ((409, 403), logging.WARNING), ((403,), logging.WARNING)],
 )
-def test_only_conflicts_are_whispered(statuses: tuple[int, ...], level: int) -> None:
-    """They are everyday; beside another refusal they are told as well."""
-    done = run_pass(wants(reason="Same"), Server(), KEY, ReconcileState(), now=NOW)
+def test_conflicts_are_logged_at_debug_unless_another_refusal_is_new(
+    statuses: tuple[int, ...], level: int
+) -> None:
+    """A conflict alone is everyday."""
+    done = run_pass(wants(reason="Same"), ToyServer(), KEY, ReconcileState(), now=NOW)
     refusals = tuple(refusal_of(write_of(create("a")), status) for status in statuses)
-    told = lines("Same", evolve(done, new_refusals=refusals))
-    assert [(line.level, line.fields) for line in told] == [
+    written = lines("Same", evolve(done, new_refusals=refusals))
+    assert [(line.level, line.fields) for line in written] == [
         (level, {"status": status}) for status in statuses
     ]
 
@@ -215,28 +219,28 @@ def test_only_conflicts_are_whispered(statuses: tuple[int, ...], level: int) -> 
 @pytest.mark.parametrize(
     ("kind", "level"), [("Normal", logging.INFO), ("Warning", logging.WARNING)]
 )
-def test_a_verdict_is_as_grave_as_its_event(kind: str, level: int) -> None:
-    """A warning where a Warning is recorded."""
+def test_a_verdict_has_the_level_of_its_event(kind: str, level: int) -> None:
+    """A verdict with a Warning Event is a warning."""
     done = run_pass(
-        wants(event("Failed", kind), reason="Failed"), Server(), KEY, ReconcileState(), now=NOW
+        wants(event("Failed", kind), reason="Failed"), ToyServer(), KEY, ReconcileState(), now=NOW
     )
     assert lines("", done) == (Line(level, "verdict: Failed", {"verdict": "Failed"}),)
 
 
-def test_an_alarm_and_a_failure_are_lines() -> None:
-    """With their levels, and how many passes it took."""
+def test_a_failure_is_an_error_and_a_busy_key_a_warning() -> None:
+    """The warning has the number of passes."""
     log = Log(JSONFormatter())
     log.reporter.failed(KEY, "id-1", "LookupError")
-    log.reporter.alarmed(evolve(KEY, namespace=None), "id-2", 21)
-    told = [json.loads(line) for line in log.lines()]
+    log.reporter.too_busy(evolve(KEY, namespace=None), "id-2", 21)
+    written = [json.loads(line) for line in log.lines()]
     assert [
         (line["level"], line["message"], line["reconcileID"], line["namespace"], line.get("passes"))
-        for line in told
+        for line in written
     ] == [
         ("error", "the pass failed and will be retried: LookupError", "id-1", "fleet", None),
         (
             "warning",
-            "21 passes in a row changed something: resting before the next one",
+            "21 passes in a row made progress: the next one waits for a cooldown",
             "id-2",
             "",
             21,

@@ -1,4 +1,4 @@
-"""The loop: who runs when, who wakes whom, and what a failing key does to the others."""
+"""The loop: when a key runs, what wakes it, and what a failing key means for the others."""
 
 import threading
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from captep_core import (
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import InMemoryMetrics, Loop, Pass, Tuning
-from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event, patch, wants
+from tests.runtime.toys import KEY, NOW, Clock, Said, ToyServer, child, create, event, patch, wants
 
 EXACT = Tuning(jitter=0)
 OTHER = ObjectRef("example.org/v1", "Toy", "fleet", "osaka")
@@ -30,53 +30,60 @@ LABELS = {"controller": "captep"}
 QUEUE = {**LABELS, "name": "captep"}
 
 
-class Told:
-    """A reporter that remembers."""
+class Recorder:
+    """A reporter that keeps everything."""
 
     def __init__(self) -> None:
         self.passes: list[tuple[ObjectRef, str]] = []
         self.failures: list[tuple[ObjectRef, str]] = []
-        self.alarms: list[tuple[ObjectRef, int]] = []
+        self.too_busy_keys: list[tuple[ObjectRef, int]] = []
         self.ids: list[str] = []
         self.done: list[Pass] = []
 
     def passed(self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass) -> None:
-        """Remember who ran, and the verdict before."""
+        """Keep the key and the verdict before."""
         self.passes.append((key, verdict_before))
         self.ids.append(reconcile_id)
         self.done.append(done)
 
-    def failed(self, key: ObjectRef, reconcile_id: str, what: str) -> None:
-        """Remember what was told."""
-        self.failures.append((key, what))
+    def failed(self, key: ObjectRef, reconcile_id: str, failure: str) -> None:
+        """Keep the failure."""
+        self.failures.append((key, failure))
         self.ids.append(reconcile_id)
 
-    def alarmed(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
-        """Remember the alarm."""
-        self.alarms.append((key, passes))
+    def too_busy(self, key: ObjectRef, reconcile_id: str, passes: int) -> None:
+        """Keep the number of passes."""
+        self.too_busy_keys.append((key, passes))
         self.ids.append(reconcile_id)
 
 
 class Driven:
-    """A loop with a clock that the test moves, and a list of the passes with their times in seconds."""
+    """A loop with a clock that the test moves, and its passes with their times in seconds."""
 
     def __init__(
-        self, decide: Decide, server: Server | None = None, tuning: Tuning = EXACT
+        self, decide: Decide, server: ToyServer | None = None, tuning: Tuning = EXACT
     ) -> None:
-        self.clock, self.told, self.metrics = Clock(), Told(), InMemoryMetrics()
+        self.clock = Clock()
+        self.reports = Recorder()
+        self.metrics = InMemoryMetrics()
         self.runs: list[tuple[float, str]] = []
-        self.server = server or Server()
+        self.server = server or ToyServer()
 
         def noted(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
             self.runs.append(((self.clock.time - NOW).total_seconds(), key.name))
             return decide(key, read, state, now=self.clock.time)
 
         self.loop = Loop(
-            noted, self.server, self.clock, tuning=tuning, metrics=self.metrics, reporter=self.told
+            noted,
+            self.server,
+            self.clock,
+            tuning=tuning,
+            metrics=self.metrics,
+            reporter=self.reports,
         )
 
     def until(self, seconds: float) -> list[tuple[float, str]]:
-        """Let the time go on to `seconds` after the start, from wake-up to wake-up; return the passes so far."""
+        """Go from wake-up to wake-up up to that second; return all passes."""
         end = NOW + timedelta(seconds=seconds)
         while True:
             wakeup = self.loop.run_due(self.clock.time)
@@ -99,21 +106,21 @@ def reads(*refs: ObjectRef, after: float | None = None) -> Decide:
 
 
 def test_a_quiet_key_runs_at_its_interval() -> None:
-    """Nothing changes: one pass per interval and no other."""
+    """Without changes there is one pass per interval and no other."""
     driven = Driven(wants(after=30))
     driven.loop.add(KEY)
     assert driven.until(95) == [(0, "tokyo"), (30, "tokyo"), (60, "tokyo"), (90, "tokyo")]
 
 
-def test_the_interval_is_spread_but_never_shortened() -> None:
-    """With a spread, the second pass comes after the interval and less than a tenth later."""
+def test_jitter_lengthens_an_interval_and_never_shortens_it() -> None:
+    """The second pass comes after the interval and less than a tenth later."""
     driven = Driven(wants(after=30), tuning=Tuning(jitter=0.1))
     driven.loop.add(KEY)
     driven.until(40)
     assert 30 <= driven.runs[1][0] <= 33
 
 
-def test_each_key_has_a_spread_of_its_own() -> None:
+def test_each_key_has_a_jitter_of_its_own() -> None:
     """Keys that start together do not come back together."""
     driven = Driven(wants(after=30), tuning=Tuning(jitter=0.5))
     driven.loop.add(KEY)
@@ -122,7 +129,7 @@ def test_each_key_has_a_spread_of_its_own() -> None:
 
 
 def test_a_key_without_interval_waits_for_an_event() -> None:
-    """Nothing to come back for: the loop has no wake-up, until the object that was read changes."""
+    """The loop has no wake-up until an object that the pass read changes."""
     driven = Driven(reads(KEY, child("a")))
     driven.loop.add(KEY)
     assert driven.loop.run_due(NOW) is None
@@ -130,8 +137,8 @@ def test_a_key_without_interval_waits_for_an_event() -> None:
     assert driven.until(100) == [(0, "tokyo"), (0, "tokyo")]
 
 
-def test_only_those_who_read_it_are_woken() -> None:
-    """A change wakes exactly the keys whose last pass read the object."""
+def test_a_change_wakes_exactly_the_keys_whose_last_pass_read_the_object() -> None:
+    """A common object wakes both keys, and an object that no key read wakes none."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         read(child("common"))
@@ -157,8 +164,8 @@ def test_only_those_who_read_it_are_woken() -> None:
     ]
 
 
-def test_what_is_no_longer_read_no_longer_wakes() -> None:
-    """The second pass reads something else; a change of the first object means nothing any more."""
+def test_an_object_that_the_last_pass_did_not_read_wakes_no_key() -> None:
+    """The second pass reads another object: a change of the first one has no effect."""
     targets = [child("a"), child("b"), child("b")]
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -176,11 +183,11 @@ def test_what_is_no_longer_read_no_longer_wakes() -> None:
     assert len(driven.until(0)) == 3
 
 
-def test_a_change_during_the_pass_is_not_missed() -> None:
-    """An object changes right after it was read, before the pass has ended: the key runs again."""
+def test_a_change_during_a_pass_makes_the_key_run_again() -> None:
+    """The object changes right after the read, before the pass has ended."""
     driven: Driven
 
-    class Changing(Server):
+    class Changing(ToyServer):
         def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
             found = super().read(ref)
             if len(driven.runs) == 1:
@@ -192,8 +199,8 @@ def test_a_change_during_the_pass_is_not_missed() -> None:
     assert driven.until(0) == [(0, "tokyo"), (0, "tokyo")]
 
 
-def test_own_writes_make_the_key_due_at_once() -> None:
-    """After a pass that changed something the next one does not wait for a watch event or the interval."""
+def test_an_own_write_makes_the_key_due_at_once() -> None:
+    """The next pass waits neither for a watch event nor for the interval."""
     remaining = [create("a"), create("b")]
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -205,8 +212,8 @@ def test_own_writes_make_the_key_due_at_once() -> None:
 
 
 def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
-    """The pass after a refusal comes at once; then the same write is tried every 10 s, whatever wakes the key in between."""
-    driven = Driven(wants(create("a"), after=30), Server(usual=Answer(403, changed=False)))
+    """The retries come 10 s apart, whatever wakes the key in between."""
+    driven = Driven(wants(create("a"), after=30), ToyServer(usual=Answer(403, changed=False)))
     driven.loop.add(KEY)
     driven.until(5)
     driven.loop.add(KEY)
@@ -215,19 +222,41 @@ def test_a_new_refusal_is_seen_at_once_and_a_known_one_waits() -> None:
     assert len(driven.server.sent) == 5
 
 
-def test_the_error_interval_is_that_of_the_tuning() -> None:
-    """It is both when a refused write is looked at again and for how long it is held back."""
+def test_the_error_interval_of_the_tuning_serves_decisions_without_an_interval() -> None:
+    """It is the interval of the passes and the backoff of the write."""
     driven = Driven(
         wants(create("a"), after=30),
-        Server(usual=Answer(403, changed=False)),
+        ToyServer(usual=Answer(403, changed=False)),
         Tuning(jitter=0, error_interval=timedelta(seconds=3)),
     )
     driven.loop.add(KEY)
     assert [at for at, _ in driven.until(9)] == [0, 0, 3, 6, 9]
 
 
+def test_the_interval_of_the_decision_is_the_only_one_after_a_refusal() -> None:
+    """Passes, backoff and the cooldown of a busy key last 60 s, whatever the tuning says."""
+    refused = ToyServer(usual=Answer(403, changed=False))
+    driven = Driven(wants(create("a"), after=30, after_refusal=60), refused)
+    driven.loop.add(KEY)
+    driven.until(25)
+    driven.loop.add(KEY)
+    assert [at for at, _ in driven.until(130)] == [0, 0, 25, 60, 120]
+    assert len(refused.sent) == 3
+
+    def restless(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
+        action = create(str(len(busy.runs)))
+        return Decision((action,), timedelta(seconds=30), Said(), (), timedelta(seconds=60))
+
+    busy = Driven(restless)
+    busy.loop.add(KEY)
+    busy.until(59)
+    assert len(busy.runs) == 21
+    busy.until(60)
+    assert len(busy.runs) == 42
+
+
 def test_a_fight_costs_one_write_per_error_interval() -> None:
-    """A write that is accepted and reverted at once: three at the start, then one per 10 s, though the reverter wakes us each second."""
+    """After three writes there is one per 10 s, although a wake-up comes each second."""
     driven = Driven(wants(patch("a"), after=30))
     driven.loop.add(KEY)
     for second in range(120):
@@ -237,10 +266,10 @@ def test_a_fight_costs_one_write_per_error_interval() -> None:
     assert isinstance(driven.loop.state(KEY).refusals[0], Reverted)
 
 
-def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
-    """After Retry-After: 25 nothing wakes the key earlier, not even an event."""
+def test_nothing_wakes_a_key_before_retry_after_ends() -> None:
+    """After Retry-After: 25 an added key waits as well."""
     answer = Answer(429, changed=False, retry_after=timedelta(seconds=25))
-    driven = Driven(wants(create("a"), after=5), Server(answer))
+    driven = Driven(wants(create("a"), after=5), ToyServer(answer))
     driven.loop.add(KEY)
     driven.until(3)
     driven.loop.add(KEY)
@@ -248,19 +277,19 @@ def test_the_server_is_left_alone_when_it_asks_for_it() -> None:
 
 
 def test_a_short_retry_after_does_not_shorten_the_error_interval() -> None:
-    """3 s are asked for, and the write is tried again after 10."""
+    """The server asks for 3 s, and the retry comes after 10 s."""
     driven = Driven(
         wants(create("a"), after=30),
-        Server(Answer(429, changed=False, retry_after=timedelta(seconds=3))),
+        ToyServer(Answer(429, changed=False, retry_after=timedelta(seconds=3))),
     )
     driven.loop.add(KEY)
     assert [at for at, _ in driven.until(10)][:2] == [0, 10]
 
 
-def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
-    """An Event is answered with Retry-After: 25 in a pass that has nothing to come back for: what changed meanwhile is looked at after that."""
+def test_a_cooldown_delays_a_change_during_the_pass_and_does_not_lose_it() -> None:
+    """The server answers an Event with Retry-After: 25; the pass that sent it has no interval."""
 
-    class Waking(Server):
+    class Waking(ToyServer):
         def send(self, action: Action) -> Answer:
             driven.loop.notify(child("a"))
             return super().send(action)
@@ -274,8 +303,8 @@ def test_a_change_during_a_pass_is_not_lost_to_a_rest() -> None:
     assert driven.until(100) == [(0, "tokyo"), (25, "tokyo")]
 
 
-def test_a_key_that_never_rests_is_made_to() -> None:
-    """More than 20 passes in a row that change something: one warning, then a rest of 10 s that its own events do not end."""
+def test_a_key_that_makes_progress_in_too_many_passes_has_a_cooldown() -> None:
+    """The 21st pass in a row gives one warning and 10 s that own wake-ups do not shorten."""
     number = 0
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -283,7 +312,7 @@ def test_a_key_that_never_rests_is_made_to() -> None:
         number += 1
         return Decision((create(str(number)),), timedelta(seconds=30), Said())
 
-    class Waking(Server):
+    class Waking(ToyServer):
         def send(self, action: object) -> Answer:
             driven.loop.add(KEY)
             return Answer(201, changed=True)
@@ -291,14 +320,14 @@ def test_a_key_that_never_rests_is_made_to() -> None:
     driven = Driven(decide, Waking())
     driven.loop.add(KEY)
     driven.until(9)
-    assert (len(driven.runs), driven.told.alarms) == (21, [(KEY, 21)])
-    assert driven.told.ids[-1] == driven.told.ids[-2]
+    assert (len(driven.runs), driven.reports.too_busy_keys) == (21, [(KEY, 21)])
+    assert driven.reports.ids[-1] == driven.reports.ids[-2]
     driven.until(10)
     assert len(driven.runs) == 42
 
 
-def test_run_due_ends_although_the_key_does_not() -> None:
-    """`limit` bounds the passes of one call; the answer is then not after now."""
+def test_run_due_returns_after_its_limit_although_keys_are_due() -> None:
+    """The answer is then not after the time of the call."""
     driven = Driven(wants(patch("a")), tuning=Tuning(jitter=0, max_busy_passes=10**9))
     driven.loop.add(KEY)
     driven.loop.add(OTHER)
@@ -306,8 +335,8 @@ def test_run_due_ends_although_the_key_does_not() -> None:
     assert len(driven.runs) == 3
 
 
-def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
-    """The same failure is told once; the retries back off; the other key runs as ever. The text of the exception is not told."""
+def test_a_key_that_raises_is_reported_once_and_retried_and_stops_no_other_key() -> None:
+    """The retries back off, and the report lacks the text of the exception."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if key == KEY:
@@ -320,10 +349,10 @@ def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     driven.until(31)
     assert [at for at, name in driven.runs if name == "tokyo"] == [0, 1, 3, 7, 15, 23, 31]
     assert [at for at, name in driven.runs if name == "osaka"] == [0, 30]
-    ((key, what),) = driven.told.failures
+    ((key, failure),) = driven.reports.failures
     assert key == KEY
-    assert what.startswith("LookupError at test_loop.py:")
-    assert "not-to-be-seen" not in what
+    assert failure.startswith("LookupError at test_loop.py:")
+    assert "not-to-be-seen" not in failure
     assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 7
     assert driven.metrics.value("workqueue_retries_total", QUEUE) == 7
     assert driven.loop.problems(longest_run=timedelta(0)) == ()
@@ -333,8 +362,8 @@ def test_a_key_that_raises_is_told_once_and_retried_and_stops_nobody() -> None:
     )
 
 
-def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
-    """A GatewayError says what to do; it counts as an error, and a success in between makes it news again."""
+def test_an_error_of_captep_is_reported_with_its_text_and_is_no_panic() -> None:
+    """It counts as an error, and after a success in between the loop reports it again."""
     fails = [True, True, False, True]
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -345,19 +374,19 @@ def test_an_error_of_our_own_tells_itself_and_is_no_panic() -> None:
     driven = Driven(decide)
     driven.loop.add(KEY)
     driven.until(20)
-    assert driven.told.failures == [(KEY, "GatewayError: log in first")] * 2
+    assert driven.reports.failures == [(KEY, "GatewayError: log in first")] * 2
     assert driven.metrics.value("controller_runtime_reconcile_errors_total", LABELS) == 3
     assert driven.metrics.value("controller_runtime_reconcile_panics_total", LABELS) == 0
 
 
-def test_a_removed_key_is_forgotten() -> None:
-    """It runs no more, nothing wakes it, and its recollection is gone; added anew it starts from nothing."""
+def test_a_removed_key_runs_no_more_and_has_no_state() -> None:
+    """Nothing wakes it; added again, it starts with an empty state."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         read(KEY)
         return wants(create("a"))(key, read, state, now=now)
 
-    driven = Driven(decide, Server(usual=Answer(403, changed=False)))
+    driven = Driven(decide, ToyServer(usual=Answer(403, changed=False)))
     driven.loop.add(KEY)
     driven.until(0)
     driven.loop.remove(KEY)
@@ -374,8 +403,8 @@ def test_a_removed_key_is_forgotten() -> None:
     assert len(driven.runs) == count + 1
 
 
-def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
-    """The pass under way is finished; what it learned is dropped, and so is its interval."""
+def test_a_key_that_is_removed_during_its_pass_does_not_come_back() -> None:
+    """The pass ends, and the loop drops its state and its interval."""
     driven: Driven
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -390,13 +419,13 @@ def test_a_key_that_is_removed_while_it_runs_does_not_come_back() -> None:
     driven.until(100)
     driven.loop.notify(child("a"))
     assert (len(driven.until(200)), driven.loop.state(KEY)) == (1, ReconcileState())
-    assert (driven.told.failures, driven.loop._reads._readers) == ([], {})
+    assert (driven.reports.failures, driven.loop._reads._readers) == ([], {})
 
 
-def test_a_key_that_is_removed_while_it_runs_has_no_rest_to_come_back_from() -> None:
-    """Its write is answered with Retry-After after it was removed."""
+def test_a_key_that_is_removed_during_its_pass_has_no_cooldown_to_come_back_from() -> None:
+    """The answer to its write, with Retry-After, comes after the removal."""
 
-    class Removing(Server):
+    class Removing(ToyServer):
         def send(self, action: Action) -> Answer:
             driven.loop.remove(KEY)
             return super().send(action)
@@ -409,25 +438,25 @@ def test_a_key_that_is_removed_while_it_runs_has_no_rest_to_come_back_from() -> 
     assert (driven.until(100), driven.loop.run_due(driven.clock.time)) == ([(0, "tokyo")], None)
 
 
-def test_keys_are_listed_in_order() -> None:
-    """Whichever was added first."""
+def test_keys_are_sorted() -> None:
+    """The order of the calls to `add` does not matter."""
     driven = Driven(wants())
     driven.loop.add(KEY)
     driven.loop.add(OTHER)
     assert driven.loop.keys() == (OTHER, KEY)
 
 
-def test_the_verdict_of_the_pass_before_is_handed_to_the_reporter() -> None:
-    """The first pass has none before it."""
+def test_the_reporter_gets_the_verdict_of_the_pass_before() -> None:
+    """It is empty for the first pass."""
     driven = Driven(wants(reason="Ready", after=30))
     driven.loop.add(KEY)
     driven.until(30)
-    assert driven.told.passes == [(KEY, ""), (KEY, "Ready")]
-    assert [done.state for done in driven.told.done] == [ReconcileState((), "Ready")] * 2
+    assert driven.reports.passes == [(KEY, ""), (KEY, "Ready")]
+    assert [done.state for done in driven.reports.done] == [ReconcileState((), "Ready")] * 2
 
 
 def test_every_pass_has_an_id_of_its_own() -> None:
-    """One that raised as well."""
+    """A pass that raises has one too."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         if len(driven.runs) == 2:
@@ -437,14 +466,14 @@ def test_every_pass_has_an_id_of_its_own() -> None:
     driven = Driven(decide)
     driven.loop.add(KEY)
     driven.until(3)
-    assert len({UUID(each) for each in driven.told.ids}) == len(driven.runs) == 4
+    assert len({UUID(each) for each in driven.reports.ids}) == len(driven.runs) == 4
 
 
-def test_what_is_measured() -> None:
-    """Results, writes, wake-ups and durations are counted under controller-runtime's names."""
+def test_the_loop_counts_results_writes_and_wake_ups() -> None:
+    """The names are controller-runtime's."""
     driven = Driven(
         wants(create("a"), after=30),
-        Server(Answer(201, changed=True), usual=Answer(403, changed=False)),
+        ToyServer(Answer(201, changed=True), usual=Answer(403, changed=False)),
     )
     driven.loop.add(KEY)
     driven.loop.run_due(NOW)
@@ -463,8 +492,8 @@ def test_what_is_measured() -> None:
     ) == (1, 0)
 
 
-def test_durations_are_measured() -> None:
-    """How long a key was due, how long its pass took, and what came of it: nothing to come back for is a success."""
+def test_the_loop_measures_how_long_a_key_was_due_and_its_pass_took() -> None:
+    """A pass without an interval counts as a success."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
         driven.clock.time += timedelta(seconds=3)
@@ -485,8 +514,8 @@ def test_durations_are_measured() -> None:
     assert driven.metrics.value("captep_effective_writes_total", LABELS) == 0
 
 
-def test_what_is_under_way_is_measured_and_missed() -> None:
-    """Two passes, one begun within the other: their sum, the longest, how many; and which one takes longer than it may, not a second before."""
+def test_the_loop_measures_passes_under_way_and_names_those_that_take_too_long() -> None:
+    """One of two passes begins within the other; neither is a problem before its time."""
     gauges = ("workqueue_unfinished_work_seconds", "workqueue_longest_running_processor_seconds")
     seen: list[object] = []
 
@@ -526,15 +555,15 @@ def test_what_is_under_way_is_measured_and_missed() -> None:
 
 
 def threaded(decide: Decide, **options: Any) -> Loop:  # noqa: ANN401  # options of Loop
-    """Return a loop for threads, at a time that stands still."""
+    """Return a loop for threads, with a clock that stands still."""
     clock = Clock()
     return Loop(
-        decide, Server(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp(), **options
+        decide, ToyServer(), clock, tuning=EXACT, seconds=lambda: clock.time.timestamp(), **options
     )
 
 
-def test_workers_have_the_time_of_the_clock_and_are_counted() -> None:
-    """What `decide` is given as now, and how many there are."""
+def test_workers_use_the_time_of_the_clock_and_a_gauge_has_their_number() -> None:
+    """`decide` gets the time of the clock as `now`."""
     seen, times, metrics = threading.Event(), list[object](), InMemoryMetrics()
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -554,10 +583,10 @@ def test_workers_have_the_time_of_the_clock_and_are_counted() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_worker_that_has_ended_by_itself_is_a_problem() -> None:
-    """Which one; once the loop is stopped, that is as it should be."""
+def test_a_worker_that_dies_is_a_problem() -> None:
+    """The problem names it; a worker that ends after `stop` is none."""
 
-    class Faulty(Told):
+    class Faulty(Recorder):
         def passed(
             self, key: ObjectRef, reconcile_id: str, verdict_before: str, done: Pass
         ) -> None:
@@ -573,7 +602,7 @@ def test_a_worker_that_has_ended_by_itself_is_a_problem() -> None:
 
 
 def test_workers_share_the_keys_and_never_one_key() -> None:
-    """Three workers, three keys, each waiting for the others to be under way at once; one key is never run by two."""
+    """Each of three passes waits until all three are under way; no two workers run one key."""
     barrier = threading.Barrier(3, timeout=20)
     lock, running, overlaps = threading.Lock(), set[str](), list[str]()
     everything = threading.Event()
@@ -588,7 +617,7 @@ def test_workers_share_the_keys_and_never_one_key() -> None:
         try:
             barrier.wait()
         finally:
-            # The barrier is broken at the end, and the pass with it.
+            # The last passes raise, because the test aborts the barrier.
             with lock:
                 running.discard(key.name)
         with lock:
@@ -610,7 +639,7 @@ def test_workers_share_the_keys_and_never_one_key() -> None:
 def under_way(
     release: threading.Event,
 ) -> tuple[Callable[..., Decision], threading.Event, threading.Event]:
-    """Return a Decide that says when it has begun and ended, and ends when it is released."""
+    """Return a Decide that ends on `release`, and its events for begin and end."""
     begun, ended = threading.Event(), threading.Event()
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
@@ -622,8 +651,8 @@ def under_way(
     return decide, begun, ended
 
 
-def test_stopping_finishes_what_is_under_way() -> None:
-    """The running pass ends, no other begins, and `stop` says that all is done."""
+def test_stop_lets_passes_under_way_end_and_starts_no_other() -> None:
+    """`stop` returns True once all have ended."""
     release = threading.Event()
     blocking, begun, ended = under_way(release)
     worker: list[str] = []
@@ -647,7 +676,7 @@ def test_stopping_finishes_what_is_under_way() -> None:
 
 
 def test_a_pass_that_does_not_end_is_a_problem() -> None:
-    """Health names the key; a loop whose workers work has no problem."""
+    """The problem names the key; a loop with busy workers has no problem."""
     release = threading.Event()
     decide, begun, _ = under_way(release)
     loop = threaded(decide)
@@ -663,11 +692,11 @@ def test_a_pass_that_does_not_end_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize("reason", ["Forbidden", "Timeout"])
-def test_the_gateway_is_passed_through(reason: str) -> None:
-    """What the gateway answers to a read reaches `decide` as it is."""
+def test_the_answer_to_a_read_reaches_decide_unchanged(reason: str) -> None:
+    """An unreadable object stays unreadable for the same reason."""
     seen: list[object] = []
 
-    class Blind(Server):
+    class Blind(ToyServer):
         def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
             return Unreadable(reason)
 

@@ -1,4 +1,4 @@
-"""The index of reads, against a model that is slow and obvious."""
+"""The index of reads against a slow and obvious model."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ KEYS = tuple(
     ObjectRef(KEY.api_version, KEY.kind, "fleet", name) for name in ("osaka", "sakai", "tokyo")
 )
 NAMES = ("a", "b", "c")
-# One name: it is read. A set of names: a pass that read these ends.
+# A name: the key reads it. A set of names: a pass that read these ends.
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(KEYS), st.sampled_from(NAMES)),
@@ -22,10 +22,10 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_readers_are_those_who_noted_and_kept(
+def test_the_index_has_the_readers_of_the_model(
     steps: list[tuple[ObjectRef, str | set[str]]],
 ) -> None:
-    """After any sequence of notes and ends of passes, by any keys, the readers of each object are those of the model, and nothing is left over."""
+    """They agree after any notes and ends of passes, and the index keeps nothing else."""
     index, model = ReadIndex(), {key: set[str]() for key in KEYS}
     for key, names in steps:
         if isinstance(names, str):
@@ -41,8 +41,8 @@ def test_readers_are_those_who_noted_and_kept(
     assert set(index._read) == {key for key in KEYS if model[key]}
 
 
-def test_what_is_kept_for_every_key_is_kept_once() -> None:
-    """Equal references of later passes are let go, and all objects of one reader share one set of readers."""
+def test_the_index_keeps_one_of_equal_references_and_one_set_per_reader() -> None:
+    """Later passes add no reference of their own, and all objects of one reader share its set."""
     index = ReadIndex()
     first = [child(name) for name in NAMES]
     for ref in first:

@@ -1,4 +1,4 @@
-"""Passes that need not be: where nothing that was read has changed, a pure function that did nothing would do nothing again."""
+"""Skipped passes: a pure function that did nothing does nothing again on the same reads."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ from captep_memory import MemoryGateway, load
 from captep_runtime import InMemoryMetrics, Loop, Tuning
 from captep_world import WorldServer
 from captep_world import Simulation, Story, Subject, VirtualClock, neighbours, stories
-from tests.runtime.toys import KEY, NOW, Clock, Said, Server, child, create, event
+from tests.runtime.toys import KEY, NOW, Clock, Said, ToyServer, child, create, event
 
 A, B = child("a"), child("b")
 OTHER = ObjectRef(KEY.api_version, KEY.kind, KEY.namespace, "osaka")
@@ -36,11 +36,11 @@ STORIES = (
     stories.deletion_of_all,
 )
 MOST = timedelta(seconds=33)
-"""An interval with its spread."""
+"""An interval with the largest jitter."""
 
 
-class Thinking:
-    """A `decide` that reads A and B, creates A when it is not there, and counts how often it thinks."""
+class CountingDecide:
+    """A `decide` that reads A and B, creates A when it is absent, and counts its calls."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -55,7 +55,7 @@ class Thinking:
         )
 
 
-class Versioned(Server):
+class Versioned(ToyServer):
     """A server whose objects have versions."""
 
     def __init__(self) -> None:
@@ -67,14 +67,16 @@ class Versioned(Server):
 
     def put(self, ref: ObjectRef, version: str) -> None:
         """Store an object."""
-        self.objects[ref], self.versions[ref] = {"version": version}, version
+        self.objects[ref] = {"version": version}
+        self.versions[ref] = version
 
     def remove(self, ref: ObjectRef) -> None:
         """Remove an object."""
-        del self.objects[ref], self.versions[ref]
+        del self.objects[ref]
+        del self.versions[ref]
 
     def version(self, ref: ObjectRef) -> str | None:
-        """The version of an object."""
+        """Return the version of an object."""
         self.asked.append(ref)
         return self.versions.get(ref)
 
@@ -84,22 +86,24 @@ class Versioned(Server):
         return Unreadable("Timeout") if ref in self.unreadable else super().read(ref)
 
 
-def at_rest(thinking: Decide, server: Versioned, metrics: InMemoryMetrics | None = None) -> Loop:
-    """A loop whose key has had the passes that it needs at the beginning."""
+def loop_at_rest(
+    counting: Decide, server: Versioned, metrics: InMemoryMetrics | None = None
+) -> Loop:
+    """Return a loop whose key has come to rest."""
     server.put(A, "1")
     loop = Loop(
-        thinking, server, Clock(), version=server.version, metrics=metrics or InMemoryMetrics()
+        counting, server, Clock(), version=server.version, metrics=metrics or InMemoryMetrics()
     )
     loop.add(KEY)
     loop.run_due(NOW)
     return loop
 
 
-def test_nothing_changed_is_looked_at_and_not_decided_again() -> None:
-    """Within an hour every interval looks at the versions of all that was read, none decides; each counts as a pass."""
-    thinking, server, metrics = Thinking(), Versioned(), InMemoryMetrics()
-    loop = at_rest(thinking, server, metrics)
-    at_beginning, now = thinking.times, NOW
+def test_a_key_at_rest_is_looked_at_each_interval_and_not_decided_again() -> None:
+    """Each look compares the versions of all reads and counts as a pass."""
+    counting, server, metrics = CountingDecide(), Versioned(), InMemoryMetrics()
+    loop = loop_at_rest(counting, server, metrics)
+    at_beginning, now = counting.times, NOW
     assert at_beginning == 2
     server.asked.clear()
     while now < NOW + HOUR:
@@ -110,17 +114,17 @@ def test_nothing_changed_is_looked_at_and_not_decided_again() -> None:
     looks = len(server.asked) // 2
     assert 105 <= looks <= 120
     assert server.asked == [A, B] * looks
-    assert thinking.times == at_beginning
+    assert counting.times == at_beginning
     label = {"controller": "captep", "result": "requeue_after"}
     assert metrics.value("controller_runtime_reconcile_total", label) == 1 + looks
     assert server.sent == []
 
 
 @pytest.mark.parametrize("change", ["replaced", "appeared", "gone", "removed and added"])
-def test_whatever_changed_is_decided_on(change: str) -> None:
-    """Another version, an object that came or went, a key that is new again: at the next interval, without having been told."""
-    thinking, server = Thinking(), Versioned()
-    loop = at_rest(thinking, server)
+def test_the_next_interval_decides_on_a_change_that_woke_no_key(change: str) -> None:
+    """A new version, an object that came or went, a key that was added again."""
+    counting, server = CountingDecide(), Versioned()
+    loop = loop_at_rest(counting, server)
     match change:
         case "replaced":
             server.put(A, "2")
@@ -131,102 +135,104 @@ def test_whatever_changed_is_decided_on(change: str) -> None:
         case _:
             loop.remove(KEY)
             loop.add(KEY)
-    before = thinking.times
+    before = counting.times
     loop.run_due(NOW + MOST)
-    assert thinking.times > before
+    assert counting.times > before
     assert [write_of(action) for action in server.sent] == (
         [write_of(create("a"))] * len(server.sent) if change == "gone" else []
     )
     assert bool(server.sent) is (change == "gone")
 
 
-def test_a_wake_up_without_a_change_is_let_off_too() -> None:
-    """What wakes a key is a reason to look, not to decide."""
-    thinking, server = Thinking(), Versioned()
-    loop = at_rest(thinking, server)
-    before = thinking.times
+def test_a_wake_up_without_a_change_is_skipped() -> None:
+    """A wake-up is a reason to look, and a changed version the reason to decide."""
+    counting, server = CountingDecide(), Versioned()
+    loop = loop_at_rest(counting, server)
+    before = counting.times
     loop.notify(A)
     loop.run_due(NOW + timedelta(seconds=1))
-    assert thinking.times == before
+    assert counting.times == before
     server.put(A, "2")
     loop.notify(A)
     loop.run_due(NOW + timedelta(seconds=2))
-    assert thinking.times == before + 1
+    assert counting.times == before + 1
 
 
-def test_a_change_in_the_middle_of_a_pass_is_not_missed() -> None:
-    """The version is noted before the object is read: what changes in between is decided on at the next look."""
-    thinking, server = Thinking(), Versioned()
-    loop = at_rest(thinking, server)
+def test_a_change_during_a_read_leads_to_another_decision() -> None:
+    """The loop notes the version before the read, so the next look finds another one."""
+    counting, server = CountingDecide(), Versioned()
+    loop = loop_at_rest(counting, server)
     server.put(A, "2")
     server.during_read = lambda: server.put(A, "3")
     loop.run_due(NOW + MOST)
     server.during_read = lambda: None
-    before = thinking.times
+    before = counting.times
     loop.run_due(NOW + 2 * MOST)
-    assert thinking.times == before + 1
+    assert counting.times == before + 1
     loop.run_due(NOW + 3 * MOST)
-    assert thinking.times == before + 1
+    assert counting.times == before + 1
 
 
-def test_what_is_unreadable_is_decided_on_at_each_interval() -> None:
-    """Nobody knows whether it changes."""
-    thinking, server = Thinking(), Versioned()
+def test_a_key_that_reads_an_unreadable_object_is_never_skipped() -> None:
+    """Such an object may change without a new version."""
+    counting, server = CountingDecide(), Versioned()
     server.unreadable.add(B)
-    loop = at_rest(thinking, server)
-    before = thinking.times
+    loop = loop_at_rest(counting, server)
+    before = counting.times
     for number in range(1, 6):
         loop.run_due(NOW + number * MOST)
-    assert thinking.times == before + 5
+    assert counting.times == before + 5
 
 
-def test_a_decision_to_act_is_never_let_off() -> None:
-    """Actions that change nothing in the server are decided and sent each time, as without versions."""
-    thinking, server = Thinking(), Versioned()
-    loop = at_rest(thinking, server)
+def test_a_key_with_a_refused_write_is_never_skipped() -> None:
+    """Each interval decides and sends the write, as it does without versions."""
+    counting, server = CountingDecide(), Versioned()
+    loop = loop_at_rest(counting, server)
     server.remove(A)
     server.usual = Answer(403, changed=False)
-    before = thinking.times
+    before = counting.times
     for number in range(1, 6):
         loop.run_due(NOW + number * MOST)
-    assert thinking.times >= before + 5
+    assert counting.times >= before + 5
 
 
-def test_an_event_that_is_wanted_is_never_let_off() -> None:
-    """A decision that records is decided and sent at each interval."""
+def test_a_key_that_wants_an_event_is_never_skipped() -> None:
+    """Each interval decides and records it."""
 
-    def telling(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    def recording(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         return Decision((event(),), timedelta(seconds=30), Said())
 
     server = Versioned()
-    loop = at_rest(telling, server)
+    loop = loop_at_rest(recording, server)
     before = len(server.sent)
     for number in range(1, 6):
         loop.run_due(NOW + number * MOST)
     assert len(server.sent) == before + 5
 
 
-def test_what_was_sent_is_remembered_for_a_minute_and_not_for_ever() -> None:
-    """Passes are let off after a write as well; that somebody reverts it is seen all the same, and at rest nothing is kept of it."""
-    thinking, server = Thinking(), Versioned()
-    loop = at_rest(thinking, server)
+def test_skipped_passes_drop_attempts_that_are_too_old() -> None:
+    """A key that was skipped all the time keeps an attempt for a minute and not for ever."""
+    counting, server = CountingDecide(), Versioned()
+    loop = loop_at_rest(counting, server)
     server.remove(A)
     loop.run_due(NOW + timedelta(seconds=40))
     server.put(A, "2")
     loop.run_due(NOW + timedelta(seconds=75))
-    known, before = [], thinking.times
+    known, before = [], counting.times
     for seconds in range(80, 400, 35):
         loop.run_due(NOW + timedelta(seconds=seconds))
-        known.append(len(loop._kept[KEY].history.known))
-    assert thinking.times == before
+        known.append(len(loop._states[KEY].history.attempts))
+    assert counting.times == before
     assert known == [1, *[0] * 9]
 
 
-def test_what_is_let_off_is_due_on_a_tick() -> None:
-    """As after a pass, so that many keys are looked at in one go."""
+def test_a_skipped_key_is_due_at_a_multiple_of_the_alignment() -> None:
+    """So it is after a pass."""
     server = Versioned()
     server.put(A, "1")
-    loop = Loop(Thinking(), server, Clock(), version=server.version, tuning=Tuning(align_to=5.0))
+    loop = Loop(
+        CountingDecide(), server, Clock(), version=server.version, tuning=Tuning(align_to=5.0)
+    )
     loop.add(KEY)
     now = NOW
     for _ in range(5):
@@ -238,8 +244,8 @@ def test_what_is_let_off_is_due_on_a_tick() -> None:
         now = due
 
 
-def test_a_key_without_interval_is_not_let_off_and_not_looked_at_again() -> None:
-    """There is no interval to let it off to: a wake-up is decided on, whatever the tick, and then it waits for the next."""
+def test_a_key_without_interval_is_never_skipped() -> None:
+    """Each wake-up decides, and then the key waits for the next one."""
     times = 0
 
     def restful(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
@@ -257,37 +263,38 @@ def test_a_key_without_interval_is_not_let_off_and_not_looked_at_again() -> None
     assert (loop.run_due(NOW), times) == (None, before + 1)
 
 
-def test_what_is_remembered_is_decided_on_at_once_and_that_ends() -> None:
-    """A pass that did nothing but leaves another recollection is followed by another now; one that never comes to rest is alarmed and paced."""
+def test_a_new_state_leads_to_a_pass_at_once_until_the_key_has_a_cooldown() -> None:
+    """A key whose verdict changes in each pass has a cooldown after 20 of them."""
     flips = iter(range(10_000))
 
     def fickle(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         return Decision((), timedelta(seconds=30), Said(f"Verdict{next(flips)}"))
 
     server = Versioned()
-    loop = at_rest(fickle, server)
+    loop = loop_at_rest(fickle, server)
     assert next(flips) <= 22
     due = loop.run_due(NOW)
     assert due is not None
     assert due >= NOW + timedelta(seconds=10)
 
 
-def test_without_versions_every_interval_decides() -> None:
-    """It is the loop's user who says that nothing can change unseen."""
-    thinking, server = Thinking(), Versioned()
+def test_a_loop_without_versions_decides_at_every_interval() -> None:
+    """Only the caller knows whether every change has a new version."""
+    counting, server = CountingDecide(), Versioned()
     server.put(A, "1")
-    loop = Loop(thinking, server, Clock())
+    loop = Loop(counting, server, Clock())
     loop.add(KEY)
     for number in range(5):
         loop.run_due(NOW + number * MOST)
-    assert thinking.times == 5
+    assert counting.times == 5
 
 
 class Noting:
-    """A gateway to a simulated world that notes what it sends, and when."""
+    """A gateway to a simulated world that keeps all actions with their times."""
 
     def __init__(self, server: WorldServer, clock: VirtualClock) -> None:
-        self._server, self._clock = server, clock
+        self._server = server
+        self._clock = clock
         self.sent: list[tuple[datetime, Action, Answer]] = []
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -295,12 +302,12 @@ class Noting:
         return MemoryGateway(self._server.world).read(ref)
 
     def version(self, ref: ObjectRef) -> str | None:
-        """The version of an object."""
+        """Return the version of an object."""
         found = self.read(ref)
         return str(found["metadata"]["resourceVersion"]) if isinstance(found, dict) else None  # type: ignore[index, call-overload]  # JSON
 
     def send(self, action: Action) -> Answer:
-        """Note and send one action."""
+        """Send one action and keep it."""
         gateway = MemoryGateway(self._server.world)
         answer = gateway.send(action)
         self._server.world = gateway.world
@@ -309,8 +316,9 @@ class Noting:
 
 
 def lived(story: Story, *, versioned: bool) -> tuple[list[tuple[datetime, Action, Answer]], int]:
-    """Return what captep sends in a story, and how often it decides."""
-    clock, times = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC)), 0
+    """Return the actions of captep in a story, and the number of its decisions."""
+    clock = VirtualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    times = 0
     server = WorldServer(load(stories.templates("fleet"), now=clock.now()))
     gateway = Noting(server, clock)
 
@@ -328,22 +336,18 @@ def lived(story: Story, *, versioned: bool) -> tuple[list[tuple[datetime, Action
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.title)
 def test_captep_sends_the_same_with_and_without(story: Story) -> None:
-    """Over whole stories the same actions are sent at the same moments with the same answers, for fewer decisions."""
-    (with_versions, fewer), (without, times) = (
-        lived(story, versioned=True),
-        lived(story, versioned=False),
-    )
+    """Over whole stories actions, times and answers are the same, for fewer decisions."""
+    with_versions, fewer = lived(story, versioned=True)
+    without, times = lived(story, versioned=False)
     assert with_versions == without
     assert with_versions
     assert fewer < times
 
 
-def test_workers_that_wait_share_one_alarm() -> None:
-    """Four workers: one waits for the next key that is due, a key that is due earlier is not missed, and no key waits for another."""
-    passes, enough = (
-        {"slow": 0, "quick": 0, "late": 0},
-        {"quick": threading.Event(), "late": threading.Event()},
-    )
+def test_waiting_workers_share_one_timer() -> None:
+    """One of four waits for the next deadline; a key with an earlier one is on time."""
+    passes = {"slow": 0, "quick": 0, "late": 0}
+    enough = {"quick": threading.Event(), "late": threading.Event()}
 
     def decide_by_name(
         key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
@@ -355,7 +359,7 @@ def test_workers_that_wait_share_one_alarm() -> None:
             (), timedelta(seconds={"slow": 3600.0, "quick": 0.02, "late": 0.01}[key.name]), Said()
         )
 
-    loop = Loop(decide_by_name, Server(), Clock(), seconds=time.monotonic)
+    loop = Loop(decide_by_name, ToyServer(), Clock(), seconds=time.monotonic)
     loop.start(4)
     for name in ("slow", "quick"):
         loop.add(ObjectRef(KEY.api_version, KEY.kind, KEY.namespace, name))
@@ -367,39 +371,39 @@ def test_workers_that_wait_share_one_alarm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alarm", "expected"), [(float("inf"), 50.0), (60.0, 50.0), (50.0, None), (40.0, None)]
+    ("timer", "expected"), [(float("inf"), 50.0), (60.0, 50.0), (50.0, None), (40.0, None)]
 )
-def test_whoever_finds_an_earlier_key_moves_the_alarm(
-    monkeypatch: pytest.MonkeyPatch, alarm: float, expected: float | None
+def test_a_worker_sets_the_timer_unless_it_is_set_to_an_earlier_deadline(
+    monkeypatch: pytest.MonkeyPatch, timer: float, expected: float | None
 ) -> None:
-    """A worker waits for the next key, due in 50 s, unless another one waits for it, or for an earlier one."""
+    """The next key is due in 50 s; the worker waits without a timeout when another one has it."""
     waits = list[float | None]()
-    loop = Loop(Thinking(), Server(), Clock(), seconds=lambda: 0.0)
+    loop = Loop(CountingDecide(), ToyServer(), Clock(), seconds=lambda: 0.0)
     loop._queue.add(KEY, now=0.0, delay=50.0)
-    loop._alarm = alarm
+    loop._timer = timer
     monkeypatch.setattr(loop._changed, "wait", lambda timeout=None: waits.append(timeout))
     loop._wait()
     assert waits == [expected]
-    assert loop._alarm == (float("inf") if expected else alarm)
+    assert loop._timer == (float("inf") if expected else timer)
 
 
-def test_an_alarm_that_somebody_else_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is due in half a second is waited for half a second; whoever has found an earlier one meanwhile goes on waiting for that."""
+def test_a_worker_leaves_a_timer_that_another_one_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker waited half a second; the other one still waits for an earlier key."""
     waits = list[float | None]()
-    loop = Loop(Thinking(), Server(), Clock(), seconds=lambda: 0.0)
+    loop = Loop(CountingDecide(), ToyServer(), Clock(), seconds=lambda: 0.0)
     loop._queue.add(KEY, now=0.0, delay=0.5)
 
     def wait(timeout: float | None = None) -> None:
         waits.append(timeout)
-        loop._alarm = 0.25
+        loop._timer = 0.25
 
     monkeypatch.setattr(loop._changed, "wait", wait)
     loop._wait()
-    assert (waits, loop._alarm) == ([0.5], 0.25)
+    assert (waits, loop._timer) == ([0.5], 0.25)
 
 
-def test_whoever_leaves_to_work_hands_over_the_alarm() -> None:
-    """A worker that waited for the clock and works long now does not keep the others from what is due next."""
+def test_a_worker_that_starts_a_pass_hands_the_timer_over() -> None:
+    """A long pass does not keep the other workers from the next key."""
     released, came_back = threading.Event(), threading.Event()
 
     def decide_one(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
@@ -411,7 +415,7 @@ def test_whoever_leaves_to_work_hands_over_the_alarm() -> None:
         came_back.set()
         return Decision((), timedelta(seconds=0.2), Said())
 
-    loop = Loop(decide_one, Server(), Clock(), seconds=time.monotonic, tuning=Tuning(jitter=0))
+    loop = Loop(decide_one, ToyServer(), Clock(), seconds=time.monotonic, tuning=Tuning(jitter=0))
     loop.add(KEY)
     loop.start(2)
     assert came_back.wait(10)

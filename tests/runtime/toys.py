@@ -1,4 +1,4 @@
-"""A server of a few lines, and a reconcile function that wants what it is told to: small enough to see what the runtime adds."""
+"""A server and a reconcile function so small that the runtime's part shows."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -67,8 +67,8 @@ def event(reason: str = "Waiting", kind: str = "Normal") -> RecordEvent:
     return RecordEvent(KEY, kind, reason, "so it is", UID)
 
 
-class Server:
-    """Answers each write with the next of its `answers`, then as `usual`; remembers what was sent."""
+class ToyServer:
+    """Answers actions with `answers` in turn, then with `usual`, and keeps them in `sent`."""
 
     def __init__(self, *answers: Answer, usual: Answer = OK) -> None:
         self.answers, self.usual = list(answers), usual
@@ -76,19 +76,22 @@ class Server:
         self.objects: dict[ObjectRef, dict[str, JSON]] = {}
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Return what is stored."""
+        """Return the stored object."""
         return self.objects.get(ref, ABSENT)
 
     def send(self, action: Action) -> Answer:
-        """Answer without doing anything."""
+        """Answer without any effect."""
         self.sent.append(action)
         return self.answers.pop(0) if self.answers else self.usual
 
 
 def wants(
-    *actions: Action, reason: str = "Waiting", after: float | None = 5
+    *actions: Action,
+    reason: str = "Waiting",
+    after: float | None = 5,
+    after_refusal: float | None = None,
 ) -> Callable[..., Decision]:
-    """Return a Decide that always wants the same, as the core does: what is refused goes last, when nothing else is left."""
+    """Return a Decide that always wants the same and retries refused writes last."""
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         wanted = {write_of(action): action for action in actions}
@@ -101,13 +104,14 @@ def wants(
             None if after is None else timedelta(seconds=after),
             Said(reason),
             outstanding,
+            None if after_refusal is None else timedelta(seconds=after_refusal),
         )
 
     return decide
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that stands still until a test sets `time`."""
 
     def __init__(self) -> None:
         self.time = NOW
