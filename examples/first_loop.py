@@ -1,4 +1,4 @@
-"""Run the loop of one control plane against the in-memory API server until it comes to rest."""
+"""Run the loop of one control plane on the in-memory API server until it is at rest."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What README and `examples/` show is run."""
+"""The examples of README and `examples/` run and print what the tests expect."""
 
 import re
 import subprocess
@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FIRST_PATCH = (
+    "add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply"
+)
 EXAMPLES = {
     "first_loop.py": [
-        "200 add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply",
+        f"200 {FIRST_PATCH}",
         "201 check for the role that spot instances need",
         "201 apply the template of the control plane",
         "200 report: conditions, initialized, phase, ready, secretsReady, workspaceTemplateStatus",
@@ -23,7 +26,7 @@ EXAMPLES = {
         "exhausted 28 runs from 2 worlds, 12 faults at each write",
         "exhausted 1,210 states, 3,383 edges, 72 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
-    "your_own.py": ["201 there is no copy", "at rest: Copied"],
+    "your_own.py": ["201 the copy is missing", "at rest: Copied"],
 }
 
 
@@ -43,21 +46,21 @@ def printed(*arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
-def test_an_example_prints_what_it_is_to_show(name: str) -> None:
-    """Each example of Python runs, and its output is written down here."""
+def test_an_example_prints_its_expected_lines(name: str) -> None:
+    """Each Python example runs from the root of the repository."""
     assert printed(str(ROOT / "examples" / name)) == EXAMPLES[name]
 
 
-def test_the_example_of_the_readme_is_the_first_example() -> None:
-    """The code of README runs as it stands there, in at most sixteen lines, and shows the same."""
+def test_the_example_of_the_readme_prints_the_same_as_the_first_example() -> None:
+    """README's code runs as printed and has at most sixteen lines."""
     code = re.findall(r"```python\n(from .*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(code) == 1
     assert sum(bool(line.strip()) for line in code[0].splitlines()) <= 16
     assert printed("-c", code[0]) == EXAMPLES["first_loop.py"]
 
 
-def test_every_test_that_the_readme_names_is_there() -> None:
-    """A guarantee without its test is none."""
+def test_every_test_that_the_readme_names_exists() -> None:
+    """README names at least one test for its guarantees."""
     named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "README.md").read_text())
     missing = [
         f"{file}::{name}"

@@ -1,4 +1,4 @@
-"""Count requests as client-go does, whoever sends them."""
+"""Count requests as client-go does."""
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -11,7 +11,10 @@ __all__ = ["CountingTransport"]
 
 
 class CountingTransport:
-    """A transport that adds each request to `rest_client_requests_total`; one without an answer has the code `<error>`."""
+    """A transport that adds each request to `rest_client_requests_total`.
+
+    A request without an answer gets the code `<error>`, as in client-go.
+    """
 
     def __init__(self, transport: KubernetesTransport, metrics: Metrics) -> None:
         self._transport, self._metrics = transport, metrics

@@ -1,4 +1,4 @@
-"""`--dry-run`: decide and tell, but do not write."""
+"""`--dry-run`: decide and log, but write nothing."""
 
 import logging
 import threading
@@ -22,9 +22,10 @@ __all__ = ["DryRunDecide"]
 
 
 class DryRunDecide:
-    """A `decide` that keeps its actions to itself: each is logged, once for as long as it is wanted, and none is left for the executor.
+    """A `decide` that logs its actions and returns a decision without them.
 
-    With `DryRun.SERVER` the server is asked whether it would take them.
+    It logs the actions of a control plane when they change, not at every pass. With
+    `DryRun.SERVER` it sends them with `dryRun=All`, so that the log shows the server's answers.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class DryRunDecide:
     ) -> None:
         self._decide, self._gateway, self._dry_run, self._logger = decide, gateway, dry_run, logger
         self._lock = threading.Lock()
-        self._told: dict[ObjectRef, tuple[Action, ...]] = {}
+        self._logged: dict[ObjectRef, tuple[Action, ...]] = {}
 
     def __call__(
         self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
@@ -40,21 +41,22 @@ class DryRunDecide:
         """Decide; see `captep_core.ports.Decide`."""
         decision = self._decide(key, read, state, now=now)
         with self._lock:
-            known = self._told.pop(key, ())
+            logged = self._logged.pop(key, ())
             if decision.actions:
-                self._told[key] = decision.actions
-        if [write_of(action) for action in decision.actions] != [
-            write_of(action) for action in known
-        ]:
-            self._tell(key, decision.actions)
+                self._logged[key] = decision.actions
+        if list(map(write_of, decision.actions)) != list(map(write_of, logged)):
+            self._log(key, decision.actions)
         return evolve(decision, actions=(), outstanding=())
 
-    def _tell(self, key: ObjectRef, actions: tuple[Action, ...]) -> None:
+    def _log(self, key: ObjectRef, actions: tuple[Action, ...]) -> None:
         for action in actions:
-            status = self._gateway.send(action).status if self._dry_run is DryRun.SERVER else None
-            answered = "" if status is None else f" (HTTP {status})"
+            if self._dry_run is not DryRun.SERVER:
+                self._logger.info("%s: would %s: %s", key, write_of(action), purpose_of(action))
+                continue
+            status = self._gateway.send(action).status
             self._logger.info(
-                "%s: would %s: %s%s", key, write_of(action), purpose_of(action), answered
+                "%s: would %s: %s (HTTP %d)", key, write_of(action), purpose_of(action), status
             )
-            if status is not None and status >= 300 and not isinstance(action, RecordEvent):
+            # A real pass stops at its first refusal too, unless an Event was refused.
+            if status >= 300 and not isinstance(action, RecordEvent):
                 return

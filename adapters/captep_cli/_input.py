@@ -1,4 +1,4 @@
-"""Files made into the objects of a world: YAML or JSON, by what is in them and not by their names."""
+"""Reads the objects of a world from files: YAML or JSON, by content and not by file name."""
 
 import json
 import re
@@ -16,18 +16,20 @@ __all__ = ["Manifest", "read_manifests"]
 Object: TypeAlias = dict[str, Any]
 _SEPARATOR: Final = re.compile(r"\s*(?:^---[ \t]*(?:\r?\n|\Z)\s*)*", re.MULTILINE)
 _MAX_DEPTH: Final = 100
+"""A CustomResourceDefinition with a deep schema nests some 40 levels, a hostile file thousands."""
 _MAX_NODES: Final = 5_000_000
+"""Room for some 10,000 control planes with all their objects."""
 
 
 @frozen
 class Manifest:
-    """One object and where it was found."""
+    """One object and its place in the files."""
 
     where: str
     object: Object
 
     def __repr__(self) -> str:
-        """Tell where it is; what it says may be a Secret."""
+        """Show the place alone: the object may be a Secret."""
         return f"Manifest({self.where})"
 
 
@@ -35,7 +37,8 @@ def read_manifests(files: Iterable[str]) -> list[Manifest]:
     """Read all objects of all files; `-` is standard input.
 
     Raises:
-        InputError: a file is missing, broken or not UTF-8, or holds something that is no object, or an object twice.
+        InputError: a file is missing, broken or not UTF-8, or holds an object twice or something
+            other than objects.
     """
     found = [manifest for file in files for manifest in _manifests(file)]
     seen: dict[tuple[str, str, str, str], str] = {}
@@ -44,7 +47,8 @@ def read_manifests(files: Iterable[str]) -> list[Manifest]:
         if identity in seen:
             _, kind, namespace, name = identity
             raise InputError(
-                f"{manifest.where}: {kind} {namespace}/{name} is there twice, first in {seen[identity]}; expected each object once"
+                f"{manifest.where}: {kind} {namespace}/{name} is there twice,"
+                f" first in {seen[identity]}; expected each object once"
             )
         seen[identity] = manifest.where
     return found
@@ -74,21 +78,22 @@ def _read(file: str, name: str) -> str:
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
         raise InputError(
-            f"{name}: not UTF-8 at line {line}, byte {exc.start + 1} of the file; expected YAML or JSON in UTF-8"
+            f"{name}: not UTF-8 at line {line}, byte {exc.start + 1} of the file;"
+            " expected YAML or JSON in UTF-8"
         ) from None
 
 
 def _similar(file: Path) -> str:
-    """Suggest a file beside the one that cannot be read."""
+    """Suggest a file of the same folder for one that does not exist."""
     try:
-        beside = [path.name for path in file.parent.iterdir()]
+        there = [path.name for path in file.parent.iterdir()]
     except OSError:
         return ""
-    return "" if file.name in beside else suggestion(file.name, beside)
+    return "" if file.name in there else suggestion(file.name, there)
 
 
 def _documents(text: str, name: str) -> list[object]:
-    """Return the documents of a file, each checked to be JSON of a bearable size."""
+    """Return the documents of a file as JSON values of bounded size."""
     try:
         budget = _Budget(name)
         return [
@@ -102,7 +107,7 @@ def _documents(text: str, name: str) -> list[object]:
 
 
 def _json_documents(text: str) -> list[object] | None:
-    """Read JSON documents, one after the other or separated by `---`; None if the text is something else."""
+    """Read JSON documents, with or without `---` between them; None if the text is not JSON."""
     if not text.lstrip("-\n\r \t").startswith(("{", "[")):
         return None
     decoder = json.JSONDecoder(
@@ -144,7 +149,7 @@ def _not_finite(_: str) -> float:
 
 
 def _yaml_documents(text: str, name: str) -> Iterator[object]:
-    """Read YAML; JSON that is broken comes here as well, since YAML's errors know line and column.
+    """Read YAML. Broken JSON comes here too: YAML's errors name line and column.
 
     Raises:
         InputError: the text is broken, or PyYAML is not installed.
@@ -155,7 +160,8 @@ def _yaml_documents(text: str, name: str) -> Iterator[object]:
         if exc.name != "yaml":
             raise
         raise InputError(
-            f"{name}: {_json_problem(text)}; to read YAML, install PyYAML (pip install 'captep[cli]')"
+            f"{name}: {_json_problem(text)};"
+            " to read YAML, install PyYAML (pip install 'captep[cli]')"
         ) from None
     return _yaml.documents(text, name)
 
@@ -171,16 +177,16 @@ def _json_problem(text: str) -> str:
 
 
 class _Budget:
-    """Copies JSON while it counts: an alias of YAML may stand for more than any memory, or for itself."""
+    """Copies JSON and counts values: a YAML alias may expand beyond memory or contain itself."""
 
     def __init__(self, name: str) -> None:
         self._name, self._left = name, _MAX_NODES
 
     def spend(self, value: object, depth: int = 0) -> object:
-        """Return a copy of `value` that shares nothing.
+        """Return a copy of `value` that shares no part with it.
 
         Raises:
-            InputError: it is nested too deeply or too large.
+            InputError: the value is nested too deeply or too large.
         """
         self._left -= 1
         if depth > _MAX_DEPTH:
@@ -197,7 +203,7 @@ class _Budget:
 
 
 def _unfolded(document: object, where: str) -> Iterator[tuple[str, object]]:
-    """Yield the objects of a document: itself, or the items of a List; an empty document has none."""
+    """Yield the objects of a document with their places: the document itself, or a List's items."""
     if document is None:
         return
     if isinstance(document, dict) and document.get("kind") == "List":
@@ -228,7 +234,10 @@ def _checked(obj: object, where: str) -> Object:
 
 
 def _default_namespace(obj: Object) -> Object:
-    """Put an object of Cluster API, whose kinds are all namespaced, into `default` when it names no namespace."""
+    """Put an object of Cluster API without a namespace into `default`.
+
+    All kinds of Cluster API are namespaced; the scope of other kinds is unknown here.
+    """
     group = obj["apiVersion"].rpartition("/")[0]
     if obj["metadata"].get("namespace") or not f".{group}".endswith(".cluster.x-k8s.io"):
         return obj

@@ -1,4 +1,4 @@
-"""The world that is given: files made into a server, and the one control plane that is looked at."""
+"""A world from files: an in-memory server with their objects, and the chosen control plane."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from captep_core import ObjectRef, control_plane_ref
 from captep_core.capt import wire
 from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
 
-__all__ = ["Given", "Source", "given", "sorted_objects"]
+__all__ = ["InputWorld", "WorldSettings", "is_event", "read_world", "sorted_objects"]
 
 _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
@@ -32,8 +32,13 @@ _KINDS: Final = frozenset(
 
 
 @frozen
-class Source:
-    """What the command line says about a world. `control_plane` is None when there must be exactly one."""
+class WorldSettings:
+    """The options of `plan` and `simulate` about the world.
+
+    `control_plane` is namespace and name, or None when the files hold exactly one. `unreadable`
+    maps objects to the reason of their failing reads, `refuse` maps verb (`create`, `patch`,
+    `delete`, `event`) and object to the HTTP status of the refusal.
+    """
 
     files: tuple[str, ...]
     control_plane: tuple[str, str] | None
@@ -43,39 +48,45 @@ class Source:
 
 
 @frozen
-class Given:
-    """A server, the control plane in it, and the objects that no server could hold: they are there, and unreadable."""
+class InputWorld:
+    """A server and the control plane in it.
+
+    `malformed` are the objects that no server could hold: reads of them fail, and the output
+    repeats them unchanged.
+    """
 
     key: ObjectRef
     gateway: MemoryGateway
     malformed: tuple[dict[str, Any], ...]
 
 
-def given(source: Source) -> Given:
-    """Read the files and serve what is in them.
+def read_world(settings: WorldSettings) -> InputWorld:
+    """Read the files and load their objects into a server.
 
     Raises:
-        InputError: a file cannot be used, or there is no control plane to look at, or it is malformed.
+        InputError: a file is unusable, or the control plane is missing, ambiguous or malformed.
     """
-    manifests = read_manifests(source.files)
-    _check_kinds(source, manifests)
-    chosen = _chosen(manifests, source.control_plane)
+    manifests = read_manifests(settings.files)
+    _check_kinds(settings, manifests)
+    chosen = _chosen(manifests, settings.control_plane)
     problems = wire.problems(chosen.object)
     if problems:
         raise InputError(
             f"{chosen.where}: malformed {_KIND} {'/'.join(_place(chosen))}: {'; '.join(problems)}"
         )
-    world, malformed = _served(manifests, chosen, source.now)
+    world, malformed = _served(manifests, chosen, settings.now)
     hidden = {
         ObjectMatch(_text(obj, "kind"), _namespace(obj), obj["metadata"]["name"]): "Malformed"
         for obj in malformed
     }
-    gateway = MemoryGateway(world, unreadable={**hidden, **source.unreadable}, refuse=source.refuse)
-    return Given(control_plane_ref(*_place(chosen)), gateway, malformed)
+    gateway = MemoryGateway(
+        world, unreadable={**hidden, **settings.unreadable}, refuse=settings.refuse
+    )
+    return InputWorld(control_plane_ref(*_place(chosen)), gateway, malformed)
 
 
 def sorted_objects(world: World, malformed: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
-    """Return everything in the server but Events, sorted by apiVersion, kind, namespace and name."""
+    """Return all objects but Events, sorted by apiVersion, kind, namespace and name."""
     kept = (obj for obj in (*world.objects(), *malformed) if not is_event(obj))
     return sorted(
         kept,
@@ -102,22 +113,22 @@ def _chosen(manifests: list[Manifest], wanted: tuple[str, str] | None) -> Manife
     names = sorted("/".join(place) for place in found)
     if wanted is not None:
         if wanted not in found:
-            there = f"; there is {', '.join(names)}" if names else "; there is none"
-            raise InputError(
-                f"no {_KIND} {'/'.join(wanted)} in the files{there}{suggestion('/'.join(wanted), names)}"
-            )
+            name = "/".join(wanted)
+            there = f"they hold {', '.join(names)}" if names else "they hold no control plane"
+            raise InputError(f"no {_KIND} {name} in the files; {there}{suggestion(name, names)}")
         return found[wanted]
     if not found:
         raise InputError(f"no {_KIND} in the files; expected one of {_GROUP}{_mistyped(manifests)}")
     if len(found) > 1:
         raise InputError(
-            f"{len(found)} control planes in the files: {', '.join(names)}; choose one with --control-plane NS/NAME"
+            f"{len(found)} control planes in the files: {', '.join(names)};"
+            " choose one with --control-plane NS/NAME"
         )
     return next(iter(found.values()))
 
 
 def _mistyped(manifests: list[Manifest]) -> str:
-    """Point to the object that may have been meant as a control plane."""
+    """Name an object that is nearly a control plane: its kind or its group may be misspelt."""
     for manifest in manifests:
         kind, group = _text(manifest.object, "kind"), group_of(manifest.object["apiVersion"])
         if group == _GROUP and suggestion(kind, [_KIND]):
@@ -127,20 +138,23 @@ def _mistyped(manifests: list[Manifest]) -> str:
     return ""
 
 
-def _check_kinds(source: Source, manifests: list[Manifest]) -> None:
-    """Tell a kind that nobody knows from one that was mistyped."""
+def _check_kinds(settings: WorldSettings, manifests: list[Manifest]) -> None:
+    """Refuse a kind of `--unreadable` or `--refuse` that is probably misspelt.
+
+    A kind that resembles no known kind is accepted: the files need not hold it.
+    """
     known = _KINDS | {_text(manifest.object, "kind") for manifest in manifests}
-    for match in (*source.unreadable, *(match for _, match in source.refuse)):
+    for match in (*settings.unreadable, *(match for _, match in settings.refuse)):
         if match.kind not in known and (meant := suggestion(match.kind, known)):
             raise InputError(
-                f"no kind {match.kind} in the files, and none that the loop reads{meant}"
+                f"no kind {match.kind} in the files or among those that the loop reads{meant}"
             )
 
 
 def _served(
     manifests: list[Manifest], chosen: Manifest, now: datetime
 ) -> tuple[World, tuple[dict[str, Any], ...]]:
-    """Load the objects; those that a server could not even read are set aside."""
+    """Load the objects into a world; return it with the objects that no server could read."""
     objects = [manifest.object for manifest in manifests]
     if _problem(objects, now) is None:
         return load(objects, now=now, scopes=_SCOPES), ()
@@ -156,7 +170,10 @@ def _served(
 
 
 def _problem(objects: list[dict[str, Any]], now: datetime) -> str | None:
-    """Say why `objects` cannot be loaded; the types besides ValueError are what a malformed CustomResourceDefinition gives."""
+    """Say why loading `objects` fails, or None.
+
+    A malformed CustomResourceDefinition raises other types than ValueError.
+    """
     try:
         load(objects, now=now, scopes=_SCOPES)
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""Decisions and runs as the JSON that the contract lays down (contract/schema.json)."""
+"""Decisions as JSON in the format of the command's contract (tests/cli/schema.json)."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -16,7 +16,7 @@ def verdict_text(verdict: VerdictLike) -> str:
 
 
 def seconds(delay: timedelta | None) -> int | float | None:
-    """Return seconds as JSON has them: whole when they are whole, null for nothing to come back for."""
+    """Return a delay in seconds: an int when it is whole, None when no pass is due."""
     if delay is None:
         return None
     total = delay.total_seconds()
@@ -24,7 +24,7 @@ def seconds(delay: timedelta | None) -> int | float | None:
 
 
 def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
-    """Return what `plan` prints."""
+    """Return the JSON output of `plan`."""
     return {
         "verdict": verdict_text(decision.verdict),
         "requeue_after": seconds(decision.requeue_after),
@@ -33,7 +33,7 @@ def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
 
 
 def action_json(action: Action, show: Show) -> dict[str, Any]:
-    """Return one action; `show` covers what must not be seen of its body."""
+    """Return one action; `show` masks the values of Secrets in its body."""
     ref = action.target
     locks = {
         "uid": action.preconditions.uid,

@@ -1,4 +1,4 @@
-"""Look at a cluster without watching it: one GET for each object that is asked for, and nothing else."""
+"""Read a cluster without watches: one GET for each object that a decision reads, nothing else."""
 
 from typing import Final
 
@@ -21,14 +21,15 @@ from captep_kubernetes import (
 __all__ = ["live_reader"]
 
 _SECONDS: Final = 10.0
+"""The limit of one request: a person waits for the answer."""
 
 
 def live_reader(transport: Transport) -> Read:
-    """Return a `read` over GETs that asks for each object once.
+    """Return a `read` that sends one GET for each object.
 
-    Raises, when it is called for a control plane:
-        InputError: there is none of this name, or it is malformed.
-        GatewayError: it cannot be read; one line that says what to do.
+    `read` raises for the control plane alone:
+        InputError: the cluster has no such control plane, or it is malformed.
+        GatewayError: the read failed; one line says what to do.
     """
     check_connection(transport)
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
@@ -58,7 +59,7 @@ def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
     except UnansweredError as error:
         return Unreadable("Unavailable", str(error))
     except ValueError as error:
-        # A reference without a namespace, as an object may hold it.
+        # An object may hold a reference without a namespace to a namespaced kind.
         return Unreadable("Invalid", str(error))
 
 
@@ -76,15 +77,17 @@ def _observed(ref: ObjectRef, answer: RawResponse | Unreadable) -> Observed[dict
 def _control_plane(
     transport: Transport, ref: ObjectRef, answer: RawResponse | Unreadable
 ) -> dict[str, JSON]:
-    """Return the control plane itself: without it there is nothing to plan."""
+    """Return the control plane, or raise: without it there is nothing to plan."""
     found = _observed(ref, answer)
     if isinstance(found, Unreadable) and found.reason == "Forbidden":
         raise GatewayError(
-            f"{identity(transport)} may not get {_resource_of(ref)} in the namespace {ref.namespace}: grant get on it"
+            f"{identity(transport)} may not get {_resource_of(ref)}"
+            f" in the namespace {ref.namespace}: grant get on it"
         )
     if isinstance(found, Unreadable) and found.reason == "NotFound":
         raise GatewayError(
-            f"not installed in the cluster: {_resource_of(ref)}: apply its CustomResourceDefinition, or choose another --context"
+            f"not installed in the cluster: {_resource_of(ref)}:"
+            " apply its CustomResourceDefinition, or choose another --context"
         )
     if isinstance(found, Unreadable):
         raise GatewayError(f"{ref} cannot be read: {found}")
@@ -103,5 +106,11 @@ def _missing(transport: Transport, ref: ObjectRef) -> str:
     except UnansweredError:
         return f"no {ref} in the cluster"
     if namespace.status == 404:
-        return f"no {ref} in the cluster: there is no namespace {ref.namespace}; is this the right --context?"
-    return f"no {ref} in the cluster: kubectl get captcontrolplanes -n {ref.namespace} lists what there is"
+        return (
+            f"no {ref} in the cluster: there is no namespace {ref.namespace};"
+            " is this the right --context?"
+        )
+    return (
+        f"no {ref} in the cluster:"
+        f" kubectl get captcontrolplanes -n {ref.namespace} lists the existing ones"
+    )

@@ -1,4 +1,7 @@
-"""From the command line to an exit status: what is computed is printed as a whole, or an error in one line."""
+"""From the command line to an exit status: a command prints its whole result, or one line of error.
+
+A command computes its text before it prints, so that standard output stays empty after an error.
+"""
 
 import argparse
 import importlib
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plan(options: argparse.Namespace) -> tuple[str, int]:
-    from captep_cli._json import decision_json  # noqa: PLC0415 - --help needs none of it
+    from captep_cli._json import decision_json  # noqa: PLC0415 - --help loads no decision
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._text import decision_text  # noqa: PLC0415
     from captep_core import ReconcileState, control_plane_ref, decide  # noqa: PLC0415
@@ -45,10 +48,10 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
         key, now = control_plane_ref(*options.name), datetime.now(UTC)
         read = _later("_run").live_read(options.kubeconfig, options.context)
     else:
-        from captep_cli._input_world import given  # noqa: PLC0415
+        from captep_cli._input_world import read_world  # noqa: PLC0415
 
-        source = _source(options)
-        world, now = given(source), source.now
+        settings = _world_settings(options)
+        world, now = read_world(settings), settings.now
         key, read = world.key, world.gateway.read
     decision = decide(key, read, ReconcileState(), now=now)
     if options.output == "json":
@@ -57,19 +60,18 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
 
 
 def _simulate(options: argparse.Namespace) -> tuple[str, int]:
-    from captep_cli._input_world import given  # noqa: PLC0415
+    from captep_cli._input_world import read_world  # noqa: PLC0415
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
     from captep_cli._text import simulation_text  # noqa: PLC0415
 
-    source = _source(options)
-    world = given(source)
-    simulation = simulate(world, source.now, options.passes)
+    settings = _world_settings(options)
+    world = read_world(settings)
+    simulation = simulate(world, settings.now, options.passes)
     status = 3 if simulation.settled_after is None else 0
     if options.output == "json":
-        return _json(
-            simulation_json(simulation, as_it_is if options.show_secrets else masked)
-        ), status
+        show = as_it_is if options.show_secrets else masked
+        return _json(simulation_json(simulation, show)), status
     return simulation_text(world.key, simulation), status
 
 
@@ -86,7 +88,7 @@ def _run(options: argparse.Namespace) -> tuple[str, int]:
 _COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
 
 
-# PyYAML and urllib3 come with the client as well.
+# From a missing module to the extra that installs it. The client brings PyYAML and urllib3 too.
 _EXTRAS = {
     "kubernetes": "kubernetes",
     "urllib3": "kubernetes",
@@ -96,22 +98,27 @@ _EXTRAS = {
 
 
 def _later(module: str) -> Any:  # noqa: ANN401 - a module
-    """Import what only one command needs, and what may need an extra that is not installed."""
+    """Import a module that only one command needs, and name the extra that it lacks.
+
+    Raises:
+        InputError: a package of an extra is not installed.
+    """
     try:
         return importlib.import_module(f"captep_cli.{module}")
     except ModuleNotFoundError as exc:
         if exc.name not in _EXTRAS:
             raise
         raise InputError(
-            f"{exc.name} is not installed; to use this command: pip install 'captep[{_EXTRAS[exc.name]}]'"
+            f"{exc.name} is not installed;"
+            f" to use this command: pip install 'captep[{_EXTRAS[exc.name]}]'"
         ) from None
 
 
-def _source(options: argparse.Namespace) -> Any:  # noqa: ANN401 - a Source, whose module is imported late
-    from captep_cli._input_world import Source  # noqa: PLC0415
+def _world_settings(options: argparse.Namespace) -> Any:  # noqa: ANN401 - imported late
+    from captep_cli._input_world import WorldSettings  # noqa: PLC0415
     from captep_memory import ObjectMatch  # noqa: PLC0415
 
-    return Source(
+    return WorldSettings(
         files=tuple(options.files),
         control_plane=options.control_plane,
         now=options.now or datetime.now(UTC),
@@ -128,14 +135,14 @@ def _json(value: object) -> str:
 
 
 def _printed(text: str, status: int) -> int:
-    """Print `text` and return `status`; whoever does not read to the end is left alone.
+    """Print `text` and return `status`; a reader that closes the pipe early is no error.
 
     Raises:
-        InputError: standard output cannot be written to.
+        InputError: writing to standard output failed.
     """
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
-        # A lone surrogate comes out as JSON escapes it, whatever the locale.
+        # UTF-8 in every locale; a lone surrogate is printed as JSON escapes it.
         out.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         out.write(text)
@@ -149,5 +156,5 @@ def _printed(text: str, status: int) -> int:
 
 
 def _discard_output() -> None:
-    """Keep the interpreter from flushing once more, and complaining, when it ends."""
+    """Keep the interpreter from flushing, and complaining, once more when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What is shown of a Secret: the length and a fingerprint of each value, never the value."""
+"""Masks the values of Secrets: the output shows each value's length and fingerprint."""
 
 import base64
 import binascii
@@ -10,14 +10,14 @@ from typing import Any, Final, TypeAlias
 __all__ = ["Show", "as_it_is", "masked"]
 
 Show: TypeAlias = Callable[[str, Mapping[str, Any]], dict[str, Any]]
-"""From kind and body to what is shown."""
+"""From kind and body to the body that the output shows."""
 
 _LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 """kubectl's copy of the manifest, values included."""
 
 
 def masked(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object of `kind`, or a patch of one, as it may be shown."""
+    """Return an object of `kind`, or a patch of one, with every value of a Secret masked."""
     shown = dict(body)
     if kind != "Secret":
         return shown
@@ -38,12 +38,12 @@ def masked(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_it_is(_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an object, or a patch of one, with all its values: for --show-secrets."""
+    """Return an object, or a patch of one, unchanged: for --show-secrets."""
     return dict(body)
 
 
 def _mask(value: object, decode: Callable[[str], bytes]) -> str | None:
-    """Cover a value; null is none, it deletes a key in a patch."""
+    """Mask a value; null stays null, because in a patch it deletes the key."""
     if value is None:
         return None
     content = decode(value if isinstance(value, str) else json.dumps(value, sort_keys=True))

@@ -15,7 +15,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _VERBS: Final = ("create", "patch", "delete", "event")
-# Room for the clock of a simulation to go on.
+# A simulation's clock advances from here; datetime ends with the year 9999.
 _YEARS: Final = range(1970, 9000)
 
 
@@ -36,11 +36,11 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
     def flags(self) -> frozenset[str]:
-        """Return the flags that there are."""
+        """Return the names of all flags."""
         return frozenset(self._option_string_actions)
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:
-        """End with status 2 for what is no argument, with the flag that may have been meant."""
+        """End with status 2 for unknown arguments, and suggest the closest flag."""
         meant = (
             suggestion(unknown[0].partition("=")[0], self.flags())
             if unknown[0].startswith("-")
@@ -50,7 +50,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ends the process with status 2 and a message when it is wrong, with 0 after --help."""
+    """Read the command line.
+
+    Wrong usage ends the process with status 2 and one line, `--help` with status 0.
+    """
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(prog="captep", description=_ABOUT, epilog=_EXAMPLES)
     commands = parser.add_subparsers(
@@ -59,7 +62,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     made = {name: add(commands, name) for name, add in _COMMANDS.items()}
     if words and not words[0].startswith("-") and words[0] not in made:
         parser.error(
-            f"no command {words[0]!r}, expected one of {', '.join(made)}{suggestion(words[0], made)}"
+            f"no command {words[0]!r},"
+            f" expected one of {', '.join(made)}{suggestion(words[0], made)}"
         )
     _reject_unknown_flags(made, words)
     options, unknown = parser.parse_known_args(words)
@@ -71,7 +75,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _reject_unknown_flags(made: dict[str, _Parser], words: list[str]) -> None:
-    """A flag that is misspelt is told as such, before its value is taken for something else."""
+    """Report a misspelt flag before argparse reports its value as a surplus argument."""
     if words and words[0] in made:
         known = made[words[0]].flags()
         unknown = [
@@ -85,11 +89,14 @@ def _reject_unknown_flags(made: dict[str, _Parser], words: list[str]) -> None:
 
 def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does not name this type
     parser: _Parser = commands.add_parser(
-        name, help="what would be done now, and why", description=_PLAN, epilog=_PLAN_EXAMPLES
+        name,
+        help="show what the loop would do now, and why",
+        description=_PLAN,
+        epilog=_PLAN_EXAMPLES,
     )
     _add_world(parser, required=False)
     parser.add_argument(
-        "--live", action="store_true", help="look at a cluster instead of files; only reads"
+        "--live", action="store_true", help="read a cluster instead of files; writes nothing"
     )
     _add_cluster(parser)
     parser.add_argument(
@@ -101,7 +108,7 @@ def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does 
 def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
         name,
-        help="let the loop run in a world of files",
+        help="run the loop in a world of files",
         description=_SIMULATE,
         epilog=_SIMULATE_EXAMPLES,
     )
@@ -112,7 +119,7 @@ def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         default=[],
         type=_refusal,
         metavar="VERB:KIND/NS/NAME=STATUS",
-        help="answer these writes with an HTTP status from 400 to 599, for as long as the run lasts",
+        help="answer these writes with an HTTP status from 400 to 599 during the whole run",
     )
     parser.add_argument(
         "--passes",
@@ -127,7 +134,7 @@ def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
 def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
         name,
-        help="the loop before and after, side by side",
+        help="compare the loop before and after CAPTEP-0016",
         description=_DEMO,
         epilog="example:\n  captep demo --control-planes 20 --hours 2",
     )
@@ -136,13 +143,17 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         type=_count_from(1),
         default=1,
         metavar="N",
-        help="how many control planes (default 1)",
+        help="number of control planes (default 1)",
     )
     parser.add_argument(
-        "--hours", type=_hours, default=1.0, metavar="H", help="how many virtual hours (default 1)"
+        "--hours", type=_hours, default=1.0, metavar="H", help="virtual hours (default 1)"
     )
     parser.add_argument(
-        "--seed", type=_count_from(0), default=0, metavar="S", help="of what happens (default 0)"
+        "--seed",
+        type=_count_from(0),
+        default=0,
+        metavar="S",
+        help="seed of the simulated durations and Secrets (default 0)",
     )
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the writes over time")
     return parser
@@ -150,7 +161,7 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
 
 def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
-        name, help="the controller, against a cluster", description=_RUN, epilog=_RUN_EXAMPLES
+        name, help="run the controller on a cluster", description=_RUN, epilog=_RUN_EXAMPLES
     )
     _add_cluster(parser)
     parser.add_argument(
@@ -166,12 +177,12 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         type=_count_from(1),
         default=4,
         metavar="N",
-        help="control planes at work at once (default 4)",
+        help="control planes reconciled at the same time (default 4)",
     )
     parser.add_argument(
         "--leader-elect",
         action="store_true",
-        help="act only while holding a Lease; a dry run needs none",
+        help="write only while holding a Lease; a dry run needs no Lease",
     )
     parser.add_argument(
         "--leader-election-id",
@@ -184,7 +195,7 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         "--leader-election-namespace",
         type=_namespace,
         metavar="NS",
-        help="namespace of the Lease (default: that of the pod)",
+        help="namespace of the Lease (default: the pod's)",
     )
     parser.add_argument(
         "--metrics-bind-address",
@@ -204,13 +215,13 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         "--log-format",
         choices=("text", "json"),
         default="text",
-        help="of the lines on standard error (default text)",
+        help="format of the log on standard error (default text)",
     )
     parser.add_argument(
         "--dry-run",
         choices=("none", "client", "server"),
         default="none",
-        help="decide and log, but do not write",
+        help="decide and log, but write nothing (default none: write)",
     )
     return parser
 
@@ -225,7 +236,10 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
         help="YAML or JSON; - is standard input",
     )
     parser.add_argument(
-        "--control-plane", type=_place, metavar="NS/NAME", help="which one, when there are several"
+        "--control-plane",
+        type=_place,
+        metavar="NS/NAME",
+        help="the control plane, when the files hold several",
     )
     parser.add_argument(
         "--now",
@@ -239,14 +253,14 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
         default=[],
         type=_unreadable,
         metavar="KIND/NS/NAME=REASON",
-        help="let reads of this object fail, for example with Forbidden",
+        help="make reads of this object fail, for example with Forbidden",
     )
     parser.add_argument(
         "-o",
         dest="output",
         choices=("text", "json"),
         default="text",
-        help="for people or for programs (default text)",
+        help="output for people or for programs (default text)",
     )
     parser.add_argument(
         "--show-secrets",
@@ -256,16 +270,14 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
 
 
 def _add_cluster(parser: _Parser) -> None:
-    parser.add_argument(
-        "--kubeconfig", metavar="F", help="file to log in with (default: as kubectl)"
-    )
+    parser.add_argument("--kubeconfig", metavar="F", help="kubeconfig file (default: as kubectl)")
     parser.add_argument(
         "--context", metavar="C", help="context of the kubeconfig (default: its current one)"
     )
 
 
 def _check_plan(parser: _Parser, options: argparse.Namespace) -> None:
-    """A plan is of files or of a cluster; what belongs to the other is an error."""
+    """Refuse to mix the two sources of a plan: files, or a cluster."""
     of_files = {
         "-f": options.files,
         "--control-plane": options.control_plane,
@@ -357,7 +369,8 @@ def _refusal(text: str) -> tuple[str, _Object, int]:
     verb, colon, rest = text.partition(":")
     if not colon or verb not in _VERBS:
         raise argparse.ArgumentTypeError(
-            f"expected VERB:KIND/NS/NAME=STATUS with {', '.join(_VERBS)}{suggestion(verb, _VERBS)}, not {text!r}"
+            f"expected VERB:KIND/NS/NAME=STATUS with {', '.join(_VERBS)}"
+            f"{suggestion(verb, _VERBS)}, not {text!r}"
         )
     what, _, status = rest.rpartition("=")
     if not (re.fullmatch(r"[45][0-9]{2}", status) and what):
@@ -401,35 +414,45 @@ _COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
     "run": _run,
 }
 _ABOUT: Final = (
-    "The reconcile loop of the CAPTControlPlane: see what it decides, try it out, run it."
+    "The reconcile loop of the CAPTControlPlane: show its decisions, simulate it, run it."
 )
 _EXAMPLES: Final = """\
 examples:
-  captep plan -f control-plane.yaml            what would be done for it now, and why
-  captep simulate -f control-plane.yaml        what comes of it when nobody else acts
-  captep plan --live fleet/tokyo               the same question, asked of a cluster
-  captep demo                                  a fleet, with the loop before and after
+  captep plan -f control-plane.yaml            show what the loop would do now, and why
+  captep simulate -f control-plane.yaml        run the loop alone until it settles
+  captep plan --live fleet/tokyo               show the same for a cluster
+  captep demo                                  compare the loop before and after CAPTEP-0016
 
 exit status: 0 done, 1 error, 2 wrong usage, 3 not settled, 130 interrupted"""
-_PLAN: Final = "Decide once for one control plane, in the world of the files or of a cluster, and show it. Nothing is written."
+_PLAN: Final = """\
+Show one decision for one control plane, from files or from a cluster. Writes nothing."""
 _PLAN_EXAMPLES: Final = """\
 examples:
   captep plan -f world.yaml
-  kubectl get captcontrolplanes,clusters,workspacetemplates -A -o yaml | captep plan -f - --control-plane fleet/tokyo
+  kubectl get captcontrolplanes,clusters,workspacetemplates -A -o yaml |
+    captep plan -f - --control-plane fleet/tokyo
   captep plan -f world.yaml --unreadable WorkspaceTemplate/fleet/eks=Forbidden -o json
   captep plan --live --context production fleet/tokyo"""
-_SIMULATE: Final = "Run the loop of one control plane in the world of the files until it rests. Nobody else acts: no Terraform, no Cluster API."
+_SIMULATE: Final = """\
+Run the loop of one control plane in the world of the files until it settles. The loop is alone
+there: no Terraform, no Cluster API and no user acts."""
 _SIMULATE_EXAMPLES: Final = """\
 examples:
   captep simulate -f world.yaml
   captep simulate -f world.yaml --passes 3 -o json
-  captep simulate -f world.yaml --refuse create:WorkspaceTemplateApply/fleet/tokyo-eks-controlplane-apply=403
-  captep simulate -f world.yaml -o json --show-secrets | jq '{kind: "List", items: .objects}' | captep plan -f -
+  captep simulate -f world.yaml \\
+    --refuse create:WorkspaceTemplateApply/fleet/tokyo-eks-controlplane-apply=403
+  captep simulate -f world.yaml -o json --show-secrets |
+    jq '{kind: "List", items: .objects}' | captep plan -f -
 
 exit status 3: the loop did not settle within 20 passes"""
-_DEMO: Final = "Run a fleet through virtual hours with the loop as it was and as it is, and compare what it costs."
-_RUN: Final = "Run the controller until SIGTERM or SIGINT; both finish the work in hand, release the lease and exit 0."
+_DEMO: Final = """\
+Run a fleet through virtual hours with three loops and compare their costs: the loop before
+CAPTEP-0016, its intervals alone, and captep."""
+_RUN: Final = """\
+Run the controller until SIGTERM or SIGINT. Both finish the passes under way, release the lease
+and exit with status 0."""
 _RUN_EXAMPLES: Final = """\
 examples:
-  captep run --dry-run client                  what it would do to the cluster of your kubeconfig
+  captep run --dry-run client                  log what it would write to the cluster
   captep run --leader-elect --log-format json  as in a Deployment"""

@@ -1,4 +1,7 @@
-"""What would keep the controller from ever working, found before it starts, each in one line that says what to do."""
+"""Checks before the start: each problem that would keep the controller from ever working.
+
+Every problem is one line that says what to do.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,15 +20,17 @@ from captep_kubernetes import (
 __all__ = ["check_cluster", "check_lease", "fatal_problem", "identity"]
 
 _SECONDS: Final = 10.0
+"""The limit of one request, as for every other request of the controller."""
 
 
 def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str, ...]:
-    """See that the server answers, that it takes the credentials, and that the namespaces are there.
+    """Check that the server answers, accepts the credentials, and has the namespaces.
 
-    Return the namespaces that may not be got, which may be there or not: a list in one that is not is answered with nothing.
+    Return the namespaces that this identity may not get. Each of them may or may not exist, and a
+    list in a missing namespace is empty, not an error.
 
     Raises:
-        GatewayError: one of these is not so.
+        GatewayError: a check failed.
     """
     check_connection(transport)
     statuses = {
@@ -34,31 +39,38 @@ def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str,
     missing = [name for name, status in statuses.items() if status == 404]
     if missing:
         raise GatewayError(
-            f"no namespace {' and no namespace '.join(missing)} in the cluster: create it, or correct --namespace"
+            f"no namespace {' and no namespace '.join(missing)} in the cluster:"
+            " create it, or correct --namespace"
         )
     return tuple(name for name, status in statuses.items() if status == 403)
 
 
 def check_lease(transport: Transport, namespace: str, name: str) -> None:
-    """See, by a create that the server does not carry out, that the Lease can be there.
+    """Check with a dry-run create that the Lease is possible.
 
     Raises:
-        GatewayError: there is no such namespace, or no permission.
+        GatewayError: the namespace does not exist, or the permission is missing.
     """
     body: dict[str, JSON] = {"metadata": {"name": name}}
     status = _status(transport, "POST", LEASES.path(namespace), [("dryRun", "All")], body)
     if status == 404:
         raise GatewayError(
-            f"no namespace {namespace} for the Lease: create it, or correct --leader-election-namespace"
+            f"no namespace {namespace} for the Lease:"
+            " create it, or correct --leader-election-namespace"
         )
     if status == 403:
         raise GatewayError(
-            f"no permission to create the Lease {namespace}/{name}: grant get, create and patch on leases there"
+            f"no permission to create the Lease {namespace}/{name}:"
+            " grant get, create and patch on leases there"
         )
 
 
 def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | None:
-    """Return what a restart would not mend about caches that have not synced, None while there is nothing, or while some have not tried."""
+    """Return the problem of unsynced caches that no retry solves, or None.
+
+    The answer is None until every unsynced cache has tried once: a list that succeeds late is not
+    a problem, and one line should name all that are missing.
+    """
     waiting = [informer for informer in informers if not informer.has_synced]
     if any(informer.problem is None for informer in waiting):
         return None
@@ -68,16 +80,22 @@ def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | 
     if refused:
         return "the API server refuses the credentials (401): they are expired or wrong"
     if missing:
-        return f"not installed in the cluster: {missing}: apply their CustomResourceDefinitions, or choose another --context"
+        return (
+            f"not installed in the cluster: {missing}:"
+            " apply their CustomResourceDefinitions, or choose another --context"
+        )
     if forbidden:
         namespace = next(each.namespace for each in waiting if _waits_for(each, "Forbidden"))
         where = f"the namespace {namespace}" if namespace else "the whole cluster"
-        return f"{identity(transport)} may not list {forbidden} in {where}: grant list and watch, or choose with --namespace"
+        return (
+            f"{identity(transport)} may not list {forbidden} in {where}:"
+            " grant list and watch, or choose with --namespace"
+        )
     return None
 
 
 def identity(transport: Transport) -> str:
-    """Say whom the server takes this process for."""
+    """Name the user that the server sees in this process's credentials."""
     review: dict[str, JSON] = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "SelfSubjectReview",
@@ -110,7 +128,7 @@ def _status(
     query: Query = (),
     body: dict[str, JSON] | None = None,
 ) -> int:
-    """Send one request; a status that says nothing about the question is passed over."""
+    """Send one request and return its HTTP status."""
     try:
         return transport.request(method, path, query=query, body=body, timeout=_SECONDS).status
     except UnansweredError as error:

@@ -2,8 +2,10 @@
 
 Rules of this module:
 
-1. The main thread waits for notes and for nothing else. Whatever ends the run is a note: a signal, a lost lease.
-2. The end is always in this order: no new pass, the passes under way, the lease, the watches, the servers; all of it inside ten seconds.
+1. The main thread waits for messages and for nothing else. Everything that ends the run is a
+   message: a signal, a lost lease.
+2. The end always has this order: no new pass, the passes under way, the lease, the watches, the
+   servers. It takes at most ten seconds.
 3. A second signal ends the process at once.
 """
 
@@ -48,16 +50,21 @@ from captep_runtime import (
 __all__ = ["live_read", "run"]
 
 _log = logging.getLogger("captep.run")
+# Six and two of the ten seconds that rule 2 allows; closing watches and servers takes the rest.
+# Kubernetes kills a pod 30 s after SIGTERM.
 _PASSES_END_WITHIN: Final = timedelta(seconds=6)
 _LEASE_ENDS_WITHIN: Final = 2.0
 _LOOK_SECONDS: Final = 0.05
-_TELL_SECONDS: Final = 10.0
+"""The interval at which a start checks its caches: too short for a visible delay."""
+_REPORT_SECONDS: Final = 10.0
+"""The interval at which a start logs the caches that it waits for."""
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _OUTSIDE: Final = "kube-system"
+"""The Lease's namespace outside a pod."""
 
 
-class _Note(Enum):
-    """What the main thread is told."""
+class _Message(Enum):
+    """A message to the main thread."""
 
     SIGNALLED = "signalled"
     LEADS = "leads"
@@ -68,27 +75,29 @@ def live_read(kubeconfig: str | None, context: str | None) -> Read:
     """Return a `read` of the cluster that the options name; see `live_reader`.
 
     Raises:
-        GatewayError: there is no cluster to be reached; one line that says what to do.
+        GatewayError: no cluster answers; one line says what to do.
     """
     return live_reader(load_transport(Path(kubeconfig) if kubeconfig else None, context))
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the controller until a signal or until its lease is lost; return the exit status.
+    """Run the controller until a signal arrives or its lease is lost; return the exit status.
 
     Raises:
-        GatewayError: it cannot start; one line that says what to do.
+        GatewayError: the start failed; one line says what to do.
     """
-    notes: queue.SimpleQueue[_Note] = queue.SimpleQueue()
-    with _logging(options.log_format), _signals(notes):
-        return _Process(options, notes).run()
+    messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+    with _logging(options.log_format), _signals(messages):
+        return _Process(options, messages).run()
 
 
 class _Process:
     """One run, from the options to the exit status."""
 
-    def __init__(self, options: argparse.Namespace, notes: "queue.SimpleQueue[_Note]") -> None:
-        self._options, self._notes = options, notes
+    def __init__(
+        self, options: argparse.Namespace, messages: "queue.SimpleQueue[_Message]"
+    ) -> None:
+        self._options, self._messages = options, messages
         self._namespaces = sorted(set(options.namespace))
         self._metrics, exposition = _metrics(options.metrics_bind_address)
         watches = len(WATCHED) * max(1, len(self._namespaces))
@@ -98,7 +107,7 @@ class _Process:
             connection_pool_maxsize=options.workers + watches + 4,
         )
         self._transport: Transport = CountingTransport(transport, self._metrics)
-        # Who only looks keeps nobody from working.
+        # A dry run writes nothing, so it must not keep another process from leading.
         self._elector = (
             self._candidate() if options.leader_elect and options.dry_run == "none" else None
         )
@@ -112,10 +121,11 @@ class _Process:
         self._exposition = exposition
 
     def run(self) -> int:
-        """Check, serve, watch, wait for the lease, work; the other way round at the end."""
+        """Check, serve, watch, wait for the lease, work; end in the reverse order."""
         for name in check_cluster(self._transport, self._namespaces):
             _log.warning(
-                "whether there is a namespace %s cannot be seen: grant get on namespaces, in a Role there",
+                "no permission to see whether the namespace %s exists:"
+                " grant get on namespaces, in a Role there",
                 name,
             )
         if self._elector:
@@ -123,12 +133,12 @@ class _Process:
         servers = _serve(self._pages())
         started_at = time.monotonic()
         try:
-            # What keeps the caches from being there is told by whoever waits for them, in one line for all.
+            # Until the caches are full, `_synced` logs their problems, in one line for all.
             logging.getLogger("captep.kubernetes").setLevel(logging.ERROR)
             self._controller.watch()
             if not self._synced():
                 return self._end(0)
-            _log.info("every cache is there after %.1f s", time.monotonic() - started_at)
+            _log.info("all caches are synced after %.1f s", time.monotonic() - started_at)
             return self._end(self._lead() if self._elector else self._work())
         finally:
             self._controller.stop()
@@ -136,16 +146,16 @@ class _Process:
                 server.close()
 
     def _synced(self) -> bool:
-        """Wait until every cache is there; False when a signal comes first."""
-        told_at = time.monotonic()
+        """Wait until all caches are synced; return False when a signal comes first."""
+        reported_at = time.monotonic()
         while not self._controller.has_synced:
             problem = fatal_problem(self._transport, self._controller.informers)
             if problem is not None:
                 raise GatewayError(problem)
-            if time.monotonic() - told_at >= _TELL_SECONDS:
-                told_at = time.monotonic()
+            if time.monotonic() - reported_at >= _REPORT_SECONDS:
+                reported_at = time.monotonic()
                 _log.warning("still waiting for %s", "; ".join(self._missing()))
-            if self._note(_LOOK_SECONDS) is _Note.SIGNALLED:
+            if self._message(_LOOK_SECONDS) is _Message.SIGNALLED:
                 return False
         logging.getLogger("captep.kubernetes").setLevel(logging.NOTSET)
         return True
@@ -153,27 +163,28 @@ class _Process:
     def _missing(self) -> Iterator[str]:
         for informer in self._controller.informers:
             if not informer.has_synced:
-                yield f"{informer.resource}: {'not listed yet' if informer.problem is None else informer.problem}"
+                problem = informer.problem
+                yield f"{informer.resource}: {'not listed yet' if problem is None else problem}"
 
     def _lead(self) -> int:
-        """Wait for the lease, then work; 1 when it is lost."""
+        """Wait for the lease, then work; return 1 when the lease is lost."""
         if self._elector is None:
             return self._work()
         _log.info(
             "waiting for the lease %s/%s", self._lease_namespace(), self._options.leader_election_id
         )
         self._elector.start()
-        while (note := self._note()) is not _Note.LEADS:
-            if note is _Note.SIGNALLED:
+        while (message := self._message()) is not _Message.LEADS:
+            if message is _Message.SIGNALLED:
                 return 0
         return self._work()
 
     def _work(self) -> int:
         self._controller.work(self._options.workers)
         _log.info("working with %d workers", self._options.workers)
-        if self._note() is _Note.LOST:
+        if self._message() is _Message.LOST:
             _log.error(
-                "the lease %s/%s is lost: ending, to start anew",
+                "the lease %s/%s is lost: this process ends and expects to be restarted",
                 self._lease_namespace(),
                 self._options.leader_election_id,
             )
@@ -185,23 +196,24 @@ class _Process:
         if not ended:
             _log.warning("a pass did not end within %d s", _PASSES_END_WITHIN.total_seconds())
         elif self._elector is not None:
-            # Given back only after the last write: whoever comes next must find nobody at work. Who lost it may have won it again.
+            # Only after the last write: the next leader starts at once. Released after a loss too:
+            # the elector may have won the lease again while the last pass ended.
             self._elector.stop(_LEASE_ENDS_WITHIN)
         _log.info("ended")
         return status
 
-    def _note(self, timeout: float | None = None) -> _Note | None:
+    def _message(self, timeout: float | None = None) -> _Message | None:
         try:
-            return self._notes.get(timeout=timeout)
+            return self._messages.get(timeout=timeout)
         except queue.Empty:
             return None
 
     def _candidate(self) -> LeaderElector:
         name = self._options.leader_election_id
 
-        def tell(note: _Note, leads: int) -> None:
+        def send(message: _Message, leads: int) -> None:
             self._metrics.set("leader_election_master_status", {"name": name}, leads)
-            self._notes.put(note)
+            self._messages.put(message)
 
         self._metrics.set("leader_election_master_status", {"name": name}, 0)
         return LeaderElector(
@@ -209,8 +221,8 @@ class _Process:
             namespace=self._lease_namespace(),
             name=name,
             identity=f"{socket.gethostname()}_{uuid.uuid4()}",
-            on_started_leading=lambda: tell(_Note.LEADS, 1),
-            on_stopped_leading=lambda: tell(_Note.LOST, 0),
+            on_started_leading=lambda: send(_Message.LEADS, 1),
+            on_stopped_leading=lambda: send(_Message.LOST, 0),
         )
 
     def _lease_namespace(self) -> str:
@@ -227,7 +239,7 @@ class _Process:
         probes = {
             "/healthz": probe_page(self._problems),
             "/readyz": probe_page(
-                lambda: () if self._controller.has_synced else ("the caches are not there yet",)
+                lambda: () if self._controller.has_synced else ("the caches are not synced yet",)
             ),
         }
         pages: dict[str, dict[str, Page]] = {self._options.health_probe_bind_address: probes}
@@ -245,14 +257,18 @@ class _Process:
 
 
 def _metrics(address: str) -> tuple[Metrics, Callable[[], bytes] | None]:
-    """Return where measurements go, and what shows them; nowhere and None when nobody is to see them."""
+    """Return the metrics and the function that exposes them, or no metrics and None.
+
+    A missing prometheus_client is no error: metrics are an extra, reconciling is not.
+    """
     if parse_bind_address(address) is None:
         return NO_METRICS, None
     try:
         metrics = PrometheusMetrics()
     except ImportError:
         _log.warning(
-            "no metrics: prometheus_client is not installed; pip install 'captep[metrics]', or --metrics-bind-address 0"
+            "no metrics: prometheus_client is not installed;"
+            " pip install 'captep[metrics]', or --metrics-bind-address 0"
         )
         return NO_METRICS, None
     return metrics, metrics.exposition
@@ -270,7 +286,8 @@ def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
             for server in servers:
                 server.close()
             raise GatewayError(
-                f"cannot listen on {text}: {error.strerror}: choose another address for {', '.join(served)}, or 0"
+                f"cannot listen on {text}: {error.strerror}:"
+                f" choose another address for {', '.join(served)}, or 0"
             ) from error
         _log.info("%s on port %d", ", ".join(served), servers[-1].port)
     return servers
@@ -278,7 +295,7 @@ def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
 
 @contextmanager
 def _logging(form: str) -> Iterator[None]:
-    """Write the log of captep, and warnings of others, to standard error."""
+    """Write captep's log, and the warnings of libraries, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
     root, ours = logging.getLogger(), logging.getLogger("captep")
@@ -291,16 +308,16 @@ def _logging(form: str) -> Iterator[None]:
 
 
 @contextmanager
-def _signals(notes: "queue.SimpleQueue[_Note]") -> Iterator[None]:
-    """Make a note of the first SIGTERM or SIGINT; the second ends the process at once."""
+def _signals(messages: "queue.SimpleQueue[_Message]") -> Iterator[None]:
+    """Send a message at the first SIGTERM or SIGINT; the second ends the process at once."""
     seen: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if seen:
             os._exit(128 + number)
         seen.append(number)
-        # SimpleQueue.put may be called from a signal handler; an Event's set may not.
-        notes.put(_Note.SIGNALLED)
+        # SimpleQueue.put is reentrant; threading.Event.set takes a lock and is not.
+        messages.put(_Message.SIGNALLED)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

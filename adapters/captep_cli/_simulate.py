@@ -1,11 +1,11 @@
-"""`captep simulate`: the loop of one control plane in a world where nobody else acts."""
+"""`captep simulate`: the loop of one control plane, alone in its world."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from attrs import frozen
 
-from captep_cli._input_world import Given, is_event, sorted_objects
+from captep_cli._input_world import InputWorld, is_event, sorted_objects
 from captep_cli._json import action_json, seconds, verdict_text
 from captep_cli._mask import Show
 from captep_core import ReconcileState, decide
@@ -15,58 +15,64 @@ from captep_runtime import Pass, WriteHistory, run_pass
 __all__ = ["Simulation", "simulate", "simulation_json"]
 
 _PASSES: Final = 20
+"""The limit of the command's contract; a new control plane settles within three."""
 
 
 @frozen
 class Simulation:
-    """A run: its passes, and how many of them came before the first that left everything as it was (None: none did)."""
+    """The passes of a run, and the objects at its end.
+
+    `settled_after` is the number of passes before the first one that changed nothing, None when
+    every pass changed something.
+    """
 
     passes: tuple[Pass, ...]
     settled_after: int | None
     objects: list[dict[str, Any]]
 
 
-def simulate(given: Given, now: datetime, further: int) -> Simulation:
-    """Run passes until one leaves world and refusals as they were, at most 20, then `further` ones with the clock going on."""
-    run = _Run(given, now)
+def simulate(world: InputWorld, now: datetime, further: int) -> Simulation:
+    """Run at most 20 passes until one changes neither world nor refusals, then `further` passes.
+
+    The clock stands still in the first part, as the watch events of its own writes would run the
+    loop at once, and advances by each pass's interval in the second.
+    """
+    run = _Run(world, now)
     settled_after = next((number for number in range(_PASSES) if not run.one_pass()), None)
     for _ in range(further):
         run.wait()
         run.one_pass()
     return Simulation(
-        tuple(run.passes), settled_after, sorted_objects(given.gateway.world, given.malformed)
+        tuple(run.passes), settled_after, sorted_objects(world.gateway.world, world.malformed)
     )
 
 
 class _Run:
-    """The loop between two passes: what is remembered, and the time."""
+    """The loop: the state that it carries from one pass to the next, and the time."""
 
-    def __init__(self, given: Given, now: datetime) -> None:
-        self._given, self._now = given, now
-        self._recollection, self._attempts = ReconcileState(), WriteHistory()
+    def __init__(self, world: InputWorld, now: datetime) -> None:
+        self._key, self._gateway = world.key, world.gateway
+        self._now = now
+        self._state = ReconcileState()
+        self._history = WriteHistory()
         self.passes: list[Pass] = []
 
     def one_pass(self) -> bool:
-        """Run a pass, and what the garbage collector does after it; return whether anything changed."""
-        gateway = self._given.gateway
+        """Run a pass, then the garbage collector; return whether anything changed."""
+        gateway = self._gateway
         before = gateway.world
         done = run_pass(
-            decide,
-            gateway,
-            self._given.key,
-            self._recollection,
-            now=self._now,
-            history=self._attempts,
+            decide, gateway, self._key, self._state, now=self._now, history=self._history
         )
         gateway.world = collect_all(gateway.world, known_owner=departed(gateway.world))
-        self._recollection, self._attempts = done.state, done.history
+        self._state, self._history = done.state, done.history
         self.passes.append(done)
         return done.changed or _is_changed(before, gateway.world)
 
     def wait(self) -> None:
-        """Let the time pass that the last pass asked for."""
+        """Advance the clock by the interval of the last pass."""
         self._now += self.passes[-1].requeue_after or timedelta(0)
-        self._given.gateway.world = self._given.gateway.world.at(self._now)
+        self._gateway.world = self._gateway.world.at(self._now)
 
 
 def _is_changed(before: World, after: World) -> bool:
@@ -76,7 +82,7 @@ def _is_changed(before: World, after: World) -> bool:
 
 
 def simulation_json(simulation: Simulation, show: Show) -> dict[str, Any]:
-    """Return what `simulate` prints."""
+    """Return the JSON output of `simulate`."""
     return {
         "settled": simulation.settled_after is not None,
         "settled_after": simulation.settled_after,

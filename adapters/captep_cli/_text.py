@@ -1,4 +1,4 @@
-"""What people read: what is the matter, what would be done and why, and what would change."""
+"""Text output: the verdict, the actions with their reasons, and the fields that they change."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,12 +30,15 @@ _SIGNS: Final[Mapping[str, str]] = {"create": "+", "patch": "~", "delete": "-", 
 
 
 def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) -> str:
-    """Return a decision with each action's reason and, line by line, what it changes; `read` gives what is there now."""
+    """Return a decision as text: each action with its reason and the fields that it changes.
+
+    `read` returns the objects as they are now.
+    """
     lines = [
         str(key),
         f"  verdict     {verdict_text(decision.verdict)}",
         f"  looks again {_again(seconds(decision.requeue_after))}",
-        f"  actions     {len(decision.actions) or 'none, everything is as it should be or has to wait'}",
+        f"  actions     {len(decision.actions) or 'none: nothing differs, or it has to wait'}",
     ]
     for action in decision.actions:
         lines += ["", *_action(action, read, show)]
@@ -43,7 +46,7 @@ def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) ->
 
 
 def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
-    """Return a run: each pass with what it sent and what came back, then what is in the server."""
+    """Return a run as text: each pass with its writes and their answers, then the objects."""
     lines = [str(key), ""]
     for number, done in enumerate(simulation.passes):
         lines += _pass(number, done, is_settled=number == simulation.settled_after)
@@ -56,31 +59,28 @@ def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
     width = max((len(obj["kind"]) for obj in simulation.objects), default=0)
     for obj in simulation.objects:
         namespace = obj["metadata"].get("namespace")
-        lines.append(
-            f"  {obj['kind']:<{width}}  {namespace + '/' if namespace else ''}{obj['metadata']['name']}"
-        )
+        place = f"{namespace}/" if namespace else ""
+        lines.append(f"  {obj['kind']:<{width}}  {place}{obj['metadata']['name']}")
     return _page(lines)
 
 
 def _conclusion(simulation: "Simulation") -> str:
     if simulation.settled_after is None:
-        return "not settled: the last pass that may change something still did"
+        return "not settled: every pass changed something, up to the limit of 20"
     writes = sum(done.effective_writes for done in simulation.passes)
-    return f"settled after {_count(simulation.settled_after, 'pass', 'passes')}, with {_count(writes, 'effective write')}"
+    passes = _count(simulation.settled_after, "pass", "passes")
+    return f"settled after {passes}, with {_count(writes, 'effective write')}"
 
 
 def _pass(number: int, done: "Pass", *, is_settled: bool) -> Iterator[str]:
-    what = (
-        _count(done.effective_writes, "effective write")
-        if done.effective_writes
-        else "settled"
-        if is_settled
-        else "nothing changed"
-    )
+    what = "settled" if is_settled else "nothing changed"
+    if done.effective_writes:
+        what = _count(done.effective_writes, "effective write")
     yield f"pass {number + 1}: {what}, looks again {_again(seconds(done.requeue_after))}"
     yield f"    {verdict_text(done.decision.verdict)}"
     for action, answer in done.sent:
-        yield f"    {_SIGNS[write_of(action).verb]} {answer.status} {write_of(action)}: {purpose_of(action)}"
+        write = write_of(action)
+        yield f"    {_SIGNS[write.verb]} {answer.status} {write}: {purpose_of(action)}"
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -109,7 +109,7 @@ def _action(action: Action, read: Read, show: Show) -> Iterator[str]:
 
 
 def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
-    """Yield each field of a patch as it is (-) and as it becomes (+)."""
+    """Yield each field that a patch changes: its present value (-) and its new one (+)."""
     found = read(action.target)
     before = show(action.target.kind, found) if isinstance(found, dict) else {}
     for path, value in _leaves(show(action.target.kind, action.body)):
@@ -125,7 +125,7 @@ def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:
 def _leaves(
     value: Mapping[str, Any], parents: "Path | None" = None
 ) -> Iterator[tuple["Path", Any]]:
-    """Yield what is not an object itself, with its path; an empty object is a leaf."""
+    """Yield the leaves of a JSON object with their paths; an empty object is a leaf."""
     for key, item in sorted(value.items()):
         path = Path((*(parents or ()), key))
         if isinstance(item, dict) and item:
@@ -135,7 +135,7 @@ def _leaves(
 
 
 class Path(tuple[str, ...]):
-    """The keys that lead to a field, shown with dots; a key that has dots itself is quoted."""
+    """The keys that lead to a field, joined by dots; keys with dots or slashes are quoted."""
 
     __slots__ = ()
 
@@ -152,13 +152,12 @@ def _at(obj: Any, path: Path) -> tuple[bool, Any]:  # noqa: ANN401 - JSON
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - JSON
-    return (
-        value
-        if isinstance(value, str) and value.startswith("<") and value.endswith(">")
-        else json.dumps(value, ensure_ascii=False)
-    )
+    # A masked value has brackets of its own and needs no quotes.
+    if isinstance(value, str) and value.startswith("<") and value.endswith(">"):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _page(lines: list[str]) -> str:
-    """Join lines, each made safe for a terminal: what is shown comes from files that anybody may have written."""
+    """Join lines, each safe for a terminal: files from any source may hold escape sequences."""
     return "".join(f"{printable(line)}\n" for line in lines)

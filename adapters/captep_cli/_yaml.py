@@ -2,10 +2,11 @@
 
 Rules of this module:
 
-1. Plain scalars mean what they mean to kubectl (sigs.k8s.io/yaml): yes, no, on and off are booleans, 0o17 and 1e3 are numbers, 12:30
-   and times are text.
-2. What JSON cannot say is an error: two equal keys in a mapping, numbers that are not finite, tags of other types.
-3. An error names line and column and quotes nothing: what it would quote may be a Secret's.
+1. Plain scalars have the types that kubectl gives them (sigs.k8s.io/yaml): yes, no, on and off are
+   booleans, 0o17 and 1e3 are numbers, 12:30 and times are text.
+2. A value that JSON cannot express is an error: two equal keys in a mapping, a number that is not
+   finite, a tag of another type.
+3. An error names line and column and quotes no content: the content may be a Secret's.
 """
 
 import math
@@ -41,7 +42,8 @@ _TOKEN: Final = re.compile(r"""'(?:\W{1,3}|<[a-z ]+>)'""")
 class _Loader(_SafeLoader):
     """PyYAML's safe loader with kubectl's scalars and without its own types."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - declared so in PyYAML's types
+    # PyYAML's type stubs declare no ClassVar.
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
 
@@ -63,12 +65,13 @@ def documents(text: str, where: str) -> Iterator[object]:
         before = text[: exc.position] if isinstance(exc.position, int) else ""
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise InputError(
-            f"{where}: broken YAML at line {line}, column {column}: a character that YAML does not allow"
+            f"{where}: broken YAML at line {line}, column {column}:"
+            " a character that YAML does not allow"
         ) from None
 
 
 def _unquoted(problem: str) -> str:
-    """Leave out what a problem quotes, unless it is punctuation."""
+    """Replace quotations in the text of a problem by `(...)`, except punctuation."""
     return _QUOTED.sub(lambda found: found[0] if _TOKEN.fullmatch(found[0]) else "(...)", problem)
 
 
@@ -141,7 +144,7 @@ def _finite(text: str) -> int | float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
-    # 012345678901 is no octal number: to kubectl it is a decimal one.
+    # kubectl reads 012345678901, which is no octal number, as a decimal one.
     return int(text) if text.lstrip("+-").isdigit() else number
 
 

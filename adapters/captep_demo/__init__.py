@@ -1,4 +1,4 @@
-"""`captep demo`: the loop before CAPTEP-0016, its intervals alone, and captep, side by side on one simulated fleet."""
+"""`captep demo`: the loop before CAPTEP-0016, its intervals alone, and captep, compared."""
 
 from captep_demo._demo import demo
 

@@ -1,4 +1,7 @@
-"""`captep demo`: the loop before CAPTEP-0016, its intervals alone, and captep, each through the same hours of a control plane's life."""
+"""`captep demo`: three loops through the same hours of a control plane's life.
+
+The loops are the one before CAPTEP-0016, the proposal's intervals alone, and captep.
+"""
 
 import math
 import sys
@@ -10,8 +13,8 @@ from typing import TextIO
 from attrs import frozen
 
 from captep_demo._lanes import LANES, START, Result, play
-from captep_demo._ledger import SLICE, Count
 from captep_demo._plot import picture
+from captep_demo._timeline import SLICE, Count
 from captep_world import StoryEvent, stories
 
 __all__ = ["demo"]
@@ -21,16 +24,17 @@ _NAMES = ("tokyo", "osaka", "kyoto", "nagoya", "sapporo", "fukuoka", "sendai", "
 
 
 def demo(control_planes: int, hours: float, seed: int, plot: str | None) -> int:
-    """Play the story, print what came of it, and draw it when asked to.
+    """Play the story with each loop, print the results, and draw them.
 
     Args:
-        control_planes: how many there are, each with a server of its own.
-        hours: how long each of them is Ready, with all that happens in between; creation and deletion come on top.
-        seed: decides how long Terraform takes, and the contents of Secrets. Equal arguments print equal bytes.
-        plot: where to write the picture (SVG), None for nowhere.
+        control_planes: the number of control planes, each on a server of its own.
+        hours: how long each of them is Ready; creation and deletion take additional time.
+        seed: decides how long Terraform takes, and the contents of Secrets. Equal arguments print
+            equal bytes.
+        plot: the file for the picture (SVG), None for no picture.
 
     Returns:
-        The exit status: 0, or 1 when the picture cannot be written.
+        The exit status: 0, or 1 when writing the picture failed.
     """
     results = tuple(_added_up(lane) for lane in _play_all(control_planes, hours, seed))
     if plot is not None:
@@ -66,12 +70,16 @@ def _name(number: int) -> str:
 def _progress(number: int, control_planes: int, lane: str) -> None:
     if control_planes < 3 or not sys.stderr.isatty():
         return
-    told = f"control plane {number + 1} of {control_planes}: {lane}" if lane else ""
-    print(f"\r{told:<60}\r" if not lane else f"\r{told:<60}", end="", file=sys.stderr, flush=True)
+    line = f"control plane {number + 1} of {control_planes}: {lane}" if lane else ""
+    end = "" if lane else "\r"
+    print(f"\r{line:<60}{end}", end="", file=sys.stderr, flush=True)
 
 
 def _added_up(results: Sequence[Result]) -> Result:
-    """Counts are added up; of waits the longest counts, and of the story's moments those of the first control plane."""
+    """Add up the counts of a lane's control planes.
+
+    Of waits the longest counts. The story's moments are those of the first control plane.
+    """
     slices: dict[int, Count] = {}
     for result in results:
         for number, count in result.slices.items():
@@ -81,9 +89,9 @@ def _added_up(results: Sequence[Result]) -> Result:
         lane=first.lane,
         total=sum((result.total for result in results), Count()),
         slices=slices,
-        happenings=first.happenings,
+        story_events=first.story_events,
         usable_after=_longest([result.usable_after for result in results]),
-        mended_after=_longest([result.mended_after for result in results]),
+        restored_after=_longest([result.restored_after for result in results]),
         reported_after=_longest([result.reported_after for result in results]),
         rotations=first.rotations,
         is_over=all(result.is_over for result in results),
@@ -97,7 +105,7 @@ def _longest(waits: Sequence[float | None]) -> float | None:
 
 @frozen
 class Signs:
-    """The characters that the terminal can show: a ramp from nothing to much, a mark, a rule."""
+    """Characters that the terminal can show: a ramp from zero to the maximum, a mark, a rule."""
 
     ramp: str
     mark: str
@@ -117,13 +125,12 @@ def _signs(stream: TextIO) -> Signs:
 
 
 def _report(results: Sequence[Result], control_planes: int, signs: Signs) -> list[str]:
-    whom = (
-        "One control plane"
-        if control_planes == 1
-        else f"{control_planes} control planes, each on a server of its own"
-    )
+    fleet = "One control plane"
+    if control_planes > 1:
+        fleet = f"{control_planes} control planes, each on a server of its own"
+    span = _clock(_end(results))
     return [
-        f"{whom}, from creation to deletion: {_clock(_end(results))} of virtual time, three times over.",
+        f"{fleet}, from creation to deletion: {span} of virtual time for each loop.",
         "",
         *_table(results),
         "",
@@ -134,7 +141,7 @@ def _report(results: Sequence[Result], control_planes: int, signs: Signs) -> lis
 
 
 def _end(results: Sequence[Result]) -> timedelta:
-    return max(result.happenings[-1].at for result in results) - START
+    return max(result.story_events[-1].at for result in results) - START
 
 
 def _clock(span: timedelta) -> str:
@@ -145,7 +152,7 @@ def _clock(span: timedelta) -> str:
 
 _ROWS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("passes", lambda result: f"{result.total.passes:,}"),
-    ("objects looked up", lambda result: f"{result.total.reads:,}"),
+    ("objects read", lambda result: f"{result.total.reads:,}"),
     ("writes sent", lambda result: f"{result.total.writes:,}"),
     ("  that changed something", lambda result: f"{result.total.changed:,}"),
     (
@@ -155,7 +162,7 @@ _ROWS: tuple[tuple[str, Callable[[Result], str]], ...] = (
     ("  refused", lambda result: f"{result.total.refused:,}"),
     ("log lines", lambda result: f"{result.total.lines:,}"),
     ("seconds until Ready with a kubeconfig", lambda result: _wait(result.usable_after)),
-    ("seconds until the Secret was mended", lambda result: _wait(result.mended_after)),
+    ("seconds until the Secret was restored", lambda result: _wait(result.restored_after)),
     ("seconds until the failure was reported", lambda result: _wait(result.reported_after)),
 )
 
@@ -178,30 +185,28 @@ def _table(results: Sequence[Result]) -> list[str]:
 
 
 def _timeline(results: Sequence[Result], signs: Signs) -> list[str]:
-    """One lane for each loop: how many writes a minute, on a logarithmic scale, the same for all."""
+    """Draw one lane for each loop: writes a minute, on one logarithmic scale for all lanes."""
     end = _end(results)
     width = max(len(result.lane.name) for result in results)
     highest = max(rate for result in results for rate in _rates(result, end))
-    story = results[-1].happenings
+    story = _lettered(results[-1].story_events)
     lines = [
-        f"{'':<{width}}  {signs.mark} {letter} {_clock(at.at - START)} {at.title}"
-        for letter, at in _lettered(story)
+        f"{'':<{width}}  {signs.mark} {letter} {_clock(event.at - START)} {event.title}"
+        for letter, event in story
     ]
     marks = [" "] * _COLUMNS
-    for letter, happening in _lettered(story):
-        marks[min(_COLUMNS - 1, int((happening.at - START) / end * _COLUMNS))] = letter
+    for letter, event in story:
+        marks[min(_COLUMNS - 1, int((event.at - START) / end * _COLUMNS))] = letter
     lines += ["", f"{'':<{width}}  {''.join(marks).rstrip()}"]
     for result in results:
-        lines.append(
-            f"{result.lane.name:<{width}}  {''.join(_level(rate, highest, signs) for rate in _rates(result, end)).rstrip()}"
-        )
+        levels = "".join(_level(rate, highest, signs) for rate in _rates(result, end))
+        lines.append(f"{result.lane.name:<{width}}  {levels.rstrip()}")
     lines.append(f"{'':<{width}}  {signs.rule * _COLUMNS}")
-    levels = len(signs.ramp) - 1
+    top = len(signs.ramp) - 1
     steps = ", ".join(
-        f"{signs.ramp[level]} {_inverse(level, highest, levels):,.0f}"
-        for level in (1, levels // 2, levels)
+        f"{signs.ramp[level]} {_inverse(level, highest, top):,.0f}" for level in (1, top // 2, top)
     )
-    lines.append(f"{'':<{width}}  writes a minute, logarithmic: {steps}; blank is none")
+    lines.append(f"{'':<{width}}  writes a minute, logarithmic: {steps}; blank for zero")
     return lines
 
 
@@ -210,7 +215,7 @@ def _lettered(story: Sequence[StoryEvent]) -> list[tuple[str, StoryEvent]]:
 
 
 def _rates(result: Result, end: timedelta) -> list[float]:
-    """Return the writes a minute in each column; what was done in a slice is taken to be spread over it."""
+    """Return the writes a minute in each column; a slice's writes are spread evenly over it."""
     per_column = end / _COLUMNS
     rates = [0.0] * _COLUMNS
     for number, count in result.slices.items():
@@ -225,9 +230,8 @@ def _level(rate: float, highest: float, signs: Signs) -> str:
     if rate <= 0:
         return signs.ramp[0]
     levels = len(signs.ramp) - 1
-    return signs.ramp[
-        max(1, min(levels, math.ceil(levels * math.log1p(rate) / math.log1p(highest))))
-    ]
+    level = math.ceil(levels * math.log1p(rate) / math.log1p(highest))
+    return signs.ramp[max(1, min(levels, level))]
 
 
 def _inverse(level: int, highest: float, levels: int) -> float:
@@ -238,13 +242,17 @@ def _notes(results: Sequence[Result]) -> list[str]:
     executed = sum(result.total.passes - result.total.counted for result in results[:-1])
     counted = sum(result.total.counted for result in results[:-1])
     return [
-        "Simulated are the API server (in memory), Terraform with Crossplane, Cluster API's core, the controllers of the applies and",
-        "of CAPTCluster, the user, and time. captep is captep itself: the core and the runtime of `captep run`. The older loops are",
-        "re-enacted request by request after the commits 31ab233 and d3f1b66 of the Go project. They mend the Secret at once because",
-        "they never rest, and have a kubeconfig earlier because they took it from the main Workspace, not from one of its own.",
-        "A pass takes 100 ms, as was measured there. A real client limits itself to 20 requests a second for each kind, so that on a",
-        "real cluster a spinning loop comes to 5 to 10 passes a second.",
-        f"Of the older loops' passes, {executed:,} were executed, and {counted:,} were counted and not executed. Those follow a pass",
-        "that left everything as the pass before it had, but for resourceVersions, generations and the times of conditions, and they",
-        "end before anybody else does something. All of captep's passes were executed.",
+        "The simulation has an in-memory API server, Terraform with Crossplane, Cluster API's",
+        "core, the controllers of the applies and of CAPTCluster, a user, and virtual time.",
+        "captep is the real core with the runtime of `captep run`. The older loops are re-enacted",
+        "request by request after the commits 31ab233 and d3f1b66 of the Go project. They restore",
+        "the Secret at once because they never rest, and they have a kubeconfig earlier because",
+        "they copy it from the main Workspace instead of waiting for the kubeconfig's Workspace.",
+        "A pass takes 100 ms, as measured with the Go code. A real client limits itself to 20",
+        "requests a second for each kind: a spinning loop on a real cluster makes 5 to 10 passes",
+        "a second.",
+        f"Of the older loops' passes, {executed:,} were executed, and {counted:,} were counted",
+        "and not executed. A counted pass follows a pass that changed nothing but",
+        "resourceVersions, generations and the times of conditions, and precedes the next action",
+        "of any other actor. All of captep's passes were executed.",
     ]

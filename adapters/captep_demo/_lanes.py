@@ -1,4 +1,4 @@
-"""The three loops of the demo, each alone with the same world and the same story."""
+"""The three loops of the demo, each with a world of its own and the same story."""
 
 import logging
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from attrs import frozen
 
 from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.ports import Answer
-from captep_demo._ledger import Count, Ledger
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
+from captep_demo._timeline import Count, Timeline
 from captep_memory import MemoryGateway, StoreChange, World, load
 from captep_runtime import Logger, Loop
 from captep_world import (
@@ -34,7 +34,7 @@ _NAMESPACE = "fleet"
 
 @frozen
 class Lane:
-    """One loop. `secret` is the pattern of the name of the kubeconfig Secret that it makes."""
+    """One loop. `secret` is the pattern of its kubeconfig Secret's name."""
 
     name: str
     secret: str
@@ -50,43 +50,45 @@ LANES: Final = (
 
 @frozen
 class Result:
-    """What came of one lane: counts in all and by slices of 20 s, when the user acted, and how long others had to wait, in seconds.
+    """The result of one lane.
 
-    A wait is None when what was waited for did not come.
+    `slices` holds the counts by slice of 20 s, `total` their sum. `usable_after`, `restored_after`
+    and `reported_after` are waits in seconds, None when the awaited state never came.
     """
 
     lane: Lane
     total: Count
     slices: Mapping[int, Count]
-    happenings: tuple[StoryEvent, ...]
+    story_events: tuple[StoryEvent, ...]
     usable_after: float | None
-    mended_after: float | None
+    restored_after: float | None
     reported_after: float | None
     rotations: tuple[datetime, ...]
     is_over: bool
 
 
 def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) -> Result:
-    """Play a story about the control plane `name` with the loop of a lane, on a server of its own, for at most `limit`."""
+    """Play a story about the control plane `name` with the loop of a lane, for at most `limit`."""
     subject = Subject(_NAMESPACE, name, lane.secret)
-    clock, diary = VirtualClock(START), Diary(subject)
-    server = WatchedServer(load(stories.templates(_NAMESPACE), now=START), diary)
-    ledger = Ledger(START)
+    clock = VirtualClock(START)
+    milestones = Milestones(subject)
+    server = ObservedServer(load(stories.templates(_NAMESPACE), now=START), milestones)
+    timeline = Timeline(START)
     simulation = Simulation(server, clock, neighbours(Pace(seed=seed)), story, subject)
-    resident: ControlLoop = (
-        OlderLoop(server, lane.older, ledger) if lane.older else CaptepLoop(server, clock, ledger)
-    )
-    simulation.attach(resident)
+    loop: ControlLoop = CaptepLoop(server, clock, timeline)
+    if lane.older:
+        loop = OlderLoop(server, lane.older, timeline)
+    simulation.attach(loop)
     simulation.run(START + limit)
     return Result(
         lane=lane,
-        total=ledger.total(),
-        slices=ledger.slices(),
-        happenings=tuple(simulation.events),
-        usable_after=_seconds(START, diary.usable_at),
-        mended_after=_seconds(diary.secret_lost_at, diary.secret_back_at),
-        reported_after=_seconds(diary.failing_since, diary.reported_at),
-        rotations=tuple(diary.rotations),
+        total=timeline.total(),
+        slices=timeline.slices(),
+        story_events=tuple(simulation.events),
+        usable_after=_seconds(START, milestones.usable_at),
+        restored_after=_seconds(milestones.secret_lost_at, milestones.secret_back_at),
+        reported_after=_seconds(milestones.failing_since, milestones.reported_at),
+        rotations=tuple(milestones.rotations),
         is_over=simulation.is_over,
     )
 
@@ -95,8 +97,8 @@ def _seconds(since: datetime | None, until: datetime | None) -> float | None:
     return None if since is None or until is None else (until - since).total_seconds()
 
 
-class Diary:
-    """When the things happened that somebody waits for."""
+class Milestones:
+    """The times of the changes that a user waits for, None for a change that has not come."""
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
@@ -106,21 +108,22 @@ class Diary:
         self.failing_since: datetime | None = None
         self.reported_at: datetime | None = None
         self.rotations: list[datetime] = []
-        self._has_kubeconfig = self._is_ready = False
+        self._has_kubeconfig = False
+        self._is_ready = False
 
-    def note(self, change: StoreChange, now: datetime) -> None:
-        """Take note of one change in the server."""
+    def observe(self, change: StoreChange, now: datetime) -> None:
+        """Record the time of a change in the server."""
         ref = (change.key.kind, change.key.name)
         if ref == ("Secret", self._subject.kubeconfig_secret.name):
-            self._note_secret(change, now)
+            self._observe_secret(change, now)
         elif ref == ("CAPTControlPlane", self._subject.name):
-            self._note_control_plane(change, now)
+            self._observe_control_plane(change, now)
         elif ref == ("Workspace", self._subject.workspace.name):
             synced = _condition(change, "Synced")
             if synced.get("status") == "False" and self.failing_since is None:
                 self.failing_since = now
 
-    def _note_secret(self, change: StoreChange, now: datetime) -> None:
+    def _observe_secret(self, change: StoreChange, now: datetime) -> None:
         self._has_kubeconfig = change.type != "DELETED" and bool(
             change.object.get("data", {}).get("value")
         )
@@ -134,9 +137,9 @@ class Diary:
             self.secret_back_at = now
         elif change.type == "MODIFIED":
             self.rotations.append(now)
-        self._note_usable(now)
+        self._observe_usable(now)
 
-    def _note_control_plane(self, change: StoreChange, now: datetime) -> None:
+    def _observe_control_plane(self, change: StoreChange, now: datetime) -> None:
         ready = _condition(change, "Ready")
         self._is_ready = ready.get("status") == "True"
         if (
@@ -145,9 +148,9 @@ class Diary:
             and ready.get("reason") == "WorkspaceError"
         ):
             self.reported_at = now
-        self._note_usable(now)
+        self._observe_usable(now)
 
-    def _note_usable(self, now: datetime) -> None:
+    def _observe_usable(self, now: datetime) -> None:
         if self._is_ready and self._has_kubeconfig and self.usable_at is None:
             self.usable_at = now
 
@@ -157,28 +160,28 @@ def _condition(change: StoreChange, kind: str) -> Mapping[str, str]:
     return next((entry for entry in found if entry["type"] == kind), {})
 
 
-class WatchedServer(WorldServer):
-    """A server whose changes are noted in a diary."""
+class ObservedServer(WorldServer):
+    """A server that passes its changes to the milestones."""
 
-    def __init__(self, world: World, diary: Diary) -> None:
+    def __init__(self, world: World, milestones: Milestones) -> None:
         super().__init__(world)
-        self._diary = diary
+        self._milestones = milestones
 
     def take_changes(self) -> tuple[StoreChange, ...]:
-        """Return what happened, and note it."""
+        """Return the changes since the last call."""
         changes = super().take_changes()
         for change in changes:
-            self._diary.note(change, self.world.now)
+            self._milestones.observe(change, self.world.now)
         return changes
 
 
 class CaptepLoop:
-    """captep's own runtime loop with its own decisions, over a gateway that counts."""
+    """captep's runtime loop with captep's decisions, over a gateway that counts."""
 
-    def __init__(self, server: WorldServer, clock: VirtualClock, ledger: Ledger) -> None:
-        self._server, self._clock, self._ledger = server, clock, ledger
+    def __init__(self, server: WorldServer, clock: VirtualClock, timeline: Timeline) -> None:
+        self._server, self._clock, self._timeline = server, clock, timeline
         self._gateway = MemoryGateway(server.world)
-        # A logger outside of the hierarchy: no handler of the process writes what is only counted.
+        # A logger outside the hierarchy: the demo counts these lines and prints none of them.
         lines = logging.Logger("captep", logging.INFO)  # noqa: LOG001
         lines.addHandler(_LineCounter(self))
         self._loop = Loop(decide, self, clock, reporter=Logger(lines, "captep"))
@@ -188,7 +191,7 @@ class CaptepLoop:
         self._loop.add(key)
 
     def notify(self, ref: ObjectRef) -> None:
-        """Wake whoever has read this object."""
+        """Wake the control planes whose last decision read this object."""
         self._loop.notify(ref)
 
     def run_due(self, now: datetime, *, limit: int) -> datetime | None:
@@ -198,7 +201,7 @@ class CaptepLoop:
         return self._loop.run_due(now, limit=limit)
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Look an object up."""
+        """Read an object."""
         self.count(Count(reads=1))
         self._gateway.world = self._server.world
         return self._gateway.read(ref)
@@ -212,8 +215,8 @@ class CaptepLoop:
         return answer
 
     def count(self, count: Count) -> None:
-        """Count something done now."""
-        self._ledger.note(self._clock.now(), count)
+        """Add to the counts of the present time."""
+        self._timeline.add(self._clock.now(), count)
 
 
 class _LineCounter(logging.Handler):
@@ -223,6 +226,6 @@ class _LineCounter(logging.Handler):
         super().__init__()
         self._loop = loop
 
-    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - that there is a line is all that counts
+    def emit(self, record: logging.LogRecord) -> None:  # noqa: ARG002 - the text does not matter
         """Count one line."""
         self._loop.count(Count(lines=1))

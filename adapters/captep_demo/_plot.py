@@ -1,6 +1,7 @@
 """The picture of the demo: a hand-written SVG, 1000 px wide, for light and dark backgrounds.
 
-One lane for each loop over the same time; in each, the writes a minute on the same logarithmic scale, those that changed something darker.
+It has one lane for each loop over the same time. Each lane shows the writes a minute on the same
+logarithmic scale; the effective ones are darker.
 """
 
 import itertools
@@ -13,7 +14,7 @@ from xml.sax.saxutils import escape
 from attrs import frozen
 
 from captep_demo._lanes import START, Result
-from captep_demo._ledger import Count
+from captep_demo._timeline import Count
 
 __all__ = ["picture"]
 
@@ -30,11 +31,11 @@ _WHY: Final = (
     (
         "Longer intervals, the same two writers:",
         "the next pass is due at once,",
-        "and the timer never gets to fire.",
+        "and the timer never fires.",
     ),
     (
         "One writer, and a write only where",
-        "something differs: none at all",
+        "a field differs: no write",
         "while nothing changes.",
     ),
 )
@@ -43,18 +44,24 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
 .title { font-size: 21px; font-weight: 600 }
 .sub, .axis, .note { fill: #5b6776 }
 .sub { font-size: 13.5px } .axis { font-size: 11px } .note { font-size: 12px }
-.name { font-size: 15px; font-weight: 600 } .big { font-size: 25px; font-weight: 600 } .event { font-size: 12px; font-weight: 600 }
+.name { font-size: 15px; font-weight: 600 } .big { font-size: 25px; font-weight: 600 }
+.event { font-size: 12px; font-weight: 600 }
 .paper { fill: #ffffff } .lane { fill: #f4f6f8 }
-.grid { stroke: #dde3e9; stroke-width: 1 } .mark { stroke: #7b8794; stroke-width: 1; stroke-dasharray: 2 3 }
+.grid { stroke: #dde3e9; stroke-width: 1 }
+.mark { stroke: #7b8794; stroke-width: 1; stroke-dasharray: 2 3 }
 .dot { fill: #7b8794 } .pin { fill: #1f2933 }
-.sent0, .sent1 { fill: #f3b6a2 } .done0, .done1 { fill: #d1492e } .sent2 { fill: #8fd3c4 } .done2 { fill: #0f8a74 }
+.sent0, .sent1 { fill: #f3b6a2 } .done0, .done1 { fill: #d1492e }
+.sent2 { fill: #8fd3c4 } .done2 { fill: #0f8a74 }
 .ink0, .ink1 { fill: #b93a20 } .ink2 { fill: #0b7361 }
 .why { font-size: 13px } .why0, .why1 { fill: #ffffff } .why2 { fill: #5b6776 }
 @media (prefers-color-scheme: dark) {
   text { fill: #e6eaee } .sub, .axis, .note { fill: #9aa5b1 }
-  .paper { fill: #14191f } .lane { fill: #1c232b } .grid { stroke: #2c353f } .mark { stroke: #69747f }
-  .dot { fill: #8b96a1 } .pin { fill: #e6eaee } .why0, .why1 { fill: #2a0d06 } .why2 { fill: #9aa5b1 }
-  .sent0, .sent1 { fill: #7a3a2b } .done0, .done1 { fill: #ee6c4d } .sent2 { fill: #1e6c5e } .done2 { fill: #3ecfb2 }
+  .paper { fill: #14191f } .lane { fill: #1c232b }
+  .grid { stroke: #2c353f } .mark { stroke: #69747f }
+  .dot { fill: #8b96a1 } .pin { fill: #e6eaee }
+  .why0, .why1 { fill: #2a0d06 } .why2 { fill: #9aa5b1 }
+  .sent0, .sent1 { fill: #7a3a2b } .done0, .done1 { fill: #ee6c4d }
+  .sent2 { fill: #1e6c5e } .done2 { fill: #3ecfb2 }
   .ink0, .ink1 { fill: #ff8a6b } .ink2 { fill: #55dcc1 }
 }
 """
@@ -62,42 +69,47 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-se
 
 @frozen
 class _Axes:
-    """Time from left to right, from nothing to `end`; from bottom to top writes a minute, up to 10 to the power of `decades`."""
+    """The axes: time up to `end` to the right, writes a minute up to 10**`decades` upwards."""
 
     end: timedelta
     decades: int
 
     def x(self, at: timedelta) -> float:
-        """Return where a time is."""
+        """Return the horizontal position of a time."""
         return _LEFT + _SPAN * min(1.0, at / self.end)
 
     def height(self, rate: float) -> float:
-        """Return how high a rate is drawn: nothing is nothing, one a minute is a twelfth of the lane, each decade as much as any other."""
+        """Return the height of a rate: 1 a minute is a twelfth of the lane, decades are equal."""
+        if rate <= 0:
+            return 0.0
+        # A logarithm has no zero; the foot makes one write a minute visible above it.
         foot = _LANE / 12
-        return (
-            0.0 if rate <= 0 else foot + (_LANE - foot) * max(0.0, math.log10(rate)) / self.decades
-        )
+        return foot + (_LANE - foot) * max(0.0, math.log10(rate)) / self.decades
 
 
 def picture(results: Sequence[Result], *, control_planes: int) -> str:
-    """Return the SVG of what the lanes did.
+    """Return the SVG of the lanes' results.
 
     Args:
-        results: one for each lane, captep's the last.
-        control_planes: how many there were; the rates are those of all together.
+        results: one for each lane, captep's last.
+        control_planes: their number; the rates are the sums over all of them.
     """
     axis = _axes(results)
     height = _TOP + len(results) * (_LANE + _GAP) + 58
-    whom = "one control plane" if control_planes == 1 else f"{control_planes} control planes"
-    title = f"What three loops write to the API server in the life of {whom}"
-    minutes = round(axis.end.total_seconds() / 60)
-    told = f"{minutes // 60} h {minutes % 60:02} min of virtual time, one world and one story for all. Height: writes a minute, logarithmic."
+    fleet = "one control plane" if control_planes == 1 else f"{control_planes} control planes"
+    title = f"The writes of three loops in the life of {fleet}"
+    hours, minutes = divmod(round(axis.end.total_seconds() / 60), 60)
+    subtitle = (
+        f"{hours} h {minutes:02} min of virtual time, the same story for each loop."
+        " Height: writes a minute, logarithmic."
+    )
+    size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{escape(title)}</title><style>{_STYLE}</style>",
         f'<rect class="paper" width="{_WIDTH}" height="{height}" rx="8"/>',
         _text(24, 38, title, "title"),
-        _text(24, 60, told, "sub"),
+        _text(24, 60, subtitle, "sub"),
         *(part for number, result in enumerate(results) for part in _lane(number, result, axis)),
         *_story(results[-1], axis, height),
         *_time_axis(axis, _TOP + len(results) * (_LANE + _GAP) - _GAP),
@@ -108,7 +120,7 @@ def picture(results: Sequence[Result], *, control_planes: int) -> str:
 
 
 def _axes(results: Sequence[Result]) -> _Axes:
-    end = max(result.happenings[-1].at for result in results) - START
+    end = max(result.story_events[-1].at for result in results) - START
     highest = max(
         count.writes for result in results for count in _by_minute(result.slices).values()
     )
@@ -116,7 +128,8 @@ def _axes(results: Sequence[Result]) -> _Axes:
 
 
 def _text(x: float, y: float, content: str, style: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}">{escape(content)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" class="{style}" text-anchor="{anchor}"'
+    return f"<text {place}>{escape(content)}</text>"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
@@ -145,11 +158,10 @@ def _lane(number: int, result: Result, axis: _Axes) -> Iterable[str]:
 
 
 def _calm(result: Result, axis: _Axes) -> float:
-    """Return the middle of the longest time between two moments of the story before its deletion, where words stand free."""
-    moments = [axis.x(happening.at - START) for happening in result.happenings[:-1]]
-    middle = max((right - left, (left + right) / 2) for left, right in itertools.pairwise(moments))[
-        1
-    ]
+    """Return the middle of the longest gap between two events of the story, as room for words."""
+    moments = [axis.x(event.at - START) for event in result.story_events[:-1]]
+    gaps = ((right - left, (left + right) / 2) for left, right in itertools.pairwise(moments))
+    _, middle = max(gaps)
     return min(max(middle, _LEFT + _WORDS), _LEFT + _SPAN - _WORDS)
 
 
@@ -161,39 +173,41 @@ def _by_minute(slices: Mapping[int, Count]) -> Mapping[int, Count]:
 
 
 def _area(rates: Mapping[int, int], axis: _Axes, bottom: float, style: str) -> str:
-    """Return steps, one for each minute in which there was something."""
+    """Return one step for each minute with a rate above zero."""
     steps = []
     for minute, rate in sorted(rates.items()):
-        left, right = axis.x(timedelta(minutes=minute)), axis.x(timedelta(minutes=minute + 1))
+        left = axis.x(timedelta(minutes=minute))
+        right = axis.x(timedelta(minutes=minute + 1))
+        top = bottom - axis.height(rate)
         if rate and right > left:
-            steps.append(
-                f"M{left:.1f} {bottom:.1f}V{bottom - axis.height(rate):.1f}H{right:.1f}V{bottom:.1f}Z"
-            )
+            steps.append(f"M{left:.1f} {bottom:.1f}V{top:.1f}H{right:.1f}V{bottom:.1f}Z")
     return f'<path class="{style}" d="{"".join(steps)}"/>'
 
 
 def _sums(number: int, result: Result, top: float) -> Iterable[str]:
-    x, total = _LEFT + _SPAN + 18, result.total
+    x = _LEFT + _SPAN + 18
+    total = result.total
     yield _text(x, top + 14, result.lane.name, "name")
     yield _text(x, top + 44, f"{total.writes:,}", f"big ink{number}")
     yield _text(x, top + 62, "writes sent", "note")
     yield _text(x, top + 80, f"{total.changed:,} changed something", "note")
     yield _text(x, top + 98, f"{total.passes:,} passes", "note")
-    told = (
-        "never reported"
-        if result.reported_after is None
-        else f"reported after {result.reported_after:.1f} s"
-    )
-    yield _text(x, top + 116, f"failure {told}", "note")
+    report = "never reported"
+    if result.reported_after is not None:
+        report = f"reported after {result.reported_after:.1f} s"
+    yield _text(x, top + 116, f"failure {report}", "note")
 
 
 def _story(result: Result, axis: _Axes, height: float) -> Iterable[str]:
-    """The moments of the story, through all lanes; labels that would overlap go to the next of three rows."""
+    """Draw the events of the story through all lanes.
+
+    A label that would overlap another goes to the next of three rows.
+    """
     bottom = height - 58 - _GAP
     rows = [float("-inf")] * 3
-    for happening in result.happenings:
-        x = axis.x(happening.at - START)
-        width = 7.0 * len(happening.title)
+    for event in result.story_events:
+        x = axis.x(event.at - START)
+        width = 7.0 * len(event.title)
         anchor = "end" if x + width > _WIDTH - 24 else "start"
         left = x - width if anchor == "end" else x
         row = next((number for number, used in enumerate(rows) if left > used + 8), 2)
@@ -201,11 +215,12 @@ def _story(result: Result, axis: _Axes, height: float) -> Iterable[str]:
         y = 92 + 20 * row
         yield _line(x, y + 4, x, bottom, "mark")
         yield f'<circle class="pin" cx="{x:.1f}" cy="{y + 4:.1f}" r="2.5"/>'
-        yield _text(x + (6 if anchor == "start" else -6), y + 4, happening.title, "event", anchor)
+        yield _text(x + (6 if anchor == "start" else -6), y + 4, event.title, "event", anchor)
 
 
 def _time_axis(axis: _Axes, y: float) -> Iterable[str]:
     minutes = axis.end.total_seconds() / 60
+    # The finest step with at most ten labels: more would overlap.
     step = next(
         (each for each in (1, 2, 5, 10, 15, 30, 60, 120, 240, 480) if minutes / each <= 10), 1440
     )
@@ -217,13 +232,14 @@ def _time_axis(axis: _Axes, y: float) -> Iterable[str]:
 
 def _legend(result: Result, axis: _Axes, height: float) -> Iterable[str]:
     y = height - 22
-    for x, styles, told in (
+    for x, styles, label in (
         (_LEFT, ("done0", "done2"), "changed something"),
-        (_LEFT + 172, ("sent0", "sent2"), "sent in vain: refused, or equal to what was there"),
+        (_LEFT + 172, ("sent0", "sent2"), "sent in vain: refused, or without a difference"),
     ):
         for place, style in enumerate(styles):
-            yield f'<rect class="{style}" x="{x + 14 * place}" y="{y - 10}" width="12" height="12"/>'
-        yield _text(x + 34, y, told, "note")
+            left = x + 14 * place
+            yield f'<rect class="{style}" x="{left}" y="{y - 10}" width="12" height="12"/>'
+        yield _text(x + 34, y, label, "note")
     if result.rotations:
         yield from _rotations(result.rotations, axis, height)
 
@@ -235,4 +251,4 @@ def _rotations(rotations: Iterable[datetime], axis: _Axes, height: float) -> Ite
         yield f'<path class="dot" d="M{x - 4:.1f} {y - 5:.1f}h8l-4 6z"/>'
     x = _LEFT + 530
     yield f'<path class="dot" d="M{x} {height - 30}h10l-5 8z"/>'
-    yield _text(x + 16, height - 22, "a new token was copied", "note")
+    yield _text(x + 16, height - 22, "the loop copied a new token", "note")

@@ -1,9 +1,10 @@
-"""What `captep run` costs with many control planes on a real kube-apiserver; `KUBEBUILDER_ASSETS` names the folder with the binaries.
+"""Measures `captep run` with many control planes on a real kube-apiserver.
 
     PYTHONPATH=.:adapters python -m tests.benchmarks.bench_cluster [CONTROL_PLANES]
 
-Prints one JSON object per figure. The neighbours here do only what is needed, as fast as they can: what is measured is the controller, in
-whatever CPU they and the API server leave to it.
+`KUBEBUILDER_ASSETS` names the folder with the server's binaries. Prints one JSON object per
+figure. The simulated peers act at once and do the least that the controller needs; they share the
+machine's CPU with the API server and the controller.
 """
 
 import base64
@@ -49,7 +50,10 @@ _SECRETS = RESOURCES["v1", "Secret"]
 _CONTROL_PLANES = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 _QUIET_SECONDS = 66.0
 _ROTATIONS = 300
-_CLIENT_LOADED = "import captep_kubernetes, captep_runtime, captep_core, time; import kubernetes.dynamic; print(flush=True); time.sleep(60)"
+_CLIENT_LOADED = (
+    "import captep_kubernetes, captep_runtime, captep_core, time; import kubernetes.dynamic;"
+    " print(flush=True); time.sleep(60)"
+)
 
 
 def show(figure: str, **values: object) -> None:
@@ -58,14 +62,14 @@ def show(figure: str, **values: object) -> None:
 
 
 class Users:
-    """Requests of users and neighbours, many at once."""
+    """Sends the requests of users and peers from a pool of threads."""
 
     def __init__(self, server: ApiServer) -> None:
         self.transport = load_transport(server.kubeconfig(), connection_pool_maxsize=32)
         self.pool = ThreadPoolExecutor(8)
 
     def create(self, path: str, body: dict[str, Any]) -> None:
-        """Create an object, which may be there already."""
+        """Create an object unless it exists."""
         answer = self.transport.request("POST", path, body=body, timeout=30)
         assert answer.status in (201, 409), (path, answer.status, answer.body)
 
@@ -77,13 +81,13 @@ class Users:
         assert answer.status == 200, (path, answer.status, answer.body)
 
     def all(self, tasks: Iterable[Callable[[], None]]) -> None:
-        """Do all tasks."""
+        """Run all tasks and wait for them."""
         for done in [self.pool.submit(task) for task in tasks]:
             done.result()
 
 
 class Neighbours:
-    """Make each apply Ready at once, with a Workspace and what it puts out; a context manager."""
+    """Makes each apply Ready at once, with a Workspace and its outputs; a context manager."""
 
     def __init__(self, users: Users) -> None:
         self._users = users
@@ -113,7 +117,7 @@ class Neighbours:
     def _apply(self, name: str, apply: dict[str, Any]) -> None:
         try:
             self._make(name, apply["spec"].get("writeConnectionSecretToRef"))
-        except BaseException as problem:  # noqa: BLE001  # told at the end
+        except BaseException as problem:  # noqa: BLE001  # __exit__ reports it
             self._problems.append(problem)
 
     def _make(self, name: str, to: dict[str, str] | None) -> None:
@@ -161,7 +165,7 @@ _CA = base64.b64encode(
 
 
 def give(users: Users, count: int) -> None:
-    """Create the fleet as its users do."""
+    """Create the fleet as a user does."""
     users.create("/api/v1/namespaces", {"metadata": {"name": _FLEET}})
     template = {
         "apiVersion": _INFRASTRUCTURE,
@@ -220,25 +224,25 @@ def usable(users: Users) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far."""
+    """Return the CPU time of a process since its start."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def is_after(seconds: float) -> bool:
-    """Wait, so that looking does not cost what is looked for."""
+    """Wait and return True: a condition that polls must not use the measured CPU."""
     time.sleep(seconds)
     return True
 
 
 def spent(pid: int, seconds: float) -> float:
-    """CPU time that a process takes within some seconds."""
+    """Return the CPU time of a process within the next `seconds`."""
     before = cpu_seconds(pid)
     return is_after(seconds) * (cpu_seconds(pid) - before)
 
 
 def rss_mib(pid: int) -> float:
-    """ControlLoop memory of a process."""
+    """Return the resident memory of a process in MiB."""
     line = next(
         line
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -248,7 +252,7 @@ def rss_mib(pid: int) -> float:
 
 
 def idle_rss_mib() -> float:
-    """ControlLoop memory of an interpreter that has loaded the client and does nothing."""
+    """Return the resident memory of an idle interpreter with the client loaded, in MiB."""
     with subprocess.Popen([sys.executable, "-c", _CLIENT_LOADED], stdout=subprocess.PIPE) as idle:
         assert idle.stdout is not None
         idle.stdout.readline()
@@ -258,7 +262,7 @@ def idle_rss_mib() -> float:
 
 
 def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
-    """What the controller asked of objects."""
+    """Return the audit events of the controller's requests for objects."""
     return [
         event
         for event in server.audit()[since:]
@@ -267,7 +271,7 @@ def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
 
 
 def creation(server: ApiServer, users: Users, process: Captep, count: int) -> None:
-    """From nothing to a usable fleet."""
+    """Measure the creation of the whole fleet, until each control plane is usable."""
     since, began, pid = len(server.audit()), time.monotonic(), process.process.pid
     with Neighbours(users):
         eventually(process.works, what="works", within=60)
@@ -278,10 +282,10 @@ def creation(server: ApiServer, users: Users, process: Captep, count: int) -> No
         )
     seconds, cpu = time.monotonic() - began, cpu_seconds(pid)
     time.sleep(5)
-    told = asked(server, since)
+    requests = asked(server, since)
     kinds = Counter(
         (each["verb"], each["responseStatus"]["code"] < 300)
-        for each in told
+        for each in requests
         if each["objectRef"]["resource"] != "events"
     )
     writes = sum(
@@ -309,7 +313,7 @@ def creation(server: ApiServer, users: Users, process: Captep, count: int) -> No
 
 
 def quiet(server: ApiServer, process: Captep, count: int) -> None:
-    """At rest."""
+    """Measure requests, CPU and memory at rest."""
     pid = process.process.pid
     since, before = len(server.audit()), cpu_seconds(pid)
     time.sleep(_QUIET_SECONDS)
@@ -335,7 +339,7 @@ def quiet(server: ApiServer, process: Captep, count: int) -> None:
 
 
 def rotation(server: ApiServer, users: Users, count: int) -> None:
-    """From a change of a Secret to the write that follows from it, by the audit log."""
+    """Measure the time from a Secret's change to the write that copies it, by the audit log."""
     since = len(server.audit())
     names = [f"c{number * 7 % count}" for number in range(min(_ROTATIONS, count))]
     for number, name in enumerate(names):
@@ -375,7 +379,7 @@ def _seconds(text: str) -> float:
 
 
 def start_up(kubeconfig: Path, folder: Path, count: int) -> None:
-    """From the start of the process to full caches and workers."""
+    """Measure the time from the start of the process to synced caches and working threads."""
     began = time.monotonic()
     with Captep(kubeconfig, folder) as process:
         eventually(process.works, what="works", within=60)

@@ -1,6 +1,7 @@
-"""How long a quiet pass takes: from parsed observation to empty decision, and from raw JSON, beside `json.loads` of the same objects.
+"""Measures the quiet pass: from parsed observation, from raw JSON, and `json.loads` for scale.
 
-Prints one JSON object per figure: microseconds of CPU, the best of several rounds, taken in turn so that a slow moment hits all alike.
+Prints one JSON object per figure: microseconds of CPU, the best of several rounds. The rounds
+alternate, so that a slow moment hits all figures alike.
 """
 
 import json
@@ -30,7 +31,7 @@ ROUNDS = 15
 
 
 def ready_world() -> dict[ObjectRef, str]:
-    """Return the objects of a ready control plane, as the server would send them."""
+    """Return the objects of a Ready control plane as JSON texts."""
     objects = [json.loads(json.dumps(each)) for each in load(worlds.ready(), now=NOW).objects()]
     refs = [
         ObjectRef(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
@@ -52,8 +53,11 @@ def best(times: int, *functions: Callable[[], object]) -> list[float]:
 
 
 def importing(module: str) -> float:
-    """Return the CPU time that a fresh interpreter takes to import `module`, in milliseconds."""
-    code = f"import time; began = time.process_time(); import {module}; print((time.process_time() - began) * 1e3)"
+    """Return the CPU time in milliseconds in which a new interpreter imports `module`."""
+    code = (
+        f"import time; began = time.process_time(); import {module};"
+        " print((time.process_time() - began) * 1e3)"
+    )
     return min(
         float(
             subprocess.run(

@@ -1,9 +1,9 @@
-"""What `captep run` costs with very many control planes that are all ready, behind the in-memory API server over HTTP on loopback.
+"""Measures `captep run` with a large Ready fleet on the in-memory API server over HTTP.
 
     PYTHONPATH=.:adapters python -m tests.benchmarks.bench_fleet [CONTROL_PLANES]
 
-Prints one JSON object per figure. The server is a process of its own. The fleet is one control plane that the simulated neighbours made
-ready, copied under other names.
+Prints one JSON object per figure. The server is a process of its own. The fleet is one control
+plane that the simulated peers made Ready, copied under other names.
 """
 
 import json
@@ -35,7 +35,7 @@ _QUIET_SECONDS = 66.0
 
 
 class _Gateway:
-    """The world of a simulation, as its loop sees it."""
+    """A gateway to the world of a simulation."""
 
     def __init__(self, server: WorldServer) -> None:
         self._server = server
@@ -49,7 +49,7 @@ class _Gateway:
 
 
 def ready() -> list[Object]:
-    """Return the objects of one control plane that has come to rest, without the templates."""
+    """Return the objects of one control plane at rest, without the templates."""
     clock = VirtualClock(_NOW)
     server = WorldServer(load(stories.templates("fleet"), now=_NOW))
     simulation = Simulation(
@@ -124,7 +124,7 @@ def main(count: int) -> None:
             )
             eventually(lambda: spent(pid, 5.0) < 2.0, what="rests", within=900)
             show(
-                "every control plane looked at once",
+                "every control plane reconciled once",
                 seconds=round(time.monotonic() - began - 5, 1),
                 cpu_seconds=cpu_seconds(pid),
             )

@@ -1,4 +1,4 @@
-"""How many requests a second the in-memory API server answers; prints one JSON line per measurement.
+"""Measures the requests a second of the in-memory API server; prints one JSON line per figure.
 
 python tests/benchmarks/bench_memory.py
 """
@@ -15,7 +15,7 @@ API, KIND = "controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"
 
 
 def objects(control_planes: int) -> Iterator[Object]:
-    """Yield 14 objects for each control plane: itself, nine other custom resources and four Secrets."""
+    """Yield 14 objects per control plane: itself, nine other custom resources, four Secrets."""
     for index in range(control_planes):
         name = f"cp-{index}"
         yield {
@@ -47,19 +47,19 @@ def get(_: int) -> Request:
 
 
 def no_op_patch(_: int) -> Request:
-    """Patch what is so already."""
+    """Patch a field to its present value."""
     return Request("patch", API, KIND, "fleet", "cp-0", body={"spec": {"version": "1.31"}})
 
 
 def status_patch(index: int) -> Request:
-    """Patch the status to something new."""
+    """Patch the status to a new value."""
     return Request(
         "patch", API, KIND, "fleet", "cp-0", "status", {"status": {"ready": False, "round": index}}
     )
 
 
 def mix(index: int) -> Request:
-    """A get, a no-op patch and an effective status patch in turn."""
+    """Return a get, a no-op patch and an effective status patch in turn."""
     return (get, no_op_patch, status_patch)[index % 3](index)
 
 
@@ -86,7 +86,7 @@ def main() -> None:
                 "objects": len(world),
                 "requests_per_second": round(measure(make, world, count)),
             }
-            print(json.dumps(figure))  # its output is its purpose
+            print(json.dumps(figure))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run the command in this process, and the worlds that its tests begin with."""
+"""Runs the command in this process, and the worlds at the start of its tests."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,11 @@ HERE = Path(__file__).parent
 NEW = str(HERE / "new.yaml")
 NOW = "2026-01-01T01:00:00Z"
 SCHEMA = json.loads((HERE / "schema.json").read_text())
-KUBECONFIG = "apiVersion: v1\nkind: Config\nusers: [{name: osaka, user: {token: canary-in-the-kubeconfig}}]\n"
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+users: [{name: osaka, user: {token: canary-in-the-kubeconfig}}]
+"""
 APPLY = "osaka-eks-controlplane-apply"
 
 
@@ -28,14 +32,14 @@ _TimesAreText.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: nod
 
 @frozen
 class Ended:
-    """What a command left."""
+    """The exit status of a command and its output."""
 
     status: int
     out: str
     err: str
 
     def json(self, shape: str) -> dict[str, Any]:
-        """Return the output, held against the schema."""
+        """Return the JSON output after validation against the schema."""
         assert (self.status, self.err) in ((0, ""), (3, ""))
         printed: dict[str, Any] = json.loads(self.out)
         jsonschema.validate(printed, {"$ref": f"#/$defs/{shape}", "$defs": SCHEMA["$defs"]})
@@ -76,7 +80,7 @@ class Command:
         ).json("simulate")
 
     def ready(self) -> list[dict[str, Any]]:
-        """Return the objects of a settled world in which the neighbours have done all that they do."""
+        """Return the objects of a settled world after all actions of the neighbours."""
         world = self.simulate(
             self.simulate(overlaid(self.simulate(NEW)["objects"], items("provided.yaml")))[
                 "objects"
@@ -107,12 +111,12 @@ def items(name: str) -> list[dict[str, Any]]:
 
 
 def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    """Return the object, which must be there."""
+    """Return the object of a kind and name, which must exist."""
     return next(obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == (kind, name))
 
 
 def overlaid(objects: list[dict[str, Any]], news: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return `objects` with the top-level fields of `news` laid over those of the same kind and name."""
+    """Return `objects` with the top-level fields of `news` over those of the same kind and name."""
     out = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
     for obj in news:
         key = (obj["kind"], obj["metadata"]["name"])

@@ -41,20 +41,20 @@ CREATE = Create(A, {"kind": "Secret"}, "because")
 
 
 class Verdict:
-    """A verdict of nobody."""
+    """Any verdict."""
 
     reason, message = "Fine", ""
 
 
 def wanting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Do nothing while A is there, else create it."""
+    """Create A unless it exists."""
     return Decision(
         () if isinstance(read(A), dict) else (CREATE,), timedelta(seconds=30), Verdict()
     )
 
 
 def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
-    """A `read` of a world."""
+    """Return a `read` of a world."""
 
     def read(ref: ObjectRef) -> Observed[dict[str, Any]]:
         return world.get(ref, ABSENT)
@@ -63,7 +63,7 @@ def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
 
 
 class Scripted:
-    """A transport that answers by path and notes what was asked."""
+    """A transport that answers by path and records the requests in `asked`."""
 
     host = "https://server:6443"
 
@@ -88,8 +88,8 @@ VERSION = {"/version": RawResponse(200, {}, {})}
 PLACE = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/fleet/captcontrolplanes/tokyo"
 
 
-def test_live_reads_ask_once_for_each_object() -> None:
-    """Present, absent and unreadable are told apart, and a second look costs nothing."""
+def test_a_live_read_sends_one_get_for_each_object() -> None:
+    """It distinguishes present, absent and unreadable, and answers a second read from memory."""
     template = ObjectRef(
         "infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplate", "fleet", "eks"
     )
@@ -97,7 +97,7 @@ def test_live_reads_ask_once_for_each_object() -> None:
         {
             **VERSION,
             "/api/v1/namespaces/fleet/secrets/a": RawResponse(200, {}, {"kind": "Secret"}),
-            "/apis/infrastructure.cluster.x-k8s.io/v1beta1/namespaces/fleet/workspacetemplates/eks": RawResponse(
+            f"/apis/{template.api_version}/namespaces/fleet/workspacetemplates/eks": RawResponse(
                 404, {}, None
             ),
         }
@@ -139,18 +139,18 @@ def test_live_reads_ask_once_for_each_object() -> None:
         ),
     ],
 )
-def test_a_control_plane_that_cannot_be_planned(
+def test_a_live_plan_without_a_usable_control_plane_raises_one_line(
     answers: Any,  # noqa: ANN401
     error: type[Exception],
     expected: str,
 ) -> None:
-    """Without the control plane there is no plan: one line says why."""
+    """The line says why the control plane is missing or unreadable."""
     with pytest.raises(error, match=expected):
         live_reader(Scripted({**VERSION, **answers}))(KEY)
 
 
-def test_requests_are_counted_as_client_go_does() -> None:
-    """By status, method and host; one without an answer has the code <error>."""
+def test_the_transport_counts_requests_as_client_go_does() -> None:
+    """It counts by status, method and host; a request without an answer has the code <error>."""
     metrics = InMemoryMetrics()
     transport = CountingTransport(
         Scripted({**VERSION, "/gone": UnansweredError("cut", may_have_landed=True)}),  # type: ignore[arg-type]
@@ -169,32 +169,33 @@ def test_requests_are_counted_as_client_go_does() -> None:
     assert counts == [1, 1, 1]
 
 
-def test_a_rehearsal_tells_each_wish_once(caplog: pytest.LogCaptureFixture) -> None:
-    """No action is left for the executor; what is wanted is told when it begins to be wanted, and again after it was not."""
-    gateway, world = KubernetesGateway(Scripted({}), watched=[]), dict[ObjectRef, dict[str, Any]]()
-    rehearsal = DryRunDecide(wanting, gateway, DryRun.CLIENT, logging.getLogger("rehearsed"))
-    caplog.set_level(logging.INFO, "rehearsed")
-    told = []
+def test_a_dry_run_logs_each_action_once_and_returns_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It logs an action when a decision begins to want it, and again after a decision without."""
+    gateway = KubernetesGateway(Scripted({}), watched=[])
+    world = dict[ObjectRef, dict[str, Any]]()
+    dry_run = DryRunDecide(wanting, gateway, DryRun.CLIENT, logging.getLogger("dry-run"))
+    caplog.set_level(logging.INFO, "dry-run")
+    lines = []
     for change in ("", "", "there", "gone"):
         if change == "there":
             world[A] = {}
         if change == "gone":
             world.clear()
-        assert rehearsal(KEY, reading(world), ReconcileState(), now=NOW).actions == ()
-        told.append(len(caplog.messages))
-    assert told == [1, 1, 1, 2]
+        assert dry_run(KEY, reading(world), ReconcileState(), now=NOW).actions == ()
+        lines.append(len(caplog.messages))
+    assert lines == [1, 1, 1, 2]
     assert (
         caplog.messages[0] == "CAPTControlPlane fleet/tokyo: would create Secret fleet/a: because"
     )
 
 
 def candidate(tmp_path: Path) -> _Process:
-    """A process that competes for the Lease ns/one of a server that nobody reaches, not started."""
+    """Return an unstarted process that competes for the Lease ns/one of an unreachable server."""
     kubeconfig = tmp_path / "config"
-    cluster, context = (
-        {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}},
-        {"name": "x", "context": {"cluster": "c"}},
-    )
+    cluster = {"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}
+    context = {"name": "x", "context": {"cluster": "c"}}
     kubeconfig.write_text(
         yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context]})
     )
@@ -203,10 +204,10 @@ def candidate(tmp_path: Path) -> _Process:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_candidate_whose_thread_has_ended_is_not_healthy(
+def test_healthz_fails_when_the_election_thread_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """/healthz names it: without that, a process that can never lead again would look sound for ever."""
+    """/healthz names the thread: otherwise a process that never leads again looks healthy."""
     process = candidate(tmp_path)
     health = process._pages()[process._options.health_probe_bind_address]["/healthz"]
     monkeypatch.setattr(process._controller, "problems", tuple)
@@ -224,19 +225,20 @@ def test_a_candidate_whose_thread_has_ended_is_not_healthy(
 
 
 @pytest.mark.parametrize("status", [0, 1])
-def test_the_lease_is_given_back_at_the_end(
+def test_the_end_of_a_run_releases_the_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """By who has lost it as well: while the last pass ended it may have won it again, and nobody could lead until that expired."""
-    process, stopped = candidate(tmp_path), list[float]()
+    """It does so after a loss too: the elector may have won again while the last pass ended."""
+    process = candidate(tmp_path)
+    stopped = list[float]()
     assert process._elector is not None
     monkeypatch.setattr(process._elector, "stop", stopped.append)
     assert process._end(status) == status
     assert stopped == [2.0]
 
 
-def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:
-    """Of several caches that wait, that of the one that is forbidden, though another one waits for something else."""
+def test_a_missing_permission_is_reported_with_its_namespace() -> None:
+    """Of several waiting caches the error names the forbidden one, whatever the others wait for."""
 
     def answer(path: str) -> RawResponse:
         return RawResponse(500 if "/ours/" in path else 403, {}, None)
@@ -252,5 +254,6 @@ def test_a_permission_that_is_missing_is_named_with_its_namespace() -> None:
     problem = fatal_problem(transport, gateway.informers)
     assert problem is not None
     assert problem.endswith(
-        " may not list secrets in the namespace theirs: grant list and watch, or choose with --namespace"
+        " may not list secrets in the namespace theirs:"
+        " grant list and watch, or choose with --namespace"
     )

@@ -1,4 +1,4 @@
-"""Exit statuses, standard output and standard error."""
+"""Exit statuses, standard output and standard error of the command."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n"
 
 
 def refused(captep: Command, *args: str) -> str:
-    """Run a command that ends with an error; return its one line."""
+    """Run a command that ends with an error; return the one line of its error."""
     ended = captep(*args)
     assert (ended.status, ended.out) == (1, "")
     assert ended.err.endswith("\n")
@@ -23,7 +23,7 @@ def refused(captep: Command, *args: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"a: [1, 2\nb: }\n", "line 2, column 2: did not find expected ',' or ']'"),
         (b'{"a": 1,\n "b": ]}', "line 2, column 7"),
@@ -48,24 +48,24 @@ def refused(captep: Command, *args: str) -> str:
     ids=lambda value: str(value)[:40],
 )
 @pytest.mark.parametrize("verb", ["plan", "simulate"])
-def test_broken_content_is_told_with_its_place(
-    captep: Command, verb: str, content: bytes, told: str
+def test_broken_content_is_reported_with_its_place(
+    captep: Command, verb: str, content: bytes, expected: str
 ) -> None:
-    """One line that names the file and the place."""
+    """One line names the file and the place."""
     name = captep.file(content)
     err = refused(captep, verb, "-f", name)
-    assert told in err
+    assert expected in err
     assert not content or Path(name).name in err
 
 
-def test_a_missing_file(captep: Command) -> None:
-    """The name, and what was expected."""
+def test_an_unreadable_file_is_reported_by_name(captep: Command) -> None:
+    """The error names a missing file, and says that a folder is no file."""
     assert "no-such-file" in refused(captep, "plan", "-f", "no-such-file.yaml")
     assert "cannot be read" in refused(captep, "plan", "-f", str(Path(NEW).parent))
 
 
-def test_the_same_object_twice(captep: Command) -> None:
-    """In two files or in one, in two versions or the same, as a List or not."""
+def test_an_object_given_twice_is_an_error(captep: Command) -> None:
+    """It is one in two files or in one, in two versions or the same, in a List or not."""
     assert "is there twice" in refused(captep, "plan", "-f", NEW, "-f", NEW)
     other = {**new()[1], "apiVersion": "cluster.x-k8s.io/v1beta2"}
     assert "Cluster clusters/osaka is there twice" in refused(
@@ -75,8 +75,10 @@ def test_the_same_object_twice(captep: Command) -> None:
     assert "is there twice" in refused(captep, "plan", "-f", captep.file([*new(), listed]))
 
 
-def test_which_control_plane(captep: Command) -> None:
-    """None, not the one named (with the one that was meant), several and none named."""
+def test_a_missing_or_ambiguous_control_plane_is_an_error_that_names_the_choices(
+    captep: Command,
+) -> None:
+    """The error suggests the closest name, or lists the control planes to choose from."""
     assert "did you mean clusters/osaka?" in refused(
         captep, "plan", "-f", NEW, "--control-plane", "clusters/osake"
     )
@@ -86,8 +88,8 @@ def test_which_control_plane(captep: Command) -> None:
     assert captep("plan", "-f", captep.file(two), "--control-plane", "clusters/osaka").status == 0
 
 
-def test_a_malformed_control_plane_with_all_its_problems(captep: Command) -> None:
-    """One line, each problem with its path."""
+def test_a_malformed_control_plane_is_reported_with_all_its_problems(captep: Command) -> None:
+    """One line names each problem with its path."""
     world = new()
     world[0]["spec"]["version"] = 1.32
     world[0]["spec"]["workspaceTemplateRef"] = {"name": 5}
@@ -113,8 +115,8 @@ def test_a_malformed_control_plane_with_all_its_problems(captep: Command) -> Non
         b"data: {a: canary!}\n",
     ],
 )
-def test_errors_quote_nothing_of_a_secret(captep: Command, content: bytes) -> None:
-    """Whatever is broken within a Secret, its text is not in the error."""
+def test_an_error_quotes_no_content_of_a_secret(captep: Command, content: bytes) -> None:
+    """No text of a broken Secret is in the error."""
     assert "canary" not in refused(captep, "plan", "-f", captep.file(SECRET.encode() + content))
 
 
@@ -156,8 +158,8 @@ def test_errors_quote_nothing_of_a_secret(captep: Command, content: bytes) -> No
     ],
     ids=str,
 )
-def test_wrong_usage(captep: Command, verb: str, args: tuple[str, ...]) -> None:
-    """Status 2, and standard output stays empty."""
+def test_wrong_usage_ends_with_status_2(captep: Command, verb: str, args: tuple[str, ...]) -> None:
+    """Standard output stays empty, and standard error says something."""
     ended = captep(verb, *args)
     assert (ended.status, ended.out) == (2, "")
     assert ended.err
@@ -166,19 +168,31 @@ def test_wrong_usage(captep: Command, verb: str, args: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        *(("--refuse", what) for what in ("Secret/a/b=403", "read:Secret/a/b=403", "create:Secret/a/b=200", "create:Secret/a/b=600", "create:Secret/b=403", "create:=403")),
+        *(
+            ("--refuse", what)
+            for what in (
+                "Secret/a/b=403",
+                "read:Secret/a/b=403",
+                "create:Secret/a/b=200",
+                "create:Secret/a/b=600",
+                "create:Secret/b=403",
+                "create:=403",
+            )
+        ),
         *(("--passes", number) for number in ("-1", "many", "1.5", "")),
     ],
     ids=str,
-)  # fmt: skip
-def test_wrong_usage_of_simulate(captep: Command, args: tuple[str, ...]) -> None:
-    """References, statuses and numbers that are malformed."""
+)
+def test_a_malformed_argument_of_simulate_ends_with_status_2(
+    captep: Command, args: tuple[str, ...]
+) -> None:
+    """It may be a reference, a status or a number."""
     ended = captep("simulate", "-f", NEW, *args)
     assert (ended.status, ended.out) == (2, "")
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "expected"),
     [
         ((), "COMMAND"),
         (("plna",), "did you mean plan?"),
@@ -205,27 +219,27 @@ def test_wrong_usage_of_simulate(captep: Command, args: tuple[str, ...]) -> None
     ],
     ids=str,
 )
-def test_wrong_usage_is_told_with_what_was_meant(
-    captep: Command, args: tuple[str, ...], told: str
+def test_the_error_of_wrong_usage_says_what_was_expected(
+    captep: Command, args: tuple[str, ...], expected: str
 ) -> None:
-    """Status 2 and a line that helps."""
+    """It suggests the closest name where there is one."""
     ended = captep(*args)
     assert (ended.status, ended.out) == (2, "")
-    assert told in ended.err
+    assert expected in ended.err
 
 
 @pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run"])
-def test_help_teaches_by_example(captep: Command, command: str) -> None:
-    """Status 0, and at least one line that can be typed."""
+def test_help_shows_examples(captep: Command, command: str) -> None:
+    """It ends with status 0 and holds at least one line to type."""
     ended = captep(*filter(None, (command, "--help")))
     assert (ended.status, ended.err) == (0, "")
     assert f"  captep {command}" in ended.out
 
 
-def test_not_settled_is_status_3_with_all_its_output(
+def test_an_unsettled_simulation_prints_everything_and_ends_with_status_3(
     captep: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20 passes, the further ones, and no settled_after."""
+    """It has 20 passes and the further ones, and no settled_after."""
     monkeypatch.setattr("captep_cli._simulate._is_changed", lambda *_: True)
     ended = captep("simulate", "-f", NEW, "-o", "json", "--passes", "2")
     printed = ended.json("simulate")
@@ -238,13 +252,15 @@ def test_not_settled_is_status_3_with_all_its_output(
     assert "not settled" in captep("simulate", "-f", NEW).out
 
 
-def test_ctrl_c_is_status_130(captep: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line."""
+def test_ctrl_c_ends_the_command_with_status_130(
+    captep: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard error has one line."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("captep_cli._input_world.given", interrupt)
+    monkeypatch.setattr("captep_cli._input_world.read_world", interrupt)
     ended = captep("plan", "-f", NEW)
     assert (ended.status, ended.out, ended.err) == (130, "", "captep: interrupted\n")
 
@@ -271,9 +287,14 @@ def test_ctrl_c_is_status_130(captep: Command, monkeypatch: pytest.MonkeyPatch) 
         ("=", "="),
     ],
 )
-def test_scalars_mean_what_they_mean_to_kubectl(captep: Command, yaml: str, value: object) -> None:
-    """Plain YAML scalars, by way of an annotation-like field of an unknown kind."""
-    thing = f"apiVersion: example.org/v1\nkind: Thing\nmetadata: {{name: it, namespace: clusters}}\nspec:\n  field: {yaml}\n  1: number\n"
+def test_plain_scalars_have_the_values_that_kubectl_gives_them(
+    captep: Command, yaml: str, value: object
+) -> None:
+    """The scalars are a field of an unknown kind, which passes them on unchanged."""
+    thing = (
+        "apiVersion: example.org/v1\nkind: Thing\nmetadata: {name: it, namespace: clusters}\n"
+        f"spec:\n  field: {yaml}\n  1: number\n"
+    )
     objects = captep("simulate", "-f", NEW, "-f", captep.file(thing), "-o", "json").json(
         "simulate"
     )["objects"]
@@ -281,8 +302,8 @@ def test_scalars_mean_what_they_mean_to_kubectl(captep: Command, yaml: str, valu
     assert spec == {"field": value, "1": "number"}
 
 
-def test_text_of_any_kind_is_printed(captep: Command) -> None:
-    """Names of any language as they are, a lone surrogate as JSON escapes it."""
+def test_any_text_is_printable(captep: Command) -> None:
+    """Text of any language is printed unchanged, a lone surrogate as JSON escapes it."""
     world = new()
     world[0]["metadata"]["annotations"] = {"a": "東京 \ud800"}
     assert '"東京 \\ud800"' in captep("simulate", "-f", captep.file(world), "-o", "json").out
@@ -297,8 +318,8 @@ def process(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[bytes]
     )
 
 
-def test_standard_input_and_json_by_content() -> None:
-    """`-` is standard input; what is JSON is read as JSON whatever it is called; the locale does not matter."""
+def test_a_dash_reads_standard_input_in_any_locale() -> None:
+    """`captep plan -f -` reads UTF-8 from standard input without any environment."""
     done = process("plan", "-f", "-", input=Path(NEW).read_bytes())
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(b"CAPTControlPlane clusters/osaka\n")
@@ -309,9 +330,12 @@ def test_standard_input_and_json_by_content() -> None:
     [["simulate", "-f", NEW], ["demo", "--hours", "0.1"]],
     ids=lambda arguments: arguments[0],
 )
-def test_a_closed_pipe_ends_quietly(arguments: list[str]) -> None:
-    """Whoever reads one line and goes leaves no traceback behind."""
-    code = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE); p.stdout.close(); sys.exit(p.wait())"
+def test_a_closed_pipe_ends_the_command_without_a_message(arguments: list[str]) -> None:
+    """A reader that closes the pipe early causes neither an error nor a traceback."""
+    code = (
+        "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE);"
+        " p.stdout.close(); sys.exit(p.wait())"
+    )
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     command = [sys.executable, "-c", code, sys.executable, "-m", "captep_cli", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
@@ -319,8 +343,8 @@ def test_a_closed_pipe_ends_quietly(arguments: list[str]) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_an_output_that_cannot_be_written_is_an_error() -> None:
-    """A full disk is told in one line."""
+def test_an_unwritable_standard_output_is_an_error() -> None:
+    """A full disk gives one line of error."""
     with Path("/dev/full").open("wb") as full:
         done = process("plan", "-f", NEW, stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 1
@@ -328,10 +352,10 @@ def test_an_output_that_cannot_be_written_is_an_error() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(
+def test_without_pyyaml_json_works_and_yaml_names_the_extra_to_install(
     captep: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The core's installation is enough for JSON."""
+    """The installation without extras reads JSON."""
     monkeypatch.delitem(sys.modules, "captep_cli._yaml", raising=False)
     monkeypatch.delattr("captep_cli._yaml", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
@@ -339,13 +363,13 @@ def test_without_pyyaml_json_is_read_and_yaml_says_what_to_install(
     assert "pip install 'captep[cli]'" in refused(captep, "plan", "-f", NEW)
 
 
-def test_the_command_is_what_main_returns() -> None:
-    """`main` takes an argument list and returns the status, for whoever calls it from Python."""
+def test_main_takes_an_argument_list_and_returns_the_status() -> None:
+    """Python code can call the command without a process."""
     assert main(["plan", "-f", "no-such-file"]) == 1
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right", "told"),
+    ("wrong", "right", "expected"),
     [
         (
             "kind: CAPTControlplane",
@@ -359,18 +383,18 @@ def test_the_command_is_what_main_returns() -> None:
         ),
     ],
 )
-def test_a_mistyped_control_plane_is_pointed_to(
-    captep: Command, wrong: str, right: str, told: str
+def test_a_misspelt_control_plane_is_named_with_a_correction(
+    captep: Command, wrong: str, right: str, expected: str
 ) -> None:
-    """The object that was meant, and what it should say."""
+    """The error names the object and the closest kind or group."""
     text = Path(NEW).read_text()
     assert right in text
     err = refused(captep, "plan", "-f", captep.file(text.replace(right, wrong, 1).encode()))
-    assert told in err
+    assert expected in err
 
 
-def test_a_mistyped_file_is_pointed_to(captep: Command) -> None:
-    """A name that is nearly that of a file beside it."""
+def test_a_misspelt_file_is_corrected(captep: Command) -> None:
+    """The error suggests the closest name in the same folder."""
     assert "did you mean new.yaml?" in refused(
         captep, "plan", "-f", str(Path(NEW).with_name("nwe.yaml"))
     )
@@ -380,8 +404,8 @@ def test_a_mistyped_file_is_pointed_to(captep: Command) -> None:
     "option",
     ["--unreadable=Secrt/fleet/tokyo-ca=Forbidden", "--refuse=patch:Secrt/fleet/tokyo-ca=403"],
 )
-def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
-    """One that nobody has and that is nearly one that somebody has; a kind that is merely unknown may be named."""
+def test_a_misspelt_kind_is_corrected(captep: Command, option: str) -> None:
+    """A kind that resembles a known one is an error; any other unknown kind is accepted."""
     assert "did you mean Secret?" in refused(captep, "simulate", "-f", NEW, option)
     assert captep("simulate", "-f", NEW, option.replace("Secrt", "Gadget")).status == 0
 
@@ -392,9 +416,14 @@ def test_a_mistyped_kind_is_pointed_to(captep: Command, option: str) -> None:
     ids=lambda arguments: arguments[0],
 )
 @pytest.mark.parametrize("missing", ["kubernetes", "yaml", "urllib3"])
-def test_what_needs_a_cluster_says_what_to_install(arguments: list[str], missing: str) -> None:
-    """The core's installation has no client."""
-    code = f"import sys; sys.modules[{missing!r}] = None; from captep_cli import main; sys.exit(main({arguments!r}))"
+def test_a_command_that_needs_a_cluster_names_the_extra_to_install(
+    arguments: list[str], missing: str
+) -> None:
+    """The installation without extras has no client."""
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None;"
+        f" from captep_cli import main; sys.exit(main({arguments!r}))"
+    )
     environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -405,7 +434,7 @@ def test_what_needs_a_cluster_says_what_to_install(arguments: list[str], missing
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert (
-        done.stderr
-        == f"captep: {missing} is not installed; to use this command: pip install 'captep[kubernetes]'\n"
+    assert done.stderr == (
+        f"captep: {missing} is not installed;"
+        " to use this command: pip install 'captep[kubernetes]'\n"
     )

@@ -1,4 +1,4 @@
-"""`captep plan` and `captep simulate`, sentence by sentence of their contract."""
+"""`captep plan` and `captep simulate`: one test for each sentence of their contract."""
 
 import base64
 import json
@@ -13,20 +13,36 @@ MASK = re.compile(r"<\d+ bytes, sha256:[0-9a-f]{8}>")
 
 
 def plan(captep: Command, world: list[dict[str, Any]], *args: str) -> dict[str, Any]:
-    """Return what `plan` decides for objects."""
+    """Return the decision of `plan` for objects."""
     return captep("plan", "-f", captep.file(world), "--now", NOW, "-o", "json", *args).json("plan")
 
 
-def test_plan_prints_one_decision_and_writes_nothing(captep: Command) -> None:
-    """The actions are those that the first pass of a simulation sends."""
+def test_plan_prints_the_decision_of_the_first_pass(captep: Command) -> None:
+    """Verdict, interval and actions equal those of a simulation's first pass."""
     decided = plan(captep, new())
     first = captep.simulate(NEW)["passes"][0]
     assert decided == {name: first[name] for name in ("verdict", "requeue_after", "actions")}
     assert decided["actions"]
 
 
-def test_a_settled_run_has_a_pass_that_shows_it_and_those_asked_for(captep: Command) -> None:
-    """settled_after + 1 + N passes; from the fixpoint on none acts; the world waits for its workspace every 5 s."""
+def test_the_reason_of_an_event_says_that_it_is_recorded_and_nothing_of_the_verdict(
+    captep: Command,
+) -> None:
+    """A changed version of a Ready control plane is an Event; the verdict stays Ready."""
+    world = captep.ready()
+    find(world, "CAPTControlPlane", "osaka")["spec"]["version"] = "1.33"
+    decided = plan(captep, world)
+    assert decided["verdict"].partition(":")[0] == "Ready"
+    reasons = {each["verb"]: each["reason"] for each in decided["actions"]}
+    assert reasons["event"] == "record the Event VersionNotPassedOn"
+    out = captep("plan", "-f", captep.file(world), "--now", NOW).out
+    assert "    why: record the Event VersionNotPassedOn\n" in out
+
+
+def test_a_settled_run_ends_with_one_pass_that_shows_it_and_the_further_passes(
+    captep: Command,
+) -> None:
+    """There are settled_after + 1 + N passes, and after the fixpoint none of them acts."""
     run = captep.simulate(NEW, "--passes", "3")
     assert (run["settled"], len(run["passes"])) == (True, run["settled_after"] + 1 + 3)
     assert all(
@@ -38,21 +54,21 @@ def test_a_settled_run_has_a_pass_that_shows_it_and_those_asked_for(captep: Comm
 
 
 def test_every_action_has_a_response(captep: Command) -> None:
-    """One HTTP status for each action that was sent."""
+    """Each action has one HTTP status."""
     for done in captep.simulate(NEW)["passes"]:
         assert len(done["actions"]) == len(done["responses"])
         assert set(done["responses"]) <= {200, 201}
 
 
-def test_nobody_else_acts(captep: Command) -> None:
-    """The WorkspaceTemplateApply stays without status, however many passes are run."""
+def test_the_loop_is_alone_in_its_world(captep: Command) -> None:
+    """No other controller fills the WorkspaceTemplateApply's status, however many passes run."""
     assert "status" not in find(
         captep.simulate(NEW, "--passes", "5")["objects"], "WorkspaceTemplateApply", APPLY
     )
 
 
-def test_the_output_is_input(captep: Command) -> None:
-    """Settled after 0 passes, and it comes back equal; sorted, and without Events."""
+def test_the_output_of_a_run_is_input_for_the_next_run(captep: Command) -> None:
+    """The next run settles after 0 passes with equal objects, sorted and without Events."""
     for objects in (captep.simulate(NEW)["objects"], captep.ready()):
         keys = [
             (
@@ -69,8 +85,8 @@ def test_the_output_is_input(captep: Command) -> None:
         assert (again["settled_after"], again["objects"]) == (0, objects)
 
 
-def test_a_ready_world_is_looked_at_every_half_minute(captep: Command) -> None:
-    """The endpoint is published on both objects, and the interval is 30 s."""
+def test_a_ready_control_plane_is_reconciled_every_30_s(captep: Command) -> None:
+    """Its endpoint is published on control plane and Cluster."""
     run = captep.simulate(captep.ready(), "--passes", "2")
     for kind in ("CAPTControlPlane", "Cluster"):
         endpoint = {"host": "9F8E7D.gr7.ap-northeast-3.eks.amazonaws.com", "port": 443}
@@ -79,8 +95,10 @@ def test_a_ready_world_is_looked_at_every_half_minute(captep: Command) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_order_does_not_show(captep: Command, *, reverse: bool) -> None:
-    """Files, documents and keys in any order give the same, supplied uids and resourceVersions included."""
+def test_the_order_of_files_documents_and_keys_changes_nothing(
+    captep: Command, *, reverse: bool
+) -> None:
+    """The supplied uids and resourceVersions are equal too."""
 
     def turned(obj: Any) -> Any:  # noqa: ANN401 - JSON
         return (
@@ -97,7 +115,7 @@ def test_order_does_not_show(captep: Command, *, reverse: bool) -> None:
 
 
 def test_a_refused_write_is_reported_and_retried(captep: Command) -> None:
-    """It changes nothing, stops the pass, is in the conditions and is tried again every 10 s."""
+    """It stops the pass, changes nothing, shows in the conditions and is retried every 10 s."""
     run = captep.simulate(
         NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=403", "--passes", "2"
     )
@@ -115,8 +133,10 @@ def test_a_refused_write_is_reported_and_retried(captep: Command) -> None:
 @pytest.mark.parametrize(
     "match", ["CAPTControlPlane", "CAPTControlPlane.controlplane.cluster.x-k8s.io"]
 )
-def test_refusals_are_by_verb_and_include_the_status(captep: Command, match: str) -> None:
-    """All patches of the control plane are refused, by kind alone or with its group; nothing else is."""
+def test_a_refusal_matches_verb_and_kind_and_covers_the_status_subresource(
+    captep: Command, match: str
+) -> None:
+    """The kind may stand alone or with its group; another group does not match."""
     run = captep.simulate(NEW, "--refuse", f"patch:{match}/clusters/osaka=500")
     control_plane = find(run["objects"], "CAPTControlPlane", "osaka")
     assert "status" not in control_plane
@@ -127,8 +147,8 @@ def test_refusals_are_by_verb_and_include_the_status(captep: Command, match: str
     assert other == captep.simulate(NEW)
 
 
-def test_a_refused_event_is_not_reported(captep: Command) -> None:
-    """The Event's answer shows, the run is otherwise the same."""
+def test_a_refused_event_changes_nothing_but_its_answer(captep: Command) -> None:
+    """The run has the same intervals and the same objects."""
     run = captep.simulate(NEW, "--refuse", "event:CAPTControlPlane/clusters/osaka=403")
     assert any(403 in done["responses"] for done in run["passes"])
     assert {done["requeue_after"] for done in run["passes"]} == {5}
@@ -136,7 +156,7 @@ def test_a_refused_event_is_not_reported(captep: Command) -> None:
 
 
 def test_a_conflict_is_retried_but_never_reported(captep: Command) -> None:
-    """409 for ever: the passes know of it (10 s), the conditions do not."""
+    """A lasting 409 shows in the interval (10 s), not in the conditions."""
     run = captep.simulate(
         NEW, "--refuse", f"create:WorkspaceTemplateApply/clusters/{APPLY}=409", "--passes", "2"
     )
@@ -145,7 +165,7 @@ def test_a_conflict_is_retried_but_never_reported(captep: Command) -> None:
 
 
 def test_an_unreadable_object_is_not_an_absent_one(captep: Command) -> None:
-    """Nothing that depends on it is created; 10 s."""
+    """The loop creates nothing that depends on it, and retries after 10 s."""
     run = captep.simulate(
         NEW, "--unreadable", "WorkspaceTemplate/clusters/eks=Forbidden", "--passes", "2"
     )
@@ -154,8 +174,8 @@ def test_an_unreadable_object_is_not_an_absent_one(captep: Command) -> None:
     assert "WorkspaceTemplateNotFound" not in json.dumps(run)
 
 
-def test_a_cluster_scoped_object_is_named_with_an_empty_namespace(captep: Command) -> None:
-    """`Workspace//name` is the Workspace of that name."""
+def test_a_reference_to_a_cluster_scoped_object_has_an_empty_namespace(captep: Command) -> None:
+    """`Workspace//name` means the Workspace of that name."""
     world = captep.file(captep.ready())
     decided = captep(
         "plan",
@@ -169,15 +189,15 @@ def test_a_cluster_scoped_object_is_named_with_an_empty_namespace(captep: Comman
     assert "Timeout" in decided["verdict"]
 
 
-def test_an_unreadable_control_plane_is_left_alone(captep: Command) -> None:
-    """The verdict says so; no action; 10 s."""
+def test_an_unreadable_control_plane_gets_no_action(captep: Command) -> None:
+    """The verdict gives the reason, and the next pass is due after 10 s."""
     decided = plan(captep, new(), "--unreadable", "CAPTControlPlane/clusters/osaka=InternalError")
     assert "InternalError" in decided["verdict"]
     assert (decided["actions"], decided["requeue_after"]) == ([], 10)
 
 
-def test_a_malformed_neighbour_is_unreadable_and_kept(captep: Command) -> None:
-    """A Secret that no server could decode is no error: it is there, comes back as it is, and nobody overwrites it."""
+def test_a_malformed_neighbour_is_unreadable_and_stays(captep: Command) -> None:
+    """A Secret with invalid base64 is no error: the loop never overwrites it, the output has it."""
     broken = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -190,8 +210,8 @@ def test_a_malformed_neighbour_is_unreadable_and_kept(captep: Command) -> None:
     assert run["passes"][-1]["requeue_after"] == 10
 
 
-def test_a_malformed_definition_is_kept_as_any_object(captep: Command) -> None:
-    """A CustomResourceDefinition without a sensible spec is no schema, and no error."""
+def test_a_malformed_definition_stays_like_any_object(captep: Command) -> None:
+    """A CustomResourceDefinition with a malformed spec is neither a schema nor an error."""
     broken = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -204,8 +224,8 @@ def test_a_malformed_definition_is_kept_as_any_object(captep: Command) -> None:
     )
 
 
-def test_objects_of_unknown_kinds_are_kept(captep: Command) -> None:
-    """What nobody knows is there at the end."""
+def test_objects_of_unknown_kinds_stay(captep: Command) -> None:
+    """An object of an unknown kind is in the output, unchanged."""
     unknown = {
         "apiVersion": "example.org/v1",
         "kind": "Whatever",
@@ -217,8 +237,8 @@ def test_objects_of_unknown_kinds_are_kept(captep: Command) -> None:
     }
 
 
-def test_no_namespace_is_default(captep: Command) -> None:
-    """Control plane, Cluster and template without namespaces belong together in `default`."""
+def test_an_object_without_namespace_is_in_default(captep: Command) -> None:
+    """Control plane, Cluster and template without namespaces find each other in `default`."""
     world = [{**obj, "metadata": {"name": obj["metadata"]["name"]}} for obj in new()]
     world = json.loads(json.dumps(world).replace('"clusters"', '"default"'))
     objects = captep.simulate(world, "--control-plane", "default/osaka")["objects"]
@@ -226,8 +246,8 @@ def test_no_namespace_is_default(captep: Command) -> None:
     assert find(objects, "WorkspaceTemplateApply", APPLY)
 
 
-def test_a_control_plane_that_is_gone_is_settled(captep: Command) -> None:
-    """Deleted and with nothing left to hold it, it is not there: no pass acts, and there is nothing to come back for."""
+def test_a_deleted_control_plane_without_finalizers_is_settled(captep: Command) -> None:
+    """The object is gone: no pass acts, and no pass is due."""
     world = new()
     world[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     run = captep.simulate(world, "--passes", "1")
@@ -235,8 +255,8 @@ def test_a_control_plane_that_is_gone_is_settled(captep: Command) -> None:
     assert [(done["actions"], done["requeue_after"]) for done in run["passes"]] == [([], None)] * 2
 
 
-def test_what_loses_its_owner_during_the_run_is_collected(captep: Command) -> None:
-    """The control plane is let go; the WorkspaceTemplateApplies that it owns go with it, one whose owner was never there stays."""
+def test_an_object_whose_owner_disappears_during_the_run_is_collected(captep: Command) -> None:
+    """The control plane's applies go with it; an object whose owner was never there stays."""
     world = captep.simulate(NEW)["objects"]
     find(world, "CAPTControlPlane", "osaka")["metadata"]["deletionTimestamp"] = (
         "2026-01-01T00:30:00Z"
@@ -256,8 +276,8 @@ def test_what_loses_its_owner_during_the_run_is_collected(captep: Command) -> No
     assert (run["settled"], run["passes"][-1]["requeue_after"]) == (True, None)
 
 
-def test_a_definition_is_a_schema(captep: Command) -> None:
-    """A CustomResourceDefinition among the objects prunes what the loop writes: it shows, and the loop comes to rest."""
+def test_a_definition_among_the_objects_prunes_writes(captep: Command) -> None:
+    """The verdict reports the pruned fields, and the loop still settles."""
     open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     spec = {"type": "object", "properties": {"templateRef": open_object}}
     version = {"name": "v1beta1", "served": True, "storage": True, "subresources": {"status": {}}}
@@ -282,8 +302,8 @@ def test_a_definition_is_a_schema(captep: Command) -> None:
     assert "does not last" in run["passes"][-1]["verdict"]
 
 
-def test_secrets_are_masked(captep: Command) -> None:
-    """Neither raw nor in base64, in objects, bodies and text; each value shows its length and the start of its SHA-256."""
+def test_the_output_masks_every_value_of_a_secret(captep: Command) -> None:
+    """Objects, bodies and text show each value's length and the start of its SHA-256 instead."""
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": KUBECONFIG}
     world = [obj for obj in captep.ready() if obj["metadata"]["name"] != "osaka-kubeconfig"]
     for obj in world:
@@ -306,14 +326,14 @@ def test_secrets_are_masked(captep: Command) -> None:
     )
 
 
-def test_secrets_are_shown_on_request(captep: Command) -> None:
-    """With --show-secrets the values are there."""
+def test_show_secrets_prints_the_values(captep: Command) -> None:
+    """With --show-secrets the output has the values."""
     secret = find(captep.ready(), "Secret", "osaka-kubeconfig")
     assert base64.b64decode(secret["data"]["value"]).decode() == KUBECONFIG
 
 
-def test_the_text_says_what_and_why(captep: Command) -> None:
-    """A plan for people names the verdict, each write, its reason and what changes."""
+def test_the_text_names_verdict_writes_reasons_and_changes(captep: Command) -> None:
+    """The text of a plan has them all; that of a simulation has each pass."""
     out = captep("plan", "-f", NEW, "--now", NOW).out
     for part in (
         "CAPTControlPlane clusters/osaka",
@@ -328,19 +348,17 @@ def test_the_text_says_what_and_why(captep: Command) -> None:
     assert "pass 3: settled, looks again after 5 s" in run
 
 
-def test_the_text_of_a_patch_shows_before_and_after(captep: Command) -> None:
-    """The old value is taken away, the new one added."""
+def test_the_text_of_a_patch_shows_the_old_and_the_new_value(captep: Command) -> None:
+    """A minus precedes the old value, a plus the new one."""
     world = captep.simulate(NEW)["objects"]
     find(world, "WorkspaceTemplateApply", APPLY)["spec"]["variables"]["kubernetes_version"] = "1.1"
     out = captep("plan", "-f", captep.file(world)).out
-    assert (
-        '    - spec.variables.kubernetes_version: "1.1"\n    + spec.variables.kubernetes_version: "1.32"\n'
-        in out
-    )
+    field = "spec.variables.kubernetes_version"
+    assert f'    - {field}: "1.1"\n    + {field}: "1.32"\n' in out
 
 
-def test_the_text_cannot_drive_the_terminal(captep: Command) -> None:
-    """Escape sequences in a file come out as text."""
+def test_the_text_escapes_terminal_sequences(captep: Command) -> None:
+    """An escape sequence in a file is printed as visible text."""
     world = new()
     world[0]["metadata"]["annotations"] = {"cluster.x-k8s.io/paused": ""}
     world[0]["metadata"]["name"] = world[1]["metadata"]["name"] = "osa\x1b[31mka"
@@ -349,8 +367,8 @@ def test_the_text_cannot_drive_the_terminal(captep: Command) -> None:
     assert "\\x1b[31m" in out
 
 
-def test_provided_items_are_what_the_neighbours_do() -> None:
-    """The fixture is not empty, and laying it over keeps what the loop wrote."""
+def test_the_overlay_of_the_neighbours_keeps_the_writes_of_the_loop() -> None:
+    """The fixture has five objects, and the overlay keeps an existing spec."""
     laid = overlaid(
         [{"kind": "WorkspaceTemplateApply", "metadata": {"name": APPLY}, "spec": {"kept": True}}],
         items("provided.yaml"),

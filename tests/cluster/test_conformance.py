@@ -17,7 +17,7 @@ import pytest
 from attrs import define, evolve, field
 from hypothesis import given
 
-from captep_memory import StoreChange, Object, Request, Response, World, load, watch_events
+from captep_memory import Object, Request, Response, StoreChange, World, load, watch_events
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.calls import Direct
 from tests.cluster.sequences import SEQUENCES, VIEWS

@@ -19,10 +19,10 @@ from captep_runtime import Loop
 from captep_world import (
     Neighbourhood,
     Objects,
-    WorldServer,
     Story,
     Subject,
     VirtualClock,
+    WorldServer,
     changed_ref,
     neighbours,
     stories,

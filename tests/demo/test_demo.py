@@ -1,4 +1,4 @@
-"""`captep demo`: what it prints, what it draws, and that both are the same each time."""
+"""`captep demo`: its text, its picture, and that both are reproducible."""
 
 import io
 import re
@@ -13,20 +13,20 @@ from attrs import evolve
 from captep_core import ObjectRef, Patch, Preconditions
 from captep_demo._demo import _added_up, demo
 from captep_demo._lanes import LANES, START, CaptepLoop, play
-from captep_demo._ledger import Count, Ledger
+from captep_demo._timeline import Count, Timeline
 from captep_memory import load
 from captep_world import VirtualClock, WorldServer, stories
 
 ROWS = [
     "passes",
-    "objects looked up",
+    "objects read",
     "writes sent",
     "  that changed something",
     "  that changed nothing",
     "  refused",
     "log lines",
     "seconds until Ready with a kubeconfig",
-    "seconds until the Secret was mended",
+    "seconds until the Secret was restored",
     "seconds until the failure was reported",
 ]
 CLUSTER: dict[str, Any] = {
@@ -56,7 +56,7 @@ def number(cell: str) -> int:
 def test_captep_writes_once_where_the_older_loops_write_ten_thousand_times(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Nothing that it sends is refused or without effect, and it alone reports that Terraform fails."""
+    """None of its writes is refused or without effect, and it alone reports Terraform's failure."""
     assert demo(1, 1.0, 0, None) == 0
     cells = table(capsys.readouterr().out)
     before, alone, captep = (
@@ -70,15 +70,15 @@ def test_captep_writes_once_where_the_older_loops_write_ten_thousand_times(
         column["seconds until the failure was reported"] for column in (before, alone, captep)
     ] == ["never", "never", "0.0"]
     assert all(
-        float(column["seconds until the Secret was mended"]) < 1
+        float(column["seconds until the Secret was restored"]) < 1
         for column in (before, alone, captep)
     )
 
 
-def test_every_write_is_one_that_changed_something_changed_nothing_or_was_refused(
+def test_effective_ineffective_and_refused_writes_add_up_to_all_writes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The three rows below add up to the one above, in each column."""
+    """In each column the three rows below add up to the row of all writes."""
     demo(2, 0.2, 1, None)
     cells = table(capsys.readouterr().out)
     parts = zip(*(map(number, cells[title]) for title in ROWS[3:6]), strict=True)
@@ -88,7 +88,7 @@ def test_every_write_is_one_that_changed_something_changed_nothing_or_was_refuse
 def test_equal_arguments_print_and_draw_equal_bytes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """And another seed other ones."""
+    """Another seed gives other bytes."""
     runs = []
     for seed in (5, 5, 6):
         assert demo(1, 0.2, seed, str(tmp_path / "picture.svg")) == 0
@@ -98,20 +98,22 @@ def test_equal_arguments_print_and_draw_equal_bytes(
     assert runs[0][1] != runs[2][1]
 
 
-def test_it_says_how_many_passes_were_not_executed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Executed and counted passes add up to those in the table."""
+def test_the_notes_say_how_many_passes_were_not_executed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Executed and counted passes add up to the passes in the table."""
     demo(1, 0.2, 0, None)
     printed = capsys.readouterr().out
     passes = table(printed)["passes"]
-    told = re.search(
-        r"passes, ([\d,]+) were executed, and ([\d,]+) were counted and not executed", printed
+    note = re.search(
+        r"passes, ([\d,]+) were executed, and ([\d,]+) were counted\s+and not executed", printed
     )
-    assert told is not None
-    assert number(told[1]) + number(told[2]) == number(passes[0]) + number(passes[1])
+    assert note is not None
+    assert number(note[1]) + number(note[2]) == number(passes[0]) + number(passes[1])
 
 
-def test_a_terminal_that_knows_ascii_alone_is_shown_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the encoding has no blocks, other characters stand for them."""
+def test_a_terminal_without_block_characters_gets_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoding without blocks gets ASCII characters instead."""
     printed: dict[str, str] = {}
     for encoding in ("ascii", "utf-8"):
         raw = io.BytesIO()
@@ -125,10 +127,10 @@ def test_a_terminal_that_knows_ascii_alone_is_shown_ascii(monkeypatch: pytest.Mo
     assert printed["utf-8"].replace("─", "-").count("-") >= printed["ascii"].count("---")
 
 
-def test_the_picture_shows_three_lanes_and_every_moment_of_the_story(
+def test_the_picture_shows_three_lanes_and_every_event_of_the_story(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is well-formed, 1000 px wide, and every text in it lies within it."""
+    """The SVG is well-formed and 1000 px wide, and every text lies inside it."""
     demo(3, 0.5, 0, str(tmp_path / "picture.svg"))
     capsys.readouterr()
     root = ET.parse(tmp_path / "picture.svg").getroot()
@@ -137,7 +139,7 @@ def test_the_picture_shows_three_lanes_and_every_moment_of_the_story(
         (element.text or "", float(element.get("x", 0)), float(element.get("y", 0)))
         for element in root.iter(f"{SVG}text")
     ]
-    told = [text for text, _, _ in texts]
+    words = [text for text, _, _ in texts]
     lanes = ["before CAPTEP-0016", "its intervals alone", "captep"]
     moments = [
         "created",
@@ -147,8 +149,8 @@ def test_the_picture_shows_three_lanes_and_every_moment_of_the_story(
         "deleted",
         "gone",
     ]
-    assert [text for text in told if text in lanes] == lanes
-    assert [text for text in told if text in moments] == moments
+    assert [text for text in words if text in lanes] == lanes
+    assert [text for text in words if text in moments] == moments
     height = float(root.get("height", 0))
     assert all(0 < x < 1000 and 0 < y < height for _, x, y in texts)
     assert (
@@ -159,7 +161,7 @@ def test_the_picture_shows_three_lanes_and_every_moment_of_the_story(
 def test_no_area_of_the_picture_leaves_its_lane(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """However many control planes write: the scale grows with them."""
+    """The scale grows with the number of control planes."""
     demo(2, 0.2, 0, str(tmp_path / "picture.svg"))
     capsys.readouterr()
     root = ET.parse(tmp_path / "picture.svg").getroot()
@@ -177,10 +179,10 @@ def test_no_area_of_the_picture_leaves_its_lane(
         assert min(heights) >= top
 
 
-def test_a_picture_that_cannot_be_written_is_an_error_in_one_line(
+def test_an_unwritable_picture_is_an_error_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With nothing on standard output."""
+    """Standard output stays empty."""
     assert demo(1, 0.2, 0, str(tmp_path / "none" / "picture.svg")) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -192,14 +194,14 @@ class Terminal(io.StringIO):
     """A standard error that is a terminal."""
 
     def isatty(self) -> bool:
-        """Claim to be one."""
+        """Return True."""
         return True
 
 
-def test_progress_is_shown_on_a_terminal_when_there_is_much_to_do(
+def test_a_terminal_shows_the_progress_of_a_long_demo(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line that is overwritten, and wiped at the end; none for one control plane."""
+    """The progress is one line, erased at the end; one control plane shows no progress."""
     shown = []
     for control_planes in (1, 3):
         terminal = Terminal()
@@ -213,8 +215,8 @@ def test_progress_is_shown_on_a_terminal_when_there_is_much_to_do(
     assert shown[1].endswith(f"\r{' ' * 60}\r")
 
 
-def test_no_credential_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Neither a token nor a certificate, on standard output or in the picture."""
+def test_the_demo_prints_no_credential(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Neither a token nor a certificate is on standard output or in the picture."""
     demo(1, 0.1, 0, str(tmp_path / "picture.svg"))
     captured = capsys.readouterr()
     everything = (
@@ -223,8 +225,8 @@ def test_no_credential_is_printed(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert not re.search(r"k8s-aws-v1|BEGIN CERTIFICATE|eks\.amazonaws\.com", everything)
 
 
-def test_the_control_planes_are_added_up() -> None:
-    """Counts, in all and in each slice; the longest wait of all counts, and one that never ends is never."""
+def test_the_result_of_a_lane_adds_up_its_control_planes() -> None:
+    """Counts add up in total and by slice; the longest wait counts, and one without end wins."""
     story = stories.life(timedelta(minutes=5))
     alone = [
         play(LANES[2], name, story=story, seed=0, limit=timedelta(hours=2))
@@ -236,10 +238,11 @@ def test_the_control_planes_are_added_up() -> None:
     assert _added_up([alone[0], evolve(alone[1], usable_after=None)]).usable_after is None
 
 
-def test_a_write_of_captep_is_counted_as_what_it_was() -> None:
-    """Refused, without effect, or with one."""
-    server, ledger = WorldServer(load([CLUSTER], now=START)), Ledger(START)
-    loop = CaptepLoop(server, VirtualClock(START), ledger)
+def test_a_write_of_captep_counts_as_refused_ineffective_or_effective() -> None:
+    """The counts follow the server's answer."""
+    server = WorldServer(load([CLUSTER], now=START))
+    timeline = Timeline(START)
+    loop = CaptepLoop(server, VirtualClock(START), timeline)
     ref = ObjectRef(CLUSTER["apiVersion"], "Cluster", "fleet", "tokyo")
     total = Count()
     for target, size, more in (
@@ -249,4 +252,4 @@ def test_a_write_of_captep_is_counted_as_what_it_was() -> None:
     ):
         loop.send(Patch(target, {"spec": {"size": size}}, Preconditions(), "a test"))
         total += more
-        assert ledger.total() == total
+        assert timeline.total() == total

@@ -22,8 +22,7 @@ from captep_core import (
 from captep_core.ports import Answer, Decide, Read
 from captep_memory import MemoryGateway, load
 from captep_runtime import InMemoryMetrics, Loop, Tuning
-from captep_world import WorldServer
-from captep_world import Simulation, Story, Subject, VirtualClock, neighbours, stories
+from captep_world import Simulation, Story, Subject, VirtualClock, WorldServer, neighbours, stories
 from tests.runtime.toys import KEY, NOW, Clock, Said, ToyServer, child, create, event
 
 A, B = child("a"), child("b")

@@ -1,4 +1,4 @@
-"""The loop before CAPTEP-0016 and the proposal's intervals alone, re-enacted: what captep is compared with."""
+"""The loop before CAPTEP-0016 and the proposal's intervals alone, re-enacted for comparison."""
 
 from captep_demo._older._client import Client
 from captep_demo._older._loop import BEFORE, INTERVALS_ALONE, OlderLoop

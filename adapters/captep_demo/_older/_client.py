@@ -1,9 +1,12 @@
-"""A client as the Go controller used one, which counts: get, create, full update, and merge patches that are sent even when empty."""
+"""A counting client with the Go client's requests: get, create, full update, merge patch, delete.
+
+Like the Go controller, it sends an empty merge patch too.
+"""
 
 from typing import Any
 
 from captep_core import JSON, ObjectRef
-from captep_demo._ledger import Count
+from captep_demo._timeline import Count
 from captep_memory import Object, Request, Response
 from captep_world import WorldServer
 
@@ -11,19 +14,18 @@ __all__ = ["Client", "copied", "difference"]
 
 
 class Client:
-    """Sends requests to a server and counts them; `count` is what was done since it was created."""
+    """Sends requests to a server and counts them in `count`, together with one pass."""
 
     def __init__(self, server: WorldServer) -> None:
-        """Use `server`."""
         self._server = server
         self.count = Count(passes=1)
 
-    def say(self, lines: int = 1) -> None:
+    def log(self, lines: int = 1) -> None:
         """Count log lines."""
         self.count += Count(lines=lines)
 
     def get(self, ref: ObjectRef) -> Object | None:
-        """Look an object up; it may be changed by the caller, as in Go."""
+        """Read an object. The caller may change the result, as in Go."""
         self.count += Count(reads=1)
         response = self._server.call(
             Request("get", ref.api_version, ref.kind, ref.namespace, ref.name)
@@ -38,7 +40,7 @@ class Client:
         )
 
     def update(self, obj: Object, subresource: str | None = None) -> Response:
-        """Replace an object, or its status, as a whole; the resourceVersion in it is compared."""
+        """Replace a whole object, or its status; the server compares its resourceVersion."""
         metadata = obj["metadata"]
         request = Request(
             "update",
@@ -52,7 +54,7 @@ class Client:
         return self._write(request)
 
     def patch(self, base: Object, obj: Object, subresource: str | None = None) -> Response:
-        """Send what is different in `obj` as a merge patch, be it nothing."""
+        """Send the differences from `base` to `obj` as a merge patch, even when it is empty."""
         metadata = base["metadata"]
         body = difference(base, obj)
         request = Request(
@@ -79,7 +81,7 @@ class Client:
 
 
 def copied(obj: Object) -> Object:
-    """Return a copy down to the last value, as a Go client decodes a fresh one from each answer."""
+    """Return a deep copy: a Go client decodes a new object from each answer."""
     return {name: _copied(value) for name, value in obj.items()}
 
 

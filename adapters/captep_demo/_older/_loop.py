@@ -1,13 +1,13 @@
-"""The older loops' controller: woken by events about control planes and by its own timer, and backing off after errors."""
+"""The controller of the older loops: events of control planes and a timer wake it."""
 
 from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Final
 
 from captep_core import ObjectRef
-from captep_demo._ledger import Count, Ledger
 from captep_demo._older._client import Client
 from captep_demo._older._reconcile import Intervals, reconcile
+from captep_demo._timeline import Count, Timeline
 from captep_world import PASS_TIME, WorldServer
 
 __all__ = ["BEFORE", "INTERVALS_ALONE", "OlderLoop"]
@@ -16,16 +16,20 @@ BEFORE: Final = Intervals(usual=timedelta(seconds=10), initializing=timedelta(se
 """Commit 31ab233."""
 INTERVALS_ALONE: Final = Intervals(usual=timedelta(seconds=30), initializing=timedelta(seconds=5))
 """Commit d3f1b66: the first phase of CAPTEP-0016 and nothing else."""
+# controller-runtime's default rate limiter: 5 ms, doubled after each failure, at most 1000 s.
 _BACKOFF_BASE = timedelta(milliseconds=5)
 _BACKOFF_CAP = timedelta(seconds=1000)
 
 
 class OlderLoop:
-    """Runs the older passes over the control planes of one server; a `ControlLoop` that can be let off repetitions."""
+    """Runs the older passes over the control planes of one server.
 
-    def __init__(self, server: WorldServer, intervals: Intervals, ledger: Ledger) -> None:
-        """Create a loop without control planes; `ledger` is told of every pass."""
-        self._server, self._intervals, self._ledger = server, intervals, ledger
+    It is a `ControlLoop` whose repetitions the simulation may skip: `repeat` counts them.
+    """
+
+    def __init__(self, server: WorldServer, intervals: Intervals, timeline: Timeline) -> None:
+        """Create a loop without control planes; it adds every pass to `timeline`."""
+        self._server, self._intervals, self._timeline = server, intervals, timeline
         self._due: dict[ObjectRef, datetime] = {}
         self._failures: dict[ObjectRef, int] = {}
         self._last: tuple[datetime, Count] | None = None
@@ -36,7 +40,7 @@ class OlderLoop:
         self.notify(key)
 
     def notify(self, ref: ObjectRef) -> None:
-        """Only control planes are watched; there is no filter."""
+        """Make a control plane due. The older controller watches no other kind, unfiltered."""
         if ref.kind == "CAPTControlPlane":
             self._due[ref] = self._server.world.now
 
@@ -48,17 +52,20 @@ class OlderLoop:
         return min(self._due.values(), default=None)
 
     def state(self) -> Hashable:
-        """Return how long from the last pass everything is due, and what that pass did. Back-offs do not count while events come first."""
+        """Return the due times relative to the last pass, and that pass's count.
+
+        Failures are left out: while events come first, the backoff has no effect.
+        """
         if self._last is None:
             return None
         at, count = self._last
         return frozenset((key, due - at) for key, due in self._due.items()), count
 
     def repeat(self, times: int) -> None:
-        """Count the last pass so many times again."""
+        """Count the last pass `times` times again."""
         if self._last is not None:
             at, count = self._last
-            self._ledger.repeat(at + PASS_TIME, count, times)
+            self._timeline.add_repeated(at + PASS_TIME, count, times)
             self._due = {key: due + times * PASS_TIME for key, due in self._due.items()}
             self._last = (at + times * PASS_TIME, count)
 
@@ -67,13 +74,12 @@ class OlderLoop:
         client = Client(self._server)
         outcome = reconcile(client, key, self._intervals, now=now)
         self._last = (now, client.count)
-        self._ledger.note(now, client.count)
+        self._timeline.add(now, client.count)
         failures = self._failures.get(key, 0) + 1 if outcome.failed else 0
         self._failures[key] = failures
-        # Both count from the end of the pass; an event about the control plane makes it due earlier.
+        # Backoff and interval start at the end of the pass; an event makes the key due earlier.
         if outcome.failed:
-            self._due[key] = (
-                now + PASS_TIME + min(_BACKOFF_CAP, _BACKOFF_BASE * (1 << min(failures - 1, 30)))
-            )
+            backoff = min(_BACKOFF_CAP, _BACKOFF_BASE * (1 << min(failures - 1, 30)))
+            self._due[key] = now + PASS_TIME + backoff
         elif outcome.requeue_after is not None:
             self._due[key] = now + PASS_TIME + outcome.requeue_after

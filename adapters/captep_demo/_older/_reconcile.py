@@ -1,13 +1,15 @@
-"""One pass of the loop before CAPTEP-0016 (commit 31ab233 of the Go project), step by step; d3f1b66 differs from it by its intervals alone.
+"""One pass of the loop before CAPTEP-0016 (commit 31ab233 of the Go project), step by step.
 
-What makes it spin is kept as it was:
+Commit d3f1b66 differs in its intervals alone. Both keep the causes of the hot loop:
 
-1. Two writers of the endpoint that disagree: one publishes the URL as it stands, the other its host.
-2. Several verdicts in one pass: the status says Creating, the Secrets say that they fail, and the caller says so once more.
-3. Secrets are created first, and on "already exists" fetched and replaced; the status is written by full update, whatever is in it.
+1. Two writers of the endpoint disagree: one publishes the URL unchanged, the other its host.
+2. One pass reports several verdicts: the status says Creating, the Secrets report a failure, and
+   the caller reports the failure again.
+3. A pass creates each Secret, and on "already exists" reads and replaces it. It writes the status
+   by full update, changed or not.
 
-Where a pass waits, it returns an error: controller-runtime then ignores the interval and backs off, unless an event comes first, and its
-own writes are such events.
+A pass that waits returns an error. controller-runtime then ignores the interval and backs off,
+unless an event comes first, and the pass's own writes are such events.
 """
 
 from datetime import datetime, timedelta
@@ -37,7 +39,7 @@ _INFRASTRUCTURE = "infrastructure.cluster.x-k8s.io/v1beta1"
 
 @frozen
 class Intervals:
-    """When a pass comes back: normally, and while it waits for the Cluster. After an error the back-off decides, whatever was asked for."""
+    """The requeue intervals: normally, and without the Cluster. Errors back off instead."""
 
     usual: timedelta
     initializing: timedelta
@@ -45,24 +47,24 @@ class Intervals:
 
 @frozen
 class Outcome:
-    """How a pass ended: with an interval, with an error, or with neither."""
+    """The end of a pass: an interval, an error, or neither."""
 
     requeue_after: timedelta | None = None
     failed: bool = False
 
 
 def reconcile(client: Client, key: ObjectRef, intervals: Intervals, *, now: datetime) -> Outcome:
-    """Do one pass."""
+    """Run one pass."""
     try:
         return _reconcile(client, key, intervals, now=now)
     except WriteError:
-        # controller-runtime writes one line for each pass that fails.
-        client.say()
+        # controller-runtime logs one line for each failed pass.
+        client.log()
         return Outcome(failed=True)
 
 
 def _reconcile(client: Client, key: ObjectRef, intervals: Intervals, *, now: datetime) -> Outcome:
-    client.say()
+    client.log()
     control_plane = client.get(key)
     if control_plane is None:
         return Outcome()
@@ -74,7 +76,7 @@ def _reconcile(client: Client, key: ObjectRef, intervals: Intervals, *, now: dat
         _update(client, control_plane)
         _fetch(client, key, control_plane)
     if cluster is None:
-        client.say()
+        client.log()
         set_condition(control_plane, "False", "Creating", "Waiting for owner cluster", now=now)
         raised(client.update(control_plane, "status").status, "the status")
         _fetch(client, key, control_plane)
@@ -90,21 +92,24 @@ def _provide(
     template = control_plane["spec"]["workspaceTemplateRef"]["name"]
     namespace = control_plane["metadata"]["namespace"]
     if client.get(ObjectRef(_INFRASTRUCTURE, "WorkspaceTemplate", namespace, template)) is None:
-        told = f'Failed to get WorkspaceTemplate: workspacetemplates.infrastructure.cluster.x-k8s.io "{template}" not found'
-        client.say()
-        write_failed(client, control_plane, cluster, "WorkspaceTemplateNotFound", told, now=now)
-        raise WriteError(told)
+        message = (
+            "Failed to get WorkspaceTemplate:"
+            f' workspacetemplates.infrastructure.cluster.x-k8s.io "{template}" not found'
+        )
+        client.log()
+        write_failed(client, control_plane, cluster, "WorkspaceTemplateNotFound", message, now=now)
+        raise WriteError(message)
     apply = _apply(client, control_plane)
     _report(client, control_plane, cluster, apply, now=now)
-    client.say()
+    client.log()
     try:
         reconcile_secrets(client, control_plane, cluster, apply)
     except Waiting as waiting:
         write_failed(client, control_plane, cluster, waiting.reason, str(waiting), now=now)
-        client.say(2)
-        told = f"Failed to reconcile secrets: {waiting}"
-        write_failed(client, control_plane, cluster, "SecretReconciliationFailed", told, now=now)
-        raise WriteError(told) from waiting
+        client.log(2)
+        message = f"Failed to reconcile secrets: {waiting}"
+        write_failed(client, control_plane, cluster, "SecretReconciliationFailed", message, now=now)
+        raise WriteError(message) from waiting
     _fetch(
         client,
         stories.Subject(namespace, control_plane["metadata"]["name"]).control_plane,
@@ -114,7 +119,7 @@ def _provide(
 
 
 def _update(client: Client, control_plane: Object) -> None:
-    # The Go structure is no pointer: an endpoint that is not set is written as an empty one.
+    # The Go field is a struct, not a pointer: an unset endpoint is serialized as an empty one.
     control_plane["spec"].setdefault("controlPlaneEndpoint", {"host": "", "port": 0})
     response = client.update(control_plane)
     raised(response.status, "the control plane")
@@ -151,7 +156,8 @@ def _apply(client: Client, control_plane: Object) -> Object:
     metadata, spec = control_plane["metadata"], control_plane["spec"]
     name = spec.get("workspaceTemplateApplyName") or f"{metadata['name']}-eks-controlplane-apply"
     if not spec.get("workspaceTemplateApplyName"):
-        # The name is written through a copy: the object in hand keeps its old resourceVersion, and its next full update conflicts.
+        # The Go code writes the name through a copy. The original keeps its old resourceVersion,
+        # so that its next full update conflicts.
         duplicate = copied(control_plane)
         duplicate["spec"]["workspaceTemplateApplyName"] = name
         _update(client, duplicate)
@@ -176,14 +182,14 @@ def _apply(client: Client, control_plane: Object) -> Object:
 
 
 def _apply_spec(client: Client, control_plane: Object) -> Object:
-    metadata, given = control_plane["metadata"], control_plane["spec"]
-    variables = {"cluster_name": metadata["name"], "kubernetes_version": given["version"]}
-    access = given.get("controlPlaneConfig", {}).get("endpointAccess")
+    metadata, source = control_plane["metadata"], control_plane["spec"]
+    variables = {"cluster_name": metadata["name"], "kubernetes_version": source["version"]}
+    access = source.get("controlPlaneConfig", {}).get("endpointAccess")
     if access:
         variables["endpoint_public_access"] = "true" if access.get("public") else "false"
         variables["endpoint_private_access"] = "true" if access.get("private") else "false"
-    variables |= {f"tags_{name}": value for name, value in given.get("additionalTags", {}).items()}
-    spec: Object = {"templateRef": given["workspaceTemplateRef"], "variables": variables}
+    variables |= {f"tags_{name}": value for name, value in source.get("additionalTags", {}).items()}
+    spec: Object = {"templateRef": source["workspaceTemplateRef"], "variables": variables}
     spec["writeConnectionSecretToRef"] = {
         "name": f"{metadata['name']}-eks-connection",
         "namespace": metadata["namespace"],
@@ -199,7 +205,7 @@ def _apply_spec(client: Client, control_plane: Object) -> Object:
 def _report(
     client: Client, control_plane: Object, cluster: Object, apply: Object, *, now: datetime
 ) -> None:
-    """The first verdict, and the first writer of the endpoint."""
+    """Report the first verdict of the pass, as the first writer of the endpoint."""
     status = apply.get("status", {})
     ready = any(
         entry["type"] == "Ready" and entry["status"] == "True"
@@ -212,15 +218,15 @@ def _report(
         ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, status.get("workspaceName", ""))
     )
     if workspace is None:
-        told = "Failed to get endpoint from workspace: not found"
-        write_failed(client, control_plane, cluster, "EndpointUpdateFailed", told, now=now)
+        message = "Failed to get endpoint from workspace: not found"
+        write_failed(client, control_plane, cluster, "EndpointUpdateFailed", message, now=now)
         return
     address = (
         workspace.get("status", {}).get("atProvider", {}).get("outputs", {}).get("cluster_endpoint")
     )
     if isinstance(address, str):
-        client.say()
-        # The whole text, scheme included, and always port 443.
+        client.log()
+        # The Go code takes the whole text, scheme included, and always port 443.
         control_plane["spec"]["controlPlaneEndpoint"] = {"host": address, "port": 443}
         _update(client, control_plane)
         publish_on_cluster(client, control_plane, cluster)
@@ -234,11 +240,11 @@ def publish_on_cluster(client: Client, control_plane: Object, cluster: Object) -
     response = client.patch(base, cluster)
     raised(response.status, "the endpoint of the Cluster")
     take_over(cluster, response.body)
-    client.say()
+    client.log()
 
 
 def _delete(client: Client, control_plane: Object) -> Outcome:
-    """The Workspace is not waited for: the finalizer goes in the pass that deletes its WorkspaceTemplateApply."""
+    """Delete the WorkspaceTemplateApply and remove the finalizer at once, with no wait."""
     metadata = control_plane["metadata"]
     if FINALIZER not in metadata.get("finalizers", []):
         return Outcome()
@@ -249,8 +255,8 @@ def _delete(client: Client, control_plane: Object) -> Outcome:
     ref = ObjectRef(_INFRASTRUCTURE, "WorkspaceTemplateApply", metadata["namespace"], name)
     if client.get(ref) is not None:
         raised(client.delete(ref).status, "failed to delete WorkspaceTemplateApply")
-        client.say()
+        client.log()
     metadata["finalizers"].remove(FINALIZER)
     raised(client.update(control_plane).status, "the finalizer")
-    client.say()
+    client.log()
     return Outcome()

@@ -1,4 +1,4 @@
-"""The Secrets of the older loop, and its second writer of the endpoint."""
+"""The Secrets of the older loop, with its second writer of the endpoint."""
 
 import base64
 
@@ -10,8 +10,8 @@ from captep_memory import Object
 __all__ = ["Waiting", "reconcile_secrets"]
 
 
-class Waiting(Exception):  # noqa: N818 - nothing is wrong: the Go code called it an error, and that was the defect
-    """Something is not there yet; reported as a failure with this reason."""
+class Waiting(Exception):  # noqa: N818 - no error: to treat it as one was the Go code's defect
+    """An object is not there yet; the older loop reports a failure with this reason."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ def reconcile_secrets(
     client: Client, control_plane: Object, cluster: Object, apply: Object
 ) -> None:
     """Write both Secrets, then the endpoint."""
-    client.say()
+    client.log()
     name = apply.get("status", {}).get("workspaceName", "")
     if not name:
         raise Waiting("WorkspaceNotReady", "Waiting for workspace to be created")
@@ -31,7 +31,7 @@ def reconcile_secrets(
         raise Waiting(
             "EndpointError", f'Failed to get workspace: workspaces.tf.upbound.io "{name}" not found'
         )
-    client.say()
+    client.log()
     to = apply["spec"]["writeConnectionSecretToRef"]
     connection = client.get(ObjectRef("v1", "Secret", to["namespace"], to["name"]))
     if connection is None:
@@ -39,11 +39,14 @@ def reconcile_secrets(
     endpoint = _endpoint(workspace, connection)
     if endpoint is None:
         raise Waiting("EndpointNotReady", "Waiting for endpoint to be available")
-    client.say(2)
+    client.log(2)
     held = connection.get("data", {})
     if not held.get("cluster_certificate_authority_data"):
-        told = "Failed to get certificate authority data: cluster_certificate_authority_data not found in secret"
-        raise Waiting("SecretError", told)
+        message = (
+            "Failed to get certificate authority data:"
+            " cluster_certificate_authority_data not found in secret"
+        )
+        raise Waiting("SecretError", message)
     _write(client, control_plane, "control-plane-kubeconfig", {"value": held.get("kubeconfig", "")})
     authority = _certificate(held["cluster_certificate_authority_data"])
     _write(client, control_plane, "ca", {"tls.crt": authority, "ca.crt": authority})
@@ -51,7 +54,7 @@ def reconcile_secrets(
 
 
 def _endpoint(workspace: Object, connection: Object) -> APIEndpoint | None:
-    """The second parser, which is right about a URL where the first one is not."""
+    """Parse the endpoint, correctly for a URL, unlike the first writer."""
     address = (
         workspace.get("status", {}).get("atProvider", {}).get("outputs", {}).get("cluster_endpoint")
     )
@@ -62,12 +65,12 @@ def _endpoint(workspace: Object, connection: Object) -> APIEndpoint | None:
 
 
 def _certificate(encoded: str) -> str:
-    """Take one layer of base64 off; what is left is encoded once more as the data of a Secret."""
+    """Remove one layer of base64; the other layer is the encoding of the Secret's data."""
     return base64.b64decode(encoded).decode()
 
 
 def _write(client: Client, control_plane: Object, suffix: str, data: dict[str, str]) -> None:
-    """Create; when it is there already, fetch it and replace its data. An equal one is sent all the same."""
+    """Create a Secret, or read it and replace its data, even by equal data."""
     metadata = control_plane["metadata"]
     owner = {
         "apiVersion": control_plane["apiVersion"],
@@ -85,13 +88,13 @@ def _write(client: Client, control_plane: Object, suffix: str, data: dict[str, s
     )
     if response.status != 409:
         raised(response.status, "failed to create a Secret")
-        client.say()
+        client.log()
         return
     existing = client.get(ObjectRef("v1", "Secret", place["namespace"], place["name"]))
     if existing is not None:
         existing["data"] = data
         raised(client.update(existing).status, "failed to update a Secret")
-        client.say()
+        client.log()
 
 
 def _publish(client: Client, control_plane: Object, cluster: Object, endpoint: APIEndpoint) -> None:
@@ -101,4 +104,4 @@ def _publish(client: Client, control_plane: Object, cluster: Object, endpoint: A
         response = client.patch(base, obj)
         raised(response.status, f"failed to patch the endpoint of {what}")
         take_over(obj, response.body)
-        client.say()
+        client.log()

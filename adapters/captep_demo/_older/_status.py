@@ -1,4 +1,7 @@
-"""The three statuses that the older loop writes, each as a full update of the control plane's status and a patch of its Cluster's."""
+"""The three statuses of the older loop.
+
+Each is a full update of the control plane's status and a patch of its Cluster's status.
+"""
 
 from datetime import UTC, datetime
 
@@ -18,11 +21,11 @@ __all__ = [
 
 
 class WriteError(Exception):
-    """The pass ends with an error, as the Go function returned one."""
+    """Ends the pass with an error, as the Go function returns one."""
 
 
 def raised(status: int, what: str) -> None:
-    """Raise when a write was refused."""
+    """Raise WriteError when the server refused a write."""
     if status >= 300:
         raise WriteError(f"{what}: HTTP {status}")
 
@@ -118,6 +121,6 @@ def _write(
 
 
 def take_over(obj: Object, answered: Object) -> None:
-    """What the server answered replaces what was sent, as a Go client decodes it into the same object."""
+    """Replace `obj` by the server's answer, as a Go client decodes it into the same object."""
     obj.clear()
     obj.update(copied(answered))

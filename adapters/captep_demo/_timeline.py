@@ -1,4 +1,4 @@
-"""What a loop did, counted over time."""
+"""Counts of a loop's work over time."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -6,18 +6,19 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["SLICE", "Count", "Ledger"]
+__all__ = ["SLICE", "Count", "Timeline"]
 
 SLICE: Final = timedelta(seconds=20)
-"""How long a slice of time is; three make a minute."""
+"""The length of a slice of time. The plot draws minutes, of three slices each."""
 
 
 @frozen
 class Count:
-    """How much was done.
+    """Amounts of work.
 
-    `reads`: objects looked up. `writes`: writes sent, of which `changed` had an effect and `refused` were turned down; the rest changed
-    nothing. `lines`: lines in the log. `counted`: passes that were not executed, because they had been seen to repeat the one before.
+    `reads`: objects read. `writes`: writes sent; `changed` of them had an effect, `refused` of them
+    were refused, the rest changed nothing. `lines`: log lines. `counted`: the passes that were
+    added without execution, because they repeat the pass before.
     """
 
     passes: int = 0
@@ -40,7 +41,7 @@ class Count:
         )
 
     def times(self, factor: int) -> "Count":
-        """Return what so many of it make."""
+        """Return the count multiplied by `factor`."""
         parts = (
             self.passes,
             self.reads,
@@ -53,19 +54,19 @@ class Count:
         return Count(*(part * factor for part in parts))
 
 
-class Ledger:
-    """Counts by slices of time, from `start` on."""
+class Timeline:
+    """Counts by slice of time since `start`."""
 
     def __init__(self, start: datetime) -> None:
         self._start = start
         self._slices: dict[int, Count] = {}
 
-    def note(self, at: datetime, count: Count) -> None:
-        """Count what was done at a time."""
+    def add(self, at: datetime, count: Count) -> None:
+        """Add a count at a time."""
         number = (at - self._start) // SLICE
         self._slices[number] = self._slices.get(number, Count()) + count
 
-    def repeat(
+    def add_repeated(
         self,
         at: datetime,
         count: Count,
@@ -73,19 +74,20 @@ class Ledger:
         *,
         every: timedelta = timedelta(milliseconds=100),
     ) -> None:
-        """Count the same done so many times, first at `at`; the passes in it are marked as counted, not executed."""
+        """Add a count `times` times, first at `at`; its passes count as not executed."""
         each = count + Count(counted=count.passes)
         while times > 0:
             number = (at - self._start) // SLICE
             ends = self._start + (number + 1) * SLICE
             here = min(times, -((at - ends) // every))
-            self.note(at, each.times(here))
-            at, times = at + here * every, times - here
+            self.add(at, each.times(here))
+            at += here * every
+            times -= here
 
     def total(self) -> Count:
-        """Return all of it."""
+        """Return the sum of all counts."""
         return sum(self._slices.values(), Count())
 
     def slices(self) -> Mapping[int, Count]:
-        """Return the counts by the number of the slice; slices in which nothing was done are left out."""
+        """Return the counts by number of the slice, without empty slices."""
         return dict(self._slices)
