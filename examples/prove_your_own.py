@@ -1,4 +1,7 @@
-"""Prove of an operator of your own that its loop comes to rest: say what is right, what is yours and who else acts."""
+"""Prove of your own operator that its loop comes to rest.
+
+Describe what is right, what the operator owns and who else acts.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,10 +11,8 @@ from captep_memory import Key, World, load
 from captep_testing import Kit, check, converge, explore, moves, sweep
 from examples.your_own import decide
 
-source, copy = (
-    ObjectRef("v1", "ConfigMap", "source", "config"),
-    ObjectRef("v1", "ConfigMap", "target", "config"),
-)
+source = ObjectRef("v1", "ConfigMap", "source", "config")
+copy = ObjectRef("v1", "ConfigMap", "target", "config")
 
 
 def config(ref: ObjectRef, **data: str) -> dict[str, Any]:
@@ -25,11 +26,12 @@ def config(ref: ObjectRef, **data: str) -> dict[str, Any]:
 
 
 def is_copied(world: World) -> bool:
-    """Whether the copy says what the source says, if there is a source."""
-    there, copied = (
-        world.get(Key("", "ConfigMap", ref.namespace, ref.name)) for ref in (source, copy)
-    )
-    return there is None or (copied is not None and there.get("data") == copied.get("data"))
+    """Whether the copy equals the source, if a source exists."""
+    original = world.get(Key("", "ConfigMap", source.namespace, source.name))
+    copied = world.get(Key("", "ConfigMap", copy.namespace, copy.name))
+    if original is None:
+        return True
+    return copied is not None and original.get("data") == copied.get("data")
 
 
 given: list[list[dict[str, Any]]] = [

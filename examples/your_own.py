@@ -1,6 +1,7 @@
-"""An operator of your own: a pure function from what it reads to actions. The loop, the fake API server and the adapters are captep's.
+"""Your own operator: a pure function from the objects that it reads to actions.
 
-Every ConfigMap labelled by its name alone is copied: `config` in namespace `source` to `config` in namespace `target`.
+captep provides the loop, the in-memory API server and the adapters. This operator copies each
+ConfigMap of the namespace `source` to the ConfigMap of the same name in the namespace `target`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -26,16 +27,23 @@ from captep_runtime import run_pass
 
 @frozen
 class Verdict:
-    """Why the copy is where it is."""
+    """The outcome of one pass."""
 
     reason: str
     message: str = ""
 
 
-def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:  # noqa: ARG001 - the shape of captep_core.ports.Decide
+def decide(
+    key: ObjectRef,
+    read: Read,
+    state: ReconcileState,  # noqa: ARG001 - captep_core.ports.Decide has it
+    *,
+    now: datetime,  # noqa: ARG001 - captep_core.ports.Decide has it
+) -> Decision:
     """Keep the copy in `target` equal to `key`."""
     copy = ObjectRef("v1", "ConfigMap", "target", key.name)
-    source, found = read(key), read(copy)
+    source = read(key)
+    found = read(copy)
     if isinstance(source, Absent):
         return Decision((), None, Verdict("Gone"))
     if isinstance(source, Unreadable) or isinstance(found, Unreadable):
@@ -48,12 +56,14 @@ def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
             "data": source.get("data", {}),
         }
         return Decision(
-            (Create(copy, body, "there is no copy"),), timedelta(seconds=5), Verdict("Copying")
+            (Create(copy, body, "the copy does not exist"),),
+            timedelta(seconds=5),
+            Verdict("Copying"),
         )
     patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
     if not patch:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
-    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has metadata with a uid
+    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has a uid
     return Decision(
         (Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),),
         timedelta(seconds=5),
@@ -62,12 +72,10 @@ def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
 
 
 def main() -> None:
-    """Run the loop of one ConfigMap until it comes to rest."""
-    now, key, known = (
-        datetime(2026, 1, 1, tzinfo=UTC),
-        ObjectRef("v1", "ConfigMap", "source", "config"),
-        ReconcileState(),
-    )
+    """Run the loop for one ConfigMap until it comes to rest."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    key = ObjectRef("v1", "ConfigMap", "source", "config")
+    state = ReconcileState()
     objects = [
         {
             "apiVersion": "v1",
@@ -77,10 +85,10 @@ def main() -> None:
         }
     ]
     gateway = MemoryGateway(load(objects, now=now))
-    while (done := run_pass(decide, gateway, key, known, now=now)).changed:
+    while (done := run_pass(decide, gateway, key, state, now=now)).changed:
         for action, answer in done.sent:
             print(answer.status, action.reason)
-        known = done.state
+        state = done.state
     print(f"at rest: {done.decision.verdict.reason}")
 
 
