@@ -1,6 +1,6 @@
-"""Prove that the loop of your own operator always comes to rest.
+"""Prove of your own operator that its loop comes to rest.
 
-You name the right end, the fields that your operator owns, and the moves of other actors.
+Describe what is right, what the operator owns and who else acts.
 """
 
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def config(ref: ObjectRef, **data: str) -> dict[str, Any]:
 
 
 def is_copied(world: World) -> bool:
-    """Whether the copy equals the source, if there is a source."""
+    """Whether the copy equals the source, if a source exists."""
     original = world.get(Key("", "ConfigMap", source.namespace, source.name))
     copied = world.get(Key("", "ConfigMap", copy.namespace, copy.name))
     if original is None:

@@ -1,7 +1,7 @@
-"""An operator of your own: a pure function from its reads to its actions.
+"""Your own operator: a pure function from the objects that it reads to actions.
 
-The loop, the in-memory API server and the adapters come from captep. This operator copies the
-ConfigMap `config` of the namespace `source` to the namespace `target`.
+captep provides the loop, the in-memory API server and the adapters. This operator copies each
+ConfigMap of the namespace `source` to the ConfigMap of the same name in the namespace `target`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -27,17 +27,23 @@ from captep_runtime import run_pass
 
 @frozen
 class Verdict:
-    """The state of the copy, and a message for people."""
+    """The outcome of one pass."""
 
     reason: str
     message: str = ""
 
 
-# The signature is that of captep_core.ports.Decide; this operator needs neither `state` nor `now`.
-def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:  # noqa: ARG001
+def decide(
+    key: ObjectRef,
+    read: Read,
+    state: ReconcileState,  # noqa: ARG001 - captep_core.ports.Decide has it
+    *,
+    now: datetime,  # noqa: ARG001 - captep_core.ports.Decide has it
+) -> Decision:
     """Keep the copy in `target` equal to `key`."""
     copy = ObjectRef("v1", "ConfigMap", "target", key.name)
-    source, found = read(key), read(copy)
+    source = read(key)
+    found = read(copy)
     if isinstance(source, Absent):
         return Decision((), None, Verdict("Gone"))
     if isinstance(source, Unreadable) or isinstance(found, Unreadable):
@@ -50,13 +56,14 @@ def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
             "data": source.get("data", {}),
         }
         return Decision(
-            (Create(copy, body, "the copy is missing"),), timedelta(seconds=5), Verdict("Copying")
+            (Create(copy, body, "the copy does not exist"),),
+            timedelta(seconds=5),
+            Verdict("Copying"),
         )
     patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
     if not patch:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
-    # The server gives every object metadata with a uid.
-    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]
+    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has a uid
     return Decision(
         (Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),),
         timedelta(seconds=5),
@@ -65,7 +72,7 @@ def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
 
 
 def main() -> None:
-    """Run the loop of one ConfigMap until it is at rest."""
+    """Run the loop for one ConfigMap until it comes to rest."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
     key = ObjectRef("v1", "ConfigMap", "source", "config")
     state = ReconcileState()

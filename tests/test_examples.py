@@ -26,7 +26,7 @@ EXAMPLES = {
         "exhausted 28 runs from 2 worlds, 12 faults at each write",
         "exhausted 1,210 states, 3,383 edges, 72 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
-    "your_own.py": ["201 the copy is missing", "at rest: Copied"],
+    "your_own.py": ["201 the copy does not exist", "at rest: Copied"],
 }
 
 

@@ -1,11 +1,13 @@
-"""When two states are the same: up to the uids and resourceVersions that the server made up.
+"""Equality of states, up to the uids and resourceVersions that the server invents.
 
 Rules of this module:
 
-1. uids are compared for equality only: each is replaced by the place where it occurs first.
-2. A resourceVersion is compared with others of the same object only: it is replaced by its rank among those that the state mentions.
-3. Everything else is compared as JSON text, so that equal names mean equal states and no hash can collide. `check` shows by P-sym that
-   the function under test sees no more than that.
+1. Controllers compare uids for equality only. Each uid becomes the position of its first
+   occurrence.
+2. Controllers compare a resourceVersion only with others of the same object. Each becomes its rank
+   among those that the state mentions.
+3. Everything else is compared as JSON text, so that equal names mean equal states and no hash can
+   collide. P-sym, which `check` tests, says that the function under test sees no more than this.
 """
 
 import json
@@ -15,18 +17,22 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from captep_core import Action, write_of
+from captep_core._actions import Action, write_of
 from captep_memory import Key, Object, World, group_of
 
 __all__ = ["Canonical", "Name", "entries", "key_of_target"]
 
 Name: TypeAlias = tuple[object, ...]
+# The form in which captep_memory writes uids: version 4, variant a.
 _UID = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12})")
 
 
 @frozen
 class _Facts:
-    """A text without its uids (as a number), its uids in order, and the resourceVersion of the object that it is about."""
+    """One object or action as compared.
+
+    Its text without uids (as a number), its uids in order, its resourceVersion.
+    """
 
     skeleton: int
     uids: tuple[str, ...]
@@ -40,25 +46,23 @@ def entries(world: World) -> list[tuple[Key, Object]]:
         for place, shelf in world.shelves.items()
         for name, obj in shelf.items()
     ]
-    return sorted(
-        found,
-        key=lambda entry: (
-            entry[0].api_group,
-            entry[0].kind,
-            entry[0].namespace or "",
-            entry[0].name,
-        ),
-    )
+    return sorted(found, key=lambda entry: _order(entry[0]))
+
+
+def _order(key: Key) -> tuple[str, str, str, str]:
+    return (key.api_group, key.kind, key.namespace or "", key.name)
 
 
 def key_of_target(action: Action) -> Key:
-    """Return where the target of an action is stored."""
+    """Return the key under which the server stores the target of an action."""
     ref = action.target
     return Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
 
 
 class Canonical:
-    """Names of states. Objects and actions are immutable, so that what is known of one is worked out once."""
+    """Names of states. Objects and actions are immutable, so the class computes the facts of each
+    once.
+    """
 
     def __init__(self) -> None:
         self._skeletons: dict[str, int] = {}
@@ -68,34 +72,32 @@ class Canonical:
     def name(
         self, worlds: Iterable[World], actions: Iterable[Action] = (), rest: Name = ()
     ) -> Name:
-        """Name a state: worlds (the present one first), actions on their way, and whatever else tells states apart."""
+        """Name a state: its worlds (the present one first), its writes in flight, and everything
+        else that distinguishes it.
+        """
         seen = [(key, self._object(obj)) for world in worlds for key, obj in _divided(world)]
-        on_the_way = [(key_of_target(action), self._action(action)) for action in actions]
-        ranks = _Ranks([*seen, *on_the_way])
-        return (*(ranks.entry(key, facts) for key, facts in (*seen, *on_the_way)), rest)
+        in_flight = [(key_of_target(action), self._action(action)) for action in actions]
+        ranks = _Ranks([*seen, *in_flight])
+        return (*(ranks.entry(key, facts) for key, facts in (*seen, *in_flight)), rest)
 
     def _object(self, obj: Object | None) -> _Facts | None:
         if obj is None:
             return None
         known = self._objects.get(id(obj))
         if known is None:
-            metadata = {
-                name: value for name, value in obj["metadata"].items() if name != "resourceVersion"
-            }
-            facts = self._facts(
-                {**obj, "metadata": metadata}, obj["metadata"].get("resourceVersion")
-            )
+            metadata = dict(obj["metadata"])
+            version = metadata.pop("resourceVersion", None)
+            facts = self._facts({**obj, "metadata": metadata}, version)
             known = self._objects[id(obj)] = (obj, facts)
         return known[1]
 
     def _action(self, action: Action) -> _Facts:
         known = self._actions.get(id(action))
         if known is None:
-            about = [str(write_of(action)), action.body, action.preconditions.uid]
-            known = self._actions[id(action)] = (
-                action,
-                self._facts(about, action.preconditions.resource_version),
-            )
+            preconditions = action.preconditions
+            about = [str(write_of(action)), action.body, preconditions.uid]
+            facts = self._facts(about, preconditions.resource_version)
+            known = self._actions[id(action)] = (action, facts)
         return known[1]
 
     def _facts(self, content: object, version: str | None) -> _Facts:
@@ -105,13 +107,13 @@ class Canonical:
 
 
 def _divided(world: World) -> Iterator[tuple[Key | None, Object | None]]:
-    """The entries of a world, and a mark where it ends."""
+    """Yield the entries of a world, and a mark at its end."""
     yield from entries(world)
     yield None, None
 
 
 class _Ranks:
-    """The numbers that stand for the uids and resourceVersions of one state."""
+    """The numbers that replace the uids and resourceVersions of one state."""
 
     def __init__(self, entries: list[tuple[Key | None, _Facts | None]]) -> None:
         self._uids: dict[str, int] = {}

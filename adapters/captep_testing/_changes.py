@@ -1,4 +1,6 @@
-"""What differs between two objects or two worlds, as paths; and the least number of writes that makes one world of another (P3)."""
+"""Differences of two objects or two worlds, as paths, and the minimum number of writes between two
+worlds (P3).
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
@@ -8,9 +10,13 @@ from captep_memory import Key, Object, World, identical
 __all__ = ["Path", "changed_keys", "changed_paths", "lower_bound", "shown"]
 
 Path: TypeAlias = tuple[str, ...]
-"""A field: the names on the way to it. An item of a list is named by itself, or by its `uid`, `type` or `name`."""
+"""The names on the way to a field.
+
+A list item goes by its own text, or by its `uid`, `type` or `name`.
+"""
 
 _MISSING: Any = object()
+# Only the server writes these fields, so no change of them is the loop's.
 _SYSTEM = frozenset(
     {
         *("resourceVersion", "generation", "uid", "creationTimestamp", "managedFields"),
@@ -20,19 +26,20 @@ _SYSTEM = frozenset(
 
 
 def changed_paths(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> list[Path]:
-    """List the fields that differ, those left out that only the server writes."""
+    """List the fields that differ, without those that only the server writes."""
     paths = _differences(before or {}, after or {}, ())
-    return [
-        path
-        for path in paths
-        if not (path[:1] == ("metadata",) and path[1:2] and path[1] in _SYSTEM)
-    ]
+    return [path for path in paths if not _is_system(path)]
+
+
+def _is_system(path: Path) -> bool:
+    return len(path) > 1 and path[0] == "metadata" and path[1] in _SYSTEM
 
 
 def _differences(before: Any, after: Any, path: Path) -> Iterator[Path]:  # noqa: ANN401 - JSON, taken apart
     if identical(before, after):
         return
-    one, other = _members(before), _members(after)
+    one = _members(before)
+    other = _members(after)
     if one is None or other is None or not (one or other):
         yield path
         return
@@ -41,6 +48,7 @@ def _differences(before: Any, after: Any, path: Path) -> Iterator[Path]:  # noqa
         for each in _differences(one.get(name, _MISSING), other.get(name, _MISSING), (*path, name)):
             found = True
             yield each
+    # Members are equal and the whole is not: a list in another order, or `{}` against nothing.
     if not found:
         yield path
 
@@ -63,21 +71,24 @@ def _name_of(item: object) -> object:
 
 
 def changed_keys(before: World, after: World) -> list[Key]:
-    """List the objects that one world has otherwise than the other, sorted."""
+    """List the objects that differ between two worlds, sorted."""
     keys: set[Key] = set()
     for place in {*before.shelves, *after.shelves}:
-        one, other = before.shelves.get(place, {}), after.shelves.get(place, {})
+        one = before.shelves.get(place, {})
+        other = after.shelves.get(place, {})
         if one is not other:
-            keys |= {
-                Key(*place, name)
-                for name in {*one, *other}
-                if one.get(name) is not other.get(name) and one.get(name) != other.get(name)
-            }
+            keys |= {Key(*place, name) for name in {*one, *other} if _differ(one, other, name)}
     return sorted(keys, key=lambda key: (key.kind, key.namespace or "", key.name))
 
 
+def _differ(one: Mapping[str, Object], other: Mapping[str, Object], name: str) -> bool:
+    before = one.get(name)
+    after = other.get(name)
+    return before is not after and before != after
+
+
 def shown(before: World, after: World) -> list[str]:
-    """Say which fields of which objects differ; values are not told, they may be a Secret's."""
+    """Name the fields that differ, object by object; without values, which may be a Secret's."""
     return [_shown(key, before.get(key), after.get(key)) for key in changed_keys(before, after)]
 
 
@@ -86,19 +97,25 @@ def _shown(key: Key, before: Object | None, after: Object | None) -> str:
     if before is None or after is None:
         return f"{named} {'appears' if before is None else 'is gone'}"
     if before["metadata"]["uid"] != after["metadata"]["uid"]:
-        return f"{named} is another one of that name"
-    marked = (
-        "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
-    )
+        return f"{named} is replaced by another object of that name"
     fields = sorted({".".join(_cut(path, before, after)) for path in changed_paths(before, after)})
-    fields += ["metadata.deletionTimestamp"] * marked
+    if _is_marked(before, after):
+        fields.append("metadata.deletionTimestamp")
     return f"{named}: {', '.join(fields) or 'metadata.resourceVersion'}"
 
 
+def _is_marked(before: Object, after: Object) -> bool:
+    """Whether the deletion of an object began between two versions of it."""
+    return (
+        "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
+    )
+
+
 def _cut(path: Path, before: Any, after: Any) -> Path:  # noqa: ANN401 - JSON, taken apart
-    """A path as far as both objects have it, and one name more."""
+    """Return a path as far as both objects have it, and one name more."""
     for place, name in enumerate(path):
-        one, other = _members(before) or {}, _members(after) or {}
+        one = _members(before) or {}
+        other = _members(after) or {}
         if name not in one or name not in other:
             return path[: place + 1]
         before, after = one[name], other[name]
@@ -106,7 +123,10 @@ def _cut(path: Path, before: Any, after: Any) -> Path:  # noqa: ANN401 - JSON, t
 
 
 def lower_bound(before: World, after: World) -> int:
-    """Return the least number of writes that make `after` of `before`: one for each object and subresource that differs."""
+    """Return the minimum number of writes from one world to another.
+
+    One an object and subresource that differs.
+    """
     return sum(_writes(before.get(key), after.get(key)) for key in changed_keys(before, after))
 
 
@@ -114,13 +134,9 @@ def _writes(before: Object | None, after: Object | None) -> int:
     if before is None:
         return 1 + ("status" in (after or {}))
     if after is None:
-        return ("deletionTimestamp" not in before["metadata"]) + bool(
-            before["metadata"].get("finalizers")
-        )
+        unmarked = "deletionTimestamp" not in before["metadata"]
+        return unmarked + bool(before["metadata"].get("finalizers"))
     if before["metadata"]["uid"] != after["metadata"]["uid"]:
         return _writes(before, None) + _writes(None, after)
     parts = {path[0] == "status" for path in changed_paths(before, after)}
-    marked = (
-        "deletionTimestamp" in after["metadata"] and "deletionTimestamp" not in before["metadata"]
-    )
-    return len(parts) + marked
+    return len(parts) + _is_marked(before, after)

@@ -1,12 +1,14 @@
-"""L0: what one call of the function shows, without any server.
+"""L0: single calls of the function under test, without a server.
 
-- P5: equal views give equal decisions, whatever the order of keys and of lists that are sets; a view is not changed.
-- P5a: nothing raises, whatever an object lacks.
-- P8: a delete and a patch carry the uid they were decided for, a patch that replaces a list the resourceVersion as well.
+- P5: equal views give equal decisions, whatever the order of keys and of lists that are sets; the
+  function leaves a view unchanged.
+- P5a: the function never raises, whatever field an object lacks.
+- P8: a delete and a patch carry the uid for which they were decided; a patch that replaces a list
+  carries the resourceVersion too.
 - P15: the interval is within its limits.
-- P17: nothing that is told holds a canary.
+- P17: no output holds a canary.
 - P-sym: other uids and resourceVersions give the same decision about them.
-- F24: what is unreadable is not written.
+- F24: the function writes nothing to an unreadable object.
 """
 
 import base64
@@ -18,35 +20,35 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from captep_core import (
-    ABSENT,
+from captep_core._actions import (
     JSON,
-    Absent,
     Action,
     Create,
     Decision,
     ObjectRef,
-    Observed,
     Patch,
-    ReconcileState,
     RecordEvent,
-    Unreadable,
     write_of,
 )
-from captep_core.ports import Read
+from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
+from captep_core.ports import Decide, Read
 from captep_testing._drive import drive
 from captep_testing._kit import Kit
-from captep_testing._passes import RaisedError, safe
-from captep_testing._report import Finding, Report, Violation
+from captep_testing._passes import ViolationError, safe
+from captep_testing._report import Counterexample, Report, Violation
 
-__all__ = ["View", "check", "check_view", "views_of"]
+__all__ = ["View", "check", "check_view", "judge_decision", "views_of"]
 
+# The lists of Kubernetes objects whose order means nothing.
 _SETS = (("metadata", "finalizers"), ("metadata", "ownerReferences"), ("status", "conditions"))
 
 
 @frozen
 class View:
-    """All that one call of the function gets to see: the objects that it reads, what is remembered, the time."""
+    """Everything that one call of the function sees.
+
+    The objects that it reads, its state, the time.
+    """
 
     key: ObjectRef
     objects: Mapping[ObjectRef, Observed[dict[str, JSON]]] = field(repr=False)
@@ -59,8 +61,8 @@ class View:
 
 
 def check(kit: Kit) -> Report:
-    """Check the decisions for all views that the loop has on its way to rest from each world of the kit."""
-    found: dict[Finding, Violation] = {}
+    """Check the decision for every view between each world of the kit and rest."""
+    found: dict[Violation, Counterexample] = {}
     seen: set[str] = set()
     for place, world in enumerate(kit.worlds):
         views: list[View] = []
@@ -69,85 +71,87 @@ def check(kit: Kit) -> Report:
             text = _text_of_view(view)
             if text not in seen:
                 seen.add(text)
-                for finding in check_view(kit, view):
-                    found.setdefault(finding, Violation(finding, place))
-    return Report(
-        f"{len(seen)} views from {len(kit.worlds)} worlds", tuple(found.values()), states=len(seen)
-    )
+                for violation in check_view(kit, view):
+                    found.setdefault(violation, Counterexample(violation, place))
+    scope = f"{len(seen)} views from {len(kit.worlds)} worlds"
+    return Report(scope, tuple(found.values()), states=len(seen))
 
 
 def views_of(kit: Kit) -> list[View]:
-    """List the views that the loop has on its way to rest from each world of the kit, for tests of one's own."""
+    """List the views between each world of the kit and rest, for an author's own tests."""
     views: list[View] = []
     for world in kit.worlds:
         drive(evolve(kit, decide=_recording(kit, views)), world)
     return views
 
 
-def _recording(kit: Kit, views: list[View]) -> Any:  # noqa: ANN401 - a Decide
+def _recording(kit: Kit, views: list[View]) -> Decide:
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         objects: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
-        def noted(ref: ObjectRef) -> Observed[dict[str, JSON]]:
-            # Copies, so that a function that changes what it reads is caught and harms nobody.
+        def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            # Copies: a function that changes what it reads is caught, and its changes stay its own.
             return objects.setdefault(ref, deepcopy(read(ref)))
 
         views.append(View(key, objects, state, now))
-        return kit.decide(key, lambda ref: deepcopy(noted(ref)), state, now=now)
+        return kit.decide(key, lambda ref: deepcopy(recorded(ref)), state, now=now)
 
     return decide
 
 
-def check_view(kit: Kit, view: View) -> Iterator[Finding]:
-    """Yield what is wrong with the decision for one view, and for those that differ from it in nothing that matters."""
+def check_view(kit: Kit, view: View) -> Iterator[Violation]:
+    """Yield the violations of the decision for one view, and for its equivalents."""
     before = _text_of_view(view)
     try:
         decision = _decide(kit, view)
         if _text_of_view(view) != before:
-            yield Finding("P5", "changes what it reads")
+            yield Violation("P5", "changes what it reads")
             return
-        yield from planned_amiss(kit, decision, view.read)
+        yield from judge_decision(kit, decision, view.read)
         yield from _impurities(kit, view, decision)
         yield from _asymmetries(kit, view, decision)
         yield from _partial_views(kit, view)
-    except RaisedError as error:
-        yield error.finding
+    except ViolationError as error:
+        yield error.violation
 
 
 def _decide(kit: Kit, view: View) -> Decision:
     return safe(kit.decide)(view.key, view.read, view.state, now=view.now)
 
 
-def planned_amiss(kit: Kit, decision: Decision, read: Read) -> Iterator[Finding]:
-    """Yield what is wrong with a decision by itself (P8, P15, P17)."""
+def judge_decision(kit: Kit, decision: Decision, read: Read) -> Iterator[Violation]:
+    """Yield the violations of one decision (P8, P15, P17)."""
     for action in decision.actions:
         if not isinstance(action, RecordEvent | Create):
-            yield from (
-                Finding("P8", f"{write_of(action)} {told}") for told in _unlocked(action, read)
-            )
+            for lack in _unlocked(action, read):
+                yield Violation("P8", f"{write_of(action)} {lack}")
     wait = decision.requeue_after
     if wait is not None and not kit.shortest <= wait <= kit.longest:
-        yield Finding("P15", f"requeue_after is {wait}")
-    told = [
+        yield Violation("P15", f"requeue_after is {wait}")
+    for canary in kit.canaries:
+        if _holds(decision, canary):
+            yield Violation(
+                "P17", f"the output with the verdict {decision.verdict.reason} holds a canary"
+            )
+
+
+def _holds(decision: Decision, canary: str) -> bool:
+    texts = [
         repr(decision),
         decision.verdict.message,
-        *(json.dumps(action.body, default=dict) for action in _telling(decision)),
+        *(
+            json.dumps(action.body, default=dict)
+            for action in decision.actions
+            if _is_public(action)
+        ),
     ]
-    for canary in kit.canaries:
-        if any(
-            form in text
-            for form in (canary, base64.b64encode(canary.encode()).decode())
-            for text in told
-        ):
-            yield Finding("P17", f"a canary is told with the verdict {decision.verdict.reason}")
+    forms = (canary, base64.b64encode(canary.encode()).decode())
+    return any(form in text for form in forms for text in texts)
 
 
-def _telling(decision: Decision) -> list[Action]:
-    return [
-        action
-        for action in decision.actions
-        if isinstance(action, RecordEvent) or action.subresource == "status"
-    ]
+def _is_public(action: Action) -> bool:
+    """Whether people read the body of an action: an Event or a status."""
+    return isinstance(action, RecordEvent) or action.subresource == "status"
 
 
 def _unlocked(action: Action, read: Read) -> Iterator[str]:
@@ -166,36 +170,33 @@ def _replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, tak
     return any(_replaces_list(value, below.get(name)) for name, value in patch.items())
 
 
-def _impurities(kit: Kit, view: View, decision: Decision) -> Iterator[Finding]:
+def _impurities(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
     if _text(_decide(kit, view)) != _text(decision):
-        yield Finding("P5", "decides otherwise when asked again")
+        yield Violation("P5", "a second call decides differently")
     if _text(_decide(kit, _mapped(view, _reversed_keys))) != _text(decision):
-        yield Finding("P5", "decides otherwise when keys come in another order")
-    if _text(_decide(kit, _mapped(view, _reversed_sets)), sort=True) != _text(decision, sort=True):
-        yield Finding(
-            "P5", "decides otherwise when finalizers, owners or conditions come in another order"
-        )
+        yield Violation("P5", "the order of keys changes the decision")
+    reordered = _decide(kit, _mapped(view, _reversed_sets))
+    if _text(reordered, sort=True) != _text(decision, sort=True):
+        yield Violation("P5", "the order of finalizers, owners or conditions changes the decision")
 
 
-def _asymmetries(kit: Kit, view: View, decision: Decision) -> Iterator[Finding]:
+def _asymmetries(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
     names = {text: f"other-{place}" for place, text in enumerate(sorted(_identities(view)))}
     renamed = _mapped(view, lambda obj: _renamed(obj, names))
     if _text(_decide(kit, renamed)) != json.dumps(_renamed(json.loads(_text(decision)), names)):
-        yield Finding("P-sym", "decides otherwise when uids and resourceVersions are others")
+        yield Violation("P-sym", "other uids and resourceVersions change the decision")
 
 
-def _partial_views(kit: Kit, view: View) -> Iterator[Finding]:
+def _partial_views(kit: Kit, view: View) -> Iterator[Violation]:
     for ref, found in view.objects.items():
         if isinstance(found, dict):
             for name in sorted(set(found) - {"apiVersion", "kind", "metadata"}):
-                _decide(
-                    kit,
-                    _with(view, ref, {key: value for key, value in found.items() if key != name}),
-                )
+                lacking = {key: value for key, value in found.items() if key != name}
+                _decide(kit, _with(view, ref, lacking))
         decision = _decide(kit, _with(view, ref, Unreadable("Timeout")))
         for action in decision.actions:
             if action.target == ref and not isinstance(action, RecordEvent):
-                yield Finding("F24", f"{write_of(action)} though the object is unreadable")
+                yield Violation("F24", f"{write_of(action)} although the object is unreadable")
 
 
 def _with(view: View, ref: ObjectRef, found: Observed[dict[str, JSON]]) -> View:
@@ -203,13 +204,11 @@ def _with(view: View, ref: ObjectRef, found: Observed[dict[str, JSON]]) -> View:
 
 
 def _mapped(view: View, change: Any) -> View:  # noqa: ANN401 - JSON to JSON
-    return evolve(
-        view,
-        objects={
-            ref: change(found) if isinstance(found, dict) else found
-            for ref, found in view.objects.items()
-        },
-    )
+    objects = {
+        ref: change(found) if isinstance(found, dict) else found
+        for ref, found in view.objects.items()
+    }
+    return evolve(view, objects=objects)
 
 
 def _reversed_keys(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
@@ -227,9 +226,7 @@ def _reversed_sets(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _identities(view: View) -> Iterable[str]:
-    found: list[Any] = [
-        each["metadata"] for each in view.objects.values() if isinstance(each, dict)
-    ]
+    found: list[Any] = [obj["metadata"] for obj in view.objects.values() if isinstance(obj, dict)]
     return {
         str(metadata[name])
         for metadata in found
@@ -255,7 +252,7 @@ def _text_of_view(view: View) -> str:
 
 
 def _text(decision: Decision, *, sort: bool = False) -> str:
-    """A decision as JSON text; `sort`: lists are sets."""
+    """Return a decision as JSON text; with `sort`, without the order of lists."""
     actions = [
         [
             str(write_of(action)),
@@ -267,21 +264,15 @@ def _text(decision: Decision, *, sort: bool = False) -> str:
         for action in decision.actions
     ]
     verdict = [decision.verdict.reason, decision.verdict.message]
-    whole = json.loads(
-        json.dumps(
-            [actions, str(decision.requeue_after), verdict, list(map(str, decision.outstanding))],
-            default=dict,
-            sort_keys=True,
-        )
-    )
+    outstanding = [str(refusal) for refusal in decision.outstanding]
+    content = [actions, str(decision.requeue_after), verdict, outstanding]
+    whole = json.loads(json.dumps(content, default=dict, sort_keys=True))
     return json.dumps(_sorted(whole) if sort else whole)
 
 
 def _sorted(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
     if isinstance(value, dict):
         return {name: _sorted(item) for name, item in value.items()}
-    return (
-        sorted((_sorted(item) for item in value), key=json.dumps)
-        if isinstance(value, list)
-        else value
-    )
+    if isinstance(value, list):
+        return sorted((_sorted(item) for item in value), key=json.dumps)
+    return value

@@ -1,9 +1,12 @@
-"""Let the loop run until it rests, while nobody acts but the garbage collector and the neighbours; judge the way and the end.
+"""Run the loop to rest while only the garbage collector and the neighbours act.
 
-- P1: from a world that the loop may find itself in, it comes to rest within the bound, and all is then as it should be.
-- P2: at rest nothing is sent, however often it looks again.
-- P3: the writes are as few as can be: one for each object and subresource that differs.
-- P4a: no world comes back that was left by a write.
+Judge every step and the end.
+
+- P1: from any world in which the loop may start, it comes to rest within the bound, and the world
+  is right.
+- P2: at rest the loop sends nothing.
+- P3: the loop sends the minimum of writes: one for each object and subresource that differs.
+- P4a: no world recurs after a write has changed it.
 """
 
 from collections import Counter
@@ -13,30 +16,35 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from captep_core import Action, ObjectRef, ReconcileState, RecordEvent, VerdictLike, write_of
+from captep_core._actions import Action, ObjectRef, RecordEvent, VerdictLike, write_of
+from captep_core._observation import ReconcileState
 from captep_core.ports import Answer, Read
 from captep_memory import MemoryGateway, World, collect_all
 from captep_runtime import ERROR_INTERVAL, Pass, WriteHistory, run_pass
 from captep_testing._canonical import Canonical
 from captep_testing._changes import lower_bound, shown
 from captep_testing._delivery import deliver, uid_in
-from captep_testing._faults import NO_FAULT, Fault
+from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
-from captep_testing._passes import RaisedError, safe
-from captep_testing._report import Finding, Step
+from captep_testing._passes import ViolationError, safe
+from captep_testing._report import TraceStep, Violation
 
 __all__ = ["Run", "Sent", "Strike", "drive"]
 
+# Looks at a world at rest. Three catch a loop that acts on every second or third look.
 _LOOKS = 3
+# Rounds after which the neighbours count as restless. Real ones need one or two.
 _NEIGHBOURLY = 100
 
-Strike: TypeAlias = Callable[[int, Action], Fault]
-"""Which fault strikes a write, given how many writes were sent before it."""
+Strike: TypeAlias = Callable[[int, Action], WriteFault]
+"""Return the fault of a write, given the number of writes before it."""
 
 
 @frozen
 class Sent:
-    """One write that was sent: how many seconds after the start, and with what effect."""
+    """One write: when it was sent, in seconds since the start of the run, and whether it changed
+    the server.
+    """
 
     action: Action
     at_seconds: float
@@ -45,24 +53,24 @@ class Sent:
 
 @frozen
 class Run:
-    """A run to rest, or to the first thing that is wrong."""
+    """A run to rest, or to the first violation."""
 
     world: World
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
     sent: tuple[Sent, ...]
-    finding: Finding | None
+    violation: Violation | None
     verdicts: Mapping[ObjectRef, VerdictLike] = field(factory=dict)
     error_interval: timedelta = ERROR_INTERVAL
 
     def counts(self) -> Counter[tuple[str, ObjectRef]]:
-        """How often each object was created and deleted."""
+        """Count the effective writes by verb and object."""
         return Counter(
             (write_of(each.action).verb, each.action.target) for each in self.sent if each.changed
         )
 
 
 class _CrashError(Exception):
-    """The process is gone in the middle of a pass."""
+    """The process died in the middle of a pass."""
 
 
 @frozen
@@ -82,17 +90,17 @@ class _Wire:
 
     def send(self, action: Action) -> Answer:
         driver = self._driver
-        fault = (
-            NO_FAULT if isinstance(action, RecordEvent) else driver.strike(len(driver.sent), action)
-        )
-        before, planned = driver.world, uid_in(self._seen, action)
-        done = deliver(
-            driver.kit, before, action, planned, undisturbed=not self._disturbed, fault=fault
-        )
+        fault = NO_FAULT
+        if not isinstance(action, RecordEvent):
+            fault = driver.strike(len(driver.sent), action)
+        before = driver.world
+        planned = uid_in(self._seen, action)
+        undisturbed = not self._disturbed
+        done = deliver(driver.kit, before, action, planned, undisturbed=undisturbed, fault=fault)
         self._disturbed = self._disturbed or fault is not NO_FAULT
         driver.note(action, fault, before, done.world, done.answer)
-        if done.finding:
-            raise RaisedError(done.finding)
+        if done.violation:
+            raise ViolationError(done.violation)
         if done.answer is None:
             raise _CrashError
         return done.answer
@@ -103,22 +111,27 @@ class _Driver:
         self,
         kit: Kit,
         world: World,
-        recollections: Mapping[ObjectRef, ReconcileState],
+        states: Mapping[ObjectRef, ReconcileState],
         strike: Strike,
     ) -> None:
-        self.kit, self.world, self.strike = kit, world, strike
-        self.steps, self.sent = list[Step](), list[Sent]()
-        self.verdicts = dict[ObjectRef, VerdictLike]()
+        self.kit = kit
+        self.world = world
+        self.strike = strike
+        self.steps: list[TraceStep] = []
+        self.sent: list[Sent] = []
+        self.verdicts: dict[ObjectRef, VerdictLike] = {}
         self._start = world.now
-        self._memories = {
-            key: _Memory(recollections.get(key, ReconcileState())) for key in kit.keys
-        }
-        self._canonical, self._left = Canonical(), set[object]()
-        self._segment, self._segment_writes, self._surplus = world, 0, 0
-        self.error_intervals = set[timedelta]()
+        self._memories = {key: _Memory(states.get(key, ReconcileState())) for key in kit.keys}
+        self._canonical = Canonical()
+        self._left: set[object] = set()
+        # P3 compares writes with the minimum segment by segment: a segment ends where others act.
+        self._segment = world
+        self._segment_writes = 0
+        self._surplus = 0
+        self.error_intervals: set[timedelta] = set()
 
     def note(
-        self, action: Action, fault: Fault, before: World, after: World, answer: Answer | None
+        self, action: Action, fault: WriteFault, before: World, after: World, answer: Answer | None
     ) -> None:
         self.world = after
         if isinstance(action, RecordEvent):
@@ -127,27 +140,26 @@ class _Driver:
         self._segment_writes += changed
         self.sent.append(Sent(action, (before.now - self._start).total_seconds(), changed))
         label = f"{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
-        self.steps.append(
-            Step(label, answer.status if answer else None, tuple(shown(before, after)))
-        )
+        status = answer.status if answer else None
+        self.steps.append(TraceStep(label, status, tuple(shown(before, after))))
 
-    def run(self) -> Finding | None:
-        """Run to rest; return what is wrong."""
+    def run(self) -> Violation | None:
+        """Run to rest; return the violation."""
         for _ in range(self.kit.bound):
             self._settle()
-            before, sent = self.world, len(self.sent)
+            before = self.world
+            sent = len(self.sent)
             if self._round():
                 return self._at_rest()
-            if any(each.changed for each in self.sent[sent:]) and self._comes_back(before):
-                return Finding("P4a", "a world comes back that was left by a write")
-        told = f"not at rest after {self.kit.bound} passes"
-        return (
-            Finding("P2", f"{told}, though all is as it should be")
-            if self.kit.matches(self.world)
-            else Finding("P1", told)
-        )
+            wrote = any(each.changed for each in self.sent[sent:])
+            if wrote and self._recurs(before):
+                return Violation("P4a", "a world recurs after a write has changed it")
+        restless = f"not at rest after {self.kit.bound} passes"
+        if self.kit.matches(self.world):
+            return Violation("P2", f"{restless}, although the world is right")
+        return Violation("P1", restless)
 
-    def _comes_back(self, world: World) -> bool:
+    def _recurs(self, world: World) -> bool:
         name = self._canonical.name([world])
         if name in self._left:
             return True
@@ -155,7 +167,7 @@ class _Driver:
         return False
 
     def _settle(self) -> None:
-        """Let the garbage collector and the neighbours do all they have to do."""
+        """Let the garbage collector and the neighbours do all their work."""
         before = self.world
         for _ in range(_NEIGHBOURLY):
             settled = self.kit.neighbours(collect_all(self.world))
@@ -164,39 +176,36 @@ class _Driver:
             self.world = settled
         else:
             raise ValueError(
-                f"the neighbours do not come to rest: they still act after {_NEIGHBOURLY} rounds"
+                f"the neighbours never come to rest: they still act after {_NEIGHBOURLY} rounds"
             )
         if self.world.resource_version != before.resource_version:
             self._close_segment(before)
-            self.steps.append(Step("others", None, tuple(shown(before, self.world))))
+            self.steps.append(TraceStep("others", None, tuple(shown(before, self.world))))
 
     def _close_segment(self, end: World) -> None:
         self._surplus += max(0, self._segment_writes - lower_bound(self._segment, end))
-        self._segment, self._segment_writes = self.world, 0
+        self._segment = self.world
+        self._segment_writes = 0
 
     def _round(self) -> bool:
-        """Run one pass over each key; return whether all rest."""
+        """Run one pass over each key; return whether all keys are at rest."""
         before = self.world
         passes = [self._pass(key) for key in self.kit.keys]
-        if self.world.resource_version != before.resource_version or any(
-            done is None or done.progressed for done in passes
-        ):
-            return False  # what changed wakes it at once
+        if self.world.resource_version != before.resource_version:
+            return False  # a change wakes the loop at once
+        if any(done is None or done.progressed for done in passes):
+            return False
         if all(done is not None and _rests(done) for done in passes):
             return True
         self._wait(passes)
         return False
 
     def _wait(self, passes: list[Pass | None]) -> None:
-        waits = [
-            done.requeue_after
-            for done in passes
-            if done is not None and done.requeue_after is not None
-        ]
+        waits = [done.requeue_after for done in passes if done and done.requeue_after is not None]
         self.world = self.world.at(self.world.now + min(waits, default=ERROR_INTERVAL))
 
     def _pass(self, key: ObjectRef) -> Pass | None:
-        """Run one pass; None when it crashed, and with it what was remembered."""
+        """Run one pass; None when it crashed and lost its memory."""
         known = self._memories[key]
         try:
             done = run_pass(
@@ -216,68 +225,59 @@ class _Driver:
         self.error_intervals.add(done.error_interval)
         return done
 
-    def _at_rest(self) -> Finding | None:
-        rest, steps = self.world, len(self.steps)
+    def _at_rest(self) -> Violation | None:
+        rest = self.world
+        steps = len(self.steps)
         self._close_segment(rest)
         if not self.kit.matches(rest):
-            return Finding("P1", f"at rest, and not as it should be: {self._said()}")
+            return Violation("P1", f"at rest in a world that is not right: {self._summary()}")
         for _ in range(_LOOKS):
             passes = [self._pass(key) for key in self.kit.keys]
             if len(self.steps) > steps or any(done is not None and done.sent for done in passes):
-                return Finding("P2", "at rest, and yet something is sent when it looks again")
+                return Violation("P2", "at rest, and the next look sends something")
             self._wait(passes)
         return None
 
-    def surplus(self) -> Finding | None:
+    def surplus(self) -> Violation | None:
         if self._surplus <= self.kit.slack:
             return None
-        return Finding(
-            "P3",
-            f"{self._surplus} more writes than needed"
-            + (f", {self.kit.slack} of them declared" * bool(self.kit.slack)),
-        )
+        declared = f", {self.kit.slack} of them declared" if self.kit.slack else ""
+        return Violation("P3", f"{self._surplus} writes above the minimum{declared}")
 
-    def _said(self) -> str:
+    def _summary(self) -> str:
         return ", ".join(f"{key} is {verdict.reason}" for key, verdict in self.verdicts.items())
 
 
 def _rests(done: Pass) -> bool:
-    """Whether a pass changed nothing, and held nothing back."""
-    return (
-        not done.changed
-        and not done.state.refusals
-        and len(done.sent) == len(done.decision.actions)
-    )
+    """Whether a pass changed nothing and sent all that it decided: no write is in backoff."""
+    is_complete = len(done.sent) == len(done.decision.actions)
+    return not done.changed and not done.state.refusals and is_complete
 
 
-def _never(_: int, __: Action) -> Fault:
+def _never(_: int, __: Action) -> WriteFault:
     return NO_FAULT
 
 
 def drive(
     kit: Kit,
     world: World,
-    recollections: Mapping[ObjectRef, ReconcileState] | None = None,
+    states: Mapping[ObjectRef, ReconcileState] | None = None,
     strike: Strike = _never,
 ) -> Run:
-    """Run the loop from a world to rest. Without faults, past ones included, the writes are counted as well (P3).
+    """Run the loop from a world to rest.
+
+    P3 is judged only in a run without faults whose `states` hold no refusal of an earlier pass.
 
     Raises:
         ValueError: `Kit.neighbours` never comes to rest.
     """
-    known = recollections or {}
+    known = states or {}
     driver = _Driver(kit, world, known, strike)
     try:
-        finding = driver.run()
-    except RaisedError as error:
-        finding = error.finding
-    if finding is None and strike is _never and not any(each.refusals for each in known.values()):
-        finding = driver.surplus()
-    return Run(
-        driver.world,
-        tuple(driver.steps),
-        tuple(driver.sent),
-        finding,
-        driver.verdicts,
-        min(driver.error_intervals, default=ERROR_INTERVAL),
-    )
+        violation = driver.run()
+    except ViolationError as error:
+        violation = error.violation
+    faultless = strike is _never and not any(each.refusals for each in known.values())
+    if violation is None and faultless:
+        violation = driver.surplus()
+    return Run(driver.world, tuple(driver.steps), tuple(driver.sent), violation, driver.verdicts)

@@ -1,8 +1,9 @@
-"""L2: everything that can happen within bounds, shortest ways first, so that a counterexample is the shortest there is.
+"""L2: every interleaving within bounds, breadth first, so that a counterexample is the shortest of
+its kind.
 
-Every step is judged as it is taken (P8, P9, P13, P14, P2a), and from every world that is reached the faults are made to stop and the loop
-is run to rest (P1, P2, P3, P4a), both with what it remembers and after a crash (P12). A run that does not reach what `Kit.sometimes`
-names fails (K1).
+The search judges every step (P8, P9, P13, P14, P2a). In every world that it reaches the faults stop
+and the loop runs to rest (P1, P2, P3, P4a), once with its memory and once after a crash (P12). A
+search that misses an event of `Kit.sometimes` fails (K1).
 """
 
 from collections import Counter, deque
@@ -10,14 +11,14 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
-from captep_core import ReconcileState
+from captep_core._observation import ReconcileState
 from captep_memory import World
 from captep_testing._canonical import Name
 from captep_testing._changes import shown
 from captep_testing._drive import Run, drive
-from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, Fault
+from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
 from captep_testing._kit import Kit
-from captep_testing._report import Report, Step, Violation
+from captep_testing._report import Counterexample, Report, TraceStep
 from captep_testing._system import State, System, Transition
 
 __all__ = ["explore", "replay"]
@@ -25,14 +26,15 @@ __all__ = ["explore", "replay"]
 
 @frozen
 class _Way:
-    """How a state was reached: from which world of the kit, by which transitions."""
+    """The trace to a state: the index of its first world, then one label a step."""
 
     world: int
     label: str = ""
     before: "_Way | None" = None
 
     def labels(self) -> tuple[str, ...]:
-        found, way = list[str](), self
+        found: list[str] = []
+        way = self
         while way.before is not None:
             found.append(way.label)
             way = way.before
@@ -41,7 +43,7 @@ class _Way:
 
 @frozen
 class _Search:
-    """What is known so far; its containers grow."""
+    """The search so far; its containers grow."""
 
     kit: Kit
     system: System
@@ -54,7 +56,7 @@ class _Search:
     occurred: set[str] = field(factory=set)
 
     def reach(self, state: State, way: _Way) -> Run | None:
-        """Take up a state unless it is known; return how it fails to heal, if it does."""
+        """Add a state unless it is known; return the run in which it fails to heal."""
         name = self.system.name(state)
         if name in self.ways:
             return None
@@ -68,20 +70,21 @@ class _Search:
         return self._heal(state)
 
     def _heal(self, state: State) -> Run | None:
-        for recollections in _remembered(state):
-            name = self.system.canonical.name([state.world], rest=(state.world.now, *recollections))
+        for states in _memories(state):
+            name = self.system.canonical.name([state.world], rest=(state.world.now, *states))
             if name not in self.healed:
                 self.healed.add(name)
-                run = drive(
-                    self.kit, state.world, dict(zip(self.kit.keys, recollections, strict=False))
-                )
-                if run.finding:
+                run = drive(self.kit, state.world, dict(zip(self.kit.keys, states, strict=False)))
+                if run.violation:
                     return run
         return None
 
 
-def _remembered(state: State) -> list[tuple[ReconcileState, ...]]:
-    """What the loop may remember when the faults stop: nothing, and when all are idle what the first instances do."""
+def _memories(state: State) -> list[tuple[ReconcileState, ...]]:
+    """List the memories with which the faults may stop.
+
+    None, and that of the first instances when all are idle.
+    """
     first = {actor.key: actor for actor in reversed(state.actors)}
     known = tuple(actor.state for actor in reversed(first.values()))
     idle = all(actor.decision is None for actor in state.actors)
@@ -95,21 +98,24 @@ def explore(
     events: int = 1,
     lag: int = 0,
     instances: int = 1,
-    kinds: Sequence[Fault] = TYPICAL_FAULTS,
+    kinds: Sequence[WriteFault] = TYPICAL_FAULTS,
     limit: int = 100_000,
 ) -> Report:
-    """Look at every interleaving of the loop with at most so many faults, events and changes not yet seen.
+    """Search every interleaving of the loop with faults, moves of others and stale views, within
+    bounds.
 
     Args:
-        faults: how many writes may fail, each in any way of `kinds`.
-        events: how many moves of others there may be (`Kit.moves`).
-        lag: how many changes of others a view may be behind, for each kind by itself.
-        instances: how many instances of the loop run at once (P22).
-        limit: how many states are looked at; the report says TRUNCATED when there are more.
+        kit: the operator.
+        faults: the number of writes that may fail, each in any way of `kinds`.
+        events: the number of moves of others (`Kit.moves`).
+        lag: the number of changes of others by which a view may lag, independently for each kind.
+        instances: the number of instances of the loop that run at once (P22).
+        kinds: the ways in which a write may fail.
+        limit: the number of states after which the search stops; the report then says TRUNCATED.
     """
-    bounds = f"faults<={faults} events<={events} lag<={lag}" + f" instances={instances}" * (
-        instances > 1
-    )
+    bounds = f"faults<={faults} events<={events} lag<={lag}"
+    if instances > 1:
+        bounds += f" instances={instances}"
     search = _Search(kit, System(kit, tuple(kinds), lag), instances, bounds)
     starts = [
         (search.system.start(world, faults=faults, events=events, instances=instances), _Way(n))
@@ -117,49 +123,44 @@ def explore(
     ]
     for state, way in starts:
         if run := search.reach(state, way):
-            return _report(search, _violation(search, way, run))
+            return _report(search, _counterexample(search, way, run))
     return _report(search, _search(search, limit))
 
 
-def _search(search: _Search, limit: int) -> Violation | None:
+def _search(search: _Search, limit: int) -> Counterexample | None:
     while search.todo and len(search.ways) <= limit:
         state, way = search.todo.popleft()
         for transition in search.system.transitions(state):
             search.counts[transition.kind] += 1
             further = _Way(way.world, transition.label, way)
-            run = None if transition.finding else search.reach(transition.state, further)
-            if transition.finding or run:
-                return _violation(search, further, run)
+            run = None if transition.violation else search.reach(transition.state, further)
+            if transition.violation or run:
+                return _counterexample(search, further, run)
     return None
 
 
-def _report(search: _Search, violation: Violation | None) -> Report:
-    missing = (
-        ()
-        if violation
-        else tuple(name for name in search.kit.sometimes if name not in search.occurred)
-    )
-    states, edges = len(search.ways), sum(search.counts.values())
-    sometimes = (
-        f"; sometimes {len(search.occurred)}/{len(search.kit.sometimes)}"
-        if search.kit.sometimes
-        else ""
-    )
-    scope = f"{states:,} states, {edges:,} edges, {len(search.healed):,} worlds driven to rest; {search.bounds}{sometimes}"
-    exhausted = not search.todo and violation is None
+def _report(search: _Search, found: Counterexample | None) -> Report:
+    declared = search.kit.sometimes
+    missing: tuple[str, ...] = ()
+    if found is None:
+        missing = tuple(name for name in declared if name not in search.occurred)
+    states = len(search.ways)
+    edges = sum(search.counts.values())
+    size = f"{states:,} states, {edges:,} edges, {len(search.healed):,} worlds driven to rest"
+    sometimes = f"; sometimes {len(search.occurred)}/{len(declared)}" if declared else ""
     return Report(
-        scope,
-        (violation,) if violation else (),
-        exhausted,
-        states,
-        edges,
-        dict(search.counts),
-        missing,
+        f"{size}; {search.bounds}{sometimes}",
+        (found,) if found else (),
+        exhausted=not search.todo and found is None,
+        states=states,
+        edges=edges,
+        counts=dict(search.counts),
+        missing=missing,
     )
 
 
-def _violation(search: _Search, way: _Way, run: Run | None) -> Violation:
-    """Go the way again, now with every step written down; transitions are deterministic."""
+def _counterexample(search: _Search, way: _Way, run: Run | None) -> Counterexample:
+    """Repeat a trace and record every step; transitions are deterministic."""
     found = _walk(
         search.system,
         search.kit.worlds[way.world],
@@ -169,17 +170,17 @@ def _violation(search: _Search, way: _Way, run: Run | None) -> Violation:
         instances=search.instances,
     )
     if found is None:
-        raise AssertionError(f"what was found is not found again: {way.labels()}")
+        raise AssertionError(f"the trace does not repeat the violation: {way.labels()}")
     return found
 
 
 def replay(
     kit: Kit, labels: Sequence[str], *, world: int = 0, lag: int = 8, instances: int = 1
-) -> Violation | None:
-    """Go the way of a violation again; return what is wrong at its end, None when nothing is (any more).
+) -> Counterexample | None:
+    """Repeat the trace of a counterexample; return it, or None when nothing is wrong at its end.
 
     Raises:
-        ValueError: the way cannot be gone; the message says where it ends.
+        ValueError: a step of the trace is not possible; the message names the step.
     """
     kinds = tuple({fault.name: fault for fault in (*ALL_FAULTS, *TYPICAL_FAULTS)}.values())
     return _walk(
@@ -195,23 +196,23 @@ def _walk(
     run: Run | None,
     *,
     instances: int,
-) -> Violation | None:
+) -> Counterexample | None:
     state, steps, last = (
         system.start(world, faults=len(labels), events=len(labels), instances=instances),
-        list[Step](),
+        list[TraceStep](),
         None,
     )
     for label in labels:
         last = _taken(system, state, label)
-        steps.append(Step(label, last.status, tuple(shown(state.world, last.state.world))))
+        steps.append(TraceStep(label, last.status, tuple(shown(state.world, last.state.world))))
         state = last.state
-        if last.finding:
+        if last.violation:
             break
-    finding = last.finding if last else None
-    if finding is None:
+    violation = last.violation if last else None
+    if violation is None:
         run = run or _unhealed(system.kit, state)
-        finding = run.finding if run else None
-    if finding is None:
+        violation = run.violation if run else None
+    if violation is None:
         return None
     again = ", ".join(map(repr, labels))
     more = (
@@ -219,8 +220,8 @@ def _walk(
         + (f", lag={system.lag}" if system.lag else "")
         + (f", instances={instances}" if instances > 1 else "")
     )
-    return Violation(
-        finding,
+    return Counterexample(
+        violation,
         place,
         tuple(steps),
         run.steps if run else (),
@@ -239,6 +240,6 @@ def _taken(system: System, state: State, label: str) -> Transition:
 def _unhealed(kit: Kit, state: State) -> Run | None:
     runs = (
         drive(kit, state.world, dict(zip(kit.keys, known, strict=False)))
-        for known in _remembered(state)
+        for known in _memories(state)
     )
-    return next((run for run in runs if run.finding), None)
+    return next((run for run in runs if run.violation), None)

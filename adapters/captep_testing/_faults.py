@@ -1,19 +1,21 @@
-"""What can go wrong with one write, as data: how often it arrives and what its sender sees."""
+"""The ways in which one write can fail, as data: how often it arrives, and what its sender sees."""
 
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["ALL_FAULTS", "NO_FAULT", "TYPICAL_FAULTS", "Fault"]
+__all__ = ["ALL_FAULTS", "NO_FAULT", "TYPICAL_FAULTS", "WriteFault"]
 
 
 @frozen
-class Fault:
+class WriteFault:
     """One way in which a write fails.
 
-    `deliveries`: how often it arrives at the server. `status`: what the sender is told, None for what the server answers.
-    `crashes`: the sender is gone before it is told anything, and all that it remembered. `touched`: somebody changes the object just
-    before. `lingers`: the write stays on its way and may arrive at any later moment, or never.
+    `deliveries`: how often the write arrives at the server. `status`: the HTTP status that the
+    sender sees, None for the server's own answer. `crashes`: the sender dies before it sees an
+    answer and loses its memory. `touched`: another actor changes the object just before the write
+    arrives.
+    `lingers`: the write stays in flight and may arrive at any later moment, or never.
     """
 
     name: str
@@ -24,25 +26,34 @@ class Fault:
     lingers: bool = False
 
 
-NO_FAULT: Final = Fault("", 1)
-_CRASHES: Final = (Fault("crash before", crashes=True), Fault("crash after", 1, crashes=True))
-_UNKNOWN: Final = (Fault("lost request", status=504), Fault("lost response", 1, 504))
-_CONFLICT: Final = Fault("conflict", 1, touched=True)
+NO_FAULT: Final = WriteFault("", 1)
+_CRASHES: Final = (
+    WriteFault("crash before", crashes=True),
+    WriteFault("crash after", 1, crashes=True),
+)
+_UNKNOWN: Final = (
+    WriteFault("lost request", status=504),
+    WriteFault("lost response", 1, 504),
+)
+_CONFLICT: Final = WriteFault("conflict", 1, touched=True)
 
 TYPICAL_FAULTS: Final = (
     *_CRASHES,
     *_UNKNOWN,
     _CONFLICT,
-    Fault("late", status=504, lingers=True),
-    Fault("refused with 403", status=403),
+    WriteFault("late", status=504, lingers=True),
+    WriteFault("refused with 403", status=403),
 )
-"""F1, F2, F3, F4, F7, F6 and F18: each kind of outcome once. For `explore`."""
+"""F1, F2, F3, F4, F7, F6 and F18: each kind of outcome once. The default of `explore`."""
 
 ALL_FAULTS: Final = (
     *_CRASHES,
     *_UNKNOWN,
-    Fault("delivered twice", 2),
+    WriteFault("delivered twice", 2),
     _CONFLICT,
-    *(Fault(f"refused with {status}", status=status) for status in (403, 422, 429, 500, 503, 504)),
+    *(
+        WriteFault(f"refused with {status}", status=status)
+        for status in (403, 422, 429, 500, 503, 504)
+    ),
 )
-"""F1 to F5, F7, F17 and F18. For `sweep`."""
+"""F1 to F5, F7, F17 and F18. The default of `sweep`."""

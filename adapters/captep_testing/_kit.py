@@ -1,4 +1,8 @@
-"""What an author says about an operator: what is right, what is ours and who else acts. How to test it is not for the author to say."""
+"""The description of an operator that its author writes.
+
+What is right, what it owns and who else acts.
+How to test it is the kit's business.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -7,7 +11,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from captep_core import ObjectRef
+from captep_core._actions import ObjectRef
 from captep_core.ports import Decide
 from captep_memory import World
 from captep_testing._changes import Path
@@ -15,7 +19,7 @@ from captep_testing._changes import Path
 __all__ = ["Kit", "Move", "StepTest", "WorldTest"]
 
 Move: TypeAlias = Callable[[World], World | None]
-"""What somebody else does to a world, None where it is not possible; a pure function."""
+"""One act of another actor on a world, None where it is impossible; a pure function."""
 WorldTest: TypeAlias = Callable[[World], bool]
 StepTest: TypeAlias = Callable[[World, World], bool]
 
@@ -31,18 +35,25 @@ def _not_empty(_: object, attribute: Any, value: tuple[object, ...]) -> None:  #
 
 @frozen
 class Kit:
-    """One operator with its little domain.
+    """One operator and its small domain.
 
-    `keys`: the primary objects, usually one. `worlds`: where the loop may find itself; keep them small, two values for a field will do.
-    `matches`: whether a world is as it should be, once nobody acts any more and the loop has come to rest.
-    `owned`: by kind, the fields that the loop may change; `()` for all of an object. None: P9 is not judged.
-    `moves`: what users, other controllers and the managed system do, by name. `neighbours`: what they are bound to do in the end, run to
-    its own rest before each pass of a healed world.
-    `always`: what holds of every write of the loop, by name, given the world before it and after it (P13). It is judged of late writes
-    and of stale views as well. `sometimes`: what has to occur in `explore`, by name (K1).
-    `canaries`: contents of Secrets that must never be told (P17).
-    `slack`: writes above the least number that P3 lets pass, for declared reports of progress; the certificate shows it.
-    `bound`: passes within which the loop has to come to rest. `shortest`, `longest`: the limits of `requeue_after` (P15).
+    `keys`: the primary objects, usually one.
+    `worlds`: the worlds in which the loop may start. Keep them small; two values a field are
+    enough.
+    `matches`: whether a world is right once the loop is at rest and nobody else acts.
+    `owned`: for each kind, the fields that the loop may change; `()` stands for the whole object.
+    None switches P9 off.
+    `moves`: what users, other controllers and the managed system may do, by name.
+    `neighbours`: what other controllers will do in the end. In a healed world they run to their own
+    rest before each pass.
+    `always`: predicates on the worlds before and after every write of the loop, by name (P13). The
+    kit judges late writes and writes from stale views by them too.
+    `sometimes`: events that `explore` has to reach, by name (K1).
+    `canaries`: contents of Secrets that no output may hold (P17).
+    `slack`: writes above the minimum that P3 allows, for declared progress reports; the certificate
+    shows the number.
+    `bound`: the number of passes within which the loop has to come to rest.
+    `shortest`, `longest`: the limits of `requeue_after` (P15).
     """
 
     decide: Decide
@@ -56,6 +67,9 @@ class Kit:
     sometimes: Mapping[str, WorldTest] = MappingProxyType({})
     canaries: tuple[str, ...] = field(default=(), repr=False)
     slack: int = 0
+    # Three times the passes of the longest run that a domain of five objects needs.
     bound: int = 30
+    # Below a second a loop is a busy loop; above a day no deadline (certificate, token) is met in
+    # time.
     shortest: timedelta = timedelta(seconds=1)
     longest: timedelta = timedelta(hours=24)

@@ -1,43 +1,43 @@
-"""One pass, whole or step by step, with the execution rules of `captep_runtime` and of nobody else."""
+"""One pass, whole or step by step, with the execution rules of `captep_runtime` and no others."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import NoReturn
 
-from captep_core import Action, Decision, ObjectRef, ReconcileState, RecordEvent
+from captep_core._actions import Action, Decision, ObjectRef, RecordEvent
+from captep_core._observation import ReconcileState
 from captep_core.ports import Answer, Decide
 from captep_memory import MemoryGateway, World
 from captep_runtime import Pass, run_pass
 from captep_testing._kit import Kit
-from captep_testing._report import Finding
+from captep_testing._report import Violation
 
-__all__ = ["RaisedError", "advance", "look", "safe"]
+__all__ = ["ViolationError", "advance", "look", "safe"]
 
 
-class RaisedError(Exception):
-    """The function under test raised (P5a)."""
+class ViolationError(Exception):
+    """A violation that ends a run at once, such as an exception of the function (P5a)."""
 
-    def __init__(self, finding: Finding) -> None:
-        """Keep what to report."""
-        super().__init__(finding.what)
-        self.finding = finding
+    def __init__(self, violation: Violation) -> None:
+        """Keep the violation for the report."""
+        super().__init__(violation.message)
+        self.violation = violation
 
 
 def safe(decide: Decide) -> Decide:
-    """Return `decide` with whatever it raises translated.
+    """Return `decide` with its exceptions translated.
 
     Raises:
-        RaisedError: when called, and the function under test raised.
+        ViolationError: when called, if the function under test raises.
     """
 
     def called(key: ObjectRef, read: object, state: ReconcileState, *, now: datetime) -> Decision:
         try:
-            return decide(key, read, state, now=now)  # type: ignore[arg-type]  # handed on as it came
+            return decide(key, read, state, now=now)  # type: ignore[arg-type]  # passed on unchanged
         except Exception as error:
             # The text of the error may hold a Secret; its type and place are enough.
-            raise RaisedError(
-                Finding("P5a", f"raises {type(error).__name__} {_place(error)}")
-            ) from error
+            violation = Violation("P5a", f"raises {type(error).__name__} {_place(error)}")
+            raise ViolationError(violation) from error
 
     return called
 
@@ -60,13 +60,13 @@ class _PendingError(Exception):
 
 
 class _Script:
-    """A gateway that answers what is already known, and stops at the first write whose answer is not."""
+    """A gateway with the known answers; it stops the pass at the first write that has none."""
 
     def __init__(self, answers: Iterable[Answer]) -> None:
         self._answers = iter(answers)
 
     def read(self, ref: ObjectRef) -> NoReturn:
-        raise AssertionError(f"a decision that is made reads nothing, asked for {ref}")
+        raise AssertionError(f"the decision is made and reads nothing more, but asked for {ref}")
 
     def send(self, action: Action) -> Answer:
         if isinstance(action, RecordEvent):
@@ -85,9 +85,10 @@ def advance(
     *,
     now: datetime,
 ) -> Action | Pass:
-    """Return the next write of a pass that got these answers so far, or what became of it when none is left.
+    """Return the next write of a pass that got these answers so far, or the whole pass once no
+    write is left.
 
-    Between passes so much time goes by that no write is held back any more.
+    The time between two passes exceeds every backoff.
     """
     try:
         return run_pass(lambda *_, **__: decision, _Script(answers), key, state, now=now)

@@ -1,24 +1,33 @@
-"""What the kit found: findings with the shortest way to them, and the bounds within which it looked."""
+"""Results of a run of the kit.
+
+The properties that fail, the shortest trace to each, and the bounds that the run covered.
+"""
 
 from collections.abc import Mapping
 from typing import Self
 
 from attrs import field, frozen
 
-__all__ = ["Finding", "Report", "Step", "Violation"]
+__all__ = ["Counterexample", "Report", "TraceStep", "Violation"]
 
 
 @frozen
-class Finding:
-    """A property that does not hold, by its id, and what was seen instead. Never holds a value of a Secret."""
+class Violation:
+    """One property that does not hold.
+
+    `property` is its id (P1, F24, ...; see `docs/properties.md`), `message` what the kit saw
+    instead. The message never holds a value of a Secret.
+    """
 
     property: str
-    what: str
+    message: str
 
 
 @frozen
-class Step:
-    """One line of a trace: what happened, the HTTP status it was answered with, and which fields changed by it."""
+class TraceStep:
+    """One line of a trace: what happened, the HTTP status of the answer, and the fields that
+    changed.
+    """
 
     label: str
     status: int | None = None
@@ -26,31 +35,33 @@ class Step:
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"  {self.status}"
-        return f"{self.label}{status}" + (f"   {'; '.join(self.changes)}" if self.changes else "")
+        changes = f"   {'; '.join(self.changes)}" if self.changes else ""
+        return f"{self.label}{status}{changes}"
 
 
 @frozen
-class Violation:
-    """A finding and the way to it.
+class Counterexample:
+    """A violation and the trace that leads to it.
 
-    `world` is the place of the first world among those of the kit, `steps` what happened then, `after` what followed when the faults
-    had stopped. `labels`: what `Kit.replay` takes to go the way again; empty when it was not found by `Kit.explore`.
+    `world` is the index of the first world in `Kit.worlds`. `steps` is the trace; `after` is what
+    the loop did once the faults had stopped. `labels` is the trace as `replay` takes it, empty when
+    `explore` did not find it.
     """
 
-    finding: Finding
+    violation: Violation
     world: int
-    steps: tuple[Step, ...] = ()
-    after: tuple[Step, ...] = ()
+    steps: tuple[TraceStep, ...] = ()
+    after: tuple[TraceStep, ...] = ()
     labels: tuple[str, ...] = ()
     replay: str = ""
 
     @property
     def property(self) -> str:
-        """The id of the property."""
-        return self.finding.property
+        """The id of the property that does not hold."""
+        return self.violation.property
 
     def __str__(self) -> str:
-        lines = [f"{self.property}: {self.finding.what}", f"  in worlds[{self.world}]"]
+        lines = [f"{self.property}: {self.violation.message}", f"  in worlds[{self.world}]"]
         lines += [f"{number:>4} {step}" for number, step in enumerate(self.steps, 1)]
         if self.after:
             lines += ["  then, without faults:", *(f"     {step}" for step in self.after)]
@@ -61,14 +72,15 @@ class Violation:
 
 @frozen
 class Report:
-    """What one run of the kit looked at and found.
+    """The outcome of one run of the kit.
 
-    `scope` says what was looked at, with its bounds. `exhausted` is False when a limit ended the search before its bounds did.
-    `counts`: how often what happened. `missing`: what had to happen at least once and did not (K1).
+    `scope` names what the run covered, with its bounds. `exhausted` is False when a limit ended the
+    search before its bounds did. `counts` says how often each kind of step occurred. `missing`
+    names the declared events that never occurred (K1).
     """
 
     scope: str
-    violations: tuple[Violation, ...] = ()
+    counterexamples: tuple[Counterexample, ...] = ()
     exhausted: bool = True
     states: int = 0
     edges: int = 0
@@ -77,19 +89,22 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was found, everything within the bounds was looked at, and nothing that had to happen is missing."""
-        return not self.violations and self.exhausted and not self.missing
+        """Whether every property held, the search covered its bounds, and no declared event is
+        missing.
+        """
+        return not self.counterexamples and self.exhausted and not self.missing
 
     @property
     def properties(self) -> frozenset[str]:
         """The ids of the properties that do not hold."""
-        return frozenset(violation.property for violation in self.violations)
+        return frozenset(found.property for found in self.counterexamples)
 
     def require(self) -> Self:
         """Return the report itself when everything holds.
 
         Raises:
-            AssertionError: it does not; the message is the report.
+            AssertionError: a property fails, a limit ended the search, or a declared event is
+                missing; the message is the report.
         """
         if not self.holds:
             raise AssertionError(f"\n{self}")
@@ -97,5 +112,6 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"{'exhausted' if self.exhausted else 'TRUNCATED'} {self.scope}"]
-        lines += [f"never happened (K1): {', '.join(self.missing)}"] * bool(self.missing)
-        return "\n".join([*lines, *map(str, self.violations)])
+        if self.missing:
+            lines.append(f"never happened (K1): {', '.join(self.missing)}")
+        return "\n".join([*lines, *map(str, self.counterexamples)])

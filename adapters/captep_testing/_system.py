@@ -1,12 +1,17 @@
-"""The loop, its server and all who act on it as one transition system. A step is one write, not one pass.
+"""The loop, its server and every other actor as one transition system.
+
+A step is one write, not one pass.
 
 Rules of this module:
 
-1. A pass observes, then sends its writes one by one; between any two of them anything else may happen. Events are not modelled.
-2. A view is at most `lag` changes of others old, for each kind by itself. As `Gateway` promises, one's own writes are always seen, and
-   what was seen once is not seen older later on.
-3. Each fault, and each move of somebody else, costs one of its budget. The garbage collector may act at any time and costs nothing.
-4. What the executor remembers of attempts is left out: between two passes so much time goes by that no write is held back.
+1. A pass observes, then sends its writes one by one; between two writes any other step may happen.
+   Events are not modelled.
+2. A view lags at most `lag` changes of others behind, independently for each kind. As `Gateway`
+   promises, an instance always sees its own writes, and its views never go back in time.
+3. Each fault and each move of another actor costs one unit of its budget. The garbage collector may
+   act at any time and costs nothing.
+4. The write history of the executor is not part of a state: the time between two passes exceeds
+   every backoff.
 """
 
 from collections.abc import Iterator
@@ -15,17 +20,18 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from captep_core import Action, Decision, ObjectRef, ReconcileState, RecordEvent, write_of
+from captep_core._actions import Action, Decision, ObjectRef, RecordEvent, write_of
+from captep_core._observation import ReconcileState
 from captep_core.ports import Answer
 from captep_memory import Key, MemoryGateway, Object, World, collect, garbage
 from captep_runtime import Pass
 from captep_testing._canonical import Canonical, Name, entries, key_of_target
-from captep_testing._check import planned_amiss
+from captep_testing._check import judge_decision
 from captep_testing._delivery import deliver, uid_in
-from captep_testing._faults import NO_FAULT, Fault
+from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
-from captep_testing._passes import RaisedError, advance, look
-from captep_testing._report import Finding
+from captep_testing._passes import ViolationError, advance, look
+from captep_testing._report import Violation
 
 __all__ = ["Actor", "State", "System", "Transition"]
 
@@ -36,8 +42,10 @@ Shelf: TypeAlias = tuple[str, str, str | None]
 class Actor:
     """One instance of the loop for one key: idle, or in the middle of a pass.
 
-    `older`: what others have changed since, as worlds that its views may still be of, newest first.
-    `seen`: the view of the pass that it is in; `undisturbed`: whether that was fresh and nobody else has acted since.
+    `older`: the worlds before the latest changes of others, newest first; its views may still show
+    them.
+    `seen`: the view of the current pass. `undisturbed`: whether that view was fresh and no other
+    actor has acted since.
     """
 
     key: ObjectRef
@@ -53,7 +61,10 @@ class Actor:
 
 @frozen
 class State:
-    """Everything at one moment; `late` are writes on their way, each with the uid that it was decided for."""
+    """Everything at one moment.
+
+    `late` are writes in flight, each with the uid for which it was decided.
+    """
 
     world: World
     actors: tuple[Actor, ...]
@@ -64,13 +75,15 @@ class State:
 
 @frozen
 class Transition:
-    """What happened, how it was answered, the state after it, and what is wrong with it. `kind` is what it counts as."""
+    """One step: its label, the kind under which reports count it, the state after it, the answer,
+    the violation.
+    """
 
     label: str
     kind: str
     state: State
     status: int | None = None
-    finding: Finding | None = None
+    violation: Violation | None = None
 
 
 @frozen
@@ -78,17 +91,18 @@ class System:
     """The transitions of a kit within bounds."""
 
     kit: Kit
-    faults: tuple[Fault, ...]
+    faults: tuple[WriteFault, ...]
     lag: int
     canonical: Canonical = field(factory=Canonical)
-    _decisions: dict[object, tuple[World, Decision, Finding | None]] = field(factory=dict)
+    _decisions: dict[object, tuple[World, Decision, Violation | None]] = field(factory=dict)
     _garbage: dict[object, tuple[World, tuple[Key, ...]]] = field(factory=dict)
 
     def start(self, world: World, *, faults: int, events: int, instances: int) -> State:
-        """Return the state in which every instance is idle and knows nothing."""
-        names = [(key, number) for key in self.kit.keys for number in range(1, instances + 1)]
+        """Return the state in which every instance is idle with an empty memory."""
         actors = tuple(
-            Actor(key, _label(key, number, len(self.kit.keys), instances)) for key, number in names
+            Actor(key, _label(key, number, len(self.kit.keys), instances))
+            for key in self.kit.keys
+            for number in range(1, instances + 1)
         )
         return State(world, actors, faults, events)
 
@@ -113,7 +127,7 @@ class System:
         return self.canonical.name(worlds, [*actions, *(action for action, _ in state.late)], rest)
 
     def transitions(self, state: State) -> Iterator[Transition]:
-        """Yield everything that may happen next."""
+        """Yield every step that may happen next."""
         for place, actor in enumerate(state.actors):
             yield from (
                 self._sends(state, place, actor)
@@ -124,38 +138,40 @@ class System:
         yield from self._arrivals(state)
 
     def _observes(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        for told, view, older in _views(state.world, actor.older):
-            label = f"{actor.label}observe{told}"
+        for lag, view, older in _views(state.world, actor.older):
+            label = f"{actor.label}observe{lag}"
             try:
-                decision, finding = self._decide(actor, view)
-            except RaisedError as error:
-                yield Transition(label, "raise", state, None, error.finding)
+                decision, violation = self._decide(actor, view)
+            except ViolationError as error:
+                yield Transition(label, "raise", state, None, error.violation)
                 continue
             following = _began(
-                evolve(actor, older=older), decision, view, state.world, fresh=not told
+                evolve(actor, older=older), decision, view, state.world, fresh=not lag
             )
-            if following != actor or finding:
+            if following != actor or violation:
                 yield Transition(
                     label,
-                    "stale view" if told else "observe",
+                    "stale view" if lag else "observe",
                     _replaced(state, place, following),
                     None,
-                    finding,
+                    violation,
                 )
 
-    def _decide(self, actor: Actor, view: World) -> tuple[Decision, Finding | None]:
+    def _decide(self, actor: Actor, view: World) -> tuple[Decision, Violation | None]:
         memo = (actor.key, actor.state, view.now, _identity(view))
         known = self._decisions.get(memo)
         if known is None:
             decision = look(self.kit, actor.key, view, actor.state)
-            finding = next(planned_amiss(self.kit, decision, MemoryGateway(view).read), None)
-            # The view is kept so that the identities of its objects are not given to others.
-            known = self._decisions[memo] = (view, decision, finding)
+            violation = next(judge_decision(self.kit, decision, MemoryGateway(view).read), None)
+            # The memo keeps the view, so that Python reuses no id of its objects.
+            known = self._decisions[memo] = (view, decision, violation)
         return known[1], known[2]
 
     def _sends(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        action, seen = actor.pending, actor.seen
-        assert action is not None and seen is not None  # noqa: S101, PT018 - rule 1: a pass has a view and a next write
+        action = actor.pending
+        seen = actor.seen
+        assert action is not None  # noqa: S101 - rule 1: a pass has a next write
+        assert seen is not None  # noqa: S101 - rule 1: and a view
         planned = uid_in(seen, action)
         for fault in (NO_FAULT, *(self.faults if state.faults else ())):
             done = deliver(
@@ -183,7 +199,7 @@ class System:
                 kind,
                 _replaced(after, place, following),
                 done.answer.status if done.answer else None,
-                done.finding,
+                done.violation,
             )
 
     def _others(self, state: State) -> Iterator[Transition]:
@@ -224,7 +240,7 @@ class System:
                 f"late {status}",
                 _disturbed(after, state.world, self.lag),
                 status,
-                done.finding,
+                done.violation,
             )
 
 
@@ -245,8 +261,8 @@ def _name_of(actor: Actor, world: World) -> Name:
     hits = tuple(
         uid_in(world, action) == uid_in(actor.seen, action) for action in writes[len(answers) :]
     )
-    told = (actor.decision.verdict.reason, actor.decision.outstanding)
-    return (actor.state, len(actor.older), len(writes), told, answers, hits, actor.undisturbed)
+    verdict = (actor.decision.verdict.reason, actor.decision.outstanding)
+    return (actor.state, len(actor.older), len(writes), verdict, answers, hits, actor.undisturbed)
 
 
 def _replaced(state: State, place: int, actor: Actor) -> State:
@@ -259,7 +275,10 @@ def _began(actor: Actor, decision: Decision, view: World, world: World, *, fresh
 
 
 def _answered(actor: Actor, answer: Answer | None, action: Action, world: World) -> Actor:
-    """What an instance is after an answer to its write, which it sees in all its views from now on; None: it crashed."""
+    """Return an instance after the answer to its write; all its later views show that write.
+
+    None is a crash.
+    """
     if answer is None or actor.decision is None:
         return Actor(actor.key, actor.label, older=actor.older)
     key = key_of_target(action)
@@ -268,10 +287,9 @@ def _answered(actor: Actor, answer: Answer | None, action: Action, world: World)
         if not answer.is_refusal
         else actor.older
     )
-    told = evolve(actor, answers=(*actor.answers, answer), older=older)
-    return _onwards(
-        told, advance(actor.decision, actor.key, actor.state, told.answers, now=world.now)
-    )
+    following = evolve(actor, answers=(*actor.answers, answer), older=older)
+    pending = advance(actor.decision, actor.key, actor.state, following.answers, now=world.now)
+    return _onwards(following, pending)
 
 
 def _onwards(actor: Actor, following: Action | Pass) -> Actor:
@@ -281,7 +299,10 @@ def _onwards(actor: Actor, following: Action | Pass) -> Actor:
 
 
 def _disturbed(state: State, before: World, lag: int, but: int | None = None) -> State:
-    """Somebody changed the world: the views of all others may be older from now on, and their passes are disturbed."""
+    """Return the state after a change of the world.
+
+    The views of all other instances may lag, and their passes are disturbed.
+    """
     if state.world.resource_version == before.resource_version:
         return state
     actors = tuple(
@@ -296,12 +317,15 @@ def _disturbed(state: State, before: World, lag: int, but: int | None = None) ->
 def _views(
     world: World, older: tuple[World, ...]
 ) -> Iterator[tuple[str, World, tuple[World, ...]]]:
-    """The views that are possible, each with what may be seen after it: for each kind, the shelf as it is or as it was."""
+    """Yield the possible views, each with the worlds that later views may show.
+
+    Each kind as it is or as it was.
+    """
     places = sorted({place for view in older for place in _differing(world, view)}, key=str)
     for behind in product(range(len(older) + 1), repeat=len(places)):
         counts = {place: count for place, count in zip(places, behind, strict=True) if count}
         view = _combined(world, {place: older[count - 1] for place, count in counts.items()})
-        told = ", ".join(
+        lag = ", ".join(
             f"{kind} {namespace or ''} {count} behind"
             for (_, kind, namespace), count in counts.items()
         )
@@ -309,7 +333,7 @@ def _views(
             _combined(view, {place: known for place in places if counts.get(place, 0) > age})
             for age, known in enumerate(older)
         ]
-        yield (f" with {told}" if told else ""), view, tuple(_distinct(world, left))
+        yield (f" with {lag}" if lag else ""), view, tuple(_distinct(world, left))
 
 
 def _combined(world: World, shelves: dict[Shelf, World]) -> World:
@@ -326,7 +350,7 @@ def _combined(world: World, shelves: dict[Shelf, World]) -> World:
 
 
 def _distinct(world: World, older: list[World]) -> Iterator[World]:
-    """Leave out what is no older than what came before it."""
+    """Drop each world that is no older than its predecessor."""
     for view in older:
         if any(_differing(world, view)):
             yield view
@@ -340,7 +364,7 @@ def _differing(world: World, view: World) -> Iterator[Shelf]:
 
 
 def _overlaid(world: World, key: Key, obj: Object | None) -> World:
-    """Return a view in which one object is as it is now."""
+    """Return a view in which one object is up to date."""
     place = (key.api_group, key.kind, key.namespace)
     shelf = {
         name: held for name, held in world.shelves.get(place, {}).items() if name != key.name

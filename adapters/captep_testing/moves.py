@@ -1,56 +1,61 @@
-"""Moves of others, ready to be named in `Kit.moves`: each is done by a request to the server, as a user or a controller would."""
+"""Moves of other actors, ready for `Kit.moves`.
+
+Each is one request to the server, as a user or a controller sends it.
+"""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
-from captep_core import ObjectRef
+from captep_core._actions import ObjectRef
 from captep_memory import Key, Object, Request, World, group_of, serve
 from captep_testing._delivery import touched
 from captep_testing._kit import Move
 
 __all__ = ["create", "delete", "edit", "recreate", "touch"]
 
+# Another creator repeats the name and the labels. Everything else in metadata belongs to the first
+# incarnation.
+_REPEATED = ("name", "namespace", "labels")
+
 
 def create(manifest: Mapping[str, Any]) -> Move:
-    """Somebody creates an object, unless there is one of that name."""
+    """Return the move that creates an object; impossible while an object has the name."""
     body = deepcopy(dict(manifest))
     namespace = body["metadata"].get("namespace")
-    return lambda world: _served(
-        world, Request("create", body["apiVersion"], body["kind"], namespace, body=body)
-    )
+    request = Request("create", body["apiVersion"], body["kind"], namespace, body=body)
+    return lambda world: _served(world, request)
 
 
 def edit(ref: ObjectRef, patch: Mapping[str, Any], *, subresource: str | None = None) -> Move:
-    """Somebody changes an object by a merge patch."""
+    """Return the move that changes an object by a JSON merge patch."""
     body = deepcopy(dict(patch))
-    return lambda world: _served(
-        world,
-        Request(
-            "patch", ref.api_version, ref.kind, ref.namespace, ref.name, subresource, body=body
-        ),
-    )
+    place = (ref.api_version, ref.kind, ref.namespace, ref.name)
+    request = Request("patch", *place, subresource, body=body)
+    return lambda world: _served(world, request)
 
 
 def delete(ref: ObjectRef) -> Move:
-    """Somebody deletes an object; finalizers hold it as they do."""
-    return lambda world: _served(
-        world, Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name)
-    )
+    """Return the move that deletes an object; finalizers hold the object as usual."""
+    request = Request("delete", ref.api_version, ref.kind, ref.namespace, ref.name)
+    return lambda world: _served(world, request)
 
 
 def recreate(ref: ObjectRef, *, change: Callable[[Object], Object] = lambda obj: obj) -> Move:
-    """Somebody deletes an object that nothing holds, and creates another one of its name with the same content, or a changed one."""
+    """Return the move that deletes an object and creates another of its name.
+
+    The new object has the same content, or the content that `change` returns. The move is
+    impossible while a finalizer holds the object.
+    """
 
     def move(world: World) -> World | None:
         key = Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
-        stored, gone = world.get(key), delete(ref)(world)
+        stored = world.get(key)
+        gone = delete(ref)(world)
         if stored is None or gone is None or gone.get(key) is not None:
             return None
         metadata = {
-            name: value
-            for name, value in stored["metadata"].items()
-            if name in ("name", "namespace", "labels")
+            name: stored["metadata"][name] for name in _REPEATED if name in stored["metadata"]
         }
         content = {name: value for name, value in stored.items() if name != "status"}
         return create(change({**content, "metadata": metadata}))(gone)
@@ -59,10 +64,12 @@ def recreate(ref: ObjectRef, *, change: Callable[[Object], Object] = lambda obj:
 
 
 def touch(ref: ObjectRef) -> Move:
-    """Somebody sets an annotation of theirs on an object, or takes it off: another resourceVersion and nothing that matters."""
-    return lambda world: touched(
-        world, Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
-    )
+    """Return the move that sets or removes a foreign annotation.
+
+    A new resourceVersion and nothing else.
+    """
+    key = Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
+    return lambda world: touched(world, key)
 
 
 def _served(world: World, request: Request) -> World | None:

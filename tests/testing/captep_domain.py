@@ -1,4 +1,7 @@
-"""The project's own core as a domain of the kit: one control plane, its Cluster, its applies and Secrets, and those who act on them."""
+"""The project's own core as a domain of the kit.
+
+One control plane, its Cluster, its applies and Secrets, and the other actors on them.
+"""
 
 from typing import Any
 
@@ -43,12 +46,15 @@ def _key(obj: Any) -> Key:  # noqa: ANN401 - JSON
 
 
 def at(world: World, ref: ObjectRef) -> Any:  # noqa: ANN401 - JSON
-    """Return a stored object, None when there is none."""
+    """Return a stored object, None when the server has none."""
     return world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
 
 
 def neighbours(world: World) -> World:
-    """Let Terraform and Crossplane do their work: apply what is not applied, destroy what no apply asks for any more."""
+    """Let Terraform and Crossplane work.
+
+    Apply every new apply, destroy every orphaned Workspace.
+    """
     applies = dict(
         world.shelf("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply", "fleet")
     )
@@ -82,7 +88,9 @@ def _applied(world: World, name: str, apply: Any) -> World:  # noqa: ANN401 - JS
 
 
 def matches(world: World) -> bool:
-    """Whether a deleted control plane is let go with all it owned, and one that is there is Ready and published."""
+    """Whether a deleted control plane is released with all it owned, and a living one is Ready and
+    published.
+    """
     cp, cluster = at(world, KEY), at(world, CLUSTER)
     if cp is None or "deletionTimestamp" in cp["metadata"]:
         return (cp is None or FINALIZER not in cp["metadata"].get("finalizers", [])) and (
@@ -110,7 +118,7 @@ def matches(world: World) -> bool:
 
 
 def finalizer_before_applies(before: World, after: World) -> bool:
-    """No apply is made for a control plane that is to be there and has no finalizer yet."""
+    """A control plane without a finalizer gets no apply, unless it is being deleted."""
     cp, made = at(before, KEY), at(before, MAIN) is None and at(after, MAIN) is not None
     return (
         not made
@@ -121,14 +129,14 @@ def finalizer_before_applies(before: World, after: World) -> bool:
 
 
 def leaves_workspaces_alone(before: World, after: World) -> bool:
-    """Workspaces are Terraform's: the loop neither makes nor changes nor deletes one."""
+    """Workspaces belong to Terraform: the loop never creates, changes or deletes one."""
     return dict(before.shelf("tf.upbound.io", "Workspace", None)) == dict(
         after.shelf("tf.upbound.io", "Workspace", None)
     )
 
 
 def captep_worlds() -> dict[str, World]:
-    """A control plane in five moments of its life; `held` is a new one that somebody else holds with a finalizer of theirs."""
+    """Return a control plane at six moments; `held` is a new one with a foreign finalizer."""
     moments = {
         "new": worlds.new(),
         "held": worlds.changed(
@@ -148,9 +156,9 @@ def captep_worlds() -> dict[str, World]:
 MOVES: dict[str, Move] = {
     "neighbours do their work": neighbours,
     "user deletes the control plane": moves.delete(KEY),
-    "user wants another version": moves.edit(KEY, {"spec": {"version": "1.34"}}),
+    "user changes the version": moves.edit(KEY, {"spec": {"version": "1.34"}}),
     "somebody deletes the CA": moves.delete(CA),
-    "somebody else has the kubeconfig": moves.recreate(
+    "somebody replaces the kubeconfig": moves.recreate(
         KUBECONFIG, change=lambda obj: {**obj, "data": {"value": "b3RoZXI="}}
     ),
     "somebody labels the Cluster": moves.edit(CLUSTER, {"metadata": {"labels": {"team": "a"}}}),
@@ -183,7 +191,7 @@ OWNED = {
 
 
 def captep(*names: str) -> Kit:
-    """Return the kit of captep's core, from the named moments, all of them if none is named."""
+    """Return the kit of captep's core with the named moments, by default all."""
     moments = captep_worlds()
     return Kit(
         decide,

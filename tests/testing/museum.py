@@ -1,6 +1,6 @@
-"""The bug museum: broken relatives of the toy, each with the one mistake that its name tells, as operators in the wild make it.
+"""The bug museum: broken relatives of the toy, each with one mistake of real operators.
 
-The numbers are those of the catalogue that the kit is built after; the pieces without a number came up while the kit was built.
+`docs/properties.md` lists the numbered pieces. The others are mistakes that the kit met on the way.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,7 @@ __all__ = ["MUSEUM", "Piece"]
 
 @frozen
 class Piece:
-    """One mistake: the function that makes it, or the whole kit, and the property that has to find it."""
+    """One mistake: its name, the kit that makes it, and the property that has to kill it."""
 
     name: str
     kit: Kit
@@ -97,7 +97,7 @@ def reporting(more: Callable[[Any, datetime], dict[str, Any]]) -> Decide:
 
 
 def by_name(action: Action) -> Action:
-    """M3: delete whatever has the name."""
+    """M3: delete by name, without a uid."""
     return (
         Delete(action.target, Preconditions(), action.reason)
         if isinstance(action, Delete)
@@ -106,7 +106,7 @@ def by_name(action: Action) -> Action:
 
 
 def unlocked_status(action: Action) -> Action:
-    """M21: report without saying of which version."""
+    """M21: write the status without a resourceVersion."""
     return (
         evolve(action, preconditions=evolve(action.preconditions, resource_version=None))
         if action.subresource
@@ -115,7 +115,7 @@ def unlocked_status(action: Action) -> Action:
 
 
 def clobbering(action: Action) -> Action:
-    """M14: write all of the metadata that it knows of, and so erase the labels of others."""
+    """M14: write all the metadata that it knows, and so erase foreign labels."""
     if isinstance(action, Patch) and action.target.kind == "ConfigMap":
         metadata: Any = action.body.get("metadata", {})
         return evolve(action, body={**action.body, "metadata": {**metadata, "labels": None}})
@@ -129,19 +129,19 @@ def steps(
     make: Callable[[Any, Any, Any], list[Action]],
     leave: Callable[[Any], list[Action]],
 ) -> Decision | None:
-    """Keep or leave a Thing by the two functions; None when it is not there."""
+    """Keep or leave a Thing with two functions; None when no Thing exists."""
     thing: Any = read(key)
-    beside, latch = read(CHILD), read(LATCH)
+    sibling, latch = read(CHILD), read(LATCH)
     if not isinstance(thing, dict):
         return None
     if "deletionTimestamp" in thing["metadata"]:
         held = thing["metadata"].get("finalizers", [])
         return concluded(leave(thing) if FINALIZER in held else [], state, "Leaving")
-    return concluded(make(thing, beside, latch) or report(thing, beside, latch), state, "Kept")
+    return concluded(make(thing, sibling, latch) or report(thing, sibling, latch), state, "Kept")
 
 
 def held(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
-    """Add the finalizer where it is missing."""
+    """Add the finalizer when it is missing."""
     present = thing["metadata"].get("finalizers", [])
     body: dict[str, Any] = {"metadata": {"finalizers": [*present, FINALIZER]}}
     return [] if FINALIZER in present else [Patch(KEY, body, lock(thing), "add the finalizer")]
@@ -159,24 +159,24 @@ def making(make: Callable[[Any, Any, Any], list[Action]]) -> Decide:
     return decide
 
 
-def full_pass_only(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """M4: the child is there, so the latch must be, too."""
-    if isinstance(beside, Absent):
-        return held(thing) + child(thing, CHILD, beside) + child(thing, LATCH, latch)
+def full_pass_only(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M4: infer from the child that the latch exists."""
+    if isinstance(sibling, Absent):
+        return held(thing) + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
     return (
         held(thing)
-        + child(thing, CHILD, beside)
+        + child(thing, CHILD, sibling)
         + (child(thing, LATCH, latch) if isinstance(latch, dict) else [])
     )
 
 
-def finalizer_last(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """M5: the finalizer after what it is there for."""
-    return child(thing, CHILD, beside) + child(thing, LATCH, latch) + held(thing)
+def finalizer_last(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M5: add the finalizer after the objects that it guards."""
+    return child(thing, CHILD, sibling) + child(thing, LATCH, latch) + held(thing)
 
 
-def first_finalizer(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """M13: our finalizer is the first one, or it is not there."""
+def first_finalizer(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - JSON
+    """M13: look for the finalizer in the first place only."""
     present = thing["metadata"].get("finalizers", [])
     body: dict[str, Any] = {
         "metadata": {"finalizers": [FINALIZER, *(each for each in present if each != FINALIZER)]}
@@ -184,33 +184,35 @@ def first_finalizer(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noq
     missing = (
         [] if present[:1] == [FINALIZER] else [Patch(KEY, body, lock(thing), "add the finalizer")]
     )
-    return missing + child(thing, CHILD, beside) + child(thing, LATCH, latch)
+    return missing + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
 
 
-def unreadable_is_absent(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """M15: what cannot be read is not there."""
-    known = [ABSENT if isinstance(each, Unreadable) else each for each in (beside, latch)]
+def unreadable_is_absent(thing: Any, *found: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M15: treat an unreadable object as absent."""
+    known = [ABSENT if isinstance(each, Unreadable) else each for each in found]
     return held(thing) + child(thing, CHILD, known[0]) + child(thing, LATCH, known[1])
 
 
-def status_at_once(thing: Any, beside: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """M20: report in the same pass what was seen before its writes."""
-    actions = held(thing) + child(thing, CHILD, beside) + child(thing, LATCH, latch)
-    told = report(thing, beside, latch)
-    return (
-        actions
-        + [evolve(each, preconditions=this(thing)) for each in told if isinstance(each, Patch)]
-        if actions
-        else []
-    )
+def status_at_once(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M20: write the status in the pass of the other writes, from the view before them."""
+    actions = held(thing) + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
+    status = report(thing, sibling, latch)
+    early: list[Action] = [
+        evolve(each, preconditions=this(thing)) for each in status if isinstance(each, Patch)
+    ]
+    return actions + early if actions else []
 
 
 def let_go_first(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """M6: let go, and clean up when there is nothing left to come back for."""
+    """M6: remove the finalizer before cleaning up."""
 
     def leave(thing: Any) -> list[Action]:  # noqa: ANN401 - JSON
         rest = [each for each in thing["metadata"]["finalizers"] if each != FINALIZER]
-        return [Patch(KEY, {"metadata": {"finalizers": rest or None}}, lock(thing), "let go")]
+        return [
+            Patch(
+                KEY, {"metadata": {"finalizers": rest or None}}, lock(thing), "remove the finalizer"
+            )
+        ]
 
     def make(*found: Any) -> list[Action]:  # noqa: ANN401 - Observed
         return [
@@ -223,7 +225,7 @@ def let_go_first(key: ObjectRef, read: Read, state: ReconcileState, *, now: date
 def finalizer_while_leaving(
     key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
 ) -> Decision:
-    """M7: add the finalizer whenever it is missing, also when it is too late."""
+    """M7: add the finalizer to a terminating object."""
     thing: Any = read(key)
     if (
         isinstance(thing, dict)
@@ -235,7 +237,7 @@ def finalizer_while_leaving(
 
 
 def edge_triggered(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """M10: report when it remembers that it has just made something."""
+    """M10: report only after a pass that it remembers."""
     done = keep(key, read, state, now=now)
     if any(each.subresource for each in done.actions):
         return done if state.verdict == "Making" else evolve(done, actions=())
@@ -244,7 +246,7 @@ def edge_triggered(key: ObjectRef, read: Read, state: ReconcileState, *, now: da
 
 
 def another_name(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """M25: what is refused under one name is tried under the next, at once and for ever."""
+    """M25: retry a refused create under the next name, at once and for ever."""
     done, tried = keep(key, read, state, now=now), len(state.refusals)
     if not any(isinstance(each, Create) for each in done.actions):
         return done
@@ -264,7 +266,7 @@ def _renamed(action: Create, number: int) -> Create:
 
 
 def by_number(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Take a resourceVersion for a number and do something else for each second one."""
+    """Read a resourceVersion as a number and treat odd ones differently."""
     done = keep(key, read, state, now=now)
     thing: Any = read(key)
     odd = isinstance(thing, dict) and str(thing["metadata"]["resourceVersion"])[-1:] in "13579"
@@ -272,25 +274,27 @@ def by_number(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetim
 
 
 def start_over(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Take the child away when something did not work, and make it anew."""
-    beside = read(CHILD)
-    if state.refusals and isinstance(beside, dict):
-        return Decision((Delete(CHILD, this(beside), "start over"),), SOON, Verdict("StartingOver"))
+    """Delete the child after any refusal and create it again."""
+    sibling = read(CHILD)
+    if state.refusals and isinstance(sibling, dict):
+        return Decision(
+            (Delete(CHILD, this(sibling), "start over"),), SOON, Verdict("StartingOver")
+        )
     return keep(key, read, state, now=now)
 
 
 def busy(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Look again at once, always."""
+    """Ask for the next pass at once, always."""
     return evolve(keep(key, read, state, now=now), requeue_after=timedelta(0))
 
 
 def talkative(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """M24: tell the content of what it keeps."""
+    """M24: put the content of an object into the verdict."""
     return evolve(keep(key, read, state, now=now), verdict=Verdict("Kept", f"it has {read(CHILD)}"))
 
 
 def changing(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Work on what was read as if it were its own."""
+    """Change the object that it read."""
     thing: Any = read(key)
     if isinstance(thing, dict):
         thing.setdefault("spec", {})["seen"] = True
@@ -298,14 +302,14 @@ def changing(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
 
 
 def trusting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Take for granted what an object may lack."""
+    """Rely on a field that an object may lack."""
     thing: Any = read(key)
     wanted = thing["spec"]["colour"] if isinstance(thing, dict) else ""
     return evolve(keep(key, read, state, now=now), verdict=Verdict("Kept", str(wanted)))
 
 
 def shared(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """M8: two Things keep the same ConfigMap, each in its own colour."""
+    """M8: two Things keep one ConfigMap, each in its own colour."""
     thing: Any = read(key)
     found = read(CHILD)
     if not isinstance(thing, dict) or isinstance(found, Unreadable):
@@ -313,13 +317,17 @@ def shared(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
     wanted = colour(thing, "spec")
     if isinstance(found, Absent):
         return concluded(
-            [Create(CHILD, obj(CHILD, wanted, ownerReferences=[owner(thing)]), "it is not there")],
+            [
+                Create(
+                    CHILD, obj(CHILD, wanted, ownerReferences=[owner(thing)]), "it does not exist"
+                )
+            ],
             state,
             "Kept",
         )
     differs = colour(found) != wanted
     return concluded(
-        [Patch(CHILD, {"data": {"colour": wanted}}, this(found), "its colour is another")]
+        [Patch(CHILD, {"data": {"colour": wanted}}, this(found), "its colour differs")]
         if differs
         else [],
         state,
@@ -328,7 +336,7 @@ def shared(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) 
 
 
 def two_things() -> Kit:
-    """Two Things of different colours."""
+    """Return the kit of two Things in different colours."""
     other = {**THING, "metadata": {"name": "b", "namespace": "fleet"}, "spec": {"colour": "red"}}
     kit = toy(shared, moves={}, always={}, sometimes={})
     return evolve(
@@ -340,7 +348,7 @@ def two_things() -> Kit:
 
 
 def pruning() -> Kit:
-    """M12: a status field that the server drops is missing for ever."""
+    """M12: want a status field that the server prunes."""
     fields: Any = {"ready": {"type": "boolean"}, "observedGeneration": {"type": "integer"}}
     properties: Any = {
         "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},

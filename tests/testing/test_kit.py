@@ -1,4 +1,6 @@
-"""The parts of the kit, one by one: names of states, differences, verdicts on single writes, reports and replays."""
+"""The parts of the kit: names of states, differences, judgements of single writes, reports,
+replays.
+"""
 
 from typing import Any
 
@@ -39,7 +41,7 @@ from tests.testing.toy import (
 
 
 def made() -> World:
-    """A Thing with all that belongs to it."""
+    """Return a complete Thing."""
     return toy_worlds()[1]
 
 
@@ -49,7 +51,7 @@ def piece(name: str) -> Kit:
 
 
 def done(world: World, *steps: Move) -> World:
-    """Return the world after moves, all of which must be possible."""
+    """Return the world after moves; each has to be possible."""
     for step in steps:
         after = step(world)
         assert after is not None
@@ -57,8 +59,8 @@ def done(world: World, *steps: Move) -> World:
     return world
 
 
-def test_worlds_that_differ_in_made_up_numbers_have_one_name() -> None:
-    """The uid of what was created anew, and how many writes there were before, do not tell worlds apart; a colour does."""
+def test_worlds_that_differ_in_uids_and_versions_alone_have_one_name() -> None:
+    """New uids and earlier writes leave the name of a world as it is; a colour changes it."""
     canonical, edit = Canonical(), moves.edit(CHILD, {"data": {"colour": "green"}})
     once = done(made(), moves.recreate(LATCH))
     again = done(made(), moves.touch(KEY), moves.touch(KEY), moves.recreate(LATCH))
@@ -70,8 +72,8 @@ def test_worlds_that_differ_in_made_up_numbers_have_one_name() -> None:
     assert canonical.name([made(), once]) != canonical.name([once, made()])
 
 
-def test_a_write_that_carries_an_old_version_tells_worlds_apart() -> None:
-    """The rank of a resourceVersion counts among those of the same object."""
+def test_a_write_with_an_old_version_changes_the_name_of_a_state() -> None:
+    """A name contains the rank of a resourceVersion among those of the same object."""
     canonical, old = Canonical(), (stored(made(), CHILD) or {})["metadata"]["resourceVersion"]
     write = Delete(CHILD, Preconditions(None, old), "")
     touched = done(made(), moves.touch(CHILD), moves.touch(CHILD))
@@ -79,8 +81,8 @@ def test_a_write_that_carries_an_old_version_tells_worlds_apart() -> None:
     assert canonical.name([made()], [write]) != canonical.name([touched], [write])
 
 
-def test_items_of_lists_are_named() -> None:
-    """A finalizer by itself, a condition by its type; what only the server writes is no change."""
+def test_a_path_names_the_items_of_lists() -> None:
+    """A finalizer goes by its text, a condition by its type; fields of the server are no change."""
     before: dict[str, Any] = {
         "metadata": {"finalizers": ["a"], "resourceVersion": "1"},
         "status": {"conditions": [{"type": "Ready", "status": "False"}]},
@@ -97,8 +99,8 @@ def test_items_of_lists_are_named() -> None:
     assert changed_paths({"x": [1, 2]}, {"x": [2, 1]}) == [("x",)]
 
 
-def test_the_least_number_of_writes() -> None:
-    """P3: one for each object and subresource; a deletion that a finalizer holds is two, one that has begun is one."""
+def test_the_minimum_of_writes_counts_objects_and_subresources() -> None:
+    """P3: a deletion that a finalizer holds counts two writes, one that has begun counts one."""
     new, full, leaving = toy_worlds()
     held = done(full, moves.delete(KEY))
     assert lower_bound(new, new) == 0
@@ -126,8 +128,8 @@ def test_the_least_number_of_writes() -> None:
     assert lower_bound(leaving, done(leaving, moves.delete(CHILD))) == 1
 
 
-def test_what_is_shown_of_a_change_holds_no_value() -> None:
-    """Fields only, cut where an object did not have them at all."""
+def test_the_description_of_a_change_holds_no_value() -> None:
+    """It names fields, and stops at the first name that one side lacks."""
     after = done(
         made(),
         moves.edit(
@@ -142,25 +144,25 @@ def test_what_is_shown_of_a_change_holds_no_value() -> None:
     ]
 
 
-def test_a_delete_that_hits_another_incarnation_is_seen() -> None:
-    """P8 in fact: without a uid the server deletes whatever has the name; with one it refuses, and nothing is wrong."""
+def test_a_delete_of_another_incarnation_is_a_violation() -> None:
+    """P8 in fact: without a uid the server deletes by name; with a uid it refuses, and P8 holds."""
     later = done(made(), moves.recreate(LATCH))
     planned = (stored(made(), LATCH) or {})["metadata"]["uid"]
     by_name, by_uid = (Delete(LATCH, Preconditions(uid), "") for uid in (None, planned))
-    hit = deliver(toy(), later, by_name, planned, undisturbed=False).finding
+    hit = deliver(toy(), later, by_name, planned, undisturbed=False).violation
     assert hit is not None
-    assert (hit.property, hit.what) == (
+    assert (hit.property, hit.message) == (
         "P8",
-        "delete ConfigMap fleet/a-latch hit another incarnation than the one that it was decided for",
+        "delete ConfigMap fleet/a-latch hits another incarnation than the one it was decided for",
     )
-    assert deliver(toy(), later, by_uid, planned, undisturbed=False).finding is None
+    assert deliver(toy(), later, by_uid, planned, undisturbed=False).violation is None
     assert (
-        deliver(toy(), later, by_uid, planned, undisturbed=True).finding or hit
+        deliver(toy(), later, by_uid, planned, undisturbed=True).violation or hit
     ).property == "P2a"
 
 
-def test_moves_that_are_not_possible_are_none() -> None:
-    """What is there is not created again, what a finalizer holds is not another one, what is absent is not changed."""
+def test_impossible_moves_return_none() -> None:
+    """No move creates an existing object, recreates a held one, or changes an absent one."""
     nobody = ObjectRef("v1", "ConfigMap", "fleet", "nobody")
     assert moves.create(THING)(made()) is None
     assert moves.recreate(KEY)(made()) is None
@@ -169,17 +171,17 @@ def test_moves_that_are_not_possible_are_none() -> None:
     assert moves.touch(nobody)(made()) == made()
 
 
-def test_a_limit_is_told() -> None:
-    """A search that is cut short does not hold."""
+def test_a_report_names_a_limit() -> None:
+    """A search that its limit ends proves nothing."""
     report = explore(toy(), faults=1, events=1, limit=50)
     assert str(report).startswith("TRUNCATED ")
-    assert (report.exhausted, report.holds, report.violations) == (False, False, ())
+    assert (report.exhausted, report.holds, report.counterexamples) == (False, False, ())
     with pytest.raises(AssertionError, match="TRUNCATED"):
         report.require()
 
 
-def test_what_never_happens_fails_the_run() -> None:
-    """K1: without the move that deletes the Thing, it is never gone."""
+def test_a_declared_event_that_never_occurs_fails_the_run() -> None:
+    """K1: without the move that deletes the Thing, the Thing never disappears."""
     kit = evolve(
         toy(), worlds=toy_worlds()[:1], moves={"somebody deletes the child": moves.delete(CHILD)}
     )
@@ -189,23 +191,26 @@ def test_what_never_happens_fails_the_run() -> None:
         report.require()
 
 
-def test_the_shortest_way_is_told_and_can_be_gone_again() -> None:
-    """M4: the report is the counterexample, step by step, and the call that repeats it."""
+def test_a_counterexample_is_the_shortest_and_can_be_replayed() -> None:
+    """M4: the report shows the trace step by step, and the call that repeats it."""
     kit = piece("M4")
     report = explore(kit, faults=1, events=0)
-    assert str(report.violations[0]).splitlines() == [
-        "P1: at rest, and not as it should be: Thing fleet/a is Kept",
+    assert str(report.counterexamples[0]).splitlines() == [
+        "P1: at rest in a world that is not right: Thing fleet/a is Kept",
         "  in worlds[0]",
         "   1 observe",
         "   2 patch Thing fleet/a  200   Thing fleet/a: metadata.finalizers",
         "   3 create ConfigMap fleet/a-config  201   ConfigMap fleet/a-config appears",
         "  then, without faults:",
         "     patch Thing fleet/a/status  200   Thing fleet/a: status",
-        "  replay: replay(kit, ['observe', 'patch Thing fleet/a', 'create ConfigMap fleet/a-config'])",
+        (
+            "  replay: replay(kit, ['observe', 'patch Thing fleet/a',"
+            " 'create ConfigMap fleet/a-config'])"
+        ),
     ]
-    labels = report.violations[0].labels
+    labels = report.counterexamples[0].labels
     assert replay(kit, labels) == evolve(
-        report.violations[0], replay=f"replay(kit, {list(labels)}, lag=8)"
+        report.counterexamples[0], replay=f"replay(kit, {list(labels)}, lag=8)"
     )
     assert replay(toy(), labels) is None
     with pytest.raises(
@@ -215,8 +220,8 @@ def test_the_shortest_way_is_told_and_can_be_gone_again() -> None:
         replay(kit, ["delete everything"])
 
 
-def test_counts_say_what_occurred() -> None:
-    """Conflicts, late writes, crashes and collections all occur within small bounds."""
+def test_the_counts_show_every_kind_of_step() -> None:
+    """Conflicts, late writes, crashes and collections occur within small bounds."""
     counts = explore(toy(), faults=1, events=1).counts
     assert {
         "observe",
@@ -232,16 +237,18 @@ def test_counts_say_what_occurred() -> None:
     } <= set(counts)
 
 
-def test_slack_lets_declared_writes_pass_and_is_told() -> None:
-    """P3a: M20 writes its status too early, which costs one write more in one of the worlds, and two in another."""
+def test_the_report_shows_the_slack_that_it_allows() -> None:
+    """P3a: M20 writes its status too early, at the cost of one write in one world and two in
+    another.
+    """
     assert converge(piece("M20")).properties == {"P3"}
     assert str(converge(evolve(piece("M20"), slack=2)).require()).endswith(
-        ", 2 more than needed allowed"
+        ", 2 above the minimum allowed"
     )
 
 
-def test_without_a_declaration_of_what_is_owned_p9_is_not_judged() -> None:
-    """The same loop that clobbers labels passes."""
+def test_p9_needs_a_declaration_of_owned_fields() -> None:
+    """Without one, a loop that clobbers labels passes."""
     clobbering = evolve(
         piece("M14"),
         worlds=(done(made(), moves.edit(LATCH, {"metadata": {"labels": {"a": "b"}}})),),
@@ -250,26 +257,26 @@ def test_without_a_declaration_of_what_is_owned_p9_is_not_judged() -> None:
     assert converge(evolve(clobbering, owned=None)).holds
 
 
-def test_a_run_ends_where_the_bound_says() -> None:
-    """P1: two passes are not enough for a new Thing."""
-    finding = drive(evolve(toy(), bound=2), toy_worlds()[0]).finding
-    assert finding is not None
-    assert (finding.property, finding.what) == (
+def test_a_run_ends_at_its_bound() -> None:
+    """P2: two passes are too few for a new Thing."""
+    violation = drive(evolve(toy(), bound=2), toy_worlds()[0]).violation
+    assert violation is not None
+    assert (violation.property, violation.message) == (
         "P2",
-        "not at rest after 2 passes, though all is as it should be",
+        "not at rest after 2 passes, although the world is right",
     )
-    assert drive(toy(), toy_worlds()[0]).finding is None
+    assert drive(toy(), toy_worlds()[0]).violation is None
 
 
-def test_neighbours_that_never_rest_are_a_mistake_of_the_kit() -> None:
-    """It ends, and says so."""
+def test_restless_neighbours_raise_an_error() -> None:
+    """The run ends, and the error blames the neighbours."""
     restless = evolve(toy(), neighbours=lambda world: moves.touch(KEY)(world) or world)
-    with pytest.raises(ValueError, match="the neighbours do not come to rest"):
+    with pytest.raises(ValueError, match="the neighbours never come to rest"):
         drive(restless, made())
 
 
-def test_views_are_those_of_the_way_to_rest() -> None:
-    """A new Thing is looked at until nothing changes, and a few times more."""
+def test_the_views_of_a_world_lead_to_rest() -> None:
+    """The views of a new Thing end with a few looks that decide nothing."""
     views = [view for view in views_of(evolve(toy(), worlds=toy_worlds()[:1])) if view.key == KEY]
     assert [len(keep(KEY, view.read, view.state, now=view.now).actions) for view in views] == [
         3,
@@ -281,16 +288,16 @@ def test_views_are_those_of_the_way_to_rest() -> None:
     ]
 
 
-def test_a_kit_without_anything_to_look_at_is_refused() -> None:
-    """An empty kit would prove nothing."""
+def test_a_kit_needs_keys_and_worlds() -> None:
+    """An empty kit would prove nothing, so the constructor refuses it."""
     with pytest.raises(ValueError, match="keys must not be empty"):
         evolve(toy(), keys=())
     with pytest.raises(ValueError, match="worlds must not be empty"):
         evolve(toy(), worlds=())
 
 
-def test_contents_stay_out_of_every_repr() -> None:
-    """P17 of the kit itself: neither canaries nor objects are shown."""
+def test_no_repr_holds_contents() -> None:
+    """P17 of the kit itself: no repr shows a canary or an object."""
     kit = toy(canaries=("canary-8d1f",))
     assert "canary-8d1f" not in repr(kit)
     world = load([THING, obj(CHILD, "canary-8d1f")], now=NOW)
@@ -299,8 +306,8 @@ def test_contents_stay_out_of_every_repr() -> None:
     )
 
 
-def test_a_report_without_anything_wrong_holds() -> None:
-    """And `require` hands it back."""
+def test_a_report_without_violations_holds() -> None:
+    """`require` returns such a report."""
     report = Report("nothing")
     assert report.require() is report
     assert check(toy()).properties == frozenset()

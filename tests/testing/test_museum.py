@@ -1,4 +1,7 @@
-"""The kill matrix: which level of the kit finds which mistake by which property; and the toy that makes none survives everything."""
+"""The kill matrix: the property by which each level of the kit finds each mistake.
+
+The correct toy survives every level.
+"""
 
 import pytest
 from attrs import evolve
@@ -35,7 +38,7 @@ MATRIX = {
 
 
 def row(kit: Kit) -> tuple[str, str, str, str]:
-    """Return the properties that each level finds not to hold."""
+    """Return the properties that fail at each level."""
     reports = (check(kit), converge(kit), sweep(kit), explore(kit, faults=1, events=1))
     check_, converge_, sweep_, explore_ = (
         " ".join(sorted(report.properties)) or "-" for report in reports
@@ -45,30 +48,31 @@ def row(kit: Kit) -> tuple[str, str, str, str]:
 
 @pytest.mark.parametrize("piece", MUSEUM, ids=lambda piece: piece.name)
 def test_the_kit_finds_the_mistake(piece: Piece) -> None:
-    """Each piece of the museum is found by the property that is there for it, and by the others that the matrix shows."""
+    """The property of each piece of the museum kills it; the matrix lists all others that do."""
     found = row(piece.kit)
     assert piece.killed_by in {each for cell in found for each in cell.split()}
     assert found == MATRIX[piece.name]
 
 
-def test_the_matrix_shows_the_museum() -> None:
-    """No row without its piece, no piece twice."""
+def test_the_matrix_has_a_row_for_every_piece_of_the_museum() -> None:
+    """The matrix lists every piece once, in the order of the museum."""
     assert [piece.name for piece in MUSEUM] == list(MATRIX)
 
 
-def test_the_toy_without_a_mistake_survives() -> None:
-    """No false alarm at any level, within bounds that are all looked at; a bound that shrinks is noticed."""
+def test_the_correct_toy_survives_every_level() -> None:
+    """No level raises a false alarm within bounds that it exhausts; a shrinking search fails."""
     assert check(toy()).require().states == 15
     assert str(converge(toy()).require()) == "exhausted 3 worlds, 8 writes"
     assert (
         str(sweep(toy()).require()) == "exhausted 108 runs from 3 worlds, 12 faults at each write"
     )
-    told = "exhausted 2,424 states, 4,693 edges, 612 worlds driven to rest; faults<=1 events<=1 lag<=0; sometimes 1/1"
-    assert str(explore(toy(), faults=1, events=1).require()) == told
+    size = "exhausted 2,424 states, 4,693 edges, 612 worlds driven to rest"
+    expected = f"{size}; faults<=1 events<=1 lag<=0; sometimes 1/1"
+    assert str(explore(toy(), faults=1, events=1).require()) == expected
 
 
 def test_the_toy_survives_stale_views() -> None:
-    """P19: what every write is judged by holds for it when its views are old, too."""
+    """P19: every property of a write holds when its view is stale."""
     assert explore(toy(), faults=0, events=2, lag=1).require().states == 1458
 
 
@@ -77,13 +81,16 @@ def test_the_toy_survives_a_second_instance() -> None:
     assert explore(toy(), faults=0, events=1, instances=2).require().states == 8243
 
 
-def test_what_no_loop_can_promise_is_found() -> None:
-    """A create that arrives late cannot be fenced off: it may come after the finalizer that guards it. Without that fault it cannot."""
+def test_no_loop_can_fence_off_a_late_create() -> None:
+    """A late create may arrive after the finalizer that guards it is gone.
+
+    Without that fault none can.
+    """
     kit = evolve(toy(), always={"latch before finalizer": released_at_the_end})
     found = explore(kit, faults=1, events=1)
     assert found.properties == {"P13"}
     assert "create ConfigMap fleet/a-latch arrives late" in [
-        step.label for step in found.violations[0].steps
+        step.label for step in found.counterexamples[0].steps
     ]
     punctual = tuple(fault for fault in TYPICAL_FAULTS if not fault.lingers)
     assert explore(kit, faults=1, events=1, kinds=punctual).require().states > 1000

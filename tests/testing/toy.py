@@ -1,7 +1,8 @@
-"""A toy operator for the kit: a Thing keeps two ConfigMaps in its colour, and one of them has to be taken away before the Thing may go.
+"""A toy operator for the kit.
 
-`keep` is as it should be; the museum holds its broken relatives. Both ConfigMaps refer to the Thing as their owner, so that the garbage
-collector takes away what a late create leaves behind; the finalizer is there because of `LATCH`.
+A Thing keeps two ConfigMaps in its colour and removes one before it goes. `keep` is correct; the
+museum holds its broken relatives. Both ConfigMaps refer to the Thing as their owner, so that the
+garbage collector removes a late create. The finalizer exists because of `LATCH`.
 """
 
 from collections.abc import Mapping
@@ -61,7 +62,7 @@ def this(found: Mapping[str, Any]) -> Preconditions:
 
 
 def colour(found: Mapping[str, Any], part: str = "data") -> Any:  # noqa: ANN401 - JSON
-    """Return the colour that an object has."""
+    """Return the colour of an object."""
     return (found.get(part) or {}).get("colour")
 
 
@@ -89,19 +90,22 @@ def obj(ref: ObjectRef, wanted: Any, **metadata: Any) -> dict[str, Any]:  # noqa
 
 
 def is_ours(thing: Mapping[str, Any], found: Any) -> bool:  # noqa: ANN401 - Observed
-    """Whether an object is there and refers to this Thing, not to an earlier one of its name."""
+    """Whether an object exists and refers to this Thing, not to an earlier one of its name."""
     owners = found["metadata"].get("ownerReferences", []) if isinstance(found, dict) else []
     return thing["metadata"]["uid"] in [each["uid"] for each in owners]
 
 
-def child(thing: Mapping[str, Any], ref: ObjectRef, found: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """Make a ConfigMap right: one that nobody owns is adopted, one of an earlier Thing is left to the garbage collector."""
+def child(thing: Mapping[str, Any], ref: ObjectRef, found: Any) -> list[Action]:  # noqa: ANN401
+    """Correct a ConfigMap.
+
+    The Thing adopts an ownerless one and leaves one of an earlier Thing to the garbage collector.
+    """
     if isinstance(found, Absent):
         return [
             Create(
                 ref,
                 obj(ref, colour(thing, "spec"), ownerReferences=[owner(thing)]),
-                "it is not there",
+                "it does not exist",
             )
         ]
     if isinstance(found, Unreadable) or "deletionTimestamp" in found["metadata"]:
@@ -121,15 +125,15 @@ def child(thing: Mapping[str, Any], ref: ObjectRef, found: Any) -> list[Action]:
             )
         ]
     return (
-        [Patch(ref, body, this(found), "its colour is another")]
+        [Patch(ref, body, this(found), "its colour differs")]
         if body and is_ours(thing, found)
         else []
     )
 
 
 def keep(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-    """Keep a Thing."""
-    thing, beside, latch = read(key), read(CHILD), read(LATCH)
+    """Keep a Thing in its colour."""
+    thing, sibling, latch = read(key), read(CHILD), read(LATCH)
     if not isinstance(thing, dict):
         return Decision(
             (),
@@ -154,12 +158,12 @@ def keep(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) ->
                 "add the finalizer",
             )
         )
-    actions += child(thing, CHILD, beside) + child(thing, LATCH, latch)
-    return concluded(actions or report(thing, beside, latch), state, "Kept")
+    actions += child(thing, CHILD, sibling) + child(thing, LATCH, latch)
+    return concluded(actions or report(thing, sibling, latch), state, "Kept")
 
 
 def leave(thing: Mapping[str, Any], latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """Take the latch away, then let go."""
+    """Delete the latch, then remove the finalizer."""
     if is_ours(thing, latch):
         return (
             [Delete(LATCH, this(latch), "the Thing is deleted")]
@@ -169,11 +173,13 @@ def leave(thing: Mapping[str, Any], latch: Any) -> list[Action]:  # noqa: ANN401
     if isinstance(latch, Unreadable):
         return []
     rest = [each for each in thing["metadata"]["finalizers"] if each != FINALIZER]
-    return [Patch(KEY, {"metadata": {"finalizers": rest or None}}, lock(thing), "let go")]
+    return [
+        Patch(KEY, {"metadata": {"finalizers": rest or None}}, lock(thing), "remove the finalizer")
+    ]
 
 
 def report(thing: Mapping[str, Any], *found: Any) -> list[Action]:  # noqa: ANN401 - Observed
-    """Write the status alone, from what was observed."""
+    """Write the status, alone, from the observed objects."""
     if any(isinstance(each, Unreadable) for each in found):
         return []
     made = all(is_ours(thing, each) and colour(each) == colour(thing, "spec") for each in found)
@@ -186,22 +192,23 @@ def report(thing: Mapping[str, Any], *found: Any) -> list[Action]:  # noqa: ANN4
 
 
 def concluded(actions: list[Action], state: ReconcileState, reason: str) -> Decision:
-    """Tell of refusals that still matter."""
+    """Report the refusals whose writes the Thing still wants."""
     wanted = {write_of(action) for action in actions}
     outstanding = tuple(refusal for refusal in state.refusals if refusal.write in wanted)
-    told = (
-        "Refused" if any(not isinstance(refusal, Conflicted) for refusal in outstanding) else reason
-    )
-    return Decision(tuple(actions), SOON if actions else LATER, Verdict(told), outstanding)
+    if any(not isinstance(refusal, Conflicted) for refusal in outstanding):
+        reason = "Refused"
+    return Decision(tuple(actions), SOON if actions else LATER, Verdict(reason), outstanding)
 
 
 def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
-    """Return what the server holds."""
+    """Return a stored object, None when the server has none."""
     return world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
 
 
 def matches(world: World) -> bool:
-    """Whether nothing is left of a deleted Thing, and all is made and painted for one that is there."""
+    """Whether a deleted Thing left nothing behind, and a living one has both ConfigMaps in its
+    colour.
+    """
     thing, made = stored(world, KEY), [stored(world, ref) for ref in (CHILD, LATCH)]
     if thing is None:
         return not any(each and each["metadata"].get("ownerReferences") for each in made)
@@ -219,14 +226,14 @@ def is_held(thing: Mapping[str, Any] | None) -> bool:
 
 
 def made_under_the_finalizer(before: World, after: World) -> bool:
-    """P10: the latch is made only while the finalizer is there, as long as nobody deletes the Thing."""
+    """P10: without a finalizer no latch is created, unless the Thing is being deleted."""
     thing = stored(before, KEY)
     made = stored(before, LATCH) is None and stored(after, LATCH) is not None
     return not made or thing is None or "deletionTimestamp" in thing["metadata"] or is_held(thing)
 
 
 def released_at_the_end(before: World, after: World) -> bool:
-    """P10: the finalizer is taken off only when the latch is gone."""
+    """P10: the finalizer goes only after the latch."""
     thing = stored(before, KEY)
     return not (thing and is_held(thing) and not is_held(stored(after, KEY))) or not is_ours(
         thing, stored(before, LATCH)
@@ -234,7 +241,9 @@ def released_at_the_end(before: World, after: World) -> bool:
 
 
 def toy_worlds() -> tuple[World, ...]:
-    """A new Thing; one that is wholly made but painted otherwise; one that is being deleted."""
+    """Return three worlds: a new Thing, a complete one in another colour, one that is being
+    deleted.
+    """
     made = {
         **THING,
         "metadata": {
@@ -257,7 +266,7 @@ def toy_worlds() -> tuple[World, ...]:
 
 
 def toy(decide: Decide = keep, **changes: Any) -> Kit:  # noqa: ANN401 - fields of Kit
-    """Return the kit of the toy with another function."""
+    """Return the kit of the toy, with another function or other fields."""
     settings: dict[str, Any] = {
         "owned": {
             "Thing": (("metadata", "finalizers", FINALIZER), ("status",)),
