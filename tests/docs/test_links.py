@@ -64,3 +64,16 @@ def test_the_guarantees_name_their_tests() -> None:
     assert len(rows) > 20
     found = [row for row in rows if not re.search(r"`(tests/|make )", row.split(" | ")[-1])]
     assert not found, listed(found)
+
+
+def test_no_line_of_the_contract_table_is_empty() -> None:
+    """Each rule of Cluster API has its level, what captep does, a test or a reason, and what upstream's definition says."""
+    text = file_text(ROOT / "docs" / "cluster-api.md")
+    rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    rules = [row for row in cells if len(row) == 6 and row[0] != "rule"]
+    assert len(rules) > 40
+    found = [row[0] for row in cells if "" in row or len(row) not in (3, 6)]
+    assert not found, listed(found)
+    found = [row[0] for row in rules if not re.search(r"`tests/|no code path", row[4])]
+    assert not found, listed(found)
