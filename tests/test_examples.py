@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = {
     "first_loop.py": [
-        "200 add the finalizer, refer to Cluster tokyo as the owner, name the WorkspaceTemplateApply",
+        "200 add the finalizer, refer to Cluster tokyo as the owner, "
+        "name the WorkspaceTemplateApply",
         "201 check for the role that spot instances need",
         "201 apply the template of the control plane",
         "200 report: conditions, initialized, phase, ready, secretsReady, workspaceTemplateStatus",

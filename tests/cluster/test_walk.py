@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md lead from a kubeconfig to a Ready control plane, typed as printed against a real kube-apiserver."""
+"""The commands of docs/operations.md, typed as printed against a real kube-apiserver."""
 
 import os
 import re
@@ -99,7 +99,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
-    """Open a terminal in a fresh copy of the repository, for a user with a kubeconfig and nothing of ours."""
+    """Open a terminal in a fresh copy of the repository, for a user with only a kubeconfig."""
     path = f"{os.environ['KUBEBUILDER_ASSETS']}{os.pathsep}{os.environ['PATH']}"
     if shutil.which("kubectl", path=path) is None:
         pytest.skip("needs kubectl, in KUBEBUILDER_ASSETS or on PATH")
@@ -139,9 +139,10 @@ def commands() -> list[str]:
 
 
 def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Terminal) -> None:
-    """Every command does what the page says, from `pip install` to a Ready fleet, with the permissions of the manifests.
+    """Every command does what the page says, from `pip install` to a Ready fleet.
 
-    The test types them as printed; it gives only `captep run` ports of its own.
+    The controller has the permissions of the manifests. The test types the commands as printed; it
+    gives only `captep run` ports of its own.
     """
     plans, running = [], []
     with Around(given) as around:
@@ -182,7 +183,7 @@ def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Ter
 
 
 def test_the_server_accepts_the_manifests_of_the_deployment(terminal: Terminal) -> None:
-    """The server accepts every object of the folders that run the controller, and knows every field."""
+    """The server accepts every object that runs the controller, and knows every field."""
     for folder in ("fleet", "deployment", "namespaced"):
         printed = terminal.type(f"kubectl apply --validate=strict -k examples/manifests/{folder}")
         assert "Warning" not in printed

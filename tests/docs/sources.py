@@ -1,4 +1,4 @@
-"""The text of this repository, cut into the pieces that people read: Markdown, docstrings, comments and strings."""
+"""The text of this repository in pieces: Markdown, docstrings, comments and strings."""
 
 import ast
 import io
@@ -72,7 +72,7 @@ def documents() -> list[Path]:
 
 @cache
 def prose() -> tuple[Piece, ...]:
-    """Cut all files into pieces; of Python files the comments and strings, of others the whole text.
+    """Cut all files into pieces: Python into comments and strings, others are one piece.
 
     This folder is left out: it has to name what it forbids.
     """
@@ -89,7 +89,7 @@ def prose() -> tuple[Piece, ...]:
 
 
 def _comments(path: Path) -> Iterator[Piece]:
-    """Yield each block of comments as one piece, so that a phrase may run over the end of a line."""
+    """Yield each block of comments as one piece: a phrase may run over the end of a line."""
     block: list[tokenize.TokenInfo] = []
     for token in tokenize.generate_tokens(io.StringIO(file_text(path)).readline):
         if token.type is not tokenize.COMMENT:
@@ -156,7 +156,7 @@ def listed(found: Iterable[str]) -> str:
 
 
 def anchors(document: Path) -> set[str]:
-    """Return the fragments that a link into a Markdown file may have: explicit ids and slugs of headings as GitHub makes them."""
+    """Return the fragments of a Markdown file: explicit ids, and slugs as GitHub makes them."""
     text = _CODE_BLOCK.sub("", file_text(document))
     slugs: set[str] = set()
     for heading in re.findall(r"^#+ +(.*?) *$", text, re.MULTILINE):

@@ -37,7 +37,7 @@ def test_every_topic_of_the_reference_has_an_anchor() -> None:
 
 
 def test_no_id_has_two_headings() -> None:
-    """An id means one thing; the rows of PATCH share their letter with the properties and say `Row`."""
+    """An id means one thing; the rows of PATCH share a letter with the properties: `Row`."""
     headings = re.findall(
         r"^#{2,} ((?:Row )?[A-Z](?:[0-9]+[a-z]?|-sym)):", file_text(PROPERTIES), re.MULTILINE
     )

@@ -34,7 +34,7 @@ def test_every_relative_link_resolves(document: Path) -> None:
 
 
 def defined(file: Path) -> set[str]:
-    """Return what may follow `::` behind a test file: its functions, and those it shares with other tests."""
+    """Return what may follow `::` behind a test file: its functions."""
     return set(re.findall(r"^ *(?:async )?def (\w+)\(", file_text(file), re.MULTILINE))
 
 
@@ -67,7 +67,7 @@ def test_the_guarantees_name_their_tests() -> None:
 
 
 def test_no_line_of_the_contract_table_is_empty() -> None:
-    """Each rule of Cluster API has its level, what captep does, a test or a reason, and what upstream's definition says."""
+    """Each rule of Cluster API has its level, our answer, a test and upstream's definition."""
     text = file_text(ROOT / "docs" / "cluster-api.md")
     rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]

@@ -24,7 +24,7 @@ def only(folder: str, kind: str) -> dict[str, Any]:
 
 
 def test_the_network_policy_lets_only_metrics_in() -> None:
-    """It selects the pods of the Deployment, and of their ports it opens metrics alone, to labelled namespaces."""
+    """It selects the pods of the Deployment and opens metrics alone, to labelled namespaces."""
     template = only("deployment", "Deployment")["spec"]["template"]
     ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
     assert ports == {"metrics", "probes"}

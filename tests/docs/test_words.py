@@ -49,7 +49,7 @@ def ours(pieces: tuple[Piece, ...]) -> list[Piece]:
 
 
 def test_no_word_of_the_dialect_is_left() -> None:
-    """Docstrings, comments, strings and documents say reported, recorded, logged, again, next to, skipped."""
+    """Texts say reported, recorded, logged, again, next to, skipped."""
     found = [f"{place}: {found}" for place, found in places(_BANNED, ours(prose()))]
     assert not found, listed(found)
 
@@ -66,7 +66,7 @@ def test_no_name_is_a_word_of_the_dialect() -> None:
 
 
 def test_no_citation_leads_out_of_the_repository() -> None:
-    """A section, a rule or a table that is cited can be opened: facts stand in docs/, not in papers elsewhere."""
+    """Whatever a text cites can be opened here: facts stand in docs/."""
     found = [f"{place}: {found}" for place, found in places(_LEADS_NOWHERE, ours(prose()))]
     assert not found, listed(found)
 
@@ -126,7 +126,7 @@ GENERIC = ("runtime", "memory", "kubernetes", "testing", "operator")
 
 @pytest.mark.parametrize("adapter", GENERIC)
 def test_a_generic_adapter_knows_no_word_of_the_domain(adapter: str) -> None:
-    """What serves any operator names no kind of ours; an import contract cannot see a string."""
+    """It serves any operator; an import contract cannot see a kind in a string."""
     folder = ROOT / "adapters" / f"captep_{adapter}"
     domain = re.compile(r"CAPT(?!EP)\w*|\w*Workspace\w*|\w*ControlPlane\w*|control_plane\w*")
     found = [
@@ -138,7 +138,7 @@ def test_a_generic_adapter_knows_no_word_of_the_domain(adapter: str) -> None:
 
 
 def test_the_kit_knows_no_word_of_the_domain() -> None:
-    """The modules of captep_core outside captep_core/capt serve any operator; the facade names what it offers."""
+    """Modules outside captep_core/capt serve any operator; only the facade names the domain."""
     domain = re.compile(r"CAPT(?!EP)\w*|\w*Workspace\w*|\w*ControlPlane\w*")
     found = [
         f"{place}: {word}"
@@ -149,7 +149,7 @@ def test_the_kit_knows_no_word_of_the_domain() -> None:
     assert not found, listed(found)
 
 
-# Hosts that a file may name in a URL: standards, projects that are cited, and names reserved for examples.
+# Hosts that a file may name in a URL: standards and cited projects. Others are reserved names.
 _HOSTS = {
     "cluster-api.sigs.k8s.io",
     "github.com",
@@ -167,7 +167,7 @@ _EXAMPLE = re.compile(
 
 
 def test_no_file_names_a_host_of_this_machine_or_a_registry() -> None:
-    """A URL leads to a standard, a cited project or an example; where packages come from is the reader's business."""
+    """A URL leads to a standard, a cited project or an example."""
     hosts = re.compile(r"(?<=://)(?:[\w.-]+@)?[A-Za-z0-9][\w.-]*[A-Za-z]\b")
     found = [
         f"{place}: {host}"
