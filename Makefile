@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 
 .PHONY: help demo test check test-cluster mutants bench format clean
-help:  ## what can be made
+help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
@@ -15,35 +15,35 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable . --group dev
 	@touch $(READY)
 
-demo: $(READY)  ## the loop before CAPTEP-0016, with its intervals alone, and captep, side by side
+demo: $(READY)  ## run the loop before CAPTEP-0016, its intervals alone, and captep, and compare them
 	@$(BIN)/captep demo
 
-test: $(READY)  ## every test that needs no cluster
+test: $(READY)  ## run every test that needs no cluster
 	@$(BIN)/python -m pytest -n auto
 
-check: $(READY)  ## format, lint, types, layers, tests with coverage of the core
+check: $(READY)  ## check format, lint, types, layers and words, and run the tests with coverage of the core
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100
 
-test-cluster: $(READY)  ## the tests against a real kube-apiserver and etcd (KUBEBUILDER_ASSETS, else built with Go, once)
+test-cluster: $(READY)  ## run the tests against a real kube-apiserver and etcd (from KUBEBUILDER_ASSETS, else built once with Go)
 	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster
 
-mutants: $(READY)  ## change the core in every way that mutmut knows, and list the changes that no test of the core notices (20 minutes)
+mutants: $(READY)  ## list the changes to the core that no test of the core notices (mutmut, 20 minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
 	@$(BIN)/mutmut run && $(BIN)/mutmut results
 
-bench: $(READY)  ## the figures of tests/benchmarks/README.md, as JSON lines (a fleet on a real kube-apiserver too, with KUBEBUILDER_ASSETS)
+bench: $(READY)  ## print the figures of tests/benchmarks/README.md as JSON lines (with KUBEBUILDER_ASSETS also a fleet on a real kube-apiserver)
 	@$(BIN)/python -m tests.benchmarks.bench_core
 	@$(BIN)/python -m tests.benchmarks.bench_memory
 	@$(BIN)/python -m tests.benchmarks.bench_fleet
 	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster; fi
 
-format: $(READY)
+format: $(READY)  ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-clean:
+clean:  ## remove the environment, caches and builds
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist mutants

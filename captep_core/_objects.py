@@ -185,6 +185,7 @@ def with_condition(
         if condition is before or condition.type != wanted.type
     )
 
+
 Timespec: TypeAlias = Literal["seconds", "milliseconds", "microseconds"]
 
 

@@ -1,4 +1,4 @@
-"""The way of the README from a kubeconfig to a control plane that is Ready, walked command by command against a real kube-apiserver."""
+"""The commands of docs/operations.md, typed as printed against a real kube-apiserver."""
 
 import os
 import re
@@ -23,7 +23,7 @@ PORTS = "--metrics-bind-address 127.0.0.1:0 --health-probe-bind-address 127.0.0.
 
 
 class Terminal:
-    """A shell that commands are typed into; a context manager that ends what was left running in it."""
+    """A shell that takes commands; on exit it ends every process that still runs in it."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._shell = subprocess.Popen(
@@ -49,7 +49,7 @@ class Terminal:
         self._shell.communicate("kill $(jobs -p); wait\n", timeout=30)
 
     def type(self, line: str) -> str:
-        """Run a command to its end and return what it prints; it must exit with 0."""
+        """Run a command to its end and return its output; it must exit with 0."""
         assert self._shell.stdin is not None
         assert self._shell.stdout is not None
         self._shell.stdin.write(f"{line}\nprintf '\\n[exit status %d]\\n' $?\n")
@@ -87,7 +87,7 @@ class Started:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A cluster that somebody gave us: the definitions are there, the namespace of the fleet is not."""
+    """Start a cluster with the definitions and without the namespace of the fleet."""
     server = ApiServer(Path(os.environ["KUBEBUILDER_ASSETS"]), tmp_path_factory.mktemp("given"))
     server.start()
     try:
@@ -99,7 +99,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal in a fresh copy of the repository, of somebody who has a kubeconfig and nothing of ours."""
+    """Open a terminal in a fresh copy of the repository, for a user with only a kubeconfig."""
     path = f"{os.environ['KUBEBUILDER_ASSETS']}{os.pathsep}{os.environ['PATH']}"
     if shutil.which("kubectl", path=path) is None:
         pytest.skip("needs kubectl, in KUBEBUILDER_ASSETS or on PATH")
@@ -127,10 +127,9 @@ def terminal(given: ApiServer, tmp_path: Path) -> Iterator[Terminal]:
 
 
 def commands() -> list[str]:
-    """The commands of the README's way, in order."""
-    section = re.search(
-        r"^## On a cluster\n(.*?)^##", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
-    )
+    """Return the commands of the walk in docs/operations.md, in order."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    section = re.search(r"^## Walk\n(.*?)^##", page, re.DOTALL | re.MULTILINE)
     assert section is not None
     return [
         line
@@ -139,12 +138,11 @@ def commands() -> list[str]:
     ]
 
 
-def test_the_commands_of_the_readme_lead_to_a_ready_control_plane(
-    given: ApiServer, terminal: Terminal
-) -> None:
-    """Every command does what the README says, from `pip install` to a fleet that is Ready, with the permissions of the manifests.
+def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Terminal) -> None:
+    """Every command does what the page says, from `pip install` to a Ready fleet.
 
-    All are typed as they stand there; only `captep run` is given ports of its own.
+    The controller has the permissions of the manifests. The test types the commands as printed; it
+    gives only `captep run` ports of its own.
     """
     plans, running = [], []
     with Around(given) as around:
@@ -165,8 +163,8 @@ def test_the_commands_of_the_readme_lead_to_a_ready_control_plane(
                 running.append(process)
                 continue
             for name in ("tokyo", "oregon"):
-                told = f"would create WorkspaceTemplateApply fleet/{name}-eks-controlplane-apply"
-                eventually(lambda process=process, told=told: process.says(told), what=told)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                line_ = f"would create WorkspaceTemplateApply fleet/{name}-eks-controlplane-apply"
+                eventually(lambda process=process, line_=line_: process.says(line_), what=line_)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             process.interrupt()
             assert {verb for verb, _, _, _ in told_by(given, USER, since=since)} == {
                 "get",
@@ -184,8 +182,8 @@ def test_the_commands_of_the_readme_lead_to_a_ready_control_plane(
         assert [each for each in asked if each[3] == 403] == []
 
 
-def test_the_manifests_of_the_deployment_are_taken(terminal: Terminal) -> None:
-    """The server takes every object of the folders that run the controller in it, and knows every field."""
+def test_the_server_accepts_the_manifests_of_the_deployment(terminal: Terminal) -> None:
+    """The server accepts every object that runs the controller, and knows every field."""
     for folder in ("fleet", "deployment", "namespaced"):
         printed = terminal.type(f"kubectl apply --validate=strict -k examples/manifests/{folder}")
         assert "Warning" not in printed
