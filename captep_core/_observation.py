@@ -47,7 +47,7 @@ class ReconcileState:
     """State carried from one pass to the next for one object. Losing it, as on a restart, is safe.
 
     `refusals`: the writes that did not go through, oldest try first. `verdict`: the reason of the
-    verdict that was recorded last, "" when there was none.
+    verdict that was recorded last, "" before the first one.
     """
 
     refusals: tuple[Refusal, ...] = ()

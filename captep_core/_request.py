@@ -247,7 +247,7 @@ def _new_event(record: RecordEvent, target: ObjectRef, at: str, component: str) 
 
 
 def _causes(response: RawResponse) -> list[JSON]:
-    """Return the fields that a 422 complains of, each once; not a list of causes is none."""
+    """Return the fields that a 422 complains of, each once; empty without a list of causes."""
     causes = _details(response).get("causes")
     if not isinstance(causes, list):
         return []

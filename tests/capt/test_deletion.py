@@ -34,7 +34,7 @@ WITHDRAW = "patch Cluster fleet/tokyo"
 DELETE_MAIN = f"delete {APPLY} fleet/{MAIN}"
 DELETE_KUBECONFIG = f"delete {APPLY} fleet/{KUBECONFIG_APPLY}"
 RELEASE = "patch CAPTControlPlane fleet/tokyo"
-TELL = "event CAPTControlPlane fleet/tokyo"
+EVENT = "event CAPTControlPlane fleet/tokyo"
 WAITING = f"waiting until Workspace {WORKSPACE} is destroyed"
 
 
@@ -61,7 +61,7 @@ def test_deletion_waits_for_the_workspace_and_releases_last() -> None:
     """Endpoint and main apply, then (Workspace gone) kubeconfig apply, then the finalizer."""
     waits, leaves = _steps()
     assert [writes_of(action for action, _ in each.sent) for each in waits.passes] == [
-        [WITHDRAW, DELETE_MAIN, TELL, TELL],
+        [WITHDRAW, DELETE_MAIN, EVENT, EVENT],
         [],
     ]
     assert (waits.last.verdict.reason, waits.last.verdict.message) == (
@@ -113,7 +113,7 @@ def test_deletion_does_not_wait_for_a_retained_or_lost_workspace(workspace: bool
     assert writes_of(done.passes[0].decision.actions) == [
         WITHDRAW,
         DELETE_MAIN,
-        TELL,
+        EVENT,
         DELETE_KUBECONFIG,
         RELEASE,
     ]
@@ -127,7 +127,7 @@ def test_without_the_main_apply_deletion_does_not_wait() -> None:
         WITHDRAW,
         DELETE_KUBECONFIG,
         RELEASE,
-        TELL,
+        EVENT,
     ]
     assert (done.last.verdict.reason, done.has("Workspace", WORKSPACE)) == ("Gone", True)
 

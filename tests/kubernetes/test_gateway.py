@@ -381,7 +381,7 @@ def test_an_own_secret_need_not_be_fetched() -> None:
     ],
 )
 def test_a_secret_that_cannot_be_fetched_is_not_absent(reply: Reply, expected: object) -> None:
-    """Only a 404 of an API server says that there is none."""
+    """Only a 404 of an API server shows that the object does not exist."""
     with gateway(Cluster(reply, secrets=[obj(SECRET, 3)])) as (made, _):
         assert made.read(SECRET) == expected
 

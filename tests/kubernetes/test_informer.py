@@ -524,7 +524,7 @@ class Lines(Ended):
         self._lines, self.closed, self.read = lines, False, 0
 
     def lines(self) -> Iterator[bytes]:
-        """What was given; what can be called is called between two lines."""
+        """Yield the given lines, and call the given functions between two lines."""
         for line in self._lines:
             if callable(line):
                 line()

@@ -215,7 +215,7 @@ class Broken:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_ended_by_itself_is_a_problem() -> None:
-    """Before the start, while it runs and after `stop` there is none: only what nobody asked to end is missed."""
+    """A thread is missed only when it ended and nobody had stopped it."""
     elector = LeaderElector(Broken(), namespace="ns", name="captep", identity="a")
     assert elector.problems() == ()
     elector.start()

@@ -69,7 +69,7 @@ def state(history: History, version: int) -> dict[ObjectRef, tuple[str, int]]:
 
 
 def learn(store: Store, history: History, version: int) -> CacheChange | None:
-    """Tell the store what happened at `version`, as a watch event."""
+    """Apply the change at `version` to the store, as a watch event does."""
     ref, uid, kind = history[version - 1]
     if kind == "DELETED":
         return store.remove(ref, uid=uid, resource_version=str(version))

@@ -134,7 +134,7 @@ def test_f18_a_terminal_error_repeats_itself(status: int, reason: str) -> None:
 
 
 def test_faults_match_by_verb_kind_name_namespace_and_subresource() -> None:
-    """What is left out matches everything; a creation has its name in the body."""
+    """A criterion that is left out matches everything; a creation has its name in the body."""
     create = Request("create", THING, "Thing", "fleet", body=thing("new"))
     assert faults.on()(PATCH)
     assert faults.on("create", kind="Thing", name="new", namespace="fleet")(create)

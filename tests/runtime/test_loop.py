@@ -584,7 +584,7 @@ def test_workers_use_the_time_of_the_clock_and_a_gauge_has_their_number() -> Non
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_dies_is_a_problem() -> None:
-    """The problem names it; a worker that ends after `stop` is none."""
+    """The problem names the worker; one that ends after `stop` is not a problem."""
 
     class Faulty(Recorder):
         def passed(
