@@ -6,6 +6,7 @@ from attrs import frozen
 
 from captep_core._objects import Owner, is_foreign
 from captep_core._observation import Observed, Unreadable
+from captep_core.capt._credentials import public_certificate
 from captep_core.capt._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
 from captep_core.capt._names import (
     CLUSTER_NAME_LABEL,
@@ -15,7 +16,7 @@ from captep_core.capt._names import (
     Names,
 )
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
-from captep_core.capt._outputs import Endpoint, Missing, Output, Present, parse_endpoint
+from captep_core.capt._outputs import Endpoint, Missing, Output, Present, parse_endpoint, public_url
 from captep_core.capt._ownership import ForeignController, owner_of
 from captep_core.capt._provider import certificate, is_ready, kubeconfig, outputs
 
@@ -90,9 +91,10 @@ class Facts:
         if isinstance(connection, Secret):
             written = connection.data.get("cluster_endpoint", b"").decode(errors="replace")
         output = outputs(self.observed.main).get("cluster_endpoint")
-        if not isinstance(output, str) or written == output:
-            return written
-        return written if parse_endpoint(written) == self.endpoint else output
+        if isinstance(output, str) and output != written:
+            is_published = parse_endpoint(written) == self.endpoint
+            written = written if is_published else output
+        return public_url(written)
 
     @property
     def raw_certificate(self) -> str:
@@ -101,7 +103,7 @@ class Facts:
         """
         connection = self.secrets.connection
         if isinstance(connection, Secret) and isinstance(self.certificate, Present):
-            return connection.data["cluster_certificate_authority_data"].decode()
+            return public_certificate(connection.data["cluster_certificate_authority_data"])
         return ""
 
 

@@ -1,5 +1,4 @@
-"""The values that the provider publishes as text: the API endpoint and the certificate authority.
-The only parsers.
+"""The endpoint that the provider publishes as text, and what is known of any value of that kind.
 
 Rules of this module:
 
@@ -29,17 +28,24 @@ __all__ = [
     "Missing",
     "Output",
     "Present",
-    "parse_certificate",
+    "json_text",
     "parse_endpoint",
+    "public_url",
+    "quoted_text",
 ]
 
 T = TypeVar("T")
 
 _DEFAULT_PORT = 443
+# DNS holds a name in at most 255 octets with its length bytes (RFC 1035).
+_LONGEST_NAME = 253
+# Greedy without nesting, so that a long text is matched in one run.
+_JSON_SCALAR = re.compile(r"true|false|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_AUTHORITY_END = re.compile(r"[/?#]")
+_USER_INFO = re.compile(r"\A((?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/?#]*@")
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
 _PORT = re.compile(r"0*([1-9][0-9]{0,4})")
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
-_PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 @frozen
@@ -79,14 +85,48 @@ Output: TypeAlias = Present[T] | Missing | Invalid | Unreadable
 Endpoint: TypeAlias = Output[APIEndpoint]
 
 
+def json_text(text: str) -> Present[str] | Missing | Invalid:
+    """Return the text that a Terraform output holds.
+
+    Crossplane writes an output that is no string as JSON text. `null` is Missing, a number, `true`
+    or an object is Invalid, and a quoted JSON string is the string inside. Any other text is
+    itself; a list is no host and no certificate.
+    """
+    plain = text.strip()
+    if plain == "null":
+        return Missing()
+    if plain.startswith("{") or _JSON_SCALAR.fullmatch(plain):
+        return Invalid("the value is JSON but no string")
+    if not plain.startswith('"'):
+        return Present(text)
+    inside = quoted_text(plain)
+    return Invalid("the value is a broken JSON string") if inside is None else Present(inside)
+
+
+def quoted_text(text: str) -> str | None:
+    """Return the string inside a quoted JSON string, None when `text` is not one."""
+    # Hardly any value is quoted, so most processes never need the module.
+    from json import loads  # noqa: PLC0415
+
+    try:
+        inside = loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return inside if isinstance(inside, str) else None
+
+
 def parse_endpoint(text: str) -> Present[APIEndpoint] | Missing | Invalid:
     """Parse a URL, a host or `host:port`, in clear or as the base64 of a URL."""
-    plain = text.strip()
+    held = json_text(text)
+    if not isinstance(held, Present):
+        return held
+    plain = held.value.strip()
     bare = _SCHEME.sub("", _decoded_url(plain) or plain)
-    authority = re.split(r"[/?#]", bare)[0].rpartition("@")[2]
+    authority = _AUTHORITY_END.split(bare, maxsplit=1)[0].rpartition("@")[2]
     if not authority:
         return Missing()
     host, port = _host_and_port(authority)
+    host = host.removesuffix(".")
     if not _is_host(host):
         return Invalid("the host is neither a name nor an IP address")
     if not port:
@@ -95,6 +135,22 @@ def parse_endpoint(text: str) -> Present[APIEndpoint] | Missing | Invalid:
     if number is None or int(number[1]) > 65535:
         return Invalid("the port is not a number from 1 to 65535")
     return Present(APIEndpoint(host, int(number[1])))
+
+
+def public_url(text: str) -> str:
+    """Return the endpoint as the provider wrote it, without a user and a password.
+
+    The kubeconfig template wants the URL with its scheme; credentials never leave the Secret.
+    """
+    held = json_text(text)
+    if not isinstance(held, Present):
+        return text
+    plain = held.value.strip()
+    for url in (_decoded_url(plain), plain):
+        without_user = _USER_INFO.sub(r"\1", url)
+        if url and without_user != url:
+            return without_user
+    return held.value
 
 
 def _decoded_url(text: str) -> str:
@@ -108,8 +164,9 @@ def _decoded_url(text: str) -> str:
 
 def _host_and_port(authority: str) -> tuple[str, str]:
     if authority.startswith("["):
-        host, _, rest = authority[1:].partition("]")
-        return (host, rest[1:]) if ":" in host and rest[:1] in ("", ":") else ("", "")
+        host, bracket, rest = authority[1:].partition("]")
+        is_address = bool(bracket) and ":" in host and rest[:1] in ("", ":")
+        return (host, rest[1:]) if is_address else ("", "")
     if authority.count(":") > 1:
         return authority, ""
     host, _, port = authority.partition(":")
@@ -117,10 +174,20 @@ def _host_and_port(authority: str) -> tuple[str, str]:
 
 
 def _is_host(host: str) -> bool:
-    labels = host.removesuffix(".").split(".")
-    if ":" in host or labels[-1].isdigit():
+    if ":" in host or host.rpartition(".")[2].isdigit():
         return _is_address(host)
-    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+    if len(host) > _LONGEST_NAME or not all(_LABEL.fullmatch(each) for each in host.split(".")):
+        return False
+    return host.isascii() or _fits_dns(host)
+
+
+def _fits_dns(host: str) -> bool:
+    """Whether DNS can hold a name with other letters than ASCII, after IDNA (RFC 3490)."""
+    try:
+        encoded = host.encode("idna")
+    except UnicodeError:
+        return False
+    return len(encoded) <= _LONGEST_NAME
 
 
 def _is_address(host: str) -> bool:
@@ -133,34 +200,3 @@ def _is_address(host: str) -> bool:
         return False
     # A zone has a meaning on one machine only.
     return "%" not in host
-
-
-def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid:
-    """Parse PEM, or the base64 of PEM as EKS gives it; None means that there is no such key.
-
-    White space and missing padding in the base64 are forgiven.
-    """
-    if value is None or not value.strip():
-        return Missing()
-    pem = _pem(value) or _pem(_decoded(b"".join(value.split())))
-    return (
-        Present(pem)
-        if pem
-        else Invalid("it is not a PEM certificate, neither in clear nor in base64")
-    )
-
-
-def _decoded(compact: bytes) -> bytes:
-    try:
-        return binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
-    except ValueError:
-        return b""
-
-
-def _pem(value: bytes) -> bytes:
-    """Return `value` when it is a PEM certificate, b"" when it is not."""
-    try:
-        text = value.decode()
-    except ValueError:
-        return b""
-    return value if _PEM.match(text) else b""

@@ -16,9 +16,10 @@ from typing import assert_never
 from captep_core._actions import JSON
 from captep_core._objects import Condition, find_condition
 from captep_core._observation import Absent, Observed, Unreadable
+from captep_core.capt._credentials import parse_certificate, parse_kubeconfig
 from captep_core.capt._model import Secret, Workspace, WorkspaceTemplateApply
 from captep_core.capt._observed import AppliedTemplate, Secrets
-from captep_core.capt._outputs import Invalid, Missing, Output, Present, parse_certificate
+from captep_core.capt._outputs import Invalid, Missing, Output, Present
 
 __all__ = [
     "certificate",
@@ -92,9 +93,12 @@ def certificate(secrets: Secrets) -> Output[bytes]:
 def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Output[bytes]:
     """Return the kubeconfig from the outputs Secret of the kubeconfig Workspace."""
     held = _key(secrets.outputs, "kubeconfig")
-    if isinstance(held, Present) and not held.value.strip():
-        return Invalid("kubeconfig not found in secret") if _was_ready(applied) else Missing()
-    return held
+    if not isinstance(held, Present):
+        return held
+    found = parse_kubeconfig(held.value)
+    if isinstance(found, Missing) and _was_ready(applied):
+        return Invalid("kubeconfig not found in secret")
+    return found
 
 
 def _was_ready(applied: AppliedTemplate) -> bool:

@@ -27,10 +27,10 @@ the apply and not the rotation.
 *Diff.* `captep_core._write` compares each observed object with its desired form and returns a write
 or nothing. The list of writes is empty exactly when the world is as it should be.
 
-*Schedule.* Without refusals it is simple: the writes, or the report when nothing is to be written. Status
-is last and alone because it describes the world: written together with other writes, it would be
-outdated by them, and the next pass would write it again. That costs one to two writes more in four
-worlds of ten, as measured on a small domain.
+*Schedule.* Without refusals it is simple: the writes, or the report when nothing is to be written.
+Status is last and alone because it describes the world: written together with other writes, it
+would be outdated by them, and the next pass would write it again. That costs one to two writes more
+in four worlds of ten, as measured on a small domain.
 
 *Refusals.* A write that was refused is still wanted in most passes that follow. It then adds a
 finding, which may become the verdict, and it is sent again only when nothing else is left: first

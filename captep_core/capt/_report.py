@@ -6,8 +6,8 @@ Rules of this module:
 1. Status says what was observed, never what was just requested. It is written when nothing else is
    left to write.
 2. `ready` is what is observed now; only `initialized` latches (Cluster API contract). failureReason
-   and failureMessage are for terminal failures. This controller knows no such failure, so it removes
-   what an earlier one left.
+   and failureMessage are for terminal failures. This controller knows no such failure, so it
+   removes what an earlier one left.
 3. Mirrored values stay as they were last known while the Workspace shows none.
 4. A field that the server does not keep, such as `secretsReady` under an older CRD, is never a
    reason to write.

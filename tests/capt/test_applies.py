@@ -248,10 +248,10 @@ def test_a_missing_template_does_not_stop_the_rotation() -> None:
         without(ready(), "WorkspaceTemplate", "eks"),
         "Secret",
         "tokyo-outputs-kubeconfig",
-        {"data": {"kubeconfig": "bmV3"}},
+        {"data": {"kubeconfig": "dXNlcnM6IFtuZXddCg=="}},
     )
     done = run(objects)
-    assert done.writes[0].body == {"data": {"value": "bmV3"}}
+    assert done.writes[0].body == {"data": {"value": "dXNlcnM6IFtuZXddCg=="}}
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["ready"], status["conditions"][0]["reason"]) == (
         True,

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from captep_core import APIEndpoint, Invalid, Missing, Policy, Present, Unreadable, parse_endpoint
+from captep_core.capt._credentials import parse_certificate
 from captep_core.capt._observe import observe
-from captep_core.capt._outputs import parse_certificate
 from captep_memory import load
 from tests.capt.driving import KEY, NOW, look, reader, refs, run, writes_of
 from tests.capt.worlds import (
@@ -58,7 +58,7 @@ NO_PORT = "the port is not a number from 1 to 65535"
         ("https://X:00443", "X", 443),
         ("https://X:1", "X", 1),
         ("https://X:65535", "X", 65535),
-        ("X.", "X.", 443),
+        ("X.", "X", 443),
         ("https://X:8080", "X", 8080),
         (".".join(["a" * 63] * 3) + "." + "a" * 61, ".".join(["a" * 63] * 3) + "." + "a" * 61, 443),
     ],
@@ -85,7 +85,7 @@ def test_an_endpoint_without_a_host_is_missing(text: str) -> None:
         ("https://X:４４３", NO_PORT),
         ("https://X:" + "9" * 5000, NO_PORT),
         ("10.0.0.256", NO_HOST),
-        ("300", NO_HOST),
+        ("300", "the value is JSON but no string"),
         ("https://[2001:db8::1]6443", NO_HOST),
         ("https://[X]:6443", NO_HOST),
         ("https://[::g]", NO_HOST),

@@ -399,7 +399,10 @@ def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
         ),
     )
     objects = changed(
-        objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": "dGhlaXJz"}}
+        objects,
+        "Secret",
+        "tokyo-outputs-kubeconfig",
+        {"data": {"kubeconfig": "dXNlcnM6IFt0aGVpcnNdCg=="}},
     )
     assert writes_of(run(objects).writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
 

@@ -116,10 +116,12 @@ def test_foreign_keys_and_labels_of_a_secret_stay(name: str) -> None:
 def test_a_rotated_token_is_one_write() -> None:
     """A new kubeconfig is copied by one patch of one key."""
     done = run(
-        changed(ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": "rotated"}))
+        changed(
+            ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": "users: [rotated]"})
+        )
     )
     assert [(str(each.target), each.body) for each in done.writes] == [
-        ("Secret fleet/tokyo-kubeconfig", _data({"value": "rotated"}))
+        ("Secret fleet/tokyo-kubeconfig", _data({"value": "users: [rotated]"}))
     ]
 
 
@@ -131,7 +133,7 @@ def test_a_token_is_copied_while_the_workspace_is_not_ready() -> None:
         "tokyo-eks-controlplane",
         {"status": {"conditions": conditions(ready=False)}},
     )
-    done = run(plus(objects, secret("tokyo-outputs-kubeconfig", {"kubeconfig": "fresh"})))
+    done = run(plus(objects, secret("tokyo-outputs-kubeconfig", {"kubeconfig": "users: [fresh]"})))
     assert "patch Secret fleet/tokyo-kubeconfig" in writes_of(done.writes)
     assert done.find("CAPTControlPlane", "tokyo")["status"]["ready"] is False
 

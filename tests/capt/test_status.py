@@ -166,9 +166,14 @@ def test_a_missing_cluster_is_creating_in_condition_and_phase(
         condition("Ready", False, "Creating", "Waiting for owner cluster", since=AT)
     ]
     rotated = changed(
-        done.objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": "bmV3"}}
+        done.objects,
+        "Secret",
+        "tokyo-outputs-kubeconfig",
+        {"data": {"kubeconfig": "dXNlcnM6IFtuZXddCg=="}},
     )
-    assert [each.body for each in run(rotated).writes] == [{"data": {"value": "bmV3"}}]
+    assert [each.body for each in run(rotated).writes] == [
+        {"data": {"value": "dXNlcnM6IFtuZXddCg=="}}
+    ]
 
 
 def test_without_a_cluster_a_new_control_plane_only_reports() -> None:

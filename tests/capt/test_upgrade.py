@@ -126,7 +126,9 @@ def test_a_false_claim_of_secrets_ready_is_withdrawn() -> None:
 def test_two_clusters_of_one_name_share_nothing_new() -> None:
     """A new kubeconfig apply writes into its own namespace and reads no Secret in default."""
     other = secret(
-        "tokyo-outputs-kubeconfig", {"kubeconfig": "of another cluster"}, namespace="default"
+        "tokyo-outputs-kubeconfig",
+        {"kubeconfig": "users: [of another cluster]"},
+        namespace="default",
     )
     done = run([*provided(), other])
     assert not done.has("Secret", "tokyo-kubeconfig")

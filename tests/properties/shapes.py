@@ -187,12 +187,15 @@ CONNECTION_DATA: Final[tuple[Data, ...]] = (
     {"cluster_endpoint": ENDPOINT, "cluster_certificate_authority_data": "no certificate"},
     {"cluster_certificate_authority_data": CA_OF_EKS},
     {"cluster_endpoint": "https://not a host", "cluster_certificate_authority_data": ""},
+    {"cluster_endpoint": "null", "cluster_certificate_authority_data": "null"},
 )
 OUTPUTS_DATA: Final[tuple[Data, ...]] = (
     {"kubeconfig": KUBECONFIG},
     {},
     {"kubeconfig": OTHER_KUBECONFIG},
     {"kubeconfig": " \n"},
+    {"kubeconfig": "<html>Sign in</html>"},
+    {"kubeconfig": "null"},
 )
 OURS_CA: Final[tuple[Patch, ...]] = (
     {},

@@ -1,0 +1,177 @@
+"""The certificate authority and the kubeconfig that the provider publishes. The only parsers.
+
+Rules of this module:
+
+1. Only certificate blocks leave the Secret of the certificate authority (RFC 7468). Text outside
+   the blocks is allowed and not copied. Any other block, or a damaged one, makes the whole value
+   invalid: a part of it could be a private key.
+2. A kubeconfig is judged by its top level and copied byte for byte. The core has no YAML parser and
+   needs none: a line that begins with the key is enough.
+3. JSON text of a value that is no string is never a credential, and a quoted JSON string is the
+   string inside (`captep_core.capt._outputs.json_text`).
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+
+from captep_core.capt._outputs import Invalid, Missing, Present, json_text, quoted_text
+
+__all__ = ["parse_certificate", "parse_kubeconfig", "public_certificate"]
+
+_BOM = b"\xef\xbb\xbf"
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
+_END = b"-----END CERTIFICATE-----"
+_MARKERS = (b"-----BEGIN", b"-----END")
+_NO_PEM = "it is not a PEM certificate, neither in clear nor in base64"
+
+_KUBECONFIG_LINE = re.compile(
+    rb"""^(?:
+        (?: clusters | "clusters" | 'clusters' | users | "users" | 'users' )
+        [ \t]* : (?=[ \t\r\n]|\Z)
+      | (?: kind | "kind" | 'kind' ) [ \t]* : [ \t]+ (?: Config | "Config" | 'Config' )
+        [ \t]* (?: [ \t]\#[^\n]* )? \r?$
+    )""",
+    re.MULTILINE | re.VERBOSE,
+)
+
+
+def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid:
+    """Parse PEM, or the base64 of PEM as EKS gives it, into its certificate blocks.
+
+    None means that there is no such key. White space and missing padding in the base64 are
+    forgiven. A value that has no text outside its blocks comes back as it is.
+    """
+    held = _text_of(value)
+    if not isinstance(held, Present):
+        return held
+    pem = _certificates(held.value) or _certificates(_decoded(held.value))
+    return Present(pem) if pem else Invalid(_NO_PEM)
+
+
+def public_certificate(value: bytes) -> str:
+    """Return the blocks of a valid certificate authority, encoded as the provider wrote them.
+
+    It stays in clear or in base64, as it came: the kubeconfig template wants what EKS publishes.
+    """
+    held = _text_of(value)
+    if not isinstance(held, Present):
+        return ""
+    clear = _certificates(held.value)
+    if clear:
+        return clear.decode()
+    decoded = _decoded(held.value)
+    blocks = _certificates(decoded)
+    if blocks == decoded:
+        return held.value.decode()
+    return binascii.b2a_base64(blocks, newline=False).decode()
+
+
+def _text_of(value: bytes | None) -> Present[bytes] | Missing | Invalid:
+    """Unwrap JSON text; bytes that are not UTF-8 are no JSON."""
+    if value is None or not value.strip():
+        return Missing()
+    try:
+        held = json_text(value.decode())
+    except ValueError:
+        return Present(value)
+    if not isinstance(held, Present):
+        return held
+    inside = held.value.encode(errors="replace")
+    return Present(inside) if inside.strip() else Missing()
+
+
+def _decoded(text: bytes) -> bytes:
+    compact = b"".join(text.split())
+    try:
+        return binascii.a2b_base64(compact + b"=" * (-len(compact) % 4), strict_mode=True)
+    except ValueError:
+        return b""
+
+
+def _certificates(value: bytes) -> bytes:
+    """Return the certificate blocks of PEM; b"" without any, or when anything is damaged."""
+    lines = value.removeprefix(_BOM).splitlines(keepends=True)
+    blocks: list[bytes] = []
+    has_text = value.startswith(_BOM)
+    rest = iter(lines)
+    for line in rest:
+        if line.strip() == _BEGIN:
+            block = _block(line, rest)
+            if not block:
+                return b""
+            blocks.append(block)
+        elif any(marker in line for marker in _MARKERS):
+            return b""
+        elif line.strip():
+            has_text = True
+    return b"".join(blocks) if has_text or not blocks else value
+
+
+def _block(first: bytes, rest: Iterator[bytes]) -> bytes:
+    """Read one block to its end; b"" when it has none, or holds anything but base64."""
+    lines = [first]
+    body = bytearray()
+    for line in rest:
+        lines.append(line)
+        if line.strip() == _END:
+            is_sound = bool(body) and _is_base64(bytes(body))
+            return _with_line_end(b"".join(lines)) if is_sound else b""
+        body += b"".join(line.split())
+    return b""
+
+
+def _with_line_end(block: bytes) -> bytes:
+    return block if block.endswith(b"\n") else block + b"\n"
+
+
+def _is_base64(body: bytes) -> bool:
+    try:
+        binascii.a2b_base64(body, strict_mode=True)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_kubeconfig(value: bytes) -> Present[bytes] | Missing | Invalid:
+    """Return the bytes of a kubeconfig; Missing for nothing, Invalid for anything else.
+
+    A kubeconfig has `clusters`, `users` or `kind: Config` at its top level, as a JSON object or as
+    an unindented line; a byte order mark, CRLF and a document marker do not matter.
+    """
+    plain = value.strip()
+    if plain.startswith(b'"'):
+        plain = value = _unquoted(value)
+    if not plain.strip() or plain == b"null":
+        return Missing()
+    if _is_kubeconfig(value.removeprefix(_BOM)):
+        return Present(value)
+    return Invalid("the value is no kubeconfig: expected clusters, users or kind: Config")
+
+
+def _unquoted(value: bytes) -> bytes:
+    """Return the string inside a quoted JSON string; YAML with a quoted key is itself."""
+    try:
+        inside = quoted_text(value.decode())
+        return value if inside is None else inside.encode()
+    except ValueError:
+        return value
+
+
+def _is_kubeconfig(plain: bytes) -> bool:
+    first = plain.lstrip()[:1]
+    if first == b"[":
+        return False
+    return _is_json_kubeconfig(plain) if first == b"{" else bool(_KUBECONFIG_LINE.search(plain))
+
+
+def _is_json_kubeconfig(plain: bytes) -> bool:
+    from json import loads  # noqa: PLC0415 - most kubeconfigs are YAML
+
+    try:
+        config = loads(plain.decode())
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(config, dict):
+        return False
+    return "clusters" in config or "users" in config or config.get("kind") == "Config"
