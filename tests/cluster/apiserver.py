@@ -1,4 +1,4 @@
-"""etcd and kube-apiserver on loopback, for tests that want the real thing."""
+"""etcd and kube-apiserver on loopback, for tests that need a real API server."""
 
 import base64
 import http.client
@@ -40,7 +40,9 @@ def eventually(probe: Callable[[], object], *, what: str, within: float = 10.0) 
 
 
 class ApiServer:
-    """One etcd and one kube-apiserver with a token for `ADMIN` and for each of `users`, who may do nothing until `grant`.
+    """One etcd and one kube-apiserver, with a token for `ADMIN` and for each of `users`.
+
+    The users may do nothing until `grant`.
 
     Args:
         assets: the folder that holds the two binaries.
@@ -49,7 +51,8 @@ class ApiServer:
     """
 
     def __init__(self, assets: Path, folder: Path, *, users: Iterable[str] = ()) -> None:
-        self._assets, self._folder = assets, folder
+        self._assets = assets
+        self._folder = folder
         self._tokens = {name: secrets.token_hex(16) for name in (ADMIN, *users)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._etcd_port, self._peer_port, self.port = _free_ports(3)
@@ -68,7 +71,8 @@ class ApiServer:
         """Start both and wait until /readyz says ok.
 
         Raises:
-            RuntimeError: one of them ended or was not ready in time; the message has the end of the logs.
+            RuntimeError: one of them ended or was not ready in time; the message has the end of
+                the logs.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._write_inputs()
@@ -81,7 +85,7 @@ class ApiServer:
             self._end(name, subprocess.Popen.terminate)
 
     def start_apiserver(self) -> None:
-        """Start kube-apiserver (again) on the same port and etcd; returns when it is ready."""
+        """Start kube-apiserver, on the same port and etcd as before; return when it is ready."""
         self._spawn("kube-apiserver", self._apiserver_flags())
         deadline = time.monotonic() + _READY_SECONDS
         while not self._is_ready():
@@ -121,7 +125,10 @@ class ApiServer:
         user: str = ADMIN,
         content_type: str = "application/json",
     ) -> tuple[int, Any]:
-        """Send one request as `user`, independent of the code under test; returns the status and the JSON of the answer."""
+        """Send one request as `user`, without the code under test.
+
+        Returns the status and the JSON of the answer.
+        """
         data = None if body is None else json.dumps(body).encode()
         headers = {**self.credentials(user), "Content-Type": content_type}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
@@ -132,13 +139,13 @@ class ApiServer:
             return refused.code, _parsed(refused.read())
 
     def connection(self) -> http.client.HTTPSConnection:
-        """Return a connection for many requests, independent of the code under test too."""
+        """Return a connection for many requests, which does not use the code under test either."""
         return http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=20, context=self._trust()
         )
 
     def credentials(self, user: str = ADMIN) -> dict[str, str]:
-        """Return the headers that say who asks."""
+        """Return the headers that identify a user."""
         return {"Authorization": f"Bearer {self._tokens[user]}", "User-Agent": "captep-tests"}
 
     def _trust(self) -> ssl.SSLContext:
@@ -157,7 +164,7 @@ class ApiServer:
         return dict(stored)
 
     def grant(self, user: str, rules: Sequence[Mapping[str, list[str]]]) -> None:
-        """Allow `user` what `rules` (of a ClusterRole) say, in every namespace."""
+        """Grant `user` the `rules` of a ClusterRole, in every namespace."""
         name = f"{user}-{secrets.token_hex(4)}"
         rbac = "/apis/rbac.authorization.k8s.io/v1"
         self.create(f"{rbac}/clusterroles", {"metadata": {"name": name}, "rules": rules})
@@ -198,20 +205,22 @@ class ApiServer:
         return path
 
     def audit(self) -> list[dict[str, Any]]:
-        """Return what was asked of the server so far, one audit event a request."""
+        """Return the audit events so far, one for each request."""
         return self.audit_from(0)[0]
 
     def audit_from(self, position: int) -> tuple[list[dict[str, Any]], int]:
-        """Return what was asked since `position`, and the position to go on from; 0 is the beginning."""
+        """Return the audit events since `position`, and the next position; 0 is the beginning."""
         with (self._folder / "audit.log").open("rb") as log:
             log.seek(position)
             complete, newline, _ = log.read().rpartition(b"\n")
-        return [json.loads(line) for line in complete.splitlines()], position + len(complete) + len(
-            newline
-        )
+        events = [json.loads(line) for line in complete.splitlines()]
+        return events, position + len(complete) + len(newline)
 
     def compact(self) -> None:
-        """Make etcd forget all history, so that older resourceVersions are gone for a server without a cache of them."""
+        """Compact all history of etcd.
+
+        A server without older resourceVersions in its cache then no longer has them.
+        """
         revision = json.loads(self._etcd("/v3/kv/range", {"key": base64.b64encode(b"x").decode()}))[
             "header"
         ]["revision"]
@@ -298,7 +307,7 @@ class ApiServer:
 
 
 def _quiet_env() -> dict[str, str]:
-    """Loopback never goes through a proxy."""
+    """Return the environment without proxies, because loopback must not go through one."""
     return {
         name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
     }
@@ -313,10 +322,14 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _ec_key() -> str:
-    """Return a new P-256 key in SEC 1 form (RFC 5915); the public half may be left out, so no library is needed."""
+    """Return a new P-256 key in SEC 1 form (RFC 5915).
+
+    RFC 5915 makes the public half optional, so this needs no library.
+    """
     scalar = secrets.token_bytes(32)
     der = bytes.fromhex("30310201010420") + scalar + bytes.fromhex("a00a06082a8648ce3d030107")
-    return f"-----BEGIN EC PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END EC PRIVATE KEY-----\n"
+    key = base64.b64encode(der).decode()
+    return f"-----BEGIN EC PRIVATE KEY-----\n{key}\n-----END EC PRIVATE KEY-----\n"
 
 
 def _parsed(content: bytes) -> object:

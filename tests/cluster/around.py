@@ -1,4 +1,7 @@
-"""Whoever is around a control plane, at work on a real API server: the simulated neighbours in a thread, and users with their stories."""
+"""The surroundings of a control plane on a real API server.
+
+The simulated neighbours work in a thread, and users play their stories.
+"""
 
 import queue
 import threading
@@ -22,7 +25,7 @@ from captep_world import Neighbourhood, Objects, Pace, Story, Subject, neighbour
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.calls import call_of
 
-__all__ = ["FAST", "Around", "Caller", "play", "told_by"]
+__all__ = ["FAST", "Around", "Caller", "play", "requests_by"]
 
 FAST = Pace(
     apply=(0.5, 0.6),
@@ -34,9 +37,9 @@ FAST = Pace(
     mirror=0.3,
     wait=0.3,
 )
-"""Terraform in half a second, and no look of its own accord within a test."""
+"""Terraform takes half a second, and does not look by itself within a test."""
 _SOON = Backoff(base=0.1, cap=0.2)
-"""The neighbours look again so soon that it is never they who are waited for."""
+"""The neighbours retry so soon that no test waits for them."""
 _WATCHED = [
     resource
     for (_, kind), resource in RESOURCES.items()
@@ -51,7 +54,7 @@ class Caller:
         self._transport = transport
 
     def __call__(self, request: Request) -> Response:
-        """Send one request; a server that is not at work yet has not answered."""
+        """Send one request; raise if the server is not at work yet."""
         call = call_of(request)
         body = call.body if isinstance(call.body, dict) else None
         answer = self._transport.request(
@@ -68,7 +71,7 @@ class Caller:
 
 
 def _whole(request: Request, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
-    """Name the kind of a list's items, which the server leaves out for core kinds."""
+    """Name the kind of a list's items: the server leaves it out for core kinds."""
     items = body.get("items")
     if not isinstance(items, list):
         return dict(body)
@@ -83,7 +86,7 @@ def _whole(request: Request, body: Any) -> dict[str, Any]:  # noqa: ANN401  # JS
 class Around:
     """The neighbours of some control planes of a server, as administrator; a context manager.
 
-    At its end it fails when a kubeconfig or CA Secret was ever there with an empty value.
+    Its exit fails if a kubeconfig or CA Secret ever had an empty value.
     """
 
     def __init__(self, server: ApiServer, pace: Pace = FAST) -> None:
@@ -131,7 +134,7 @@ class Around:
         )
 
     def subject(self, namespace: str, name: str) -> Subject:
-        """Look after a control plane that is to come, with the templates that it needs."""
+        """Look after a control plane that is to come, and create the templates that it needs."""
         for template in stories.templates(namespace):
             response = self.call(
                 Request(
@@ -147,11 +150,11 @@ class Around:
         return Subject(namespace, name)
 
     def look_after(self, *subjects: Subject) -> None:
-        """Look after control planes that are to come and bring their own templates."""
+        """Look after control planes that are to come, with templates of their own."""
         self._subjects.update(subjects)
 
     def _tidy(self) -> None:
-        """Take the Workspaces away: they have no namespace, so other tests would see them."""
+        """Delete the Workspaces: they have no namespace, so other tests would see them."""
         for workspace in self.objects.list("tf.upbound.io/v1beta1", "Workspace"):
             ref = ObjectRef(
                 workspace["apiVersion"], workspace["kind"], None, workspace["metadata"]["name"]
@@ -170,7 +173,7 @@ class Around:
                 self.call(Request("delete", ref.api_version, ref.kind, None, ref.name))
 
     def merge(self, ref: ObjectRef, body: dict[str, Any]) -> None:
-        """Merge-patch an object, as its user."""
+        """Merge-patch an object as its user."""
         response = self.call(
             Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body)
         )
@@ -199,7 +202,7 @@ class Around:
         try:
             while self._notice():
                 self._act()
-        except Exception as problem:  # noqa: BLE001  # told by the thread that tests
+        except Exception as problem:  # noqa: BLE001  # __exit__ raises it
             self._problem = problem
 
     def _act(self) -> None:
@@ -207,12 +210,13 @@ class Around:
             while self._neighbourhood.run_one(datetime.now(UTC)):
                 pass
         except UnansweredError:
-            # The server is away; whose turn it is stays due.
+            # The server is away, and the neighbour stays due.
             time.sleep(0.2)
 
     def _notice(self) -> bool:
-        """Wait for a change or until somebody's turn is due; False at the end."""
-        due, now = self._neighbourhood.next_due(), datetime.now(UTC)
+        """Wait until something changes or a neighbour is due; return False at the end."""
+        due = self._neighbourhood.next_due()
+        now = datetime.now(UTC)
         wait = 1.0 if due is None else min(1.0, max(0.0, (due - now).total_seconds()))
         try:
             change = self._changes.get(timeout=wait)
@@ -228,7 +232,7 @@ class Around:
 
 
 def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0) -> None:
-    """Play a story on the server, without its pauses; fail when it does not go on `within` seconds."""
+    """Play a story on the server, without its pauses; fail if a step takes `within` seconds."""
     for act in story.acts:
         eventually(
             lambda act=act: act.once(around.objects, subject),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
@@ -241,10 +245,13 @@ def play(around: Around, story: Story, subject: Subject, *, within: float = 30.0
     eventually(lambda: story.ends(around.objects, subject), what=story.title, within=within)
 
 
-def told_by(
+def requests_by(
     server: ApiServer, user: str, *, since: int = 0
 ) -> list[tuple[str, ObjectRef | None, str, int]]:
-    """Return what `user` asked of the server from audit event number `since` on: verb, object, subresource, HTTP status."""
+    """Return the requests of `user` from audit event number `since` on.
+
+    Each is a verb, an object, a subresource and the HTTP status.
+    """
     return [
         (
             event["verb"],
@@ -257,12 +264,12 @@ def told_by(
     ]
 
 
-def _ref(told: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
-    if not told:
+def _ref(named: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
+    if not named:
         return None
-    group = (
-        f"{told['apiGroup']}/{told['apiVersion']}" if told.get("apiGroup") else told["apiVersion"]
-    )
+    group = named["apiVersion"]
+    if named.get("apiGroup"):
+        group = f"{named['apiGroup']}/{group}"
     kinds = {(each.api_version, each.plural): each.kind for each in (*RESOURCES.values(), EVENTS)}
-    kind = kinds.get((group, told["resource"]), told["resource"])
-    return ObjectRef(group, kind, told.get("namespace"), told.get("name", ""))
+    kind = kinds.get((group, named["resource"]), named["resource"])
+    return ObjectRef(group, kind, named.get("namespace"), named.get("name", ""))

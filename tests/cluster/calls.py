@@ -1,4 +1,7 @@
-"""Requests of the in-memory server as HTTP, for a real one: the way back of what the facade reads off a URL."""
+"""Requests of the in-memory server as HTTP, for a real server.
+
+The facade does the inverse: it reads a request from a URL.
+"""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +41,7 @@ class Call:
 
 
 def call_of(request: Request) -> Call:
-    """Return a request as HTTP; the kind has the plural that Kubernetes derives from it."""
+    """Return a request as HTTP; the plural is the one that Kubernetes derives from the kind."""
     root = (
         f"/apis/{request.api_version}"
         if "/" in request.api_version
@@ -87,7 +90,7 @@ def _flag(value: bool) -> str:
 
 
 class Direct:
-    """Asks a real API server as administrator on one kept connection, independent of the code under test."""
+    """Asks a real API server as administrator on one connection, without the code under test."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
@@ -103,7 +106,7 @@ class Direct:
         self._connection.close()
 
     def events_until(self, name: str, request: Request) -> list[Object]:
-        """Watch until an object of this name comes by; return the events before it."""
+        """Watch until an object of this name appears; return the events before it."""
         events: list[Object] = []
         with closing(self._server.connection()) as connection:
             answer = self._send(connection, request)

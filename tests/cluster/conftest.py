@@ -18,15 +18,22 @@ _numbers = itertools.count(1)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a server when there is none; one place, so that pytest reports it in one line."""
+    """Skip the tests that need a server without KUBEBUILDER_ASSETS.
+
+    The skip is in one place, so that pytest reports all of them in one line.
+    """
     if item.get_closest_marker("cluster") and not os.environ.get("KUBEBUILDER_ASSETS"):
         pytest.skip(
-            "needs KUBEBUILDER_ASSETS, a folder with etcd and kube-apiserver: make test-cluster builds and uses one"
+            "needs KUBEBUILDER_ASSETS, a folder with etcd and kube-apiserver: "
+            "make test-cluster builds and uses one"
         )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the garbage collector have what CPython 3.11 does not close: the socket of a TLS handshake that the server's end has reset."""
+    """Ignore the warning about a socket that CPython 3.11 does not close.
+
+    It is the socket of a TLS handshake that the server has reset; the garbage collector closes it.
+    """
     for item in items:
         if item.get_closest_marker("cluster"):
             item.add_marker(
@@ -38,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the end of the server's log beside a failure."""
+    """Add the end of the server's log to the report of a failure."""
     report = yield
     server = getattr(item, "funcargs", {}).get("apiserver")
     if report.failed and isinstance(server, ApiServer):
@@ -53,7 +60,7 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     missing = [name for name in ("etcd", "kube-apiserver") if not os.access(assets / name, os.X_OK)]
     if missing:
         pytest.fail(
-            f"KUBEBUILDER_ASSETS={assets} holds no {' and no '.join(missing)} that can be run",
+            f"KUBEBUILDER_ASSETS={assets} has no executable {' and no executable '.join(missing)}",
             pytrace=False,
         )
     server = ApiServer(assets, tmp_path_factory.mktemp("apiserver"), users=USERS)
@@ -82,14 +89,14 @@ def controller(apiserver: ApiServer) -> Path:
 
 @pytest.fixture
 def wire(apiserver: ApiServer) -> Iterator[Tampering]:
-    """A wire to the server that can be tampered with."""
+    """A wire to the server, for tampering."""
     with Tampering(apiserver) as wire:
         yield wire
 
 
 @pytest.fixture
 def through(apiserver: ApiServer, controller: Path, wire: Tampering) -> Path:
-    """The kubeconfig of `controller`, whose way to the server is the wire."""
+    """The kubeconfig of `controller`, with the wire in place of the server."""
     return apiserver.kubeconfig("controller", server=wire.url)
 
 

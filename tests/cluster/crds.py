@@ -1,4 +1,7 @@
-"""The kinds that the controller touches: small definitions of our own, or the real ones from the folder that CAPTEP_UPSTREAM names."""
+"""The CustomResourceDefinitions of the kinds that the controller touches.
+
+They are small ones of our own, or the real ones from the folder that CAPTEP_UPSTREAM names.
+"""
 
 import os
 from collections.abc import Mapping
@@ -66,7 +69,10 @@ def definitions() -> list[dict[str, Any]]:
 
 
 def _upstream(folder: Path) -> list[dict[str, Any]]:
-    """Of two releases of one definition the last in name order: `clusters-v1.8.5` rather than `clusters-newest`, which wants a webhook."""
+    """Load the definitions of a folder; of two releases of one, the last in name order counts.
+
+    So `clusters-v1.8.5` counts and not `clusters-newest`, which wants a webhook.
+    """
     found = {}
     for file in sorted(folder.rglob("crds/*.yaml")):
         for document in yaml.safe_load_all(file.read_text("utf-8")):

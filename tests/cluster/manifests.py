@@ -1,4 +1,4 @@
-"""The example manifests, as far as tests use them: who may do what."""
+"""The objects and the permissions of the example manifests."""
 
 import secrets
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def objects(folder: str) -> Iterator[dict[str, Any]]:
 
 
 def granted(folder: str) -> list[Permission]:
-    """Return (API group, resource with subresource, verb) of each permission in the rules of a folder."""
+    """Return (API group, resource with subresource, verb) of each permission of a folder."""
     return [
         (group, resource, verb)
         for each in objects(folder)
@@ -46,15 +46,16 @@ def bind(
     namespace: str | None = None,
     lease_namespace: str = "kube-system",
 ) -> None:
-    """Create the roles of a folder and bind them to `user`; `namespace` takes the place of each Role's own."""
+    """Create the roles of a folder and bind them to `user`.
+
+    `namespace` replaces the namespace of each Role; the Role of the Lease is in `lease_namespace`.
+    """
     suffix = secrets.token_hex(4)
     for role in (each for each in objects(folder) if each["kind"] in ("Role", "ClusterRole")):
         is_lease = role["metadata"]["name"].endswith("leader-election")
-        where = (
-            (lease_namespace if is_lease else namespace or role["metadata"]["namespace"])
-            if role["kind"] == "Role"
-            else None
-        )
+        where = None
+        if role["kind"] == "Role":
+            where = lease_namespace if is_lease else namespace or role["metadata"]["namespace"]
         _create(
             server,
             role["kind"],

@@ -76,7 +76,7 @@ class Captep:
         self.kill()
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the lines of the log; a line that is not JSON under the key `raw`."""
+        """Return the lines of the log; a line that is not JSON has the key `raw`."""
         return [_line(line) for line in self._log.read_text("utf-8", "replace").splitlines()]
 
     def says(self, text: str) -> bool:
@@ -84,7 +84,7 @@ class Captep:
         return any(text in str(line.get("message", line.get("raw"))) for line in self.log())
 
     def works(self) -> bool:
-        """Whether it reconciles; fails when it has ended."""
+        """Whether it reconciles; fails if it has ended."""
         assert self.process.poll() is None, self.log()
         return self.says("working with")
 
@@ -93,7 +93,7 @@ class Captep:
         eventually(self.works, what="captep run works", within=20)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Ask one of its own pages."""
+        """Return status and text of one of its own pages."""
         ports = [
             re.search(r"on port (\d+)", line["message"])
             for line in self.log()
@@ -110,7 +110,7 @@ class Captep:
             return refused.code, refused.read().decode()
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; return exit status and seconds."""
+        """Send a signal; return the exit status and the seconds until the end."""
         began = time.monotonic()
         self.process.send_signal(number)
         return self.process.wait(30), time.monotonic() - began

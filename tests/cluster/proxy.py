@@ -1,4 +1,7 @@
-"""A wire that can be cut: TCP on loopback between a client and the API server, TLS passes through."""
+"""A wire that can be cut: TCP on loopback between a client and the API server.
+
+TLS passes through unchanged.
+"""
 
 import socket
 import threading
@@ -16,7 +19,8 @@ class Proxy:
         self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sockets: set[socket.socket] = set()
-        self._lock, self._is_cut = threading.Lock(), False
+        self._lock = threading.Lock()
+        self._is_cut = False
 
     @property
     def url(self) -> str:
@@ -37,7 +41,7 @@ class Proxy:
         self.cut()
 
     def cut(self) -> None:
-        """Break every connection and take no new one until `mend`."""
+        """Break every connection and accept no new one until `mend`."""
         with self._lock:
             self._is_cut = True
             for end in self._sockets:
@@ -46,7 +50,7 @@ class Proxy:
             self._sockets.clear()
 
     def mend(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         with self._lock:
             self._is_cut = False
 

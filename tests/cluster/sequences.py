@@ -1,7 +1,8 @@
-"""Sequences of requests over two kinds and two names each, from pools so small that they meet; in the form of the record's lines.
+"""Sequences of requests over two kinds and two names each, in the form of the record's lines.
 
-Left out is what no two servers have to answer alike: reads that a cache may answer (resourceVersion 0), generated names, and
-resourceVersions from the future, for which a real server waits three seconds.
+The pools are so small that requests meet. The sequences leave out requests that two servers may
+answer differently: reads from a cache (resourceVersion 0), generated names, and resourceVersions
+from the future, for which a real server waits three seconds.
 """
 
 from typing import Any
@@ -18,7 +19,8 @@ NAMES = {"Thing": ("a", "b"), "Secret": ("s", "t")}
 THING, THING_V2, SECRET = ("ex.io/v1", "Thing"), ("ex.io/v2", "Thing"), ("v1", "Secret")
 _OWNER = {"apiVersion": "ex.io/v1", "kind": "Thing", "name": "a", "uid": "$uid:a"}
 _ANOTHER = {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "uuu"}
-# What makes two writes of one object meet: the later ones of a list are what a client sends that has read too early, or nothing.
+# These make two writes of one object meet: the current value, then the values of a client that has
+# read too early, then wrong ones or none.
 _UIDS = ("$uid:{}", "$uid:{}", "$uid-before:{}", "other", "")
 _VERSIONS = ("$rv:{}", "$rv:{}", "$rv:{}", "$rv-before:{}", "1", "0", "", "abc")
 _METADATA: tuple[Object, ...] = (
@@ -248,7 +250,7 @@ def _one_in(draw: st.DrawFn, count: int) -> bool:
 
 @st.composite
 def _metadata(draw: st.DrawFn, name: str) -> Object:
-    """Nothing, or some of what a client may say about metadata; uid and resourceVersion more often than the rest."""
+    """Draw some metadata or none; uid and resourceVersion are more frequent than other fields."""
     metadata: Object = {}
     for parts in draw(st.lists(st.sampled_from(_METADATA), max_size=2)):
         metadata |= parts
@@ -261,7 +263,7 @@ def _metadata(draw: st.DrawFn, name: str) -> Object:
 
 @st.composite
 def _content(draw: st.DrawFn, kind: str) -> Object:
-    """The part beside the metadata."""
+    """Draw the fields other than the metadata."""
     if kind == "Secret":
         return {
             key: value
@@ -274,7 +276,7 @@ def _content(draw: st.DrawFn, kind: str) -> Object:
 
 @st.composite
 def _whole(draw: st.DrawFn, api_version: str, kind: str, name: str) -> Object:
-    """An object that is mostly sound."""
+    """Draw an object that is mostly sound."""
     content = draw(_content(kind))
     if kind == "Thing" and not _one_in(draw, 6):
         content = {"spec": draw(st.sampled_from(_SPECS[:5])), **content}
@@ -322,10 +324,15 @@ def _sound(api_version: str, kind: str, name: str, **metadata: Any) -> Object:  
 
 
 def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
-    """What chance alone hits too rarely: a stale write, the end of a deletion and its refusals, a status, dry runs, lists of the past and in pages."""
+    """Return requests that chance alone draws too rarely.
+
+    They are a stale write, the end of a deletion and its refusals, a status, dry runs, lists of the
+    past and lists in pages.
+    """
     of_all = {"api_version": api_version, "kind": kind}
     here = {**of_all, "name": name}
-    version, more = {"resourceVersion": f"$rv:{name}"}, {"finalizers": ["ex.io/f", "ex.io/g"]}
+    version = {"resourceVersion": f"$rv:{name}"}
+    more = {"finalizers": ["ex.io/f", "ex.io/g"]}
     sound = _sound(api_version, kind, name, **version)
     update = {"verb": "update", **here, "body": sound}
     status = (
@@ -356,8 +363,9 @@ def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
 
 @st.composite
 def requests(draw: st.DrawFn) -> Template:
-    """One request."""
-    verb, (api_version, kind) = draw(_VERBS), draw(_KINDS)
+    """Draw one request."""
+    verb = draw(_VERBS)
+    api_version, kind = draw(_KINDS)
     name = draw(st.sampled_from(NAMES[kind]))
     if _one_in(draw, 3):
         return draw(st.sampled_from(_pointed(api_version, kind, NAMES[kind][0])))
@@ -406,7 +414,8 @@ _HELD = (
     _created(THING, "a", finalizers=["ex.io/f"]),
     _created(SECRET, "s", finalizers=["ex.io/f"]),
 )
-# Worlds to begin in, built rather than hoped for: objects, objects that wait for a finalizer, and second incarnations.
+# The worlds to begin in are built and not left to chance: objects, objects that wait for a
+# finalizer, and second incarnations.
 _OPENINGS: tuple[tuple[Template, ...], ...] = (
     (),
     _ALL,
@@ -420,7 +429,7 @@ SEQUENCES = st.builds(
     st.sampled_from(_OPENINGS),
     st.lists(requests(), min_size=4, max_size=12),
 )
-# What a watch looks at that tells the whole sequence at its end.
+# The selectors of the watch that shows the whole sequence at its end.
 VIEWS = st.sampled_from(
     [
         {},

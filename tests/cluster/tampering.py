@@ -1,9 +1,10 @@
-"""A wire that lies: plain HTTP on loopback before the API server, where a test decides about each request.
+"""A wire that lies: plain HTTP on loopback in front of the API server.
 
-Rules of this module:
+A test decides on each request. Rules of this module:
 
-1. What is not tampered with goes on as it came, the token included; lines of a watch go on as they come.
-2. Each request is noted when it arrives, before anything is decided about it.
+1. A request without tampering is passed on unchanged, the token included; the lines of a watch are
+   passed on as they come.
+2. Each request is noted when it arrives, before the decision on it.
 """
 
 import json
@@ -24,7 +25,10 @@ from tests.cluster.apiserver import ApiServer
 
 __all__ = ["GONE", "PASS", "Asked", "Tamper", "Tampering", "answered"]
 
-GONE = b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","code":410}}\n'
+GONE = (
+    b'{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1",'
+    b'"status":"Failure","reason":"Expired","code":410}}\n'
+)
 _OWN_HEADERS = ("host", "connection", "accept-encoding", "content-length")
 _READ_SECONDS = 60.0
 
@@ -41,26 +45,29 @@ class Asked:
 
     @property
     def verb(self) -> str:
-        """What RBAC calls it: list, watch and get; or the method."""
+        """The verb of RBAC: list, watch and get; or the method."""
         if self.method != "GET":
             return self.method
         names = self.path.split("/")[3 if self.path.startswith("/api/") else 4 :]
         of_one_namespace = names[:1] == ["namespaces"] and len(names) > 2
-        return (
-            "watch"
-            if "watch" in self.query
-            else "list"
-            if len(names) == (3 if of_one_namespace else 1)
-            else "get"
-        )
+        if "watch" in self.query:
+            return "watch"
+        parts_of_a_list = 3 if of_one_namespace else 1
+        return "list" if len(names) == parts_of_a_list else "get"
 
 
 @frozen
 class Tamper:
-    """What becomes of a request.
+    """The treatment of a request.
 
-    `before`, `after`: seconds until it is passed on, and until its answer is passed back. `status`, `headers`: answer this instead.
-    `drop`: close the connection instead. `query`: parameters to replace. `lines`: what becomes of the lines of a watch.
+    Attributes:
+        before: seconds until the request is passed on.
+        after: seconds until its answer is passed back.
+        status: the status to answer instead.
+        headers: the headers of that answer.
+        drop: close the connection instead.
+        query: parameters to replace.
+        lines: changes the lines of a watch.
     """
 
     before: float = 0.0
@@ -76,7 +83,7 @@ PASS = Tamper()
 
 
 def answered(status: int, **headers: str) -> Tamper:
-    """Answer a Status; an underscore in a header's name is a hyphen."""
+    """Answer with a Status; an underscore in a header's name stands for a hyphen."""
     return Tamper(
         status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}
     )
@@ -85,7 +92,8 @@ def answered(status: int, **headers: str) -> Tamper:
 class Tampering(ThreadingHTTPServer):
     """A context manager that serves.
 
-    `tamper` decides about each request that comes from then on. `asked` has all that came, `accepted` those that the server said yes to.
+    `tamper` decides on each request that arrives from then on. `asked` has every request that
+    arrived, `accepted` those that the server granted.
     """
 
     daemon_threads = True
@@ -127,20 +135,20 @@ class Tampering(ThreadingHTTPServer):
         self.pool.close()
 
     def cut(self) -> None:
-        """Break every connection; new ones are taken."""
+        """Break every connection; new ones are accepted."""
         for connection in tuple(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.end_watches()
 
     def end_watches(self) -> None:
-        """End every watch, as a server does when its time is over; everything else goes on."""
+        """End every watch, as a server does after a while; other requests go on."""
         for stream in tuple(self.streams):
             with suppress(OSError, ValueError, RuntimeError):
                 stream.shutdown()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away, or a server that did, is no news here."""
+        """Print nothing: clients and servers go away in these tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -196,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {
             name: value for name, value in self.headers.items() if name.lower() not in _OWN_HEADERS
         }
-        self.close_connection = True  # unless all goes well
+        self.close_connection = True  # until the answer is passed back as a whole
         answer = self.server.pool.urlopen(
             asked.method,
             url,
@@ -207,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if answer.status < 300:
             self.server.accepted.append(asked)
-        told = {
+        answered_headers = {
             name: value
             for name, value in answer.headers.items()
             if name.lower() in ("content-type", "retry-after")
@@ -217,10 +225,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             if asked.verb != "watch" or answer.status != 200:
                 self.close_connection = False
-                self._reply(answer.status, told, answer.data)
+                self._reply(answer.status, answered_headers, answer.data)
                 return
             self.server.streams.add(answer)
-            self._reply(200, {**told, "Transfer-Encoding": "chunked"})
+            self._reply(200, {**answered_headers, "Transfer-Encoding": "chunked"})
             for line in tamper.lines(_lines(answer)):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
             self.wfile.write(b"0\r\n\r\n")
@@ -238,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content or b"")
 
     def log_message(self, *args: object) -> None:
-        """Quiet."""
+        """Print nothing: `asked` has the requests."""
 
 
 def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

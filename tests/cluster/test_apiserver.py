@@ -1,4 +1,4 @@
-"""The harness itself: what later tests take for granted."""
+"""The harness itself: the other tests rely on these facts."""
 
 import json
 from contextlib import closing
@@ -13,7 +13,7 @@ CONTROL_PLANES = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/{}/capt
 
 
 def control_plane(name: str) -> dict[str, Any]:
-    """A small valid CAPTControlPlane."""
+    """Return a small valid CAPTControlPlane."""
     spec = {"version": "1.31", "workspaceTemplateRef": {"name": "eks"}}
     return {
         "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",
@@ -39,7 +39,7 @@ def first_events(server: ApiServer, path: str, count: int) -> list[tuple[str, st
 def test_a_watch_and_the_audit_log_show_a_status_patch(
     apiserver: ApiServer, namespace: str
 ) -> None:
-    """A CR is created, its status subresource is patched, secretsReady survives, and user, verb, object and answer of both writes are on record."""
+    """A status patch keeps secretsReady, and the audit log has user, verb, object and answer."""
     path = CONTROL_PLANES.format(namespace)
     created = apiserver.create(path, control_plane("one"))
     patched = apiserver.merge(
@@ -49,7 +49,7 @@ def test_a_watch_and_the_audit_log_show_a_status_patch(
     assert patched["metadata"]["generation"] == created["metadata"]["generation"] == 1
     versions = [one["metadata"]["resourceVersion"] for one in (created, patched)]
     assert first_events(apiserver, path, 1)[0] in [("ADDED", versions[0]), ("ADDED", versions[1])]
-    told = [
+    writes = [
         (
             event["verb"],
             event["user"]["username"],
@@ -60,11 +60,11 @@ def test_a_watch_and_the_audit_log_show_a_status_patch(
         if event.get("objectRef", {}).get("namespace") == namespace
         and event["verb"] in ("create", "patch")
     ]
-    assert told == [("create", "admin", None, 201), ("patch", "admin", "status", 200)]
+    assert writes == [("create", "admin", None, 201), ("patch", "admin", "status", 200)]
 
 
 def test_a_user_may_do_nothing_until_it_is_granted(apiserver: ApiServer, namespace: str) -> None:
-    """RBAC is on: 403 before, 200 after."""
+    """RBAC is on: a request gets 403 before the grant and 200 after it."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     assert apiserver.call("GET", path, user="other")[0] == 403
     apiserver.grant("other", [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}])
@@ -72,7 +72,7 @@ def test_a_user_may_do_nothing_until_it_is_granted(apiserver: ApiServer, namespa
 
 
 def test_the_schema_refuses_an_unknown_phase(apiserver: ApiServer, namespace: str) -> None:
-    """The definitions validate: 422 for a value outside the enum."""
+    """The definitions validate: a value outside the enum gets 422."""
     path = CONTROL_PLANES.format(namespace)
     apiserver.create(path, control_plane("one"))
     body = {"status": {"phase": "Sleeping"}}

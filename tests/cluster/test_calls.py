@@ -17,9 +17,10 @@ def read_back(request: Request) -> Request:
 
 
 def test_a_call_carries_exactly_its_request() -> None:
-    """Every recorded request; the name of what is created is in its body alone, and only a patch has a content type to choose."""
+    """Each recorded request is read back as it was, but for fields that HTTP has no place for."""
     for line in lines():
         asked = Request(**line["request"])
+        # A create has its name in the body alone, and only a patch chooses its content type.
         name = None if asked.verb == "create" else asked.name
         content_type = asked.content_type if asked.verb == "patch" else "application/json"
         assert read_back(asked) == evolve(asked, name=name, content_type=content_type)

@@ -1,9 +1,11 @@
-"""Everything at once: a fleet, users, a wire, a server and a process that each do at random what other tests let them do alone.
+"""Random faults all at once, which other tests cause one by one: users, wire, server, process.
 
 Rules of this module:
 
-1. The order is that of a seed; what happens at the same moment is the machine's. So the bounds hold for any order.
-2. The wire is whole while a process starts: one that reaches no server ends, as it should. One that has begun to work never ends by itself.
+1. A seed fixes the order of the faults. The machine decides which of them coincide, so the bounds
+   hold for any order.
+2. The wire is whole while a process starts, because a process that reaches no server at its start
+   ends. A process that has begun to work never ends by itself.
 """
 
 import itertools
@@ -19,7 +21,7 @@ from captep_core import ObjectRef
 from captep_core.capt._resources import RESOURCES
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
-from tests.cluster.around import Around, told_by
+from tests.cluster.around import Around, requests_by
 from tests.cluster.process import Captep
 from tests.cluster.tampering import PASS, Tamper, Tampering, answered
 from tests.cluster.test_faults import INTERVAL, SLACK, assert_at_rest, begin, is_usable
@@ -42,7 +44,7 @@ DEEDS = 60
 
 
 class Chaos:
-    """A process that works on a fleet, and all that befalls them."""
+    """A process that works on a fleet, and the faults around both."""
 
     def __init__(
         self,
@@ -52,15 +54,19 @@ class Chaos:
         kubeconfig: Path,
         folder: Path,
     ) -> None:
-        self._server, self._wire, self._fleet = server, wire, fleet
-        self._kubeconfig, self._folder = kubeconfig, folder
-        self._chance, self._tampers = random.Random(16), itertools.cycle(TAMPERS)
+        self._server = server
+        self._wire = wire
+        self._fleet = fleet
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self._chance = random.Random(16)
+        self._tampers = itertools.cycle(TAMPERS)
         self.deleted: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.process = self._started()
 
     def do_something(self) -> None:
-        """Let one thing happen, and wait a moment."""
+        """Cause one random event, and wait a moment."""
         deed = self._chance.choice(
             [
                 self.crash,
@@ -81,29 +87,27 @@ class Chaos:
         assert self.process.process.poll() is None, self.process.log()[-3:]
 
     def crash(self) -> None:
-        """Kill the process; another one begins."""
+        """Kill the process and start another one."""
         self.process.kill()
         self.process = self._started()
 
     def end(self) -> None:
-        """End the process as SIGTERM does; another one begins."""
+        """End the process by SIGTERM and start another one."""
         status, seconds = self.process.end()
         assert (status, seconds < 10) == (0, True)
         self.process = self._started()
 
     def restart_server(self) -> None:
-        """Let kube-apiserver be away for a moment."""
+        """Stop kube-apiserver for a moment."""
         self._server.kill_apiserver()
         time.sleep(self._chance.uniform(0.0, 2.0))
         self._server.start_apiserver()
 
     def tamper(self) -> None:
-        """Do something to a part of all requests, each time something else."""
-        what, part, each = (
-            next(self._tampers),
-            self._chance.random(),
-            random.Random(self._chance.random()),
-        )
+        """Tamper with a part of all requests, each time in the next way."""
+        what = next(self._tampers)
+        part = self._chance.random()
+        each = random.Random(self._chance.random())
         self._wire.tamper = lambda _: what if each.random() < part else PASS
         time.sleep(self._chance.uniform(0.5, 3.0))
         self._wire.tamper = lambda _: PASS
@@ -114,24 +118,24 @@ class Chaos:
         self._wire.cut()
 
     def rotate(self) -> None:
-        """Write another token, or the same again."""
+        """Write another token, or the same one again."""
         value = self._chance.choice(["bmV3", "bmV3ZXI=", "b2xk"])
         self._merge(
             SECRETS.path(*self._secret("outputs-kubeconfig")), {"data": {"kubeconfig": value}}
         )
 
     def delete(self) -> None:
-        """Delete a Secret that is ours."""
+        """Delete a Secret that the controller owns."""
         namespace, name = self._secret(self._chance.choice(["kubeconfig", "ca"]))
         status, _ = self._server.call("DELETE", SECRETS.path(namespace, name))
         self.deleted[f"Secret {namespace}/{name}"] += status == 200
 
     def damage(self) -> None:
-        """Write nonsense into a Secret that is ours."""
+        """Write nonsense into a Secret that the controller owns."""
         self._merge(SECRETS.path(*self._secret("ca")), {"data": {"tls.crt": "eA=="}})
 
     def tag(self) -> None:
-        """Edit a control plane, as its user does."""
+        """Edit a control plane as its user does."""
         self._merge(
             self._control_plane(),
             {"spec": {"additionalTags": {"Stage": f"{self._chance.random()}"}}},
@@ -158,7 +162,7 @@ class Chaos:
         return CONTROL_PLANES.path(subject.namespace, subject.name)
 
     def _merge(self, path: str, body: dict[str, Any]) -> None:
-        # What is not there yet cannot be changed.
+        # 404: the object does not exist yet.
         status, _ = self._server.call(
             "PATCH", path, body, content_type="application/merge-patch+json"
         )
@@ -166,11 +170,9 @@ class Chaos:
 
 
 def is_well(server: ApiServer, around: Around, subject: Subject) -> bool:
-    """Whether a control plane is usable, with the token and the certificate of now."""
-    source, authority = (
-        secret_of(server, subject, "outputs-kubeconfig"),
-        secret_of(server, subject, "ca"),
-    )
+    """Whether a control plane is usable, with the current token and certificate."""
+    source = secret_of(server, subject, "outputs-kubeconfig")
+    authority = secret_of(server, subject, "ca")
     is_current = secret_of(server, subject) == {"value": source.get("kubeconfig")}
     return (
         is_usable(around, subject)
@@ -188,7 +190,7 @@ def test_a_fleet_outlives_all_faults_at_once(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """Sixty deeds on a fleet in the making: all is well an interval later and followed as ever; nothing was created but what was not there."""
+    """One interval after sixty faults a fleet is well; only missing objects were created."""
     fleet = [
         around.subject(namespace, name)
         for name in ("himeji", "hikone", "inuyama", "matsue", "maruoka")
@@ -204,7 +206,7 @@ def test_a_fleet_outlives_all_faults_at_once(
         assert chaos.done["tamper"] >= len(TAMPERS)
         eventually(
             lambda: all(is_well(apiserver, around, each) for each in fleet),
-            what="all is well",
+            what="the whole fleet is well",
             within=INTERVAL + SLACK,
         )
         for each in fleet:
@@ -212,13 +214,13 @@ def test_a_fleet_outlives_all_faults_at_once(
         assert_at_rest(apiserver, "controller")
     finally:
         chaos.process.kill()
-    told = [
+    creations = [
         each
-        for each in told_by(apiserver, "controller", since=since)
+        for each in requests_by(apiserver, "controller", since=since)
         if each[0] == "create" and each[3] == 201
     ]
     created = Counter(
-        str(ref) for _, ref, _, _ in told if isinstance(ref, ObjectRef) and ref.kind != "Event"
+        str(ref) for _, ref, _, _ in creations if isinstance(ref, ObjectRef) and ref.kind != "Event"
     )
     assert len(created) == 5 * len(fleet)
     assert {name: count for name, count in created.items() if count > 1 + chaos.deleted[name]} == {}

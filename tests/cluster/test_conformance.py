@@ -1,8 +1,14 @@
-"""The in-memory server and a real kube-apiserver of the same version are asked the same (K3): whatever it answers, the fake answers.
+"""The in-memory server gives the answers of a real kube-apiserver of the same version (K3).
 
-The record of tests/memory/golden holds without a cluster what was seen here. To make it anew, after new lines (`"answer": null` will do)
-or for a new version, run `CAPTEP_RECORD=1 make test-cluster PYTEST_ADDOPTS="-k the_record"` and read the difference.
-For a long run with other sequences each time: `CAPTEP_EXAMPLES_SCALE=20 make test-cluster PYTEST_ADDOPTS="-k any_sequence --timeout 0"`.
+The record in tests/memory/golden keeps the answers seen here, for tests without a cluster. To
+record again, after adding lines (`"answer": null` will do) or for a new version, run this command
+and read the difference:
+
+    CAPTEP_RECORD=1 make test-cluster PYTEST_ADDOPTS="-k the_record"
+
+For a long run with other sequences each time:
+
+    CAPTEP_EXAMPLES_SCALE=20 make test-cluster PYTEST_ADDOPTS="-k any_sequence --timeout 0"
 """
 
 import itertools
@@ -29,16 +35,16 @@ pytestmark = pytest.mark.cluster
 KINDS = (("ex.io/v1", "Thing"), ("v1", "Secret"))
 DEFINITIONS = [each for each in objects() if each["kind"] == "CustomResourceDefinition"]
 LAST = "last"
-"""The name of an object that is created at the end, so that a watch knows that it has seen everything."""
+"""Name of the object that is created last: a watch that shows it has shown everything."""
 
 
 @pytest.fixture(scope="module")
 def real(apiserver: ApiServer) -> Iterator[Direct]:
-    """The real server, which has what the record begins with; skipped when it is of another version."""
+    """The real server with the objects of the record; a server of another version skips."""
     version = apiserver.call("GET", "/version")[1]["gitVersion"]
     if version != f"v{VERSION}":
         pytest.skip(
-            f"the in-memory server is held against kube-apiserver {VERSION}, this one is {version}"
+            f"the in-memory server models kube-apiserver {VERSION}, and this server is {version}"
         )
     apiserver.install(DEFINITIONS)
     for namespace in (each for each in objects() if each["kind"] == "Namespace"):
@@ -48,13 +54,13 @@ def real(apiserver: ApiServer) -> Iterator[Direct]:
 
 
 def test_the_recorded_answers_are_those_of_this_version(real: Direct) -> None:
-    """Every answer; with CAPTEP_RECORD they take the place of the recorded ones instead."""
-    told = list(replay(lines(), real))
+    """This server gives every recorded answer; with CAPTEP_RECORD set, its answers are recorded."""
+    answers = list(replay(lines(), real))
     if "CAPTEP_RECORD" in os.environ:
-        record = [{"objects": objects()}, *({**line, "answer": now} for line, now in told)]
+        record = [{"objects": objects()}, *({**line, "answer": now} for line, now in answers)]
         RECORD.write_text("".join(f"{json.dumps(line)}\n" for line in record), "utf-8")
         return
-    for line, now in told:
+    for line, now in answers:
         assert now == line["answer"], line["request"]
 
 
@@ -104,14 +110,15 @@ SOMETIMES = {
     "watched MODIFIED",
     "watched DELETED",
 }
-"""What has to be among the sequences, for the property not to be vacuous (K1)."""
+"""Outcomes that the sequences must reach for the property not to be vacuous (K1)."""
 
 
 def named(request: Object, response: Response, changes: tuple[StoreChange, ...]) -> Iterator[str]:
-    """Yield the names of what happened."""
+    """Yield the names of the outcomes of a request."""
     name = f"{request['verb']} {response.status} {response.reason}".strip()
     yield name
-    message, metadata = response.body.get("message", ""), response.body.get("metadata", {})
+    message = response.body.get("message", "")
+    metadata = response.body.get("metadata", {})
     is_dry = request.get("dry_run") or "dryRun" in (request.get("body") or {})
     is_write = (
         request["verb"] in ("create", "update", "patch", "delete") and response.ok and not is_dry
@@ -137,9 +144,9 @@ def named(request: Object, response: Response, changes: tuple[StoreChange, ...])
 
 @define
 class Agreement:
-    """Sequences that are sent to both servers, each in a namespace of its own; counts what happened in them.
+    """Sends sequences to both servers, each in a namespace of its own, and counts the outcomes.
 
-    What the fake does not model (501) is not asked of the real one.
+    The real server does not get the requests that the fake does not model (501).
     """
 
     real: Direct
@@ -150,7 +157,7 @@ class Agreement:
     _next: tuple[str, str] | None = None
 
     def of(self, sequence: list[Object], view: dict[str, Any]) -> None:
-        """Fail at the first answer that differs, or at the end when a list or a watch does."""
+        """Fail at the first answer that differs, or at the end if a list or a watch differs."""
         namespace, version = self._namespace()
         fake = Fake(
             load(
@@ -161,30 +168,35 @@ class Agreement:
                 now=NOW,
             )
         )
-        start, ours, theirs = fake.world, Conversation(fake), Conversation(self.real)
+        start = fake.world
+        ours = Conversation(fake)
+        theirs = Conversation(self.real)
         for template in [*sequence, *_ending()]:
             before = fake.world
-            response, told = ours({**template, "namespace": namespace})
+            response, fake_answer = ours({**template, "namespace": namespace})
             if response.status == 501:
                 self.unmodelled += 1
                 continue
-            _, said = theirs({**template, "namespace": namespace})
-            assert told == said, template
+            _, real_answer = theirs({**template, "namespace": namespace})
+            assert fake_answer == real_answer, template
             self.asked += 1
             self.seen.update(
                 named(template, response, fake.world.changes(since=before.resource_version))
             )
         for api_version, kind in KINDS:
             watch = Request("watch", api_version, kind, namespace, **view)
-            told = ours.number(_events(fake.world, watch, start))
-            said = theirs.number(
+            fake_events = ours.number(_events(fake.world, watch, start))
+            real_events = theirs.number(
                 self.real.events_until(LAST, evolve(watch, resource_version=version))
             )
-            assert told == said, watch
-            self.seen.update(f"watched {event['type']}" for event in told)
+            assert fake_events == real_events, watch
+            self.seen.update(f"watched {event['type']}" for event in fake_events)
 
     def _namespace(self) -> tuple[str, str]:
-        """Return a new namespace and its resourceVersion; it was made one sequence ahead, so that every cache of the server knows it."""
+        """Return a new namespace and its resourceVersion.
+
+        It was created one sequence ahead, so that every cache of the server knows it.
+        """
         ready = self._next or self._made()
         self._next = self._made()
         return ready
@@ -220,9 +232,9 @@ def _events(world: World, request: Request, start: World) -> list[Object]:
     )
 
 
-@pytest.mark.timeout(1200)  # a failure is made small first
+@pytest.mark.timeout(1200)  # Hypothesis shrinks a failing sequence first
 def test_any_sequence_of_requests_is_answered_as_by_the_real_server(real: Direct) -> None:
-    """Each answer but for its headers, then the lists and the watches; and everything that should happen happens."""
+    """Answers (without headers), lists and watches agree, and every outcome occurs."""
     agreement = Agreement(real)
 
     @examples(400)

@@ -1,4 +1,4 @@
-"""The gateway over the official client keeps the contract of gateways, against a real kube-apiserver."""
+"""The gateway over the official client keeps the gateway contract on a real kube-apiserver."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cluster
 
 
 class TestOnACluster(GatewayContract):
-    """The judge of the other two."""
+    """The reference for the other two gateways."""
 
     @pytest.fixture
     def site(self, apiserver: ApiServer, namespace: str) -> Iterator[Site]:

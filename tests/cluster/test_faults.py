@@ -1,4 +1,7 @@
-"""What goes wrong around `captep run` on a real kube-apiserver: nothing is lost, nothing repeated, and all is well soon after."""
+"""Faults around `captep run` on a real kube-apiserver.
+
+Nothing is lost, nothing is repeated, and everything is repaired soon.
+"""
 
 import random
 import time
@@ -14,7 +17,7 @@ from captep_core import ObjectRef
 from captep_core.capt._resources import RESOURCES
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
-from tests.cluster.around import Around, play, told_by
+from tests.cluster.around import Around, play, requests_by
 from tests.cluster.manifests import bind, granted
 from tests.cluster.process import Captep
 from tests.cluster.proxy import Proxy
@@ -22,17 +25,20 @@ from tests.cluster.test_run import CREATION, DELETION, SECRETS, WRITES, rotate, 
 
 pytestmark = pytest.mark.cluster
 INTERVAL = 12.0
-"""How soon at the latest a write is tried again that was refused: 10 s, a tenth of it that each key has for itself, the tick of 1 s."""
+"""Seconds after which a refused write is retried at the latest.
+
+They are the interval of 10 s, a tenth of it as jitter of each key, and the tick of 1 s.
+"""
 PACE = 3.6
-"""How soon at the latest a watch is tried again: 3 s and a fifth of jitter."""
+"""Seconds after which a watch is retried at the latest: 3 s and a fifth of jitter."""
 SLACK = 4.0
-"""For the work itself, that of the neighbours included, on a busy machine of two cores."""
+"""Seconds for the work itself and that of the neighbours, on a busy machine of two cores."""
 _INFRASTRUCTURE = "infrastructure.cluster.x-k8s.io/v1beta1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def begin(around: Around, subject: Subject) -> None:
-    """Create a Cluster and its control plane, and wait for nothing."""
+    """Create a Cluster and its control plane without waiting for anything."""
     for act in CREATION.acts:
         for request in act.requests(subject):
             assert around.call(request).ok
@@ -44,10 +50,10 @@ def is_usable(around: Around, subject: Subject) -> bool:
 
 
 def writes_of(server: ApiServer, user: str, since: int) -> list[str]:
-    """The accepted writes of `user` without Events and the Lease."""
+    """Return the accepted writes of `user`, without those of Events and the Lease."""
     return [
         f"{verb} {ref}/{sub}"
-        for verb, ref, sub, status in told_by(server, user, since=since)
+        for verb, ref, sub, status in requests_by(server, user, since=since)
         if verb in WRITES
         and status < 300
         and ref is not None
@@ -56,7 +62,7 @@ def writes_of(server: ApiServer, user: str, since: int) -> list[str]:
 
 
 def assert_at_rest(server: ApiServer, user: str) -> None:
-    """From now on nothing is written: the fixpoint."""
+    """From now on there is no write: the fixpoint."""
     settle(server, user)
     since = len(server.audit())
     time.sleep(3)
@@ -66,8 +72,9 @@ def assert_at_rest(server: ApiServer, user: str) -> None:
 def test_a_crash_at_any_moment_loses_nothing(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """Killed eight times while a control plane is made, it makes it all the same, each object created once, and then rests."""
-    sapporo, chance = around.subject(namespace, "sapporo"), random.Random(16)
+    """Eight kills during a creation: each object is created once, and then there is rest."""
+    sapporo = around.subject(namespace, "sapporo")
+    chance = random.Random(16)
     since = len(apiserver.audit())
     begin(around, sapporo)
     for _ in range(8):
@@ -92,13 +99,11 @@ def test_a_crash_at_any_moment_loses_nothing(
 def test_a_leader_that_is_cut_off_stops_before_another_begins(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """The cut-off leader ends with status 1; the standby takes over; no write of the one comes after the first of the other."""
+    """The cut-off leader ends with status 1 and writes nothing after the standby's first write."""
     bind(apiserver, "base", "standby", lease_namespace=namespace)
     bind(apiserver, "base", "controller", lease_namespace=namespace)
-    otaru, elect = (
-        around.subject(namespace, "otaru"),
-        ("--namespace", namespace, "--leader-elect", "--leader-election-namespace", namespace),
-    )
+    otaru = around.subject(namespace, "otaru")
+    elect = ("--namespace", namespace, "--leader-elect", "--leader-election-namespace", namespace)
     since = len(apiserver.audit())
     with (
         Proxy(apiserver.port) as wire,
@@ -123,14 +128,14 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
                 what="usable",
                 within=INTERVAL,
             )
-            told = [
+            writes = [
                 each
                 for each in apiserver.audit()[since:]
                 if each["verb"] in WRITES and "dryRun" not in each["requestURI"]
             ]
             by = [
                 each["user"]["username"]
-                for each in told
+                for each in writes
                 if each["objectRef"]["resource"] != "leases" and each["user"]["username"] != "admin"
             ]
             assert by == sorted(by)
@@ -140,7 +145,7 @@ def test_a_leader_that_is_cut_off_stops_before_another_begins(
 def test_a_leader_that_ends_hands_over_at_once(
     apiserver: ApiServer, namespace: str, tmp_path: Path
 ) -> None:
-    """After SIGTERM the standby leads within four seconds, without waiting for the lease to expire."""
+    """After SIGTERM the standby leads within four seconds, before the lease would expire."""
     for user in ("controller", "standby"):
         bind(apiserver, "base", user, lease_namespace=namespace)
     elect = ("--namespace", namespace, "--leader-elect", "--leader-election-namespace", namespace)
@@ -161,10 +166,10 @@ def test_a_leader_that_ends_hands_over_at_once(
         eventually(lambda: waits.says("working with"), what="the other leads", within=4)
 
 
-def test_a_restart_of_the_server_in_the_middle(
+def test_a_restart_of_the_server_does_not_stop_a_creation(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """kube-apiserver dies while a control plane is made and comes back after three seconds: it is made, by the process that was there."""
+    """kube-apiserver is away for three seconds; the process idles and then goes on."""
     hakone = around.subject(namespace, "hakone")
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
@@ -185,7 +190,7 @@ def test_a_restart_of_the_server_in_the_middle(
 
 
 def cpu_seconds(process: Captep) -> float:
-    """CPU time of a process so far."""
+    """Return the CPU time of a process so far."""
     fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
@@ -193,7 +198,7 @@ def cpu_seconds(process: Captep) -> float:
 def test_a_cut_connection_costs_few_requests(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
-    """Cut off for ten seconds it uses under 2 % of a core; what happened meanwhile is mended within one interval after that."""
+    """Ten seconds cut off cost under 2 % of a core; one interval later all is repaired."""
     bind(apiserver, "base", "controller", lease_namespace=namespace)
     nikko = around.subject(namespace, "nikko")
     with (
@@ -214,17 +219,18 @@ def test_a_cut_connection_costs_few_requests(
         wire.mend()
         eventually(
             lambda: secret_of(apiserver, nikko),
-            what="the deleted Secret is made again",
+            what="the deleted Secret is created again",
             within=INTERVAL,
         )
         assert_at_rest(apiserver, "controller")
 
 
-def test_a_permission_is_revoked_and_given_back(
+def test_a_revoked_permission_stops_only_its_own_kind(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
-    """Without permission for Secrets nothing else suffers and nothing is repeated in a hurry; given back, all is mended in one interval."""
-    nagano, matsumoto = around.subject(namespace, "nagano"), around.subject(namespace, "matsumoto")
+    """Other kinds go on and refusals stay few; the permission returns, and all is repaired."""
+    nagano = around.subject(namespace, "nagano")
+    matsumoto = around.subject(namespace, "matsumoto")
     with (
         permission(apiserver, "tenant", namespace) as allow,
         Captep(apiserver.kubeconfig("tenant"), tmp_path, "--namespace", namespace) as process,
@@ -249,12 +255,12 @@ def test_a_permission_is_revoked_and_given_back(
             what="other kinds are worked on",
         )
         time.sleep(INTERVAL)
-        refused = [each for each in told_by(apiserver, "tenant", since=since) if each[3] == 403]
+        refused = [each for each in requests_by(apiserver, "tenant", since=since) if each[3] == 403]
         assert 1 <= len(refused) < 25, refused
         allow()
         eventually(
             lambda: secret_of(apiserver, nagano) and is_usable(around, matsumoto),
-            what="all is well",
+            what="both control planes are well",
             within=INTERVAL + SLACK,
         )
         assert process.process.poll() is None
@@ -263,8 +269,12 @@ def test_a_permission_is_revoked_and_given_back(
 
 @contextmanager
 def permission(server: ApiServer, user: str, namespace: str) -> Iterator[Any]:
-    """Let `user` do what the manifests allow, all of it or without one resource; taken back at the end."""
-    name, rbac = f"{user}-{namespace}", "/apis/rbac.authorization.k8s.io/v1"
+    """Grant `user` the permissions of the manifests, until the end.
+
+    Yields a function that grants them again, all of them or without those for one resource.
+    """
+    name = f"{user}-{namespace}"
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
 
     def rules(without: str = "") -> list[dict[str, list[str]]]:
         return [
@@ -297,7 +307,7 @@ def permission(server: ApiServer, user: str, namespace: str) -> Iterator[Any]:
 def test_a_definition_without_secrets_ready_comes_to_rest(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """Where the server prunes status.secretsReady a control plane becomes Ready all the same, and nothing is written again and again."""
+    """A server that prunes status.secretsReady still gets a Ready control plane, and rest."""
     aomori = around.subject(namespace, "aomori")
     path = f"{_DEFINITIONS}/captcontrolplanes.controlplane.cluster.x-k8s.io"
     whole = apiserver.call("GET", path)[1]["spec"]
@@ -323,7 +333,7 @@ def test_a_definition_without_secrets_ready_comes_to_rest(
 def test_a_control_plane_of_the_go_controller_is_taken_over(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """A URL as host is put right, a kubeconfig apply that writes to `default` is read from there and left alone; then there is rest."""
+    """A URL as host is repaired; a kubeconfig apply that writes to `default` stays as it is."""
     akita = around.subject(namespace, "akita")
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
@@ -377,7 +387,10 @@ def test_a_control_plane_of_the_go_controller_is_taken_over(
 
 @contextmanager
 def lax(server: ApiServer, definition: str, part: str) -> Iterator[None]:
-    """Let anything into a part of the objects of a kind, as a definition did that was less strict; what got in then stays."""
+    """Let anything into one part of a kind's objects, as an older definition did.
+
+    Invalid objects stay after the end.
+    """
     path = f"{_DEFINITIONS}/{definition}"
     strict = server.call("GET", path)[1]["spec"]
     loose = deepcopy(strict)
@@ -396,7 +409,7 @@ def lax(server: ApiServer, definition: str, part: str) -> Iterator[None]:
 def test_malformed_objects_harm_no_other(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """A Workspace and a control plane that no schema admits are told of; the control plane beside them is made as if nothing were; all rest."""
+    """A malformed Workspace and control plane are logged; another control plane gets Ready."""
     bad, worse, good = (around.subject(namespace, name) for name in ("iwate", "aizu", "miyagi"))
     unsound = {"status": {"atProvider": {"outputs": "unsound"}}}
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
@@ -418,8 +431,8 @@ def test_malformed_objects_harm_no_other(
             )
         for subject in (bad, worse):
             eventually(
-                lambda name=subject.name: tells_of_malformed(process, name),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-                what=f"{subject.name} is told of",
+                lambda name=subject.name: logs_malformed(process, name),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                what=f"{subject.name} is logged as malformed",
                 within=INTERVAL,
             )
         play(around, CREATION, good)
@@ -429,10 +442,10 @@ def test_malformed_objects_harm_no_other(
 
 
 def merged(server: ApiServer, path: str, body: dict[str, Any]) -> bool:
-    """Merge into an object; whether the server took it."""
+    """Merge-patch an object; return whether the server accepted it."""
     return server.call("PATCH", path, body, content_type="application/merge-patch+json")[0] == 200
 
 
-def tells_of_malformed(process: Captep, name: str) -> bool:
-    """Whether the log says of a control plane that something of it is malformed."""
+def logs_malformed(process: Captep, name: str) -> bool:
+    """Whether the log says that something of a control plane is malformed."""
     return any(line.get("name") == name and "alformed" in line["message"] for line in process.log())

@@ -1,4 +1,7 @@
-"""The Kubernetes adapter against a real kube-apiserver: what the loopback servers of tests/kubernetes claim, seen on the real thing."""
+"""The Kubernetes adapter against a real kube-apiserver.
+
+It confirms the behaviour of the loopback servers in tests/kubernetes.
+"""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -115,15 +118,19 @@ def informing(
 
 
 def names(changes: list[CacheChange]) -> list[tuple[str, str]]:
-    """What was announced, in order: + appeared, ~ changed, - gone."""
-    return [
-        (change.ref.name, "+" if change.old is None else "-" if change.new is None else "~")
-        for change in changes
-    ]
+    """Return the announcements in order, as name and sign."""
+    return [(change.ref.name, _sign(change)) for change in changes]
+
+
+def _sign(change: CacheChange) -> str:
+    """Return + for an object that appeared, - for one that is gone, ~ for one that changed."""
+    if change.old is None:
+        return "+"
+    return "-" if change.new is None else "~"
 
 
 def test_only_valid_credentials_connect(apiserver: ApiServer, tmp_path: Path) -> None:
-    """A user of the cluster connects; a wrong token is 401 and says so; a wrong certificate and a closed port are no answer."""
+    """A user connects; a wrong token (401) and an untrusted certificate raise, each by name."""
     good = apiserver.kubeconfig("captep")
     check_connection(load_transport(good))
     wrong = tmp_path / "wrong"
@@ -143,7 +150,7 @@ def test_only_valid_credentials_connect(apiserver: ApiServer, tmp_path: Path) ->
 def test_a_missing_permission_is_an_answer(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """403 with the server's own reason."""
+    """A missing permission is a 403 with the server's own reason."""
     answer = load_transport(kubeconfig).request(
         "DELETE", secret_path(namespace, "one"), timeout=5.0
     )
@@ -151,7 +158,7 @@ def test_a_missing_permission_is_an_answer(
 
 
 def test_a_watch_over_tls_ends_at_once_when_it_is_closed(kubeconfig: Path, namespace: str) -> None:
-    """A reader that waits for the next event returns within a second."""
+    """`close` makes a reader that waits for the next event return within a second."""
     stream = load_transport(kubeconfig).stream(
         secret_path(namespace), query=[("watch", 1)], timeout=60.0
     )
@@ -172,7 +179,7 @@ def test_a_watch_over_tls_ends_at_once_when_it_is_closed(kubeconfig: Path, names
 def test_a_cache_follows_the_server(
     apiserver: ApiServer, kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three pages are listed; created, changed and deleted objects arrive, a change that changes nothing does not."""
+    """All pages and all changes arrive; an update that changes nothing is not announced."""
     monkeypatch.setattr("captep_kubernetes._informer._PAGE", 5)
     for number in range(12):
         put_secret(apiserver, namespace, f"s{number}")
@@ -214,7 +221,7 @@ def test_metadata_alone_never_holds_a_payload(
 def test_a_cut_watch_goes_on_where_it_was(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """Cut, change, mend: the changes arrive, what did not change is not announced again, and nothing is listed again."""
+    """After a cut the changes arrive, no object is announced again and nothing is listed again."""
     put_secret(apiserver, namespace, "old")
     with (
         Proxy(apiserver.port) as proxy,
@@ -241,7 +248,7 @@ def test_a_cut_watch_goes_on_where_it_was(
 def test_a_cache_survives_a_restart_of_the_server(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """kube-apiserver crashes and comes back: the cache stays, is current again soon, and announces only what is new."""
+    """A crash of kube-apiserver keeps the cache; afterwards it announces only new objects."""
     put_secret(apiserver, namespace, "old")
     with informing(kubeconfig, namespace) as (informer, changes):
         apiserver.kill_apiserver()
@@ -256,7 +263,7 @@ def test_a_cache_survives_a_restart_of_the_server(
 def test_an_expired_version_is_listed_again(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """The history is compacted while the wire is cut: 410, then one more LIST, and the deletion in between is announced."""
+    """A compacted history (410) costs one more LIST, which shows the deletion in between."""
     put_secret(apiserver, namespace, "kept")
     put_secret(apiserver, namespace, "gone")
     with (
@@ -287,7 +294,7 @@ def test_an_expired_version_is_listed_again(
 
 
 def candidate(kubeconfig: Path, namespace: str, identity: str) -> LeaderElector:
-    """A started elector with short times."""
+    """Return a started elector with short times."""
     times = LeaseTimes(lease_duration=3.0, renew_deadline=2.0, retry_period=0.2)
     elector = LeaderElector(
         load_transport(kubeconfig),
@@ -301,7 +308,7 @@ def candidate(kubeconfig: Path, namespace: str, identity: str) -> LeaderElector:
 
 
 def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespace: str) -> None:
-    """One leads; cut off, it stops before the other starts; given back, the lease is free at once; the server takes every time that is written."""
+    """A cut-off leader stops before the next one leads; a released lease is free at once."""
     path = LEASES.path(namespace, "captep")
     with Proxy(apiserver.port) as proxy:
         one = candidate(apiserver.kubeconfig("captep", server=proxy.url), namespace, "one")
@@ -335,7 +342,7 @@ def test_the_lease_changes_hands(apiserver: ApiServer, kubeconfig: Path, namespa
 def a_gateway(
     kubeconfig: Path, namespace: str, dry_run: DryRun = DryRun.NONE
 ) -> Iterator[tuple[KubernetesGateway, list[CacheChange]]]:
-    """A synced gateway for one namespace."""
+    """Run a gateway for one namespace, with all its caches synced."""
     changes: list[CacheChange] = []
     made = KubernetesGateway(
         load_transport(kubeconfig),
@@ -353,7 +360,7 @@ def a_gateway(
 
 
 def control_plane(namespace: str, name: str = "one") -> Create:
-    """Create a valid CAPTControlPlane."""
+    """Return the creation of a valid CAPTControlPlane."""
     ref = ObjectRef(CONTROL_PLANES.api_version, CONTROL_PLANES.kind, namespace, name)
     spec: JSON = {"version": "1.31", "workspaceTemplateRef": {"name": "eks"}}
     metadata: JSON = {"name": name, "namespace": namespace}
@@ -365,13 +372,13 @@ def control_plane(namespace: str, name: str = "one") -> Create:
 
 
 def preconditions(made: KubernetesGateway, ref: ObjectRef) -> Preconditions:
-    """The uid and version that the cache has."""
+    """Return the uid and the resourceVersion that the cache has."""
     found: Any = made.read(ref)
     return Preconditions(found["metadata"]["uid"], found["metadata"]["resourceVersion"])
 
 
 def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace: str) -> None:
-    """Create, create again, status, status again, stale version, wrong uid, schema, finalizer, delete of another, delete, delete again."""
+    """Each action returns the server's status, and whether it changed the object."""
     create = control_plane(namespace)
     ref = create.target
     with a_gateway(kubeconfig, namespace) as (made, changes):
@@ -413,13 +420,13 @@ def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace:
             ).status
             == 200
         )
-        eventually(lambda: made.read(ref) is ABSENT, what="the watch tells that it is gone")
+        eventually(lambda: made.read(ref) is ABSENT, what="the watch shows the deletion")
         assert made.send(Delete(ref, uid, "why")) == Answer(404, changed=False)
         assert [kind for _, kind in names(changes)] == ["+", "~", "~", "~", "-"]
 
 
 def test_deleted_at_once_is_absent_at_once(kubeconfig: Path, namespace: str) -> None:
-    """Without finalizers the answer is a Status, and the cache needs no watch event."""
+    """Without finalizers the answer to the DELETE suffices, and no watch event is needed."""
     create = control_plane(namespace)
     with a_gateway(kubeconfig, namespace) as (made, _):
         made.send(create)
@@ -432,7 +439,7 @@ def test_deleted_at_once_is_absent_at_once(kubeconfig: Path, namespace: str) -> 
 def test_a_read_secret_costs_one_request(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """A Secret is written and read; another's is fetched when it changed; the same Event twice is one with count 2; every request bears our name."""
+    """Own Secrets cost no GET, those of others one a change; a repeated Event is counted."""
     create = control_plane(namespace)
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))
     with a_gateway(kubeconfig, namespace) as (made, _):
@@ -441,7 +448,7 @@ def test_a_read_secret_costs_one_request(
             Create(mine, {"metadata": {"name": "mine"}, "data": {"value": "YQ=="}}, "why")
         ) == Answer(201, changed=True)
         put_secret(apiserver, namespace, "theirs")
-        eventually(lambda: made.read(theirs) is not ABSENT, what="the watch tells of it")
+        eventually(lambda: made.read(theirs) is not ABSENT, what="the watch shows it")
         apiserver.merge(secret_path(namespace, "theirs"), {"data": {"value": "Yg=="}})
 
         def value(ref: ObjectRef) -> Any:  # noqa: ANN401  # JSON
@@ -487,7 +494,7 @@ def test_a_read_secret_costs_one_request(
 
 
 def test_a_dry_run_is_checked_and_forgotten(kubeconfig: Path, namespace: str) -> None:
-    """The server validates, and nothing is stored or cached."""
+    """The server validates a dry run, and nothing is stored or cached."""
     create = control_plane(namespace)
     with a_gateway(kubeconfig, namespace, DryRun.SERVER) as (made, _):
         assert made.send(create) == Answer(201, changed=False)
@@ -499,7 +506,7 @@ def test_a_dry_run_is_checked_and_forgotten(kubeconfig: Path, namespace: str) ->
 
 
 def test_a_dry_run_deletes_nothing(kubeconfig: Path, namespace: str) -> None:
-    """A DELETE whose body does not say dryRun deletes, whatever its query says."""
+    """The body of a DELETE says dryRun, because with a body the server ignores the query."""
     create = control_plane(namespace)
     with a_gateway(kubeconfig, namespace) as (made, _):
         assert made.send(create) == Answer(201, changed=True)
@@ -514,7 +521,7 @@ def test_a_dry_run_deletes_nothing(kubeconfig: Path, namespace: str) -> None:
 def test_only_identities_are_kept_of_what_is_watched_by_metadata(
     apiserver: ApiServer, kubeconfig: Path, namespace: str
 ) -> None:
-    """Two hundred Secrets of 3 KB: uid and resourceVersion of each."""
+    """Of two hundred Secrets of 3 KB each, the cache keeps uid and resourceVersion."""
     for number in range(200):
         put_secret(apiserver, namespace, f"s{number}", "QUJD" * 1000)
     with informing(

@@ -1,4 +1,7 @@
-"""What keeps `captep run` and `captep plan --live` from starting, on a real kube-apiserver: each is told in one line that says what to do."""
+"""Obstacles to a start of `captep run` and `captep plan --live` on a real kube-apiserver.
+
+For each, one line says what to do.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -62,7 +65,10 @@ CASES: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "plan, may not get": (
         "nobody",
         PLAN,
-        "may not get captcontrolplanes.controlplane.cluster.x-k8s.io in the namespace default: grant get",
+        (
+            "may not get captcontrolplanes.controlplane.cluster.x-k8s.io "
+            "in the namespace default: grant get"
+        ),
     ),
     "run, no namespace": (
         "controller",
@@ -101,8 +107,9 @@ CASES: Mapping[str, tuple[str, tuple[str, ...], str]] = {
 def kubeconfigs(
     apiserver: ApiServer, controller: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Path]:
-    """Kubeconfigs by what is wrong with them."""
-    text, folder = controller.read_text(), tmp_path_factory.mktemp("kubeconfigs")
+    """Kubeconfigs, each named after its fault or its user."""
+    text = controller.read_text()
+    folder = tmp_path_factory.mktemp("kubeconfigs")
     token = next(line for line in text.splitlines() if "token:" in line)
     made = {
         "nowhere": text.replace(apiserver.url, "https://127.0.0.1:1"),
@@ -119,8 +126,8 @@ def kubeconfigs(
     return known | {name: folder / name for name in (*made, "missing")}
 
 
-def told(*words: str) -> str:
-    """The one line that a command ends with, after log lines; it must fail, and print nothing."""
+def failure_of(*words: str) -> str:
+    """Run a command that must fail without output; return the one line after its log."""
     ended = captep(*words)
     assert (ended.returncode, ended.stdout) == (1, ""), ended
     lines = [line for line in ended.stderr.splitlines() if not line.startswith("20")]
@@ -132,10 +139,10 @@ def told(*words: str) -> str:
 def test_an_obstacle_is_one_line(
     apiserver: ApiServer, kubeconfigs: Mapping[str, Path], case: str
 ) -> None:
-    """What keeps it from starting is told in one line that says what to do, with exit status 1 and an empty standard output."""
+    """One line says what to do, the exit status is 1 and standard output is empty."""
     who, words, expected = CASES[case]
     taken = f"127.0.0.1:{apiserver.port}"
-    line = told(
+    line = failure_of(
         *(taken if word == "taken" else word for word in words),
         "--kubeconfig",
         str(kubeconfigs[who]),
@@ -146,7 +153,7 @@ def test_an_obstacle_is_one_line(
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """A server of its own without any CustomResourceDefinition."""
+    """A separate server without any CustomResourceDefinition."""
     server = ApiServer(Path(os.environ["KUBEBUILDER_ASSETS"]), tmp_path_factory.mktemp("bare"))
     server.start()
     yield server
@@ -154,18 +161,22 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 
 def test_a_kind_that_is_not_installed_is_named(bare: ApiServer) -> None:
-    """Kinds whose definitions are not in the cluster are named, all that are missing and no other."""
+    """The line names each kind whose definition is missing, and no other kind."""
     at = ("--kubeconfig", str(bare.kubeconfig()))
-    assert told(*RUN, *at) == (
-        "captep: not installed in the cluster: captcontrolplanes.controlplane.cluster.x-k8s.io, clusters.cluster.x-k8s.io, "
-        "workspacetemplates.infrastructure.cluster.x-k8s.io, workspacetemplateapplies.infrastructure.cluster.x-k8s.io, "
-        "workspaces.tf.upbound.io: apply their CustomResourceDefinitions, or choose another --context"
+    assert failure_of(*RUN, *at) == (
+        "captep: not installed in the cluster: captcontrolplanes.controlplane.cluster.x-k8s.io, "
+        "clusters.cluster.x-k8s.io, "
+        "workspacetemplates.infrastructure.cluster.x-k8s.io, "
+        "workspacetemplateapplies.infrastructure.cluster.x-k8s.io, "
+        "workspaces.tf.upbound.io: "
+        "apply their CustomResourceDefinitions, or choose another --context"
     )
-    assert told(*PLAN, *at) == (
+    assert failure_of(*PLAN, *at) == (
         "captep: not installed in the cluster: captcontrolplanes.controlplane.cluster.x-k8s.io: "
         "apply its CustomResourceDefinition, or choose another --context"
     )
     bare.install(each for each in definitions() if each["spec"]["names"]["kind"] != "Workspace")
-    assert told(*RUN, *at) == (
-        "captep: not installed in the cluster: workspaces.tf.upbound.io: apply their CustomResourceDefinitions, or choose another --context"
+    assert failure_of(*RUN, *at) == (
+        "captep: not installed in the cluster: workspaces.tf.upbound.io: "
+        "apply their CustomResourceDefinitions, or choose another --context"
     )

@@ -1,4 +1,7 @@
-"""`captep run` as a process against a real kube-apiserver, with the simulated neighbours around it and the permissions of the manifests."""
+"""`captep run` as a process against a real kube-apiserver.
+
+The simulated neighbours are at work, and the process has the permissions of the manifests.
+"""
 
 import signal
 import time
@@ -11,7 +14,7 @@ from attrs import evolve
 from captep_core.capt._resources import RESOURCES
 from captep_world import Subject, stories
 from tests.cluster.apiserver import ApiServer, eventually
-from tests.cluster.around import Around, play, told_by
+from tests.cluster.around import Around, play, requests_by
 from tests.cluster.manifests import bind, granted
 from tests.cluster.process import Captep, captep
 
@@ -23,21 +26,25 @@ DELETION = evolve(stories.deletion_of_all, acts=stories.deletion_of_all.acts[1:]
 
 
 def settle(server: ApiServer, user: str, quiet: float = 1.5) -> None:
-    """Wait until `user` has asked nothing but for the lease for a while."""
-    heard = -1, time.monotonic()
+    """Wait until `user` has sent no request for a while, other than for the lease."""
+    heard = -1
+    heard_at = time.monotonic()
 
     def is_quiet() -> bool:
-        nonlocal heard
-        count = sum(ref is None or ref.kind != "Lease" for _, ref, _, _ in told_by(server, user))
-        if count != heard[0]:
-            heard = count, time.monotonic()
-        return time.monotonic() - heard[1] >= quiet
+        nonlocal heard, heard_at
+        count = sum(
+            ref is None or ref.kind != "Lease" for _, ref, _, _ in requests_by(server, user)
+        )
+        if count != heard:
+            heard = count
+            heard_at = time.monotonic()
+        return time.monotonic() - heard_at >= quiet
 
     eventually(is_quiet, what=f"{user} rests", within=30)
 
 
 def secret_of(server: ApiServer, subject: Subject, suffix: str = "kubeconfig") -> dict[str, Any]:
-    """The data of a Secret, {} while there is none."""
+    """Return the data of a Secret, {} if it does not exist."""
     status, secret = server.call("GET", SECRETS.path(subject.namespace, f"{subject.name}-{suffix}"))
     return dict(secret.get("data") or {}) if status == 200 else {}
 
@@ -56,14 +63,14 @@ def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | Non
 def test_one_namespace_is_enough_permission(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
-    """With the roles of examples/manifests/namespaced, in one namespace, a control plane becomes Ready and nothing is refused."""
+    """With the roles of manifests/namespaced a control plane is Ready and nothing is refused."""
     bind(apiserver, "namespaced", "tenant", namespace=namespace)
     osaka = around.subject(namespace, "osaka")
     since = len(apiserver.audit())
     with Captep(apiserver.kubeconfig("tenant"), tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
         play(around, CREATION, osaka)
-    asked = told_by(apiserver, "tenant", since=since)
+    asked = requests_by(apiserver, "tenant", since=since)
     assert [each for each in asked if each[3] == 403] == []
     leases = ("coordination.k8s.io", "leases")
     assert sorted(granted("namespaced")) == sorted(
@@ -72,7 +79,7 @@ def test_one_namespace_is_enough_permission(
 
 
 def test_an_invisible_namespace_is_a_warning(apiserver: ApiServer, tmp_path: Path) -> None:
-    """Where a namespace may not be got, the lists say whether anything may be read; nothing but reads is sent to find out."""
+    """Without get on the namespace, a warning says so, and the process sends only reads."""
     apiserver.grant(
         "blind",
         [
@@ -85,12 +92,13 @@ def test_an_invisible_namespace_is_a_warning(apiserver: ApiServer, tmp_path: Pat
     with Captep(apiserver.kubeconfig("blind"), tmp_path, "--namespace", "hidden") as process:
         process.wait_until_it_works()
         assert process.says(
-            "whether there is a namespace hidden cannot be seen: grant get on namespaces, in a Role there"
+            "whether there is a namespace hidden cannot be seen: "
+            "grant get on namespaces, in a Role there"
         )
         assert [line["level"] for line in process.log() if "hidden" in line["message"]] == [
             "warning"
         ]
-    asked = told_by(apiserver, "blind", since=since)
+    asked = requests_by(apiserver, "blind", since=since)
     assert {verb for verb, _, _, _ in asked} == {"get", "list", "watch"}
     assert [ref.kind for _, ref, _, status in asked if status == 403 and ref is not None] == [
         "namespaces"
@@ -100,7 +108,7 @@ def test_an_invisible_namespace_is_a_warning(apiserver: ApiServer, tmp_path: Pat
 def test_probes_and_metrics_answer(
     apiserver: ApiServer, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """/healthz and /readyz say ok, /metrics has controller-runtime's names with what happened."""
+    """/healthz and /readyz say ok, and /metrics has controller-runtime's names."""
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
         assert (process.get("/healthz"), process.get("/readyz")) == ((200, "ok"), (200, "ok"))
@@ -119,7 +127,7 @@ def test_probes_and_metrics_answer(
 def test_a_signal_ends_the_process(
     controller: Path, namespace: str, tmp_path: Path, number: int
 ) -> None:
-    """Both signals end it with status 0, at once when there is nothing to do, and without a traceback."""
+    """Each signal ends an idle process at once, with status 0 and without a traceback."""
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
         status, seconds = process.end(number)
@@ -130,7 +138,7 @@ def test_a_signal_ends_the_process(
 def test_a_second_signal_ends_the_process_at_once(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str, tmp_path: Path
 ) -> None:
-    """While a write hangs in a server that does not answer, the first signal waits for it, the second does not."""
+    """While a write hangs, the first signal waits for it and the second does not."""
     kyoto = around.subject(namespace, "kyoto")
     server = apiserver._processes["kube-apiserver"]
     with Captep(controller, tmp_path, "--namespace", namespace) as process:
@@ -159,7 +167,7 @@ def test_a_dry_run_changes_nothing(
     tmp_path: Path,
     mode: str,
 ) -> None:
-    """It tells what it would do; with `client` no write is sent, with `server` each is one that the server forgets; no lease is taken."""
+    """It logs each write: `client` sends none, `server` sends dry runs; no lease is taken."""
     kobe = around.subject(namespace, f"kobe-{mode}")
     for act in CREATION.acts:
         for request in act.requests(kobe):
@@ -171,7 +179,7 @@ def test_a_dry_run_changes_nothing(
         process.wait_until_it_works()
         eventually(
             lambda: process.says("would create WorkspaceTemplateApply"),
-            what="it tells what it would do",
+            what="it logs what it would do",
         )
     asked = [
         event
@@ -195,7 +203,7 @@ def test_a_dry_run_changes_nothing(
 def test_plan_live_reads_what_it_needs_and_writes_nothing(
     apiserver: ApiServer, around: Around, controller: Path, namespace: str
 ) -> None:
-    """One GET for each object that the decision looks at, no list, no watch, no write; the decision is the one that plan prints."""
+    """It sends one GET for each object that the decision looks at, and prints the decision."""
     nara = around.subject(namespace, "nara")
     for act in CREATION.acts:
         for request in act.requests(nara):
@@ -214,7 +222,7 @@ def test_plan_live_reads_what_it_needs_and_writes_nothing(
     assert (shown.returncode, shown.stderr) == (0, "")
     assert '"verdict": "Creating: Control plane is being created"' in shown.stdout
     assert '"verb": "create"' in shown.stdout
-    asked = told_by(apiserver, "other", since=since)
+    asked = requests_by(apiserver, "other", since=since)
     objects = [ref for _, ref, _, _ in asked if ref is not None]
     assert {verb for verb, _, _, _ in asked} == {"get"}
     assert len(objects) == len(set(objects)) > 8

@@ -2,8 +2,10 @@
 
 Rules of this module:
 
-1. That nothing is repeated is judged by what arrived: no two accepted writes are the same, and nothing is created twice.
-2. That nothing is asked in a hurry is judged by the wire's notes: of one path, a second between two lists and between two watches.
+1. The writes that arrived show that nothing is repeated: no two accepted writes are the same, and
+   no object is created twice.
+2. The requests that the wire noted show that the controller does not hurry: on one path, at least a
+   second lies between two lists and between two watches.
 """
 
 import itertools
@@ -23,7 +25,7 @@ import urllib3
 
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
-from tests.cluster.around import Around, play, told_by
+from tests.cluster.around import Around, play, requests_by
 from tests.cluster.process import Captep
 from tests.cluster.tampering import GONE, PASS, Asked, Tamper, Tampering, answered
 from tests.cluster.test_faults import (
@@ -40,18 +42,21 @@ from tests.cluster.test_run import CREATION, SECRETS, secret_of, settle
 
 pytestmark = pytest.mark.cluster
 KINDS = 6
-"""How many kinds are watched, each by one path where there is one namespace."""
+"""Watched kinds; with one namespace, each has one path."""
 LAG = 1.5
-"""How far a watch is behind that lags, in seconds."""
+"""Seconds by which a lagging watch is behind."""
 
 
 class Storm:
-    """A control plane in the making, and what was written for it."""
+    """The creation of one control plane, and the writes for it."""
 
     def __init__(
         self, apiserver: ApiServer, around: Around, wire: Tampering, subject: Subject
     ) -> None:
-        self._apiserver, self._around, self._wire, self._subject = apiserver, around, wire, subject
+        self._apiserver = apiserver
+        self._around = around
+        self._wire = wire
+        self._subject = subject
         self._since = len(apiserver.audit())
         begin(around, subject)
 
@@ -64,20 +69,21 @@ class Storm:
         )
 
     def assert_nothing_repeated(self) -> None:
-        """Five creations, each tried once; twenty writes at most, where a calm day takes thirteen; no accepted one twice in a row;
-        and none on top of a version that an accepted one has replaced.
+        """Five objects are created, each by one request, with at most twenty writes.
 
-        What is more than thirteen are reports of what passes: whoever sees less of the world at a time sees more of what it went through.
+        No accepted write is sent twice in a row. No write is bound to a version that an own
+        accepted write has replaced. An undisturbed creation takes thirteen writes; the others
+        report states on the way, of which a controller sees more if it sees less at a time.
         """
         whole = f"{self._subject.namespace}/{self._subject.name}"
-        told = [
+        requests = [
             each
-            for each in told_by(self._apiserver, "controller", since=self._since)
+            for each in requests_by(self._apiserver, "controller", since=self._since)
             if whole in str(each[1])
         ]
         creations = [
             str(ref)
-            for verb, ref, _, _ in told
+            for verb, ref, _, _ in requests
             if verb == "create" and ref is not None and ref.kind != "Event"
         ]
         assert len(creations) == len(set(creations)) == 5, creations
@@ -98,7 +104,8 @@ class Storm:
             )
         replaced: dict[str, int] = defaultdict(int)
         for asked in self._wire.asked:
-            version, where = _bound_to(asked), asked.path.removesuffix("/status")
+            version = _bound_to(asked)
+            where = asked.path.removesuffix("/status")
             if version is not None:
                 assert version > replaced[where], (
                     f"{where} at {version}, which an own write has replaced"
@@ -107,21 +114,21 @@ class Storm:
 
 
 def _bound_to(asked: Asked) -> int | None:
-    """The version of its object that a write is bound to."""
+    """Return the resourceVersion that a write is bound to, if it is bound to one."""
     is_bound = asked.method == "PATCH" and "/events/" not in asked.path
     version = json.loads(asked.content)["metadata"].get("resourceVersion") if is_bound else None
     return None if version is None else int(version)
 
 
 def _lasting(content: bytes) -> str:
-    """A body without the version that it is bound to, so that the same write at a later version counts as the same."""
+    """Return a body without its resourceVersion: later versions of the same write are equal."""
     body = json.loads(content)
     body.get("metadata", {}).pop("resourceVersion", None)
     return json.dumps(body, sort_keys=True)
 
 
 def heal(wire: Tampering) -> None:
-    """Tamper with nothing any more, end the watches that were tampered with, and see every kind watched again."""
+    """Stop tampering, end the watches and wait until every kind is watched again."""
     wire.tamper = lambda _: PASS
     since = time.monotonic()
     wire.end_watches()
@@ -133,7 +140,7 @@ def heal(wire: Tampering) -> None:
 
 
 def asked_for(wire: Tampering, verb: str, since: float = 0.0) -> dict[str, list[float]]:
-    """When each path was listed (first pages alone) or watched."""
+    """Return the times at which each path was listed (first pages alone) or watched."""
     times = defaultdict(list)
     for asked in list(wire.asked):
         if asked.verb == verb and asked.at > since and "continue" not in asked.query:
@@ -142,7 +149,7 @@ def asked_for(wire: Tampering, verb: str, since: float = 0.0) -> dict[str, list[
 
 
 def assert_no_hurry(wire: Tampering, *verbs: str, since: float = 0.0) -> None:
-    """Of one path, one second and more between two of a verb."""
+    """Between two requests of one verb for one path lies at least a second."""
     for verb in verbs:
         for path, times in asked_for(wire, verb, since).items():
             assert all(later - earlier > 0.99 for earlier, later in itertools.pairwise(times)), (
@@ -160,7 +167,7 @@ def test_a_server_that_expires_every_watch_stays_current(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """Each watch expires, as a status and as an event in turns: lists alone make the control plane; then watches do, and nothing is listed."""
+    """While every watch expires, lists suffice; once watches work, nothing is listed."""
     turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
     def expire(asked: Asked) -> Tamper:
@@ -192,7 +199,7 @@ def test_expired_pages_lose_no_object(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """Every continue token is too old: each kind is listed as a whole, once, and all goes on as ever."""
+    """If every continue token is too old, each kind is listed whole, once, and work goes on."""
     mie = around.subject(namespace, "mie")
     for name in ("one", "two", "three"):
         apiserver.create(SECRETS.path(namespace), {"metadata": {"name": name}})
@@ -227,7 +234,7 @@ def test_late_watches_undo_no_own_write(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """Answers come late and the lines of watches later: own writes are seen without them, and what they tell of the past undoes nothing."""
+    """With late watches the controller sees its own writes, and no old event undoes them."""
     wire.tamper = lambda _: Tamper(after=0.3, lines=lagging)
     shiga = around.subject(namespace, "shiga")
     with Captep(through, tmp_path, "--namespace", namespace) as process:
@@ -250,17 +257,17 @@ def test_late_watches_undo_no_own_write(
 
 
 def lagging(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Hold each line back for `LAG` seconds."""
-    held: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+    """Delay each line by `LAG` seconds."""
+    delayed: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
     def read() -> None:
         with suppress(urllib3.exceptions.HTTPError):
             for line in lines:
-                held.put((time.monotonic() + LAG, line))
-        held.put((0.0, b""))
+                delayed.put((time.monotonic() + LAG, line))
+        delayed.put((0.0, b""))
 
     threading.Thread(target=read, daemon=True).start()
-    while (late := held.get())[1]:
+    while (late := delayed.get())[1]:
         time.sleep(max(0.0, late[0] - time.monotonic()))
         yield late[1]
 
@@ -273,7 +280,7 @@ def test_lost_answers_repeat_no_effect(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """A create and a patch land and are not answered in time: what they did is seen before anything is written again."""
+    """If a create and a patch land unanswered, their effects are seen before the next write."""
     lost: dict[str, Asked] = {}
     applies = f"/namespaces/{namespace}/workspacetemplateapplies"
 
@@ -293,7 +300,8 @@ def test_lost_answers_repeat_no_effect(
     wire.tamper = swallow
     with Captep(through, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
-        kyoto, uji = around.subject(namespace, "kyoto"), around.subject(namespace, "uji")
+        kyoto = around.subject(namespace, "kyoto")
+        uji = around.subject(namespace, "uji")
         storms = [Storm(apiserver, around, wire, subject) for subject in (kyoto, uji)]
         for storm in storms:
             storm.ends(within=10 + SLACK)
@@ -311,13 +319,15 @@ def test_an_absent_server_is_asked_seldom(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """503, 429, closed connections, no answer at all: a try a second at the most, hardly any CPU, nothing left behind; then all is mended."""
+    """An absent server gets a try a second, at hardly any CPU; nothing leaks, all is repaired."""
     oita = around.subject(namespace, "oita")
     with Captep(through, tmp_path, "--namespace", namespace) as process:
         process.wait_until_it_works()
         play(around, CREATION, oita)
         settle(apiserver, "controller")
-        held, spent, began = held_by(process), cpu_seconds(process), time.monotonic()
+        held = held_by(process)
+        spent = cpu_seconds(process)
+        began = time.monotonic()
         ways = (answered(503), answered(429, Retry_After="1"), Tamper(drop=True), Tamper(before=60))
         wire.tamper = lambda _: ways[0]
         wire.cut()
@@ -333,13 +343,13 @@ def test_an_absent_server_is_asked_seldom(
         heal(wire)
         eventually(
             lambda: secret_of(apiserver, oita),
-            what="the deleted Secret is made again",
+            what="the deleted Secret is created again",
             within=SLACK,
         )
         assert_at_rest(apiserver, "controller")
         assert asked_for(wire, "list", since=began) == {}
         assert_no_hurry(wire, "watch")
-        # Idle connections are kept: there may be one or two more of them than before.
+        # The pool keeps idle connections: there may be one or two more of them than before.
         assert all(now <= before + 2 for now, before in zip(held_by(process), held, strict=True)), (
             held,
             held_by(process),
@@ -347,10 +357,10 @@ def test_an_absent_server_is_asked_seldom(
 
 
 def held_by(process: Captep) -> tuple[int, int]:
-    """How many threads and open files a process has."""
-    return len(os.listdir(f"/proc/{process.process.pid}/task")), len(
-        os.listdir(f"/proc/{process.process.pid}/fd")
-    )
+    """Return the number of threads and the number of open files of a process."""
+    threads = os.listdir(f"/proc/{process.process.pid}/task")
+    open_files = os.listdir(f"/proc/{process.process.pid}/fd")
+    return len(threads), len(open_files)
 
 
 def test_cut_watches_lose_no_change(
@@ -361,7 +371,7 @@ def test_cut_watches_lose_no_change(
     namespace: str,
     tmp_path: Path,
 ) -> None:
-    """Each watch ends after some events, with half a line or between two: nothing is missed, and nothing is listed for it."""
+    """A watch that ends early, even inside a line, loses no change and causes no list."""
     chance = random.Random(410)
 
     def cut(lines: Iterator[bytes]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from captep_world import Subject
 from tests.cluster.apiserver import ApiServer, eventually
-from tests.cluster.around import Around, told_by
+from tests.cluster.around import Around, requests_by
 from tests.cluster.crds import definitions
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
@@ -72,7 +72,9 @@ class Started:
     """A command that runs in a terminal."""
 
     def __init__(self, terminal: Terminal, pid: int, log: Path) -> None:
-        self._terminal, self._pid, self._log = terminal, pid, log
+        self._terminal = terminal
+        self._pid = pid
+        self._log = log
 
     def says(self, text: str) -> bool:
         """Whether it has printed `text`; fails when it has given up."""
@@ -144,7 +146,8 @@ def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Ter
     The controller has the permissions of the manifests. The test types the commands as printed; it
     gives only `captep run` ports of its own.
     """
-    plans, running = [], []
+    plans: list[str] = []
+    running: list[Started] = []
     with Around(given) as around:
         around.look_after(Subject("fleet", "tokyo"), Subject("fleet", "oregon"))
         for line in commands():
@@ -166,7 +169,7 @@ def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Ter
                 line_ = f"would create WorkspaceTemplateApply fleet/{name}-eks-controlplane-apply"
                 eventually(lambda process=process, line_=line_: process.says(line_), what=line_)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             process.interrupt()
-            assert {verb for verb, _, _, _ in told_by(given, USER, since=since)} == {
+            assert {verb for verb, _, _, _ in requests_by(given, USER, since=since)} == {
                 "get",
                 "list",
                 "watch",
@@ -177,7 +180,7 @@ def test_the_walk_leads_to_a_ready_control_plane(given: ApiServer, terminal: Ter
         assert "actions     none" in plans[1]
         assert [len(plans), len(running)] == [2, 1]
         running[0].interrupt()
-        asked = told_by(given, USER)
+        asked = requests_by(given, USER)
         assert {verb for verb, _, _, _ in asked} >= {"create", "patch"}
         assert [each for each in asked if each[3] == 403] == []
 

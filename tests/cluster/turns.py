@@ -1,7 +1,7 @@
-"""A life in which all wait for one another: a user or a neighbour sends one request, then the control loop comes to rest, then the next one.
+"""A life in turns: after each request of a user or a neighbour the control loop comes to rest.
 
-So what the loop sees, and in which order, is the same on every server, and what it writes can be compared write for write. The neighbours
-live in a time of their own, which goes on to whoever is due next.
+So the loop sees the same changes in the same order on every server, and tests can compare its
+writes one by one. The neighbours have a time of their own, which jumps to the next one due.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,9 +33,11 @@ __all__ = ["PARTS", "InMemory", "Place", "Turns"]
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _SOON = timedelta(minutes=1)
+"""Neighbours finish the work that is due within this time before the next request."""
 _PACE = evolve(FAST, retry=(9000.0, 9000.0))
-"""What fails is not tried again until somebody changes something."""
+"""A failure is not retried until somebody changes something."""
 _MOST_TURNS = 500
+"""A bound, so that neighbours who never come to rest fail the test."""
 _WATCHED = [
     resource
     for (_, kind), resource in RESOURCES.items()
@@ -55,11 +57,14 @@ class Place(Protocol):
         ...
 
     def rest(self, now: datetime) -> None:
-        """Return once the loop has seen everything and does nothing more; `now` is the time of the neighbours."""
+        """Return once the loop has seen everything and has nothing more to do.
+
+        `now` is the time of the neighbours.
+        """
         ...
 
     def absence(self) -> AbstractContextManager[object]:
-        """Let there be no loop for a while, and one that knows nothing after it."""
+        """Stop the loop for a while; the loop after it knows nothing."""
         ...
 
 
@@ -67,28 +72,29 @@ class Turns:
     """A user and the neighbours of one control plane."""
 
     def __init__(self, place: Place, subject: Subject) -> None:
-        self._place, self.subject = place, subject
+        self._place = place
+        self.subject = subject
         self.objects = Objects(place.call)
         self._neighbourhood = Neighbourhood(self.send, neighbours(_PACE))
         self._known: dict[ObjectRef, Object] = {}
         self._now = _START
 
     def send(self, request: Request) -> Response:
-        """Send one request; after one that writes wait until the loop rests."""
+        """Send one request; after a write, wait until the loop rests."""
         response = self._place.call(request)
         if request.verb not in ("get", "list"):
             self._place.rest(self._now)
         return response
 
     def do(self, *requests: Request) -> None:
-        """Send requests that must be granted."""
+        """Send requests that the server must grant."""
         for request in requests:
             response = self.send(request)
             assert response.ok, (request, response)
         self._settle()
 
     def do_unseen(self, *requests: Request) -> None:
-        """Send requests that must be granted, while no loop is there."""
+        """Send requests that the server must grant, while no loop runs."""
         with self._place.absence():
             for request in requests:
                 response = self._place.call(request)
@@ -107,11 +113,11 @@ class Turns:
         for _ in range(_MOST_TURNS):
             if holds():
                 return self._settle()
-            assert self._take_turn(within=timedelta(days=1)), "nobody has anything more to do"
-        raise AssertionError("the neighbours do not come to an end")
+            assert self._take_turn(within=timedelta(days=1)), "no neighbour has anything more to do"
+        raise AssertionError(f"the story does not go on after {_MOST_TURNS} turns")
 
     def _settle(self) -> None:
-        """Let the neighbours do what they have to do soon."""
+        """Let the neighbours do the work that is due soon."""
         self._notice()
         turns = 0
         while self._take_turn(within=_SOON):
@@ -128,7 +134,7 @@ class Turns:
         return True
 
     def _notice(self) -> None:
-        """Tell the neighbours what has changed, in the order of the server's versions, and then what has gone."""
+        """Notify the neighbours of changes, by the server's versions, and then of deletions."""
         found = {ref: obj for ref, obj in self._listed() if self._is_ours(ref)}
         news = [(ref, obj) for ref, obj in found.items() if self._known.get(ref) != obj]
         gone = [(ref, obj) for ref, obj in self._known.items() if ref not in found]
@@ -171,7 +177,7 @@ def _rotate(turns: Turns) -> None:
 
 
 def _mistype(turns: Turns) -> None:
-    """Put a kubeconfig Secret of a wrong type in the place of ours, while no loop is there."""
+    """Replace our kubeconfig Secret by one of a wrong type, while no loop runs."""
     secret = turns.subject.kubeconfig_secret
     kept = turns.objects.get(secret)
     assert kept is not None
@@ -191,7 +197,7 @@ def _mistype(turns: Turns) -> None:
 
 
 def _tag(turns: Turns) -> None:
-    """Edit a tag, as a user does."""
+    """Edit a tag as a user does."""
     ref = turns.subject.control_plane
     body: Object = {"spec": {"additionalTags": {"Stage": "production"}}}
     turns.do(Request("patch", ref.api_version, ref.kind, ref.namespace, ref.name, body=body))
@@ -211,7 +217,7 @@ PARTS: dict[str, Callable[[Turns], None]] = {
 
 
 class InMemory:
-    """`Place` in memory, with captep's own loop; notes what that writes."""
+    """`Place` in memory with captep's own loop; notes the writes of the loop."""
 
     def __init__(self, namespace: str) -> None:
         self._clock = VirtualClock(_START)
@@ -236,7 +242,7 @@ class InMemory:
 
     @contextmanager
     def absence(self) -> Iterator[None]:
-        """Take another loop, which begins at `rest`."""
+        """Replace the loop by another one, which begins at `rest`."""
         keys = self._loop.keys()
         yield
         self._loop = Loop(decide, self, self._clock)
@@ -248,7 +254,10 @@ class InMemory:
         return MemoryGateway(self._server.world).read(ref)
 
     def send(self, action: Action) -> Answer:
-        """Send an action of the loop, and note it; an Event may be a new one or the count of an old one, so that is not told."""
+        """Send an action of the loop, and note it.
+
+        An Event is only noted as such: it may be a new one or the count of an old one.
+        """
         gateway = MemoryGateway(self._server.world)
         answer = gateway.send(action)
         self._server.world = gateway.world
