@@ -100,7 +100,7 @@ NO_HOSTS = [
     "[2001:db8::1],[2001:db8::2]",
     "[2001:db8::1] [2001:db8::2]",
     "2001:db8::1 2001:db8::2",
-    # Addresses that are none.
+    # Almost addresses, which no parser may accept.
     "256.1.1.1",
     "10.0.0",
     "10.0.0.0.1",
