@@ -72,7 +72,9 @@ def _withdraw_endpoint(facts: Facts, policy: Policy) -> Iterator[WriteWithEvents
     """Withdraw the endpoint from the Cluster, unless somebody else has set another one there."""
     cluster = facts.owner
     published = facts.control_plane.spec.control_plane_endpoint
-    if not (isinstance(cluster, Cluster) and policy.publishes_to_cluster and published.host):
+    if not (
+        isinstance(cluster, Cluster) and policy.publish_to_cluster != "never" and published.host
+    ):
         return
     before = cluster.spec.control_plane_endpoint
     if _bare(before) != _bare(published):

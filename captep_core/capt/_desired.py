@@ -12,6 +12,7 @@ Rules of this module:
    it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 from attrs import evolve, frozen
@@ -42,9 +43,9 @@ from captep_core.capt._model import (
 )
 from captep_core.capt._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, cluster_ref
 from captep_core.capt._outputs import Present
-from captep_core.capt._ownership import with_cluster_as_owner
+from captep_core.capt._ownership import cluster_reference, with_cluster_as_owner
 
-__all__ = ["WriteWithEvents", "endpoint_fields", "writes"]
+__all__ = ["WriteWithEvents", "eks_version", "endpoint_fields", "is_version", "writes"]
 
 
 @frozen
@@ -59,23 +60,33 @@ class WriteWithEvents:
 
 def writes(facts: Facts, policy: Policy) -> list[WriteWithEvents]:
     """List the writes for a control plane that is not being deleted; empty when nothing differs."""
-    if isinstance(facts.owner, Unreadable):
+    if isinstance(facts.owner, Absent):
+        return _rotation(facts)
+    if not isinstance(facts.owner, Cluster):
         return []
     found: list[WriteWithEvents] = []
-    if isinstance(facts.owner, Cluster):
-        found.extend(_control_plane(facts, facts.owner))
-        found.extend(_spot_role(facts))
-        found.extend(_main(facts))
-        if facts.publishes:
-            found.extend(_kubeconfig_apply(facts))
-    # Rotation goes on without a Cluster: the kubeconfig of a running cluster expires within
-    # minutes.
-    if facts.publishes and (facts.initialized or isinstance(facts.owner, Cluster)):
+    found.extend(_control_plane(facts, facts.owner))
+    found.extend(_spot_role(facts))
+    found.extend(_main(facts))
+    if facts.publishes:
+        found.extend(_kubeconfig_apply(facts))
         found.extend(_ca(facts))
         found.extend(_kubeconfig(facts))
-    if isinstance(facts.owner, Cluster) and facts.publishes and policy.publishes_to_cluster:
+    if facts.publishes and policy.publish_to_cluster != "never":
         found.extend(_cluster_endpoint(facts, facts.owner))
     return found
+
+
+def _rotation(facts: Facts) -> list[WriteWithEvents]:
+    """Keep existing Secrets fresh while the Cluster is gone, and create none.
+
+    The kubeconfig of a running cluster expires within minutes. Without the owner reference even the
+    name of the Secrets is a guess.
+    """
+    if not (facts.publishes and facts.initialized and cluster_reference(facts.control_plane)):
+        return []
+    secrets = [*_ca(facts), *_kubeconfig(facts)]
+    return [each for each in secrets if isinstance(each.write, Patch)]
 
 
 def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
@@ -181,6 +192,8 @@ def _main(facts: Facts) -> Iterator[WriteWithEvents]:
     template = facts.observed.template
     if facts.names.is_ambiguous or not isinstance(template, WorkspaceTemplate):
         return
+    if facts.unwritten_secret is not None:
+        return
     # The VPC decides on `waitForWorkspaces`: while it is unknown, neither answer is right.
     if isinstance(facts.observed.vpc, Unreadable):
         return
@@ -210,9 +223,29 @@ def _place_of(ref: ObjectRef) -> ObjectReference:
     return ObjectReference(ref.name, ref.namespace or "")
 
 
+_VERSION = re.compile(r"v?([0-9]+\.[0-9]+)(?:\.[0-9]+(?:[-+].*)?)?")
+
+
+def eks_version(version: str) -> str:
+    """Return a Kubernetes version as EKS wants it: `v1.31.0` is `1.31`, and EKS chooses the rest.
+
+    Cluster API writes versions in full; a text that is no version is left to EKS to refuse.
+    """
+    found = _VERSION.fullmatch(version)
+    return found[1] if found else version
+
+
+def is_version(version: str) -> bool:
+    """Whether a text is a Kubernetes version: major and minor at least."""
+    return _VERSION.fullmatch(version) is not None
+
+
 def _main_variables(facts: Facts) -> Mapping[str, str]:
     spec = facts.control_plane.spec
-    variables = {"cluster_name": facts.observed.key.name, "kubernetes_version": spec.version}
+    variables = {
+        "cluster_name": facts.observed.key.name,
+        "kubernetes_version": eks_version(spec.version),
+    }
     config = spec.control_plane_config
     if config is not None:
         variables["region"] = config.region
@@ -233,8 +266,8 @@ def _version_not_passed_on(
     """
     if not isinstance(apply, WorkspaceTemplateApply) or not apply.status.applied:
         return
-    version = wanted.variables["kubernetes_version"]
-    if apply.spec.variables.get("kubernetes_version") != version:
+    applied = apply.spec.variables.get("kubernetes_version", "")
+    if eks_version(applied) != wanted.variables["kubernetes_version"]:
         name = apply.metadata.name
         stops = f"{name}, which was applied before and does not pass it on to its Workspace"
         message = f"spec.version is written to {stops}"

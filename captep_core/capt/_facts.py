@@ -4,10 +4,17 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from captep_core._actions import JSON
 from captep_core._objects import Owner, is_foreign
-from captep_core._observation import Observed, Unreadable
+from captep_core._observation import Absent, Observed, Unreadable
 from captep_core.capt._credentials import public_certificate
-from captep_core.capt._model import CAPTControlPlane, Cluster, Secret, WorkspaceTemplateApply
+from captep_core.capt._model import (
+    CAPTControlPlane,
+    Cluster,
+    Secret,
+    WorkspaceTemplate,
+    WorkspaceTemplateApply,
+)
 from captep_core.capt._names import (
     CLUSTER_NAME_LABEL,
     CONTROL_PLANE_API,
@@ -17,7 +24,7 @@ from captep_core.capt._names import (
 )
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint, Missing, Output, Present, parse_endpoint, public_url
-from captep_core.capt._ownership import ForeignController, owner_of
+from captep_core.capt._ownership import ClusterOfAnother, ForeignController, owner_of
 from captep_core.capt._provider import certificate, is_ready, kubeconfig, outputs
 
 __all__ = ["Facts", "facts_of"]
@@ -38,7 +45,7 @@ class Facts:
     control_plane: CAPTControlPlane
     secrets: Secrets
     endpoint: Endpoint
-    owner: Observed[Cluster] | ForeignController
+    owner: Observed[Cluster] | ForeignController | ClusterOfAnother
     uid: str
     namespace: str
     as_owner: Owner
@@ -78,6 +85,24 @@ class Facts:
         check = self.observed.spot_check
         shown = outputs(check)
         return bool(shown) and is_ready(check) and shown.get("role_exists") is not True
+
+    @property
+    def unwritten_secret(self) -> tuple[str, str] | None:
+        """The Secret that the template reads of the VPC, and the one that the VPC's apply writes.
+
+        None unless they differ and the main apply is still to be created: Terraform would wait for
+        the first one for ever. Upstream's template derives its name from ours.
+        """
+        vpc = self.observed.vpc
+        if not isinstance(self.observed.main.apply, Absent):
+            return None
+        if not isinstance(vpc, WorkspaceTemplateApply) or not _reads_vpc(self.observed.template):
+            return None
+        written = vpc.spec.write_connection_secret_to_ref
+        wanted = f"{self.observed.key.name}-vpc-vpc-connection"
+        if written is None or written.name == wanted:
+            return None
+        return wanted, written.name
 
     @property
     def raw_endpoint(self) -> str:
@@ -135,6 +160,21 @@ def facts_of(
         kubeconfig=token,
         secrets_ready=_secrets_ready(secrets, ca, token, bool(status.secrets_ready)),
     )
+
+
+_VPC_SECRET = "${cluster_name}-vpc-vpc-connection"  # noqa: S105 - a name, not a password
+
+
+def _reads_vpc(template: Observed[WorkspaceTemplate]) -> bool:
+    """Whether a template reads the Secret of the VPC under the name that upstream gives it."""
+    if not isinstance(template, WorkspaceTemplate):
+        return False
+    found: JSON = template.spec
+    for name in ("template", "spec", "forProvider", "varFiles"):
+        found = found.get(name) if isinstance(found, dict) else None
+    files = found if isinstance(found, list) else []
+    references = [each.get("secretKeyRef") for each in files if isinstance(each, dict)]
+    return any(isinstance(each, dict) and each.get("name") == _VPC_SECRET for each in references)
 
 
 def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:

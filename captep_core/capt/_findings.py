@@ -29,7 +29,7 @@ from captep_core.capt._model import Cluster, Secret, WorkspaceTemplateApply
 from captep_core.capt._names import template_ref, workspace_ref
 from captep_core.capt._observed import AppliedTemplate
 from captep_core.capt._outputs import Invalid, Missing, Present
-from captep_core.capt._ownership import ForeignController
+from captep_core.capt._ownership import ClusterOfAnother, ForeignController
 from captep_core.capt._provider import failure, is_lost, is_ready, outputs
 from captep_core.capt._verdict import Finding, Holds, Rank, Severity
 
@@ -68,6 +68,13 @@ def _owner(facts: Facts) -> Iterator[Finding]:
             message = f"{facts.observed.key} is controlled by {controller} and not by a Cluster"
             reason = "ControlPlaneUpdateFailed"
             yield Finding(Rank.CLUSTER, Severity.FAILURE, reason, message)
+        case ClusterOfAnother(cluster=cluster) as owner:
+            name = cluster.metadata.name
+            message = (
+                f"Cluster {facts.namespace}/{name} belongs to the control plane {owner.belongs_to}"
+            )
+            reason = "ClusterBelongsToAnother"
+            yield Finding(Rank.CLUSTER, Severity.FAILURE, reason, message, Holds.ALWAYS)
         case Cluster():
             pass
         case _:
@@ -80,7 +87,8 @@ def _template(facts: Facts) -> Iterator[Finding]:
     doing = "Failed to get WorkspaceTemplate"
     if isinstance(template, Absent):
         resource = "workspacetemplates.infrastructure.cluster.x-k8s.io"
-        message = f'{doing}: {resource} "{wanted.name}" not found'
+        namespace = wanted.namespace or facts.namespace
+        message = f'{doing}: {resource} "{wanted.name}" not found in namespace {namespace}'
         yield Finding(Rank.TEMPLATE, Severity.FAILURE, "WorkspaceTemplateNotFound", message)
     elif isinstance(template, Unreadable):
         ref = template_ref(wanted.namespace or facts.namespace, wanted.name)
@@ -97,6 +105,11 @@ def _main(facts: Facts) -> Iterator[Finding]:
         yield Finding(Rank.APPLY, Severity.FAILURE, MAIN.reason, message)
     else:
         yield from _out_of_reach(facts, MAIN)
+    if facts.unwritten_secret is not None:
+        read, written = facts.unwritten_secret
+        reads = f"the template reads the Secret {read}"
+        message = f"{reads}, but {names.vpc} writes its connection to the Secret {written}"
+        yield Finding(Rank.APPLY, Severity.FAILURE, MAIN.reason, message)
     vpc = facts.observed.vpc
     if isinstance(vpc, Unreadable):
         ref = names.vpc

@@ -21,7 +21,7 @@ from captep_core.capt._verdict import (
     Verdict,
 )
 
-__all__ = ["Policy", "interval"]
+__all__ = ["PUBLISH_TO_CLUSTER", "Policy", "interval"]
 
 
 def _positive(_: object, attribute: "Attribute[timedelta]", value: timedelta) -> None:
@@ -29,20 +29,29 @@ def _positive(_: object, attribute: "Attribute[timedelta]", value: timedelta) ->
         raise ValueError(f"{attribute.name} must be positive, found {value}")
 
 
+PUBLISH_TO_CLUSTER = ("auto", "always", "never")
+
+
+def _mode(_: object, attribute: "Attribute[str]", value: str) -> None:
+    if value not in PUBLISH_TO_CLUSTER:
+        expected = ", ".join(PUBLISH_TO_CLUSTER)
+        raise ValueError(f"{attribute.name} must be one of {expected}, found {value!r}")
+
+
 @frozen
 class Policy:
-    """How often to look, and whether the Cluster is written.
+    """How often to look, and what of the Cluster is written.
 
     `initializing`: something is still to appear. `failing`: something is wrong, or a write was
     refused; the one source of that interval. `ready`: everything is well, or a deletion is under
-    way. `publishes_to_cluster`: spec.controlPlaneEndpoint and the status of the Cluster are kept in
-    step. Switch it off where Cluster API copies them itself (contract v1beta2).
+    way. `publish_to_cluster`: `auto` writes the status of the Cluster only where Cluster API's core
+    does not act on it, `always` writes it in any case, and `never` writes nothing of the Cluster.
     """
 
     initializing: timedelta = field(default=timedelta(seconds=5), validator=_positive)
     failing: timedelta = field(default=timedelta(seconds=10), validator=_positive)
     ready: timedelta = field(default=timedelta(seconds=30), validator=_positive)
-    publishes_to_cluster: bool = True
+    publish_to_cluster: str = field(default="auto", validator=_mode)
 
 
 def interval(verdict: Verdict, policy: Policy) -> timedelta | None:

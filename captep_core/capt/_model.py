@@ -26,12 +26,12 @@ __all__ = [
     "ClusterSpec",
     "ClusterStatus",
     "ControlPlaneConfig",
-    "ControlPlaneRef",
     "EndpointAccess",
     "HostPort",
     "ObjectReference",
     "ProviderState",
     "Secret",
+    "TypedReference",
     "Workspace",
     "WorkspaceSpec",
     "WorkspaceState",
@@ -126,6 +126,7 @@ class CAPTControlPlaneStatus:
     phase: str = ""
     failure_reason: str = ""
     failure_message: str = ""
+    version: str = ""
     workspace_template_status: WorkspaceTemplateState = WorkspaceTemplateState()
     workspace_status: WorkspaceState = WorkspaceState()
     conditions: tuple[Condition, ...] = ()
@@ -141,8 +142,8 @@ class CAPTControlPlane:
 
 
 @frozen
-class ControlPlaneRef:
-    """spec.controlPlaneRef of a Cluster: `api_version` in v1beta1, `api_group` in v1beta2."""
+class TypedReference:
+    """A reference of a Cluster: `api_version` in v1beta1, `api_group` in v1beta2."""
 
     kind: str = ""
     name: str = ""
@@ -150,24 +151,34 @@ class ControlPlaneRef:
     api_version: str = ""
     api_group: str = ""
 
+    @property
+    def group(self) -> str:
+        """The API group of the kind."""
+        return self.api_group or self.api_version.partition("/")[0]
+
 
 @frozen
 class ClusterSpec:
     """spec of a Cluster."""
 
     paused: bool = False
-    control_plane_ref: ControlPlaneRef | None = None
+    infrastructure_ref: TypedReference | None = None
+    control_plane_ref: TypedReference | None = None
     control_plane_endpoint: HostPort = HostPort()
 
 
 @frozen
 class ClusterStatus:
-    """status of a Cluster."""
+    """status of a Cluster; core sets `initialization` and `v1beta2`, and only their presence
+    counts.
+    """
 
     control_plane_ready: bool = False
     failure_reason: str = ""
     failure_message: str = ""
     conditions: tuple[Condition, ...] = ()
+    initialization: JSON = exact_json()  # noqa: RUF009 - an attrs field
+    v1beta2: JSON = exact_json()  # noqa: RUF009 - an attrs field
 
 
 @frozen
@@ -181,9 +192,12 @@ class Cluster:
 
 @frozen
 class WorkspaceTemplate:
-    """infrastructure.cluster.x-k8s.io/v1beta1 WorkspaceTemplate: only that it exists matters."""
+    """infrastructure.cluster.x-k8s.io/v1beta1 WorkspaceTemplate; of its spec only one Secret's name
+    counts.
+    """
 
     metadata: ObjectMeta
+    spec: JSON = exact_json()  # noqa: RUF009 - an attrs field
 
 
 @frozen

@@ -4,7 +4,7 @@ of a control plane.
 
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from captep_core._actions import ObjectRef
 
@@ -14,8 +14,11 @@ __all__ = [
     "CLUSTER_NAME_LABEL",
     "CONTROL_PLANE_API",
     "CONTROL_PLANE_KIND",
+    "CONTROL_PLANE_KINDS",
+    "CORE_FINALIZER",
     "FINALIZER",
     "INFRASTRUCTURE_API",
+    "INFRASTRUCTURE_GROUP",
     "KUBECONFIG_TEMPLATE",
     "PAUSED_ANNOTATION",
     "REGION_ANNOTATION",
@@ -28,12 +31,17 @@ __all__ = [
     "names_of",
     "secret_ref",
     "template_ref",
+    "with_vpc",
     "workspace_ref",
 ]
 
 CLUSTER_GROUP: Final = "cluster.x-k8s.io"
 CONTROL_PLANE_KIND: Final = "CAPTControlPlane"
 FINALIZER: Final = "controlplane.cluster.x-k8s.io/captcontrolplane"
+CONTROL_PLANE_KINDS: Final = (CONTROL_PLANE_KIND, "CaptControlPlane")
+"""The kinds that a Cluster may call a control plane of ours; the second is that of ClusterClass."""
+CORE_FINALIZER: Final = "cluster.cluster.x-k8s.io"
+"""Cluster API's core, in whatever version, puts it on every Cluster that it acts on."""
 CLUSTER_NAME_LABEL: Final = "cluster.x-k8s.io/cluster-name"
 PAUSED_ANNOTATION: Final = "cluster.x-k8s.io/paused"
 REGION_ANNOTATION: Final = "cluster.x-k8s.io/region"
@@ -42,6 +50,7 @@ KUBECONFIG_TEMPLATE: Final = ("eks-kubeconfig-template", "default")
 
 CONTROL_PLANE_API: Final = "controlplane.cluster.x-k8s.io/v1beta1"
 CLUSTER_API: Final = "cluster.x-k8s.io/v1beta1"
+INFRASTRUCTURE_GROUP: Final = "infrastructure.cluster.x-k8s.io"
 INFRASTRUCTURE_API: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
 TERRAFORM_API: Final = "tf.upbound.io/v1beta1"
 
@@ -86,6 +95,7 @@ class Names:
     the infrastructure owns `vpc`, and we only read it. The others, but the Cluster, are Secrets.
     """
 
+    control_plane: str
     cluster: ObjectRef
     main: ObjectRef
     vpc: ObjectRef
@@ -108,6 +118,7 @@ def names_of(control_plane: ObjectRef, cluster: str, main_apply: str) -> Names:
     name = control_plane.name
     others = {f"{name}-{suffix}" for suffix in _OTHER_APPLIES} if main_apply else ()
     return Names(
+        control_plane=name,
         cluster=cluster_ref(namespace, cluster),
         main=apply_ref(namespace, main_apply or f"{name}-eks-controlplane-apply"),
         vpc=apply_ref(namespace, f"{name}-vpc"),
@@ -120,3 +131,11 @@ def names_of(control_plane: ObjectRef, cluster: str, main_apply: str) -> Names:
         kubeconfig=secret_ref(namespace, f"{cluster}-kubeconfig"),
         is_ambiguous=main_apply in others,
     )
+
+
+def with_vpc(names: Names, vpc: ObjectRef) -> Names:
+    """Return the names with the apply of the VPC that was found."""
+    if vpc == names.vpc:
+        return names
+    is_ambiguous = names.is_ambiguous or names.main == vpc
+    return evolve(names, vpc=vpc, is_ambiguous=is_ambiguous)

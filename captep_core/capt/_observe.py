@@ -8,7 +8,7 @@ Rules of this module:
 """
 
 from captep_core._actions import ObjectRef
-from captep_core._observation import Observed, ReconcileState, Unreadable
+from captep_core._observation import Absent, Observed, ReconcileState, Unreadable
 from captep_core.capt._model import (
     CAPTControlPlane,
     Cluster,
@@ -18,10 +18,21 @@ from captep_core.capt._model import (
     WorkspaceTemplate,
     WorkspaceTemplateApply,
 )
-from captep_core.capt._names import names_of, secret_ref, template_ref, workspace_ref
+from captep_core.capt._names import (
+    CLUSTER_NAME_LABEL,
+    INFRASTRUCTURE_GROUP,
+    Names,
+    apply_ref,
+    cluster_ref,
+    names_of,
+    secret_ref,
+    template_ref,
+    with_vpc,
+    workspace_ref,
+)
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
-from captep_core.capt._ownership import cluster_reference
+from captep_core.capt._ownership import cluster_reference, names_control_plane
 from captep_core.capt.wire import as_observed
 from captep_core.ports import Read
 
@@ -41,9 +52,10 @@ def observe(
         return ControlPlane(key, control_plane), Secrets(), Missing()
     namespace = key.namespace or ""
     spec = control_plane.spec
-    owner = cluster_reference(control_plane)
-    cluster_name = owner.name if owner else key.name
+    cluster_name, cluster = _cluster(read, control_plane, namespace)
     names = names_of(key, cluster_name, spec.workspace_template_apply_name)
+    vpc_ref, vpc = _vpc(read, names, cluster)
+    names = with_vpc(names, vpc_ref)
     template = template_ref(
         spec.workspace_template_ref.namespace or namespace, spec.workspace_template_ref.name
     )
@@ -59,9 +71,9 @@ def observe(
         key=key,
         object=control_plane,
         names=names,
-        cluster=as_observed(read(names.cluster), Cluster),
+        cluster=cluster,
         template=as_observed(read(template), WorkspaceTemplate),
-        vpc=as_observed(read(names.vpc), WorkspaceTemplateApply),
+        vpc=vpc,
         main=main,
         kubeconfig=kubeconfig,
         spot_check=_applied(read, names.spot_check),
@@ -69,6 +81,62 @@ def observe(
         state=state,
     )
     return observed, secrets, _endpoint(main, secrets.connection)
+
+
+def _cluster(
+    read: Read, control_plane: CAPTControlPlane, namespace: str
+) -> tuple[str, Observed[Cluster]]:
+    """Look the Cluster up: by the owner reference, else by the label, else by our own name."""
+    name = control_plane.metadata.name
+    owner = cluster_reference(control_plane)
+    if owner is not None:
+        return owner.name, as_observed(read(cluster_ref(namespace, owner.name)), Cluster)
+    labelled = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL, name)
+    if labelled != name:
+        cluster = as_observed(read(cluster_ref(namespace, labelled)), Cluster)
+        if isinstance(cluster, Unreadable):
+            return labelled, cluster
+        if isinstance(cluster, Cluster) and names_control_plane(cluster, control_plane):
+            return labelled, cluster
+    return name, as_observed(read(cluster_ref(namespace, name)), Cluster)
+
+
+def _vpc(
+    read: Read, names: Names, cluster: Observed[Cluster]
+) -> tuple[ObjectRef, Observed[WorkspaceTemplateApply]]:
+    """Look up the apply of the VPC: by infrastructure, else by Cluster, else by our name."""
+    usual = names.vpc
+    infrastructure = _infrastructure(cluster)
+    if infrastructure:
+        ref = apply_ref(usual.namespace, f"{infrastructure}-vpc")
+        vpc = as_observed(read(ref), WorkspaceTemplateApply)
+        if isinstance(vpc, Unreadable) or _is_owned_by(vpc, infrastructure):
+            return ref, vpc
+    if names.cluster.name != names.control_plane:
+        ref = apply_ref(usual.namespace, f"{names.cluster.name}-vpc")
+        vpc = as_observed(read(ref), WorkspaceTemplateApply)
+        if not isinstance(vpc, Absent):
+            return ref, vpc
+    return usual, as_observed(read(usual), WorkspaceTemplateApply)
+
+
+def _infrastructure(cluster: Observed[Cluster]) -> str:
+    """Return the name of the CAPTCluster, which makes the VPC; "" for any other infrastructure."""
+    reference = cluster.spec.infrastructure_ref if isinstance(cluster, Cluster) else None
+    if reference is None or reference.kind != "CAPTCluster":
+        return ""
+    return reference.name if reference.group == INFRASTRUCTURE_GROUP else ""
+
+
+def _is_owned_by(vpc: Observed[WorkspaceTemplateApply], infrastructure: str) -> bool:
+    if not isinstance(vpc, WorkspaceTemplateApply):
+        return False
+    return any(
+        owner.kind == "CAPTCluster"
+        and owner.name == infrastructure
+        and owner.api_version.partition("/")[0] == INFRASTRUCTURE_GROUP
+        for owner in vpc.metadata.owner_references
+    )
 
 
 def _applied(read: Read, ref: ObjectRef) -> AppliedTemplate:

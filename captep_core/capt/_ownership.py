@@ -2,10 +2,11 @@
 
 Rules of this module:
 
-1. The Cluster is the one that the owner reference names by uid, or the one of the observed name
-   whose controlPlaneRef names the control plane. A restored backup has such a Cluster under a new
-   uid.
-2. A control plane that another kind of object controls has no Cluster.
+1. A Cluster belongs to the control plane that its controlPlaneRef names, and to no other, whatever
+   owner references say: two control planes that write one Cluster would undo each other's writes.
+2. The Cluster is looked up by the owner reference, else by the label that Cluster API sets, else by
+   the name of the control plane.
+3. A control plane that another kind of object controls has no Cluster.
 """
 
 from attrs import evolve, frozen
@@ -17,15 +18,30 @@ from captep_core.capt._names import (
     CLUSTER_API,
     CLUSTER_GROUP,
     CONTROL_PLANE_API,
-    CONTROL_PLANE_KIND,
+    CONTROL_PLANE_KINDS,
 )
 
 __all__ = [
+    "ClusterOfAnother",
     "ForeignController",
     "cluster_reference",
+    "names_control_plane",
     "owner_of",
     "with_cluster_as_owner",
 ]
+
+
+@frozen
+class ClusterOfAnother:
+    """The control plane refers to a Cluster that belongs to another control plane."""
+
+    cluster: Cluster
+
+    @property
+    def belongs_to(self) -> str:
+        """The name of the control plane that has it."""
+        reference = self.cluster.spec.control_plane_ref
+        return self.cluster.metadata.name if reference is None else reference.name
 
 
 @frozen
@@ -51,32 +67,35 @@ def cluster_reference(control_plane: CAPTControlPlane) -> OwnerReference | None:
 
 def owner_of(
     cluster: Observed[Cluster], control_plane: CAPTControlPlane
-) -> Observed[Cluster] | ForeignController:
-    """Judge whether `cluster`, which was looked up by name, is the Cluster that the control plane
-    belongs to.
+) -> Observed[Cluster] | ForeignController | ClusterOfAnother:
+    """Judge whether `cluster`, which was looked up, is the Cluster that the control plane belongs
+    to.
     """
     reference = cluster_reference(control_plane)
     controller = controller_of(control_plane.metadata)
     if reference is None and controller is not None:
         return ForeignController(controller)
-    if not isinstance(cluster, Cluster):
+    if not isinstance(cluster, Cluster) or names_control_plane(cluster, control_plane):
         return cluster
-    if reference is not None and reference.uid == cluster.metadata.uid:
-        return cluster
-    return cluster if _points_back(cluster, control_plane) else ABSENT
+    # Only an owner reference claims a Cluster; a label or a name alone is a guess.
+    return ABSENT if reference is None else ClusterOfAnother(cluster)
 
 
-def _points_back(cluster: Cluster, control_plane: CAPTControlPlane) -> bool:
+def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bool:
+    """Whether the Cluster belongs to the control plane: its controlPlaneRef says so.
+
+    The uid is not compared, because a restored backup has an old one. A Cluster without a
+    controlPlaneRef belongs to the control plane of its own name.
+    """
+    meta = control_plane.metadata
     reference = cluster.spec.control_plane_ref
-    if reference is None:
-        return False
-    group = reference.api_group or reference.api_version.partition("/")[0]
-    namespace = reference.namespace or control_plane.metadata.namespace
+    if reference is None or not reference.name:
+        return cluster.metadata.name == meta.name
     return (
-        reference.kind == CONTROL_PLANE_KIND
-        and group == CONTROL_PLANE_API.partition("/")[0]
-        and namespace == control_plane.metadata.namespace
-        and reference.name == control_plane.metadata.name
+        reference.kind in CONTROL_PLANE_KINDS
+        and reference.group == CONTROL_PLANE_API.partition("/")[0]
+        and (reference.namespace or cluster.metadata.namespace) == meta.namespace
+        and reference.name == meta.name
     )
 
 

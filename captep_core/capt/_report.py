@@ -24,7 +24,7 @@ from attrs import evolve
 from captep_core._actions import RecordEvent, Write
 from captep_core._objects import Condition, find_condition, instant, with_condition
 from captep_core._write import status
-from captep_core.capt._desired import WriteWithEvents
+from captep_core.capt._desired import WriteWithEvents, eks_version, is_version
 from captep_core.capt._facts import Facts
 from captep_core.capt._intervals import Policy
 from captep_core.capt._model import (
@@ -36,7 +36,8 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt._names import cluster_ref
+from captep_core.capt._names import CORE_FINALIZER, cluster_ref
+from captep_core.capt._provider import outputs
 from captep_core.capt._verdict import Creating, Degraded, Failed, Ready, Severity, Unknown
 
 __all__ = ["Reported", "event_of", "report"]
@@ -75,8 +76,11 @@ def report(
             if Write("patch", facts.observed.key, "status") in refused:
                 # The Cluster follows the status that stands. A refused one never stood.
                 new = old
-    if isinstance(facts.owner, Cluster) and policy.publishes_to_cluster:
-        writes.extend(_cluster(facts, facts.owner, new, verdict, now=now))
+    if isinstance(facts.owner, Cluster) and policy.publish_to_cluster != "never":
+        if policy.publish_to_cluster == "auto" and _core_acts_on(facts.owner):
+            writes.extend(_stale_failures(facts, facts.owner, new, verdict))
+        else:
+            writes.extend(_cluster(facts, facts.owner, new, verdict, now=now))
     return writes
 
 
@@ -129,6 +133,7 @@ def _status(
         initialized=bool(old.initialized) or ready,
         secrets_ready=secrets_ready,
         phase=_phase(verdict),
+        version=_version(facts),
         workspace_template_status=WorkspaceTemplateState(
             ready=ready,
             last_applied_revision=_revision(facts) if ready else template.last_applied_revision,
@@ -143,6 +148,36 @@ def _phase(verdict: Reported) -> str:
     if isinstance(verdict, Ready | Degraded):
         return "Ready"
     return "Creating" if isinstance(verdict, Creating) else "Failed"
+
+
+def _version(facts: Facts) -> str:
+    """Return the Kubernetes version that runs: what Terraform shows, else what was applied.
+
+    Cluster API compares it with spec.version, so it has the user's spelling where both are the same
+    minor version.
+    """
+    spec = facts.control_plane.spec
+    # Without an output, what was reported first stays: an apply passes no new version on.
+    reported = facts.control_plane.status.version
+    running = _shown_version(facts) or reported or _applied_version(facts)
+    return spec.version if eks_version(spec.version) == eks_version(running) else running
+
+
+def _shown_version(facts: Facts) -> str:
+    shown = outputs(facts.observed.main)
+    for name in ("cluster_version", "kubernetes_version"):
+        version = shown.get(name)
+        if isinstance(version, str) and is_version(version):
+            return version
+    return ""
+
+
+def _applied_version(facts: Facts) -> str:
+    apply = facts.observed.main.apply
+    if facts.main_is_foreign or not isinstance(apply, WorkspaceTemplateApply):
+        return ""
+    version = apply.spec.variables.get("kubernetes_version", "")
+    return version if apply.status.applied and is_version(version) else ""
 
 
 def _revision(facts: Facts) -> str:
@@ -177,6 +212,8 @@ def _as_kept(old: CAPTControlPlaneStatus, new: CAPTControlPlaneStatus) -> CAPTCo
     """Leave out of `new` what is no reason to write: a false that is absent, and a `secretsReady`
     that is not kept.
     """
+    # Upstream's definition prunes `version`: it rides along and is no reason to write.
+    new = evolve(new, version=old.version)
     before = old.workspace_template_status.ready
     if None not in (old.ready, old.initialized, old.secrets_ready, before):
         return new
@@ -196,6 +233,28 @@ def _absent_or_false(old: bool | None) -> bool | None:  # noqa: FBT001 - a value
     return None if old is None else False
 
 
+def _core_acts_on(cluster: Cluster) -> bool:
+    """Whether Cluster API's core, of any version, publishes the status of the Cluster."""
+    return CORE_FINALIZER in cluster.metadata.finalizers or _is_one_way(cluster.status)
+
+
+def _is_one_way(status: ClusterStatus) -> bool:
+    """Whether the server stores `controlPlaneReady` as `initialization.controlPlaneInitialized`.
+
+    Core never takes that one back (contract v1beta2), so nobody else may.
+    """
+    return status.initialization is not None or status.v1beta2 is not None
+
+
+def _stale_failures(
+    facts: Facts, cluster: Cluster, reported: CAPTControlPlaneStatus, verdict: Reported
+) -> Iterator[WriteWithEvents]:
+    """Remove failures once Ready: core copies them from a control plane and never clears them."""
+    if reported.ready and isinstance(verdict, Ready | Degraded):
+        new = evolve(cluster.status, failure_reason="", failure_message="")
+        yield from _cluster_status(facts, cluster, new)
+
+
 def _cluster(
     facts: Facts,
     cluster: Cluster,
@@ -204,19 +263,25 @@ def _cluster(
     *,
     now: datetime,
 ) -> Iterator[WriteWithEvents]:
-    """Write what Cluster API's own controller makes of the status; stale failures go when all is
-    Ready.
-    """
+    """Write what core would make of the status; stale failures go when all is Ready."""
     old = cluster.status
     is_ready = bool(reported.ready) and isinstance(verdict, Ready | Degraded)
-    new = ClusterStatus(
-        control_plane_ready=bool(reported.ready),
+    stays_ready = old.control_plane_ready and _is_one_way(old)
+    new = evolve(
+        old,
+        control_plane_ready=bool(reported.ready) or stays_ready,
         failure_reason="" if is_ready else old.failure_reason,
         failure_message="" if is_ready else old.failure_message,
         conditions=_cluster_conditions(old.conditions, reported, now=now),
     )
+    yield from _cluster_status(facts, cluster, new)
+
+
+def _cluster_status(
+    facts: Facts, cluster: Cluster, new: ClusterStatus
+) -> Iterator[WriteWithEvents]:
     target = cluster_ref(facts.namespace, cluster.metadata.name)
-    patch = status(target, cluster.metadata, old, new)
+    patch = status(target, cluster.metadata, cluster.status, new)
     if patch is not None:
         yield WriteWithEvents(patch)
 

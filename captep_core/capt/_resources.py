@@ -30,19 +30,31 @@ _WORKSPACES: Final = Resource(TERRAFORM_API, "Workspace", "workspaces", namespac
 _SECRETS: Final = Resource("v1", "Secret", "secrets")
 
 _CLUSTER_FIELDS: Final[Fields] = {
-    "spec": {"paused": None, "controlPlaneRef": None, "controlPlaneEndpoint": None},
+    "spec": {
+        "paused": None,
+        "infrastructureRef": None,
+        "controlPlaneRef": None,
+        "controlPlaneEndpoint": None,
+    },
     "status": {
         "controlPlaneReady": None,
         "failureReason": None,
         "failureMessage": None,
         "conditions": None,
+        "initialization": None,
+        "v1beta2": None,
     },
+}
+
+# Upstream's template reads one Secret of the VPC.
+_TEMPLATE_FIELDS: Final[Fields] = {
+    "spec": {"template": {"spec": {"forProvider": {"varFiles": None}}}}
 }
 
 WATCHED: Final[tuple[Watched, ...]] = (
     Watched(CONTROL_PLANES, fields={"spec": None, "status": None}),
     Watched(_CLUSTERS, fields=_CLUSTER_FIELDS),
-    Watched(_TEMPLATES, fields={}),
+    Watched(_TEMPLATES, fields=_TEMPLATE_FIELDS),
     Watched(_APPLIES, fields={"spec": None, "status": None}),
     Watched(_WORKSPACES, fields={"spec": {"writeConnectionSecretToRef": None}, "status": None}),
     Watched(_SECRETS, Representation.METADATA),

@@ -228,7 +228,7 @@ def test_a_missing_template_is_reported_and_delays_only_the_main_apply() -> None
     done = run(without(new(), "WorkspaceTemplate", "eks"))
     message = (
         "Failed to get WorkspaceTemplate: "
-        'workspacetemplates.infrastructure.cluster.x-k8s.io "eks" not found'
+        'workspacetemplates.infrastructure.cluster.x-k8s.io "eks" not found in namespace fleet'
     )
     assert (done.last.verdict.reason, done.last.verdict.message) == (
         "WorkspaceTemplateNotFound",

@@ -139,7 +139,7 @@ def test_the_endpoint_is_a_patch_of_its_own() -> None:
 )
 def test_publishing_to_the_cluster_can_be_switched_off(status: Object) -> None:
     """The Cluster gets no write, and the control plane's own status is as ever."""
-    policy = Policy(publishes_to_cluster=False)
+    policy = Policy(publish_to_cluster="never")
     assert _writes(_cluster(status), policy=policy) == []
     fresh = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
     assert run(fresh, policy=policy).find("CAPTControlPlane", "tokyo")["status"]["phase"] == "Ready"

@@ -211,7 +211,7 @@ def test_the_endpoint_of_a_go_world_is_withdrawn() -> None:
 
 def test_the_cluster_is_left_alone_where_cluster_api_publishes() -> None:
     """With publishing off, or with a missing Cluster, the deletion writes nothing to a Cluster."""
-    assert WITHDRAW not in str(_writes(_going(ready()), policy=Policy(publishes_to_cluster=False)))
+    assert WITHDRAW not in str(_writes(_going(ready()), policy=Policy(publish_to_cluster="never")))
     assert run(_going(without(ready(), "Cluster", "tokyo"))).last.verdict.reason in (
         "Gone",
         "AwaitingWorkspaceDeletion",

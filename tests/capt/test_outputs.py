@@ -313,6 +313,6 @@ def test_the_endpoint_follows_the_provider() -> None:
 def test_the_cluster_can_be_left_to_cluster_api() -> None:
     """With publishing switched off, the Cluster gets no endpoint."""
     objects = changed(provided(), "Cluster", "tokyo", {"status": {"failureReason": "Old"}})
-    done = run(objects, policy=Policy(publishes_to_cluster=False))
+    done = run(objects, policy=Policy(publish_to_cluster="never"))
     assert not any(each.target.kind == "Cluster" for each in done.writes)
-    assert look(ready(), policy=Policy(publishes_to_cluster=False)).actions == ()
+    assert look(ready(), policy=Policy(publish_to_cluster="never")).actions == ()

@@ -90,17 +90,16 @@ def test_a_cluster_of_another_name_is_found_by_the_owner_reference(names: Names)
         )
 
 
-def test_an_owner_reference_is_enough_without_a_control_plane_ref() -> None:
-    """The reference that Cluster API's own controller wrote is enough."""
+def test_an_owner_reference_alone_claims_no_cluster() -> None:
+    """Cluster API sets both; a Cluster without controlPlaneRef is that of the control plane of its
+    name.
+    """
     names = Names("tokyo-x7k2p", "tokyo")
     objects = changed(new(names), "Cluster", "tokyo", {"spec": {"controlPlaneRef": None}})
     objects = plus(objects, owned(find(objects, "CAPTControlPlane", "tokyo-x7k2p"), _owner_of_cp()))
     done = run(objects, key=control_plane_ref("fleet", "tokyo-x7k2p"))
-    assert done.last.verdict.message == "Control plane is being created"
-    assert done.writes[0].body == {
-        "metadata": {"finalizers": [FINALIZER]},
-        "spec": {"workspaceTemplateApplyName": "tokyo-x7k2p-eks-controlplane-apply"},
-    }
+    assert done.last.verdict.message == "Cluster fleet/tokyo belongs to the control plane tokyo"
+    assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo-x7k2p/status"]
 
 
 @pytest.mark.parametrize(
@@ -110,10 +109,9 @@ def test_an_owner_reference_is_enough_without_a_control_plane_ref() -> None:
         {"kind": "KubeadmControlPlane"},
         {"apiVersion": "example.com/v1"},
         {"namespace": "elsewhere"},
-        None,
     ],
 )
-def test_a_cluster_of_our_name_that_points_elsewhere_is_not_ours(to: dict[str, str] | None) -> None:
+def test_a_cluster_of_our_name_that_points_elsewhere_is_not_ours(to: dict[str, str]) -> None:
     """The name alone adopts nothing: the loop waits and writes to no Cluster."""
     done = run(changed(new(), "Cluster", "tokyo", {"spec": {"controlPlaneRef": to}}))
     assert (done.last.verdict.reason, done.last.verdict.message) == (
@@ -162,7 +160,7 @@ def test_a_stale_reference_is_not_repaired_to_a_cluster_that_points_elsewhere() 
         {"spec": {"controlPlaneRef": {"name": "other"}}},
     )
     done = run(objects)
-    assert done.last.verdict.message == "Waiting for owner cluster"
+    assert done.last.verdict.message == "Cluster fleet/tokyo belongs to the control plane other"
     assert writes_of(done.writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
 
 

@@ -68,6 +68,7 @@ def test_a_control_plane_is_read_field_by_field() -> None:
             initialized=True,
             secrets_ready=True,
             phase="Ready",
+            version="1.33",
             workspace_template_status=WorkspaceTemplateState(
                 ready=True, last_applied_revision="2026-01-01T00:00:00Z"
             ),
@@ -283,7 +284,7 @@ def test_unknown_fields_are_ignored_and_list_entries_keep_them() -> None:
     assert made.status.conditions[0].wire == entry
     assert made.metadata.owner_references[0].wire == reference
     assert structure({**raw, "spec": {"anything": []}}, WorkspaceTemplate) == WorkspaceTemplate(
-        made.metadata
+        made.metadata, {"anything": []}
     )
 
 

@@ -441,6 +441,7 @@ def ready_status(
         template_status["lastFailureMessage"] = message
     provider = {"outputs": {"cluster_endpoint": ENDPOINT}}
     return status | {
+        "version": "1.33",
         "initialized": True,
         "secretsReady": True,
         "workspaceTemplateStatus": template_status,
