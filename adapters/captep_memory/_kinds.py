@@ -4,7 +4,7 @@ Built-in kinds come from a table, custom kinds from CustomResourceDefinitions. A
 served as a custom resource with a status subresource and without a schema.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -17,9 +17,11 @@ from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = [
+    "NO_CONVERSIONS",
     "NO_KINDS",
     "NO_SCOPES",
     "Catalog",
+    "Conversion",
     "CustomKind",
     "Scope",
     "ServedKind",
@@ -96,11 +98,31 @@ class CustomKind:
 
 
 @frozen
+class Conversion:
+    """A conversion webhook as a pure function.
+
+    `storage` is the apiVersion in which the store keeps objects of the kind, `versions` are all
+    served apiVersions. `convert` returns an object in another one; it must not change its argument.
+    """
+
+    storage: str
+    versions: tuple[str, ...]
+    convert: Callable[[Object, str], Object] = field(eq=False, repr=False)
+
+
+NO_CONVERSIONS: Mapping[tuple[str, str], Conversion] = MappingProxyType({})
+
+
+@frozen
 class Catalog:
-    """The custom kinds by (group, kind), and the scopes of kinds without a definition."""
+    """The custom kinds, the scopes of kinds without a definition, and conversion webhooks.
+
+    The keys are (group, kind).
+    """
 
     custom: Mapping[tuple[str, str], CustomKind] = MappingProxyType({})
-    scopes: Mapping[tuple[str, str], Scope] = MappingProxyType({})
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES
+    conversions: Mapping[tuple[str, str], Conversion] = NO_CONVERSIONS
 
     def resource(self, api_version: str, kind: str) -> ServedKind:
         """Return how a kind is served in a version; its scope is None while nothing shows it.
@@ -111,6 +133,9 @@ class Catalog:
         group = group_of(api_version)
         custom = self.custom.get((group, kind))
         if custom is None:
+            conversion = self.conversions.get((group, kind))
+            if conversion is not None and api_version not in conversion.versions:
+                raise unknown_resource()
             resource = _default_resource(api_version, kind)
             scope = None if resource.scope else self.scopes.get((group, kind))
             return evolve(resource, scope=scope) if scope else resource
@@ -127,7 +152,7 @@ class Catalog:
         version prunes and defaults.
 
         Raises:
-            RefusedError: 501, a webhook converts this kind.
+            RefusedError: 501, the definition names a webhook that the world lacks.
         """
         if resource.defaults is None and obj["apiVersion"] == resource.api_version:
             return obj
@@ -155,6 +180,9 @@ class Catalog:
     def _renamed(self, obj: Object, resource: ServedKind) -> Object:
         if obj["apiVersion"] == resource.api_version:
             return obj
+        conversion = self.conversions.get((resource.group, resource.kind))
+        if conversion is not None:
+            return conversion.convert(obj, resource.api_version)
         custom = self.custom.get((resource.group, resource.kind))
         if custom is not None and custom.converts:
             raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
@@ -162,12 +190,13 @@ class Catalog:
 
     def storage_version(self, resource: ServedKind) -> str:
         """Return the apiVersion in which the store keeps new objects of a kind."""
+        conversion = self.conversions.get((resource.group, resource.kind))
+        if conversion is not None:
+            return conversion.storage
         custom = self.custom.get((resource.group, resource.kind))
-        return (
-            f"{resource.group}/{custom.storage}"
-            if custom and custom.storage in custom.versions
-            else resource.api_version
-        )
+        if custom and custom.storage in custom.versions:
+            return f"{resource.group}/{custom.storage}"
+        return resource.api_version
 
 
 NO_KINDS = Catalog()
@@ -219,11 +248,14 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
 
 
 def catalog_of(
-    objects: Iterable[Mapping[str, Any]], scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES
+    objects: Iterable[Mapping[str, Any]],
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES,
+    conversions: Mapping[tuple[str, str], Conversion] = NO_CONVERSIONS,
 ) -> Catalog:
     """Read the catalog off a store: its CustomResourceDefinitions, and the scopes of other kinds.
 
-    `scopes` are those of kinds that the caller knows without a definition, by (group, kind).
+    `scopes` are those of kinds that the caller knows without a definition, `conversions` the
+    webhooks, both by (group, kind).
     """
     custom: dict[tuple[str, str], CustomKind] = {}
     shown: dict[tuple[str, str], Scope] = {}
@@ -234,7 +266,8 @@ def catalog_of(
         elif scope_of(group, kind) is None:
             shown[group, kind] = "Namespaced" if obj["metadata"].get("namespace") else "Cluster"
     known = {**shown, **scopes}
-    return Catalog(custom, {key: scope for key, scope in known.items() if key not in custom})
+    undefined = {key: scope for key, scope in known.items() if key not in custom}
+    return Catalog(custom, undefined, conversions)
 
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:
