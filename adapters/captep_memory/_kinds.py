@@ -26,6 +26,7 @@ __all__ = [
     "Scope",
     "ServedKind",
     "catalog_of",
+    "is_built_in_group",
     "plural_of",
     "scope_of",
 ]
@@ -53,6 +54,8 @@ _CLUSTER_SCOPED = frozenset(
         ("storage.k8s.io", "StorageClass"),
     }
 )
+# Groups of Kubernetes that serve v1 and nothing else.
+_V1_ALONE = frozenset({"", "apps", "batch", "coordination.k8s.io", "policy"})
 NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
 # Groups without a dot that belong to Kubernetes; every other group of its own ends in .k8s.io.
 _BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
@@ -132,6 +135,8 @@ class Catalog:
         """
         group = group_of(api_version)
         custom = self.custom.get((group, kind))
+        if group in _V1_ALONE and api_version.rpartition("/")[2] != "v1":
+            raise unknown_resource()
         if custom is None:
             conversion = self.conversions.get((group, kind))
             if conversion is not None and api_version not in conversion.versions:
@@ -209,7 +214,7 @@ def scope_of(api_group: str, kind: str) -> Scope | None:
     """
     if (api_group, kind) in _CLUSTER_SCOPED:
         return "Cluster"
-    return "Namespaced" if _is_built_in(api_group) else None
+    return "Namespaced" if is_built_in_group(api_group) else None
 
 
 def plural_of(kind: str) -> str:
@@ -222,7 +227,8 @@ def plural_of(kind: str) -> str:
     return f"{name}s"
 
 
-def _is_built_in(group: str) -> bool:
+def is_built_in_group(group: str) -> bool:
+    """Return whether a group is one of Kubernetes itself."""
     return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
 
 
@@ -244,7 +250,9 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
         case ("coordination.k8s.io/v1", "Lease"):
             return evolve(resource, built_in=True, has_status=False, creates_on_update=True)
         case _:
-            return evolve(resource, built_in=_is_built_in(group), writable=not _is_built_in(group))
+            return evolve(
+                resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
+            )
 
 
 def catalog_of(
