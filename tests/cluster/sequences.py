@@ -1,7 +1,9 @@
-"""Sequences of requests over two kinds and two names each, from pools so small that they meet; in the form of the record's lines.
+"""Sequences of requests over two kinds and two names each, in the form of the record's lines.
 
-Left out is what no two servers have to answer alike: reads that a cache may answer (resourceVersion 0), generated names, and
-resourceVersions from the future, for which a real server waits three seconds.
+The pools are so small that requests meet. The sequences leave out requests that two servers may
+answer
+differently: reads from a cache (resourceVersion 0), generated names, and resourceVersions from the
+    future, for which a real server waits three seconds.
 """
 
 import json
@@ -20,7 +22,7 @@ NAMES = {"Thing": ("a", "b"), "Secret": ("s", "t")}
 THING, THING_V2, SECRET = ("ex.io/v1", "Thing"), ("ex.io/v2", "Thing"), ("v1", "Secret")
 _OWNER = {"apiVersion": "ex.io/v1", "kind": "Thing", "name": "a", "uid": "$uid:a"}
 _ANOTHER = {"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "uuu"}
-# What makes two writes of one object meet: the later ones of a list are what a client sends that has read too early, or nothing.
+# These make two writes of one object meet; the later ones come from a client with an old read.
 _UIDS = ("$uid:{}", "$uid:{}", "$uid-before:{}", "other", "")
 _VERSIONS = ("$rv:{}", "$rv:{}", "$rv:{}", "$rv-before:{}", "1", "0", "", "abc")
 _METADATA: tuple[Object, ...] = (
@@ -235,7 +237,7 @@ _VERBS = st.sampled_from(
 _KINDS = st.sampled_from([THING] * 5 + [SECRET] * 5 + [THING_V2])
 
 
-def _about(value: Any, name: str) -> Any:  # noqa: ANN401  # JSON
+def _about(value: Any, name: str) -> Any:  # noqa: ANN401
     """Return a member of a pool with `{}` replaced by a name."""
     if isinstance(value, dict):
         return {key: _about(item, name) for key, item in value.items()}
@@ -250,7 +252,7 @@ def _one_in(draw: st.DrawFn, count: int) -> bool:
 
 @st.composite
 def _metadata(draw: st.DrawFn, name: str) -> Object:
-    """Nothing, or some of what a client may say about metadata; uid and resourceVersion more often than the rest."""
+    """Metadata of a client: often empty, uid and resourceVersion more often than the rest."""
     metadata: Object = {}
     for parts in draw(st.lists(st.sampled_from(_METADATA), max_size=2)):
         metadata |= parts
@@ -263,7 +265,7 @@ def _metadata(draw: st.DrawFn, name: str) -> Object:
 
 @st.composite
 def _content(draw: st.DrawFn, kind: str) -> Object:
-    """The part beside the metadata."""
+    """The part outside of the metadata."""
     if kind == "Secret":
         return {
             key: value
@@ -289,7 +291,7 @@ def _whole(draw: st.DrawFn, api_version: str, kind: str, name: str) -> Object:
 
 
 @st.composite
-def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) -> Any:  # noqa: ANN401  # JSON
+def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) -> Any:  # noqa: ANN401
     match verb:
         case "create" | "update":
             body = draw(_whole(api_version, kind, name))
@@ -324,7 +326,7 @@ def _sound(api_version: str, kind: str, name: str, **metadata: Any) -> Object:  
 
 
 def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
-    """What chance alone hits too rarely: a stale write, the end of a deletion and its refusals, a status, dry runs, lists of the past and in pages."""
+    """Cases too rare for chance: stale writes, ends of deletions, statuses, dry runs, old lists."""
     of_all = {"api_version": api_version, "kind": kind}
     here = {**of_all, "name": name}
     version, more = {"resourceVersion": f"$rv:{name}"}, {"finalizers": ["ex.io/f", "ex.io/g"]}
@@ -408,7 +410,7 @@ _HELD = (
     _created(THING, "a", finalizers=["ex.io/f"]),
     _created(SECRET, "s", finalizers=["ex.io/f"]),
 )
-# Worlds to begin in, built rather than hoped for: objects, objects that wait for a finalizer, and second incarnations.
+# Worlds to begin in: objects, objects that wait for a finalizer, second incarnations.
 _OPENINGS: tuple[tuple[Template, ...], ...] = (
     (),
     _ALL,
@@ -422,7 +424,7 @@ SEQUENCES = st.builds(
     st.sampled_from(_OPENINGS),
     st.lists(requests(), min_size=4, max_size=12),
 )
-# What a watch looks at that tells the whole sequence at its end.
+# The view of the watch that shows the whole sequence at its end.
 VIEWS = st.sampled_from(
     [
         {},
@@ -574,4 +576,4 @@ def _wire_body(draw: st.DrawFn, path: str) -> str:
 
 
 WIRES = st.lists(_wire(), min_size=1, max_size=6)
-"""Requests as bytes, in the form of tests/memory/wire.py; `{}` in a target stands for a namespace."""
+"""Requests as bytes, as in tests/memory/wire.py; `{}` in a target stands for a namespace."""

@@ -1,8 +1,10 @@
-"""The in-memory server and a real kube-apiserver of the same version are asked the same (K3): whatever it answers, the fake answers.
+"""The in-memory server and a real kube-apiserver of one version give the same answers (K3).
 
-The record of tests/memory/golden holds without a cluster what was seen here. To make it anew, after new lines (`"answer": null` will do)
-or for a new version, run `CAPTEP_RECORD=1 make test-cluster PYTEST_ADDOPTS="-k the_record"` and read the difference.
-For a long run with other sequences each time: `CAPTEP_EXAMPLES_SCALE=20 make test-cluster PYTEST_ADDOPTS="-k any_sequence --timeout 0"`.
+The records of tests/memory/golden keep the answers for runs without a cluster. After new lines
+(with `"answer": null`) or for a new version, record them again with `CAPTEP_RECORD=1 make
+test-cluster PYTEST_ADDOPTS="-k record"` and read the difference. For a long run with other
+sequences each time: `CAPTEP_EXAMPLES_SCALE=20 make test-cluster PYTEST_ADDOPTS="-k any_ --timeout
+0"`.
 """
 
 import itertools
@@ -31,12 +33,12 @@ pytestmark = pytest.mark.cluster
 KINDS = (("ex.io/v1", "Thing"), ("v1", "Secret"))
 DEFINITIONS = [each for each in objects() if each["kind"] == "CustomResourceDefinition"]
 LAST = "last"
-"""The name of an object that is created at the end, so that a watch knows that it has seen everything."""
+"""The name of the object that ends a sequence: a watch that shows it has shown everything."""
 
 
 @pytest.fixture(scope="module")
 def real(apiserver: ApiServer) -> Iterator[Direct]:
-    """The real server, which has what the record begins with; skipped when it is of another version."""
+    """The real server with the objects of the record; another version skips the tests."""
     version = apiserver.call("GET", "/version")[1]["gitVersion"]
     if version != f"v{VERSION}":
         pytest.skip(
@@ -51,12 +53,12 @@ def real(apiserver: ApiServer) -> Iterator[Direct]:
 
 def test_the_recorded_answers_are_those_of_this_version(real: Direct) -> None:
     """Every answer; with CAPTEP_RECORD they take the place of the recorded ones instead."""
-    told = list(replay(lines(), real))
+    answered = list(replay(lines(), real))
     if "CAPTEP_RECORD" in os.environ:
-        record = [{"objects": objects()}, *({**line, "answer": now} for line, now in told)]
+        record = [{"objects": objects()}, *({**line, "answer": now} for line, now in answered)]
         RECORD.write_text("".join(f"{json.dumps(line)}\n" for line in record), "utf-8")
         return
-    for line, now in told:
+    for line, now in answered:
         assert now == line["answer"], line["request"]
 
 
@@ -139,7 +141,7 @@ def named(request: Object, response: Response, changes: tuple[StoreChange, ...])
 
 @define
 class Agreement:
-    """Sequences that are sent to both servers, each in a namespace of its own; counts what happened in them.
+    """Sends sequences to both servers, each in a namespace of its own, and counts the cases.
 
     What the fake does not model (501) is not asked of the real one.
     """
@@ -166,27 +168,30 @@ class Agreement:
         start, ours, theirs = fake.world, Conversation(fake), Conversation(self.real)
         for template in [*sequence, *_ending()]:
             before = fake.world
-            response, told = ours({**template, "namespace": namespace})
+            response, shown = ours({**template, "namespace": namespace})
             if response.status == 501:
                 self.unmodelled += 1
                 continue
             _, said = theirs({**template, "namespace": namespace})
-            assert told == said, template
+            assert shown == said, template
             self.asked += 1
             self.seen.update(
                 named(template, response, fake.world.changes(since=before.resource_version))
             )
         for api_version, kind in KINDS:
             watch = Request("watch", api_version, kind, namespace, **view)
-            told = ours.number(_events(fake.world, watch, start))
+            shown = ours.number(_events(fake.world, watch, start))
             said = theirs.number(
                 self.real.events_until(LAST, evolve(watch, resource_version=version))
             )
-            assert told == said, watch
-            self.seen.update(f"watched {event['type']}" for event in told)
+            assert shown == said, watch
+            self.seen.update(f"watched {event['type']}" for event in shown)
 
     def _namespace(self) -> tuple[str, str]:
-        """Return a new namespace and its resourceVersion; it was made one sequence ahead, so that every cache of the server knows it."""
+        """Return a new namespace and its resourceVersion.
+
+        It is one sequence old, so that every cache of the server knows it.
+        """
         ready = self._next or self._made()
         self._next = self._made()
         return ready
@@ -224,7 +229,7 @@ def _events(world: World, request: Request, start: World) -> list[Object]:
 
 @pytest.mark.timeout(1200)  # a failure is made small first
 def test_any_sequence_of_requests_is_answered_as_by_the_real_server(real: Direct) -> None:
-    """Each answer but for its headers, then the lists and the watches; and everything that should happen happens."""
+    """Answers without headers, lists and watches are equal, and every case of SOMETIMES occurs."""
     agreement = Agreement(real)
 
     @examples(400)

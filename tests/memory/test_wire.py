@@ -1,4 +1,4 @@
-"""Requests as bytes: the recorded answers of a real kube-apiserver, and broken framing over sockets."""
+"""Requests as bytes: recorded answers of a real kube-apiserver, and broken framing."""
 
 import json
 import socket

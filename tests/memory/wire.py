@@ -1,10 +1,11 @@
 """The record of kube-apiserver's answers to requests as bytes: odd media types, queries and bodies.
 
-Each line is a request (method, target, headers, body) with status, media type and body of its answer.
-All requests go to the namespace `wire` of a server with the kinds of tests/memory/record.py.
+Each line is a request (method, target, headers, body) with status, media type and body of its
+answer. All requests go to the namespace `wire` of a server with the kinds of
+tests/memory/record.py.
 
-The comparison leaves out what that of the record leaves out, the wording of a decoding error, and the
-body of an answer that is no JSON object.
+The comparison leaves out what that of the record leaves out, the wording of a decoding error, and
+the body of an answer that is no JSON object.
 """
 
 import json
@@ -27,7 +28,8 @@ WIRE = Path(__file__).parent / "golden" / f"http-{VERSION}.jsonl"
 NAMESPACE = "wire"
 Send: TypeAlias = Callable[[HTTPRequest], HTTPAnswer]
 _WORDING = re.compile(
-    "json parse error|cannot be handled|unrecognized|unable to parse requirement|continue key|registered for"
+    "json parse error|cannot be handled|unrecognized|unable to parse requirement"
+    "|continue key|registered for"
 )
 
 
