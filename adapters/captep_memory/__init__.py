@@ -14,7 +14,7 @@ from captep_memory._admission import Admission, denied, webhook_down
 from captep_memory._garbage import KnownOwner, OwnerRef, collect, collect_all, departed, garbage
 from captep_memory._gateway import MemoryGateway, ObjectMatch
 from captep_memory._json import JSON, Object, apply_json_patch, apply_merge_patch, identical
-from captep_memory._kinds import Catalog, Scope, ServedKind, plural_of, scope_of
+from captep_memory._kinds import Catalog, Conversion, Scope, ServedKind, plural_of, scope_of
 from captep_memory._load import load
 from captep_memory._request import Key, Request, Response, Verb, group_of, key_of
 from captep_memory._serve import serve, watch_events
@@ -24,6 +24,7 @@ __all__ = [
     "JSON",
     "Admission",
     "Catalog",
+    "Conversion",
     "Key",
     "KnownOwner",
     "MemoryGateway",

@@ -28,8 +28,14 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
     Raises:
         RefusedError: 400, the body is not an object of this kind.
     """
+    if body is None and resource.built_in:
+        body = {}
     if not isinstance(body, dict):
-        raise bad_request("the request body is not an object")
+        shown = "null" if body is None else "the body"
+        raise bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): "
+            f"Object 'Kind' is missing in '{shown}'"
+        )
     if resource.built_in:
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
     _check_type(resource, body)

@@ -60,8 +60,13 @@ def _success(resource: ServedKind, key: Key, uid: str) -> Object:
 
 def _options(request: Request) -> Object:
     options = {} if request.body is None else request.body
-    if not isinstance(options, dict) or options.get("kind") not in (None, "DeleteOptions"):
-        raise bad_request("expect a DeleteOptions object")
+    if isinstance(options, dict) and options.get("kind") not in (None, "DeleteOptions"):
+        version = options.get("apiVersion", "")
+        raise bad_request(f'no kind "{options["kind"]}" is registered for version "{version}"')
+    if not isinstance(options, dict):
+        raise bad_request(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal into DeleteOptions"
+        )
     preconditions = options.get("preconditions")
     if preconditions is not None and not (
         isinstance(preconditions, dict) and all(_is_text(item) for item in preconditions.values())

@@ -4,27 +4,34 @@ No other part of this package has threads, sockets or a clock. One lock guards t
 request takes it once. A watch holds no lock while it waits: each change wakes it.
 """
 
-import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from captep_memory._json import JSON, Object
+from captep_memory._bodies import encode_json
+from captep_memory._exchange import Asked, HTTPAnswer, HTTPRequest, answer, asked_of, event_line
+from captep_memory._json import Object
 from captep_memory._kinds import ServedKind
 from captep_memory._read import bookmark
 from captep_memory._request import Request, Response
-from captep_memory._routes import plurals_of, request_of, route_of
+from captep_memory._routes import plurals_of
 from captep_memory._serve import serve, watch_events
-from captep_memory._status import bad_request, expired
+from captep_memory._status import expired, failure
 from captep_memory._world import World
 
 __all__ = ["Disturb", "Disturbance", "HTTPFacade", "Logged"]
 
+_PLAIN = "text/plain; charset=utf-8"
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
+# MaxRequestBodyBytes of k8s.io/apiserver.
+_BODY_LIMIT = 3 * 1024 * 1024
 # A real server closes a watch without timeoutSeconds after 30 to 60 minutes.
 _WATCH_SECONDS = 1800
 # The bookmark frequency of the real watch cache.
@@ -74,6 +81,7 @@ class HTTPFacade:
         *,
         kinds: Iterable[tuple[str, str]] = (),
         disturb: Disturb = lambda _: None,
+        watch_seconds: float = _WATCH_SECONDS,
     ) -> None:
         self._world = world
         self._changed = threading.Condition()
@@ -81,6 +89,7 @@ class HTTPFacade:
         self._log: list[Logged] = []
         self._closing = False
         self.disturb = disturb
+        self.watch_seconds = watch_seconds
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(
@@ -139,9 +148,9 @@ class HTTPFacade:
                 self._changed.notify_all()
             return response
 
-    def kind_of(self, group: str, plural: str) -> str | None:
-        """Return the kind behind a URL, None when nothing serves it."""
-        return self._kinds.get((group, plural))
+    def asked_of(self, http: HTTPRequest) -> Asked | HTTPAnswer:
+        """Return what a request asks, or its answer when it never reaches the world."""
+        return asked_of(self.world, self._kinds, http)
 
     def record(self, logged: Logged) -> None:
         """Append to the log."""
@@ -174,7 +183,7 @@ class _Http(ThreadingHTTPServer):
 class _Stream:
     """Where a watch stands."""
 
-    request: Request
+    asked: Asked
     resource: ServedKind
     until: float
     since: int = 0
@@ -182,66 +191,99 @@ class _Stream:
     bookmarked_at: float = field(factory=time.monotonic)
 
 
+class _BodyError(Exception):
+    """The framing of a body is broken; `answer` says how."""
+
+    def __init__(self, answer: HTTPAnswer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Otherwise each small answer waits 40 ms for the client's delayed acknowledgement.
     disable_nagle_algorithm = True
+    # A client that sends nothing for so long holds its thread no longer.
+    timeout = 60
     server: _Http
 
-    def do_GET(self) -> None:
-        """Answer any method."""
-        self._answer()
-
-    do_POST = do_GET  # noqa: N815  # as above
-    do_PUT = do_GET  # noqa: N815
-    do_PATCH = do_GET  # noqa: N815
-    do_DELETE = do_GET  # noqa: N815
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        """Answer any method: the base class looks for `do_<method>`."""
+        if name.startswith("do_"):
+            return self._answer
+        raise AttributeError(name)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
         """Write nothing: the server keeps its own log."""
 
-    def _answer(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        plain = {"/readyz": "ok", "/livez": "ok", "/healthz": "ok"}.get(self.path.partition("?")[0])
-        if plain is not None:
-            return self._send("get", 200, plain.encode(), "text/plain; charset=utf-8")
-        if self.path == "/version":
-            major, minor = self.server.owner.world.quirks.version
-            version = {
-                "major": str(major),
-                "minor": str(minor),
-                "gitVersion": f"v{major}.{minor}.0",
-                "platform": "memory",
-            }
-            return self._send("get", 200, json.dumps(version).encode())
-        route = route_of(self.path)
-        kind = None if route is None else self.server.owner.kind_of(route.group, route.plural)
-        if route is None or kind is None:
-            # Plain text, not a Status, as the real server.
-            return self._send("get", 404, b"404 page not found\n", "text/plain; charset=utf-8")
-        content_type = (self.headers.get("Content-Type") or "").partition(";")[0].strip()
-        try:
-            body: JSON = json.loads(raw) if raw else None
-        except (ValueError, RecursionError):
-            return self._respond(
-                "create", bad_request("the body of the request is not JSON").response
-            )
-        return self._serve(request_of(self.command, self.path, route, kind, body, content_type))
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse a broken request as Go's server does: in plain text, then close."""
+        del message, explain
+        # The base class takes a line that it cannot read for HTTP/0.9, which has no status line.
+        self.request_version = "HTTP/1.1"
+        self.close_connection = True
+        self._send("", _broken(code))
 
-    def _serve(self, request: Request) -> None:
+    def _answer(self) -> None:
+        try:
+            raw = self._read_body()
+        except _BodyError as broken:
+            self.close_connection = True
+            return self._send("", broken.answer)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        http = HTTPRequest(self.command, self.path, headers, raw)
+        asked = self.server.owner.asked_of(http)
+        if isinstance(asked, HTTPAnswer):
+            return self._send(self.command.lower(), asked)
+        return self._serve(asked)
+
+    def _read_body(self) -> bytes:
+        coding = self.headers.get("Transfer-Encoding")
+        if coding is not None:
+            if coding.strip().lower() != "chunked":
+                raise _BodyError(_broken(501, "Unsupported transfer encoding"))
+            return self._read_chunks()
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
+        if lengths or not (length.isascii() and length.isdigit()) or len(length) > 18:
+            raise _BodyError(_broken(400))
+        if int(length) > _BODY_LIMIT:
+            raise _BodyError(_too_large())
+        return self.rfile.read(int(length))
+
+    def _read_chunks(self) -> bytes:
+        body = b""
+        while size := self._chunk_size():
+            if len(body) + size > _BODY_LIMIT:
+                raise _BodyError(_too_large())
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return body
+
+    def _chunk_size(self) -> int:
+        digits = self.rfile.readline().partition(b";")[0].strip()
+        if not _CHUNK_SIZE.fullmatch(digits):
+            answer = failure(500, "", "invalid byte in chunk length").response
+            raise _BodyError(_closing(answer))
+        return int(digits, 16)
+
+    def _serve(self, asked: Asked) -> None:
+        request = asked.request
         disturbance = self.server.owner.disturb(request) or _UNDISTURBED
         if disturbance.delay_seconds:
             time.sleep(disturbance.delay_seconds)
         if disturbance.drop_before:
             return self._drop(request)
         if disturbance.response is not None:
-            return self._respond(request.verb, disturbance.response)
+            return self._respond(asked, disturbance.response)
         response = self.server.owner.request(request)
         if disturbance.drop_after:
             return self._drop(request)
         if request.verb == "watch" and response.ok:
-            return self._stream(request, response, disturbance)
-        return self._respond(request.verb, response)
+            return self._stream(asked, response, disturbance)
+        return self._respond(asked, response)
 
     def _drop(self, request: Request) -> None:
         self._record(request.verb, 0)
@@ -252,44 +294,32 @@ class _Handler(BaseHTTPRequestHandler):
             Logged(verb, self.path, self.headers.get("User-Agent", ""), status)
         )
 
-    def _respond(self, verb: str, response: Response) -> None:
-        self._send(
-            verb,
-            response.status,
-            json.dumps(response.body).encode(),
-            "application/json",
-            dict(response.headers),
-        )
+    def _respond(self, asked: Asked, response: Response) -> None:
+        self._send(asked.request.verb, answer(asked, response))
 
-    def _send(
-        self,
-        verb: str,
-        status: int,
-        content: bytes,
-        content_type: str = "application/json",
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self._record(verb, status)
-        self.send_response(status)
-        for name, value in {
-            "Content-Type": content_type,
-            "Content-Length": str(len(content)),
-            **(headers or {}),
-        }.items():
+    def _send(self, verb: str, answer: HTTPAnswer) -> None:
+        if verb:
+            self._record(verb, answer.status)
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
             self.send_header(name, value)
+        self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
-    def _stream(self, request: Request, response: Response, disturbance: Disturbance) -> None:
+    def _stream(self, asked: Asked, response: Response, disturbance: Disturbance) -> None:
         """Send a watch: the events so far, then every change until its time ends."""
         self._record("watch", 200)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        seconds = _WATCH_SECONDS if request.timeout_seconds is None else request.timeout_seconds
+        request = asked.request
+        # A timeout of 0 counts as none.
+        seconds = max(request.timeout_seconds or 0, 0) or self.server.owner.watch_seconds
         resource = self.server.owner.world.catalog.resource(request.api_version, request.kind)
-        stream = _Stream(request, resource, time.monotonic() + seconds)
+        stream = _Stream(asked, resource, time.monotonic() + seconds)
         events: list[Object] = response.body["events"]
         if disturbance.expire_watch:
             newest = self.server.owner.world.resource_version
@@ -305,7 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
             for event in events:
                 if most is not None and stream.sent >= most:
                     return
-                self._chunk(event)
+                self._chunk(stream.asked, event)
                 stream = evolve(stream, sent=stream.sent + 1)
                 if event["type"] == "ERROR":
                     return
@@ -323,7 +353,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _news(self, world: World, stream: _Stream, since: int) -> list[Object]:
         news = evolve(
-            stream.request,
+            stream.asked.request,
             resource_version=str(since),
             send_initial_events=None,
             resource_version_match="",
@@ -334,13 +364,30 @@ class _Handler(BaseHTTPRequestHandler):
     def _bookmark(self, stream: _Stream, since: int) -> _Stream:
         """Once a minute, send a bookmark to a client that allows them."""
         if (
-            not stream.request.allow_bookmarks
+            not stream.asked.request.allow_bookmarks
             or time.monotonic() - stream.bookmarked_at < _BOOKMARK_SECONDS
         ):
             return stream
-        self._chunk(bookmark(stream.resource, since))
+        self._chunk(stream.asked, bookmark(stream.resource, since))
         return evolve(stream, bookmarked_at=time.monotonic())
 
-    def _chunk(self, event: Object) -> None:
-        line = json.dumps(event).encode() + b"\n"
+    def _chunk(self, asked: Asked, event: Object) -> None:
+        line = event_line(asked, event)
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+
+
+def _broken(code: int, text: str = "") -> HTTPAnswer:
+    """The answer of Go's server to a request that it cannot read."""
+    status = HTTPStatus(code)
+    body = text or f"{code} {status.phrase}"
+    return HTTPAnswer(code, {"Content-Type": _PLAIN, "Connection": "close"}, body.encode())
+
+
+def _closing(response: Response) -> HTTPAnswer:
+    headers = {"Content-Type": "application/json", "Connection": "close"}
+    return HTTPAnswer(response.status, headers, encode_json(response.body))
+
+
+def _too_large() -> HTTPAnswer:
+    message = f"Request entity too large: limit is {_BODY_LIMIT}"
+    return _closing(failure(413, "RequestEntityTooLarge", message).response)

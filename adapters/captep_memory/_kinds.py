@@ -4,7 +4,7 @@ Built-in kinds come from a table, custom kinds from CustomResourceDefinitions. A
 served as a custom resource with a status subresource and without a schema.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -17,13 +17,16 @@ from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 
 __all__ = [
+    "NO_CONVERSIONS",
     "NO_KINDS",
     "NO_SCOPES",
     "Catalog",
+    "Conversion",
     "CustomKind",
     "Scope",
     "ServedKind",
     "catalog_of",
+    "is_built_in_group",
     "plural_of",
     "scope_of",
 ]
@@ -51,6 +54,8 @@ _CLUSTER_SCOPED = frozenset(
         ("storage.k8s.io", "StorageClass"),
     }
 )
+# Groups of Kubernetes that serve v1 and nothing else.
+_V1_ALONE = frozenset({"", "apps", "batch", "coordination.k8s.io", "policy"})
 NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
 # Groups without a dot that belong to Kubernetes; every other group of its own ends in .k8s.io.
 _BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
@@ -96,11 +101,31 @@ class CustomKind:
 
 
 @frozen
+class Conversion:
+    """A conversion webhook as a pure function.
+
+    `storage` is the apiVersion in which the store keeps objects of the kind, `versions` are all
+    served apiVersions. `convert` returns an object in another one; it must not change its argument.
+    """
+
+    storage: str
+    versions: tuple[str, ...]
+    convert: Callable[[Object, str], Object] = field(eq=False, repr=False)
+
+
+NO_CONVERSIONS: Mapping[tuple[str, str], Conversion] = MappingProxyType({})
+
+
+@frozen
 class Catalog:
-    """The custom kinds by (group, kind), and the scopes of kinds without a definition."""
+    """The custom kinds, the scopes of kinds without a definition, and conversion webhooks.
+
+    The keys are (group, kind).
+    """
 
     custom: Mapping[tuple[str, str], CustomKind] = MappingProxyType({})
-    scopes: Mapping[tuple[str, str], Scope] = MappingProxyType({})
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES
+    conversions: Mapping[tuple[str, str], Conversion] = NO_CONVERSIONS
 
     def resource(self, api_version: str, kind: str) -> ServedKind:
         """Return how a kind is served in a version; its scope is None while nothing shows it.
@@ -110,7 +135,12 @@ class Catalog:
         """
         group = group_of(api_version)
         custom = self.custom.get((group, kind))
+        if group in _V1_ALONE and api_version.rpartition("/")[2] != "v1":
+            raise unknown_resource()
         if custom is None:
+            conversion = self.conversions.get((group, kind))
+            if conversion is not None and api_version not in conversion.versions:
+                raise unknown_resource()
             resource = _default_resource(api_version, kind)
             scope = None if resource.scope else self.scopes.get((group, kind))
             return evolve(resource, scope=scope) if scope else resource
@@ -127,7 +157,7 @@ class Catalog:
         version prunes and defaults.
 
         Raises:
-            RefusedError: 501, a webhook converts this kind.
+            RefusedError: 501, the definition names a webhook that the world lacks.
         """
         if resource.defaults is None and obj["apiVersion"] == resource.api_version:
             return obj
@@ -155,6 +185,9 @@ class Catalog:
     def _renamed(self, obj: Object, resource: ServedKind) -> Object:
         if obj["apiVersion"] == resource.api_version:
             return obj
+        conversion = self.conversions.get((resource.group, resource.kind))
+        if conversion is not None:
+            return conversion.convert(obj, resource.api_version)
         custom = self.custom.get((resource.group, resource.kind))
         if custom is not None and custom.converts:
             raise not_modelled(f"the conversion webhook of {resource.plural}.{resource.group}")
@@ -162,12 +195,13 @@ class Catalog:
 
     def storage_version(self, resource: ServedKind) -> str:
         """Return the apiVersion in which the store keeps new objects of a kind."""
+        conversion = self.conversions.get((resource.group, resource.kind))
+        if conversion is not None:
+            return conversion.storage
         custom = self.custom.get((resource.group, resource.kind))
-        return (
-            f"{resource.group}/{custom.storage}"
-            if custom and custom.storage in custom.versions
-            else resource.api_version
-        )
+        if custom and custom.storage in custom.versions:
+            return f"{resource.group}/{custom.storage}"
+        return resource.api_version
 
 
 NO_KINDS = Catalog()
@@ -180,7 +214,7 @@ def scope_of(api_group: str, kind: str) -> Scope | None:
     """
     if (api_group, kind) in _CLUSTER_SCOPED:
         return "Cluster"
-    return "Namespaced" if _is_built_in(api_group) else None
+    return "Namespaced" if is_built_in_group(api_group) else None
 
 
 def plural_of(kind: str) -> str:
@@ -193,7 +227,8 @@ def plural_of(kind: str) -> str:
     return f"{name}s"
 
 
-def _is_built_in(group: str) -> bool:
+def is_built_in_group(group: str) -> bool:
+    """Return whether a group is one of Kubernetes itself."""
     return group in _BUILT_IN_GROUPS or group.endswith(".k8s.io")
 
 
@@ -215,15 +250,20 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
         case ("coordination.k8s.io/v1", "Lease"):
             return evolve(resource, built_in=True, has_status=False, creates_on_update=True)
         case _:
-            return evolve(resource, built_in=_is_built_in(group), writable=not _is_built_in(group))
+            return evolve(
+                resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
+            )
 
 
 def catalog_of(
-    objects: Iterable[Mapping[str, Any]], scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES
+    objects: Iterable[Mapping[str, Any]],
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES,
+    conversions: Mapping[tuple[str, str], Conversion] = NO_CONVERSIONS,
 ) -> Catalog:
     """Read the catalog off a store: its CustomResourceDefinitions, and the scopes of other kinds.
 
-    `scopes` are those of kinds that the caller knows without a definition, by (group, kind).
+    `scopes` are those of kinds that the caller knows without a definition, `conversions` the
+    webhooks, both by (group, kind).
     """
     custom: dict[tuple[str, str], CustomKind] = {}
     shown: dict[tuple[str, str], Scope] = {}
@@ -234,7 +274,8 @@ def catalog_of(
         elif scope_of(group, kind) is None:
             shown[group, kind] = "Namespaced" if obj["metadata"].get("namespace") else "Cluster"
     known = {**shown, **scopes}
-    return Catalog(custom, {key: scope for key, scope in known.items() if key not in custom})
+    undefined = {key: scope for key, scope in known.items() if key not in custom}
+    return Catalog(custom, undefined, conversions)
 
 
 def _custom_kind(spec: Mapping[str, Any]) -> CustomKind:

@@ -14,7 +14,15 @@ from captep_memory._admission import Admission
 from captep_memory._builtin import prepare_built_in
 from captep_memory._content import decode
 from captep_memory._json import Object, without
-from captep_memory._kinds import NO_SCOPES, Catalog, Scope, catalog_of, scope_of
+from captep_memory._kinds import (
+    NO_CONVERSIONS,
+    NO_SCOPES,
+    Catalog,
+    Conversion,
+    Scope,
+    catalog_of,
+    scope_of,
+)
 from captep_memory._metadata import decode_metadata, finalizers, is_deleting
 from captep_memory._request import Key, group_of
 from captep_memory._schema import normalise
@@ -31,6 +39,7 @@ def load(
     quirks: Quirks = NEWEST,
     admission: tuple[Admission, ...] = (),
     scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES,
+    conversions: Mapping[tuple[str, str], Conversion] = NO_CONVERSIONS,
 ) -> World:
     """Return a server that holds `objects`.
 
@@ -46,13 +55,15 @@ def load(
         admission: plugins and webhooks, in order.
         scopes: the scopes of kinds without a definition, by (group, kind); the first object of
             such a kind decides where this says nothing.
+        conversions: webhooks as functions, by (group, kind); `load` converts to their storage
+            versions.
 
     Raises:
         ValueError: an object has no apiVersion, kind or metadata.name, exists twice, or has a
             field of the wrong type.
     """
     given = list(map(_checked, objects))
-    catalog = catalog_of(given, scopes)
+    catalog = catalog_of(given, scopes, conversions)
     shelves: dict[tuple[str, str, str | None], dict[str, Object]] = {}
     highest = quirks.first_resource_version
     for raw in given:
@@ -95,7 +106,7 @@ def _key(catalog: Catalog, scopes: Mapping[tuple[str, str], Scope], raw: Object)
 
 def _seed(catalog: Catalog, key: Key, raw: Object, now: datetime, quirks: Quirks) -> Object:
     try:
-        obj = _decoded(catalog, raw)
+        obj = _stored(catalog, _decoded(catalog, raw))
     except RefusedError as error:
         reason = error.response.body["message"]
         raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name}: {reason}") from error
@@ -126,6 +137,12 @@ def _namespace(
     if scope is None:
         return given
     return None if scope == "Cluster" else given or "default"
+
+
+def _stored(catalog: Catalog, obj: Object) -> Object:
+    """Return an object in the storage version of its conversion webhook."""
+    conversion = catalog.conversions.get((group_of(obj["apiVersion"]), obj["kind"]))
+    return obj if conversion is None else catalog.convert_to(obj, conversion.storage)
 
 
 def _decoded(catalog: Catalog, raw: Object) -> Object:

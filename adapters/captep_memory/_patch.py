@@ -26,7 +26,7 @@ from captep_memory._status import (
 from captep_memory._update import check_identity, decode_update, replace
 from captep_memory._world import World
 
-__all__ = ["patch"]
+__all__ = ["check_format", "patch"]
 
 # maxJSONPatchOperations of k8s.io/apiserver/pkg/endpoints/handlers.
 _PATCH_LIMIT = 10_000
@@ -38,6 +38,7 @@ _APPLY = "application/apply-patch+yaml"
 
 def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tuple[World, Response]:
     """Answer a PATCH (rows P1 to P5)."""
+    check_format(request.content_type, resource)
     if request.force is not None:
         reason = "Forbidden: may not be specified for non-apply patch"
         raise invalid(
@@ -47,7 +48,7 @@ def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tup
     if stored is None:
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
-    patched = _apply(request, resource, old)
+    patched = _apply(request, old)
     if patched is stored and not world.admission:
         return world, Response(200, old)
     given = _decode_patched(resource, patched, old)
@@ -74,32 +75,50 @@ def _decode_patched(resource: ServedKind, patched: Value, old: Object) -> Object
         raise invalid("", "", "", [cause]) from refused
 
 
-def _apply(request: Request, resource: ServedKind, old: Object) -> Value:
-    content_type = request.content_type
-    if content_type == _MERGE_PATCH:
-        if not isinstance(request.body, dict):
-            raise bad_request("error decoding patch: json: cannot unmarshal into an object")
-        return apply_merge_patch(old, request.body)
-    if content_type == _JSON_PATCH:
-        return _applied_json_patch(request, old)
-    if content_type == _STRATEGIC_PATCH and resource.built_in:
+def check_format(content_type: str, resource: ServedKind) -> None:
+    """Refuse a format that a kind does not take.
+
+    Raises:
+        RefusedError: 415, the real server refuses it too; 501, a format without a model.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type in (_MERGE_PATCH, _JSON_PATCH):
+        return
+    if media_type == _STRATEGIC_PATCH and resource.built_in:
         raise not_modelled("strategic merge patches")
-    if content_type in (_APPLY, "application/apply-patch+cbor"):
+    if media_type == _APPLY:
         raise not_modelled("server-side apply")
-    strategic = (_STRATEGIC_PATCH,) if resource.built_in else ()
-    accepted = ", ".join((_JSON_PATCH, _MERGE_PATCH, *strategic, _APPLY))
+    if resource.built_in:
+        # A filter before the handler refuses it (go-restful), with a message of its own.
+        raise failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     raise failure(
         415,
         "UnsupportedMediaType",
         "the body of the request was in an unknown format - "
-        f"accepted media types include: {accepted}",
+        f"accepted media types include: {_JSON_PATCH}, {_MERGE_PATCH}, {_APPLY}",
     )
+
+
+def _apply(request: Request, old: Object) -> Value:
+    if request.content_type == _JSON_PATCH:
+        return _applied_json_patch(request, old)
+    if request.body is None:
+        raise bad_request("Invalid JSON Patch")
+    if not isinstance(request.body, dict):
+        raise bad_request(_unmarshal(request.body, "map[string]interface {}"))
+    return apply_merge_patch(old, request.body)
+
+
+def _unmarshal(value: Value, wanted: str) -> str:
+    kinds = {dict: "object", list: "array", str: "string", bool: "bool"}
+    kind = kinds.get(type(value), "number")
+    return f"error decoding patch: json: cannot unmarshal {kind} into Go value of type {wanted}"
 
 
 def _applied_json_patch(request: Request, old: Object) -> Value:
     operations = request.body
     if not isinstance(operations, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal into a patch")
+        raise bad_request(_unmarshal(operations, "[]handlers.jsonPatchOp"))
     if len(operations) > _PATCH_LIMIT:
         raise failure(
             413,

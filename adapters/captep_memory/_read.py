@@ -106,6 +106,10 @@ def _as_item(obj: Object, resource: ServedKind) -> Object:
 
 
 def _check_list_options(request: Request) -> None:
+    if request.send_initial_events is not None:
+        message = "Forbidden: sendInitialEvents is forbidden for list"
+        cause = Cause("FieldValueForbidden", message, "sendInitialEvents")
+        raise invalid("ListOptions", "meta.k8s.io", "", [cause])
     match, version = request.resource_version_match, request.resource_version
     problem = ""
     if match and not version:
@@ -167,15 +171,22 @@ def _parse_continue(token: str) -> tuple[str, int]:
     if stray is not None:
         raise bad_request(f"{problem}: illegal base64 data at input byte {stray.start()}")
     try:
-        decoded = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        decoded = json.loads(
+            base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("utf-8", "replace")
+        )
         if (
             decoded["v"] == "meta.k8s.io/v1"
             and isinstance(decoded["start"], str)
             and isinstance(decoded["rv"], int)
         ):
             return decoded["start"], decoded["rv"]
+    except json.JSONDecodeError as error:
+        found = error.doc[error.pos : error.pos + 1]
+        wording = f"invalid character '{found}' looking for beginning of value"
+        shown = wording if found else "unexpected end of JSON input"
+        raise bad_request(f"{problem}: {shown}") from error
     except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
-        raise bad_request(f"{problem}: the token cannot be decoded") from error
+        raise bad_request(f"{problem}: the token has no known form") from error
     raise bad_request(f"{problem}: server does not recognize this encoded version")
 
 

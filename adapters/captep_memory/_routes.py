@@ -1,16 +1,37 @@
 """URLs of the Kubernetes API to requests: /api/v1/..., /apis/group/version/..."""
 
-from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qs, unquote, urlsplit
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import parse_qs, unquote
 
 from attrs import frozen
 
 from captep_memory._json import JSON
-from captep_memory._kinds import plural_of
+from captep_memory._kinds import ServedKind, plural_of
 from captep_memory._request import Request, Verb
+from captep_memory._status import (
+    Cause,
+    bad_request,
+    failure,
+    invalid,
+    not_supported,
+    not_supported_on,
+    too_long,
+)
 from captep_memory._world import World
 
-__all__ = ["BUILT_IN", "Route", "plurals_of", "request_of", "route_of"]
+__all__ = [
+    "BUILT_IN",
+    "Query",
+    "Route",
+    "delete_options",
+    "head_of",
+    "plurals_of",
+    "query_of",
+    "request_of",
+    "route_of",
+    "verb_of",
+]
 
 # (group, kind) of built-in resources, for URLs without a definition.
 BUILT_IN: tuple[tuple[str, str], ...] = (
@@ -37,17 +58,33 @@ _VERBS: Mapping[str, Verb] = {
     "DELETE": "delete",
     "POST": "create",
 }
+# The segments before a resource: /api/v1, /apis/group/version.
+_DEPTHS = {"api": 2, "apis": 3}
+_OPTIONS: Mapping[Verb, str] = {
+    "create": "CreateOptions",
+    "update": "UpdateOptions",
+    "patch": "PatchOptions",
+    "delete": "DeleteOptions",
+}
+_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+# FieldManagerMaxLength of k8s.io/apimachinery.
+_MANAGER_LIMIT = 128
+_INT64 = 1 << 63
+_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
+Query = Mapping[str, Sequence[str]]
+"""A query string: every value of a parameter, in order."""
 
 
 @frozen
 class Route:
-    """The parts of a resource path."""
+    """The parts of a resource path; `has_gap` is whether an empty segment stands in it."""
 
     api_version: str
     plural: str
     namespace: str | None
     name: str | None
     subresource: str | None
+    has_gap: bool = False
 
     @property
     def group(self) -> str:
@@ -67,35 +104,94 @@ def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str
     return table
 
 
-def route_of(path: str) -> Route | None:
-    """Return the parts of a resource path, None for any other path."""
-    parts = [unquote(part) for part in urlsplit(path).path.strip("/").split("/")]
-    if parts[0] == "api" and len(parts) > 2:
-        api_version, rest = parts[1], parts[2:]
-    elif parts[0] == "apis" and len(parts) > 3:
-        api_version, rest = f"{parts[1]}/{parts[2]}", parts[3:]
-    else:
+def route_of(target: str) -> Route | None:
+    """Return the parts of a resource path, None for any other path.
+
+    An empty segment after the version counts as absent; one before it makes another path.
+    """
+    path = target.partition("?")[0]
+    head = head_of(path)
+    after = _segments(path)[_DEPTHS.get(_segments(path)[0], 0) :]
+    rest = [part for part in after if part]
+    if head is None or ".." in rest:
         return None
     namespace = None
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
-        namespace, rest = rest[1], rest[2:]
+    if rest[0] == "namespaces" and len(after) > 2 and after[1] == "":
+        # /namespaces//secrets is a list over all namespaces.
+        rest = rest[1:]
+    elif rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
+        namespace = rest[1]
+        rest = rest[2:]
     if len(rest) > 3:
         return None
     plural, name, subresource = (*rest, None, None)[:3]
-    return Route(api_version, str(plural), namespace, name, subresource)
+    gap = "" in _without_end(after) and not (after[0] == "namespaces" and after[1:2] == [""])
+    return Route(head, str(plural), namespace, name, subresource, gap)
 
 
-def request_of(
-    method: str, url: str, route: Route, kind: str, body: JSON, content_type: str
-) -> Request:
-    """Return the request for `serve`; a GET of many is a list, or a watch with `watch=true`."""
-    query = {
-        name: values[-1]
-        for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()
-    }
-    verb = _VERBS.get(method, "get")
-    if verb == "get" and (route.name is None or _is_true(query, "watch")):
-        verb = "watch" if _is_true(query, "watch") else "list"
+def _without_end(segments: list[str]) -> list[str]:
+    """Return segments without the empty ones at the end: slashes there mean nothing."""
+    kept = list(segments)
+    while kept and not kept[-1]:
+        kept.pop()
+    return kept
+
+
+def head_of(path: str) -> str | None:
+    """Return the apiVersion of a path below a group and a version, None for any other path."""
+    segments = _segments(path)
+    depth = _DEPTHS.get(segments[0], 0)
+    head = segments[:depth]
+    if not depth or not all(head) or not any(segments[depth:]):
+        # An empty group belongs to nothing: it counts as an unknown one.
+        return "?/?" if depth and len(segments) > depth and not all(head) else None
+    return "/".join(head[1:])
+
+
+def _segments(path: str) -> list[str]:
+    return unquote(path).split("/")[1:] or [""]
+
+
+def query_of(target: str) -> Query:
+    """Return the query of a target; a parameter without `=` has the empty value.
+
+    A malformed pair counts as absent, as to Go.
+    """
+    text = target.partition("?")[2]
+    pairs = (pair for pair in text.split("&") if ";" not in pair and not _BAD_ESCAPE.search(pair))
+    return parse_qs("&".join(pairs), keep_blank_values=True)
+
+
+def verb_of(method: str, route: Route, query: Query, resource: ServedKind) -> Verb:
+    """Return the verb of a method on a path.
+
+    Raises:
+        RefusedError: 405, the path does not serve the method.
+    """
+    verb = _VERBS.get(method)
+    if verb is None and resource.built_in:
+        raise failure(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+            {},
+        )
+    if verb is None:
+        raise not_supported_on("", resource.plural, resource.group)
+    if verb == "get" and route.name is None:
+        return "watch" if _flag(query, "watch") else "list"
+    return verb
+
+
+def request_of(verb: Verb, route: Route, kind: str, query: Query) -> Request:
+    """Return the request of a query, without its body.
+
+    Raises:
+        RefusedError: 400, a value is no number; 422, an option has an unsupported value.
+    """
+    if verb in _OPTIONS:
+        _check_write_options(verb, query)
+    reads = verb in ("list", "watch")
     return Request(
         verb=verb,
         api_version=route.api_version,
@@ -103,30 +199,88 @@ def request_of(
         namespace=route.namespace,
         name=route.name,
         subresource=route.subresource,
-        body=body,
-        content_type=content_type,
-        # A DELETE with a body takes its options from the body alone, as the real server does.
-        dry_run="dryRun" in query and not (verb == "delete" and body is not None),
-        field_manager=query.get("fieldManager", ""),
-        field_validation=query.get("fieldValidation", ""),
-        force=_is_true(query, "force") if "force" in query else None,
-        resource_version=query.get("resourceVersion", ""),
-        resource_version_match=query.get("resourceVersionMatch", ""),
-        label_selector=query.get("labelSelector", ""),
-        field_selector=query.get("fieldSelector", ""),
-        limit=_integer(query.get("limit", "0")),
-        continue_token=query.get("continue", ""),
-        timeout_seconds=_integer(query["timeoutSeconds"]) if "timeoutSeconds" in query else None,
-        allow_bookmarks=_is_true(query, "allowWatchBookmarks"),
-        send_initial_events=_is_true(query, "sendInitialEvents")
+        dry_run="dryRun" in query,
+        field_manager=_first(query, "fieldManager"),
+        field_validation=_first(query, "fieldValidation"),
+        force=_flag(query, "force") if "force" in query else None,
+        resource_version=_first(query, "resourceVersion"),
+        resource_version_match=_first(query, "resourceVersionMatch"),
+        label_selector=_first(query, "labelSelector"),
+        field_selector=_first(query, "fieldSelector"),
+        limit=max(_integer(query, "limit") or 0, 0) if reads else 0,
+        continue_token=_first(query, "continue"),
+        timeout_seconds=_integer(query, "timeoutSeconds") if reads else None,
+        allow_bookmarks=_flag(query, "allowWatchBookmarks"),
+        send_initial_events=_flag(query, "sendInitialEvents")
         if "sendInitialEvents" in query
         else None,
     )
 
 
-def _is_true(query: Mapping[str, str], name: str) -> bool:
-    return query.get(name, "false").lower() in ("true", "1")
+def delete_options(query: Query) -> JSON:
+    """Return the DeleteOptions of a query, for a DELETE without a body.
+
+    Raises:
+        RefusedError: 400, gracePeriodSeconds is no number.
+    """
+    options: dict[str, JSON] = {}
+    grace = _integer(query, "gracePeriodSeconds")
+    if grace is not None:
+        options["gracePeriodSeconds"] = grace
+    if "propagationPolicy" in query:
+        options["propagationPolicy"] = _first(query, "propagationPolicy")
+    if "orphanDependents" in query:
+        options["orphanDependents"] = _flag(query, "orphanDependents")
+    return options or None
 
 
-def _integer(value: str) -> int:
-    return int(value) if value.isascii() and value.isdigit() else 0
+def _first(query: Query, name: str) -> str:
+    return query[name][0] if name in query else ""
+
+
+def _flag(query: Query, name: str) -> bool:
+    """Any value but `false` and `0` is true, the empty one too."""
+    return name in query and query[name][0].lower() not in ("false", "0")
+
+
+def _integer(query: Query, name: str) -> int | None:
+    if name not in query:
+        return None
+    text = query[name][0]
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(digits) > 19 or not -_INT64 <= int(text) < _INT64:
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return int(text)
+
+
+def _check_write_options(verb: Verb, query: Query) -> None:
+    causes: list[Cause] = []
+    modes = query.get("dryRun", ())
+    if any(mode != "All" for mode in modes):
+        shown = ",".join(f'"{mode}"' for mode in modes)
+        message = f'Unsupported value: [{shown}]: supported values: "All"'
+        causes.append(Cause("FieldValueNotSupported", message, "dryRun"))
+    causes += _manager_causes(_first(query, "fieldManager")) if verb != "delete" else []
+    validation = _first(query, "fieldValidation")
+    if verb != "delete" and validation not in _VALIDATIONS:
+        causes.append(not_supported("fieldValidation", validation, _VALIDATIONS))
+    if causes:
+        raise invalid(_OPTIONS[verb], "meta.k8s.io", "", causes)
+
+
+def _manager_causes(manager: str) -> list[Cause]:
+    causes = []
+    if len(manager.encode(errors="replace")) > _MANAGER_LIMIT:
+        causes.append(too_long("fieldManager", _MANAGER_LIMIT))
+    for position, character in enumerate(manager):
+        if not character.isprintable():
+            escaped = f"\\x{ord(character):02x}"
+            message = (
+                f'Invalid value: "{escaped}": '
+                f"invalid character U+{ord(character):04X} (at position {position})"
+            )
+            causes.append(Cause("FieldValueInvalid", message, "fieldManager"))
+            break
+    return causes

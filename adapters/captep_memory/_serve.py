@@ -21,6 +21,7 @@ from captep_memory._status import (
     failure,
     not_found,
     not_modelled,
+    not_supported_on,
     unknown_resource,
 )
 from captep_memory._update import update
@@ -100,12 +101,7 @@ def _check_modelled(request: Request, resource: ServedKind) -> None:
             else not_found(resource.plural, resource.group, request.name or "")
         )
     if request.verb not in ("get", "update", "patch"):
-        raise failure(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-            {},
-        )
+        raise not_supported_on(request.verb, resource.plural, resource.group)
 
 
 def _check_scope(request: Request, resource: ServedKind) -> None:

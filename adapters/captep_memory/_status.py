@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from attrs import frozen
@@ -29,6 +30,7 @@ __all__ = [
     "not_found",
     "not_modelled",
     "not_supported",
+    "not_supported_on",
     "qualified",
     "required",
     "too_long",
@@ -148,6 +150,12 @@ def expired(message: str, **metadata: str) -> RefusedError:
     )
 
 
+def not_supported_on(verb: str, plural: str, group: str) -> RefusedError:
+    """405 for a verb that a path of a custom resource does not serve."""
+    message = f'{verb} is not supported on resources of kind "{qualified(plural, group)}"'
+    return failure(405, "MethodNotAllowed", message, {"group": group, "kind": plural})
+
+
 def not_modelled(what: str) -> RefusedError:
     """501 where this server does not know the answer of a real one: it never guesses."""
     return failure(501, "NotModelled", f"the in-memory API server does not model {what}")
@@ -158,7 +166,18 @@ def _shown(value: object) -> str:
         return json.dumps(
             value, separators=(",", ":"), sort_keys=True, ensure_ascii=False, default=str
         )
-    return str(value)
+    return _go_float(value) if isinstance(value, float) else str(value)
+
+
+def _go_float(value: float) -> str:
+    """Return a float in Go's shortest form, with an exponent below 1e-4 and from 1e6 on."""
+    sign, digits, _ = Decimal(repr(value)).normalize().as_tuple()
+    exponent = Decimal(repr(value)).adjusted()
+    if -4 <= exponent < 6 or value == 0:
+        return str(int(value)) if value.is_integer() else repr(value)
+    first, *rest = map(str, digits)
+    mantissa = f"{first}.{''.join(rest)}" if rest else first
+    return f"{'-' if sign else ''}{mantissa}e{exponent:+03d}"
 
 
 def _cause(reason: str, title: str, path: str, value: object, detail: str) -> Cause:

@@ -62,6 +62,8 @@ _UNMODELLED_FORMATS = frozenset(
         "k8s-long-name",
     }
 )
+# The largest integer n of which a float64 holds n and n + 1 apart.
+_SAFE_INTEGER = (1 << 53) - 1
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -79,6 +81,8 @@ def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> I
     yield from wrong
     if not wrong:
         yield from _validate_value(value, schema, path, old)
+    elif isinstance(value, float) and schema.get("type") == "integer":
+        yield from _validate_fraction(value, schema, path)
 
 
 def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iterator[Cause]:
@@ -125,12 +129,15 @@ def _validate_type(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
         allowed = (expected, "integer") if expected == "number" else (expected,)
     else:
         return
-    if kind in allowed or (
-        "integer" in allowed and isinstance(value, float) and value.is_integer()
-    ):
+    if kind in allowed or ("integer" in allowed and _is_whole(value)):
         return
     named = ",".join(allowed) if schema.get("x-kubernetes-int-or-string") else expected
     yield type_invalid(path, kind, f'{path} in body must be of type {named}: "{kind}"')
+
+
+def _is_whole(value: Value) -> bool:
+    """A float counts as an integer as far as a float holds every integer."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= _SAFE_INTEGER
 
 
 def _validate_enum(value: Value, schema: Schema, path: str) -> Iterator[Cause]:
@@ -194,6 +201,14 @@ def _validate_number(value: float, schema: Schema, path: str) -> Iterator[Cause]
         yield invalid_value(path, value, f"{path} in body should be {bound} {least}")
     if factor and value % factor:
         yield invalid_value(path, value, f"{path} in body should be a multiple of {factor}")
+
+
+def _validate_fraction(value: float, schema: Schema, path: str) -> Iterator[Cause]:
+    """A float in place of an integer: the validation of numbers goes on."""
+    if not value.is_integer() or abs(value) >= 1 << 63:
+        detail = f"Checked value must be of type integer (default format) in {path}"
+        yield invalid_value("<nil>", "", detail)
+    yield from _validate_number(value, schema, path)
 
 
 def _validate_object(

@@ -5,12 +5,19 @@ A `Simulation` plays a story over a server in virtual time.
 
 from captep_world import stories
 from captep_world._applies import APPLY_FINALIZER, WorkspaceTemplateApplies
-from captep_world._cluster_api import CLUSTER_FINALIZER, CAPTClusters, ClusterAPI
+from captep_world._cluster_api import (
+    CLUSTER_FINALIZER,
+    CORE_VERSIONS,
+    CAPTClusters,
+    ClusterAPI,
+    CoreVersion,
+)
+from captep_world._conversion import CLUSTER_CONVERSIONS, convert_cluster
 from captep_world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
 from captep_world._neighbourhood import Neighbourhood, neighbours
 from captep_world._pace import QUICK_PACE, REAL_PACE, Pace, TerraformOutput, outputs
 from captep_world._player import Player, StoryEvent
-from captep_world._server import WorldServer, changed_ref
+from captep_world._server import WorldServer, changed_ref, changed_refs
 from captep_world._simulation import (
     PASS_TIME,
     ControlLoop,
@@ -24,7 +31,9 @@ from captep_world.stories import Act, Story, StoryCondition, Subject
 
 __all__ = [
     "APPLY_FINALIZER",
+    "CLUSTER_CONVERSIONS",
     "CLUSTER_FINALIZER",
+    "CORE_VERSIONS",
     "FAILURE_ANNOTATION",
     "IDLE",
     "PASS_TIME",
@@ -36,6 +45,7 @@ __all__ = [
     "Call",
     "ClusterAPI",
     "ControlLoop",
+    "CoreVersion",
     "Memory",
     "Neighbour",
     "Neighbourhood",
@@ -56,6 +66,8 @@ __all__ = [
     "WorldServer",
     "alike",
     "changed_ref",
+    "changed_refs",
+    "convert_cluster",
     "neighbours",
     "outputs",
     "stories",

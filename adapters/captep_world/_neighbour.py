@@ -9,7 +9,7 @@ Rules of this package:
    real API server.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
@@ -33,6 +33,7 @@ __all__ = [
     "is_true",
     "patch",
     "ref_of",
+    "set_conditions",
     "with_conditions",
     "with_finalizer",
     "without_finalizer",
@@ -174,11 +175,18 @@ def is_true(obj: Mapping[str, Any] | None, condition_type: str) -> bool:
 def with_conditions(
     obj: Mapping[str, Any], wanted: Sequence[Mapping[str, str]], *, now: datetime
 ) -> list[Object]:
-    """Return the conditions of an object with `wanted` set.
+    """Return the conditions of an object with `wanted` set."""
+    return set_conditions(obj.get("status", {}).get("conditions", ()), wanted, now=now)
+
+
+def set_conditions(
+    conditions: Iterable[Mapping[str, Any]], wanted: Sequence[Mapping[str, str]], *, now: datetime
+) -> list[Object]:
+    """Return `conditions` with `wanted` set.
 
     A transition time changes only together with the rest of its condition.
     """
-    held = {entry["type"]: entry for entry in obj.get("status", {}).get("conditions", ())}
+    held = {entry["type"]: dict(entry) for entry in conditions}
     for entry in wanted:
         before = {
             name: value

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from captep_core import ObjectRef
 from captep_world._applies import WorkspaceTemplateApplies
-from captep_world._cluster_api import CAPTClusters, ClusterAPI
+from captep_world._cluster_api import CAPTClusters, ClusterAPI, CoreVersion
 from captep_world._neighbour import IDLE, Call, Memory, Neighbour, Objects, Turn
 from captep_world._pace import REAL_PACE, Pace
 from captep_world._terraform import Terraform
@@ -22,12 +22,14 @@ HOT = timedelta(seconds=1)
 """Turns due within this time belong to the present, later ones to the future."""
 
 
-def neighbours(pace: Pace = REAL_PACE) -> tuple[Neighbour, ...]:
+def neighbours(pace: Pace = REAL_PACE, core: CoreVersion | None = "1.8") -> tuple[Neighbour, ...]:
     """Return all neighbours of a control plane.
 
-    They are the controller of applies, Terraform, Cluster API and the CAPTCluster controller.
+    They are the controller of applies, Terraform, Cluster API's core in the version `core` (None:
+    without core), and the CAPTCluster controller.
     """
-    return WorkspaceTemplateApplies(pace), Terraform(pace), ClusterAPI(), CAPTClusters()
+    cores = () if core is None else (ClusterAPI(core),)
+    return (WorkspaceTemplateApplies(pace), Terraform(pace), *cores, CAPTClusters())
 
 
 class Neighbourhood:

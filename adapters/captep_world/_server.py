@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from attrs import evolve
+
 from captep_core import ObjectRef
 from captep_memory._garbage import collect_all, departed
 from captep_memory._json import Object
@@ -9,7 +11,7 @@ from captep_memory._request import Request, Response
 from captep_memory._serve import serve
 from captep_memory._world import StoreChange, World
 
-__all__ = ["WorldServer", "changed_ref"]
+__all__ = ["WorldServer", "changed_ref", "changed_refs"]
 
 
 class WorldServer:
@@ -50,3 +52,11 @@ def changed_ref(change: StoreChange) -> ObjectRef:
     """Refer to the object of a change, in its storage version."""
     obj: Object = change.object
     return ObjectRef(obj["apiVersion"], change.key.kind, change.key.namespace, change.key.name)
+
+
+def changed_refs(change: StoreChange, world: World) -> tuple[ObjectRef, ...]:
+    """Refer to the object of a change in every version in which a watch shows it."""
+    ref = changed_ref(change)
+    conversion = world.catalog.conversions.get((change.key.api_group, change.key.kind))
+    others = () if conversion is None else conversion.versions
+    return ref, *(evolve(ref, api_version=name) for name in others if name != ref.api_version)

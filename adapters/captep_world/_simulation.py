@@ -24,7 +24,7 @@ from captep_memory._world import World
 from captep_world._neighbour import Neighbour, ref_of
 from captep_world._neighbourhood import HOT, Neighbourhood
 from captep_world._player import Player, StoryEvent
-from captep_world._server import WorldServer, changed_ref
+from captep_world._server import WorldServer, changed_ref, changed_refs
 from captep_world.stories import Story, Subject
 
 __all__ = ["PASS_TIME", "ControlLoop", "Repeating", "Simulation", "VirtualClock", "alike"]
@@ -182,7 +182,8 @@ class Simulation:
             if self._loop is not None:
                 if (change.type, ref.kind) == ("ADDED", "CAPTControlPlane"):
                     self._loop.add(ref)
-                self._loop.notify(ref)
+                for each in changed_refs(change, self.server.world):
+                    self._loop.notify(each)
 
     def _skip_repeats(self, until: datetime) -> None:
         """Rule 4."""

@@ -5,13 +5,15 @@ answer differently: reads from a cache (resourceVersion 0), generated names, and
 from the future, for which a real server waits three seconds.
 """
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import strategies as st
 
 from captep_memory import Object
 
-__all__ = ["NAMES", "SEQUENCES", "VIEWS"]
+__all__ = ["NAMES", "SEQUENCES", "VIEWS", "WIRES"]
 
 Template = dict[str, Any]
 
@@ -235,7 +237,7 @@ _VERBS = st.sampled_from(
 _KINDS = st.sampled_from([THING] * 5 + [SECRET] * 5 + [THING_V2])
 
 
-def _about(value: Any, name: str) -> Any:  # noqa: ANN401  # JSON
+def _about(value: Any, name: str) -> Any:  # noqa: ANN401
     """Return a member of a pool with `{}` replaced by a name."""
     if isinstance(value, dict):
         return {key: _about(item, name) for key, item in value.items()}
@@ -289,7 +291,7 @@ def _whole(draw: st.DrawFn, api_version: str, kind: str, name: str) -> Object:
 
 
 @st.composite
-def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) -> Any:  # noqa: ANN401  # JSON
+def _body(draw: st.DrawFn, verb: str, api_version: str, kind: str, name: str) -> Any:  # noqa: ANN401
     match verb:
         case "create" | "update":
             body = draw(_whole(api_version, kind, name))
@@ -439,3 +441,146 @@ VIEWS = st.sampled_from(
         {"field_selector": "metadata.name!=a"},
     ]
 )
+
+
+_MEDIA = (
+    "",
+    "*/*",
+    "application/*",
+    "application/json",
+    "application/json; charset=utf-8",
+    "application/json;pretty=1",
+    "application/yaml",
+    "application/cbor",
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+    "application/json;as=PartialObjectMetadata",
+    "application/json;as=Other;g=meta.k8s.io;v=v1",
+    "text/html",
+    "text/html, application/json;q=0.5",
+    "text/*, */*;q=0.1",
+    "text/plain",
+    "garbage",
+    ";",
+    ",",
+)
+_PATCHES = (
+    "application/merge-patch+json",
+    "application/json-patch+json",
+    "application/merge-patch+json; charset=utf-8",
+)
+_VALUES = ("", "0", "1", "-1", "abc", "true", "false", "TRUE", "All", "1.5", "%zz", "%20", "x;y=1")
+_SELECTORS = (
+    *(
+        "x",
+        "!x",
+        "x=1",
+        "x==1",
+        "x!=1",
+        "x>1",
+        "x<1",
+        "x>a",
+        "x in (1,2)",
+        "x notin (1)",
+        "x in ()",
+    ),
+    *(
+        "x=1,y",
+        "x,",
+        ",x",
+        "x in (1",
+        "x=\u00fc",
+        "\u00fc",
+        "x=(1)",
+        "!x=1",
+        "a/b",
+        "a/b/c",
+        "x =1",
+        "-",
+        "in",
+    ),
+)
+_FIELDS = (
+    *("metadata.name=a", "metadata.name!=a", "metadata.name", "metadata.name=a=b", "spec.x=1", "="),
+    *("metadata.name=a\\,b", "metadata.namespace=x", "type=Opaque", ",", "metadata.name==a,"),
+)
+_BYTES = (
+    *(
+        "",
+        "{",
+        "null",
+        "[]",
+        '"text"',
+        "1",
+        "{}",
+        "NaN",
+        "\xef\xbb\xbf{}",
+        "{} x",
+        "{}{}",
+        "a: 1",
+        "a: [",
+    ),
+    *('{"spec":{"size":1.5}}', '{"spec":{"size":1e400}}', '{"spec":{"size":9223372036854775808}}'),
+    *(
+        '{"spec":{"any":{"n":"\xff"}}}',
+        '{"spec":{"any":{"n":"\\ud800"}}}',
+        '{"spec":{"any":{"n":-0.0}}}',
+    ),
+    *(
+        '{"metadata":{"labels":{"x":"1"}}}',
+        '{"data":{"k":"dw=="}}',
+        '[{"op":"test","path":"/kind"}]',
+    ),
+)
+_PARAMETERS = (
+    *("dryRun", "fieldManager", "fieldValidation", "limit", "timeoutSeconds", "continue", "pretty"),
+    *("resourceVersionMatch", "allowWatchBookmarks", "sendInitialEvents", "force", "unknown"),
+    *("gracePeriodSeconds", "propagationPolicy"),
+)
+_PATHS = (
+    *("/api/v1/namespaces/{}/secrets", "/api/v1/namespaces/{}/secrets/s", "/api/v1/secrets/s"),
+    *("/apis/ex.io/v1/namespaces/{}/things", "/apis/ex.io/v1/namespaces/{}/things/a"),
+    *("/apis/ex.io/v1/namespaces/{}/things/a/status", "/api/v1/namespaces/{}/secrets/s/status"),
+    *("/apis/ex.io/v2/namespaces/{}/things/a", "/apis/ex.io/v3/namespaces/{}/things"),
+    *("/apis/ex.io/v1/namespaces/{}/things/", "/api/v1/namespaces/{}/secrets//s", "//api/v1/x"),
+    *("/api/v1/namespaces/{}/nothings", "/apis/none.io/v1/nothings", "/nonsense", "/healthz"),
+)
+
+
+@st.composite
+def _wire(draw: st.DrawFn) -> Template:
+    """One request as bytes, odd in some of its parts."""
+    method = draw(
+        st.sampled_from(["GET"] * 4 + ["POST", "PUT", "PATCH", "PATCH", "DELETE", "OPTIONS"])
+    )
+    path = draw(st.sampled_from(_PATHS))
+    pairs = draw(
+        st.lists(
+            st.one_of(
+                st.tuples(st.sampled_from(_PARAMETERS), st.sampled_from(_VALUES)),
+                st.tuples(st.just("labelSelector"), st.sampled_from(_SELECTORS)),
+                st.tuples(st.just("fieldSelector"), st.sampled_from(_FIELDS)),
+            ),
+            max_size=2,
+        )
+    )
+    headers = {"Accept": draw(st.sampled_from(_MEDIA))} if _one_in(draw, 2) else {}
+    if method not in ("GET", "OPTIONS") and not _one_in(draw, 4):
+        media = (_PATCHES if method == "PATCH" else ()) * 3 + _MEDIA[3:7] * 3 + _MEDIA
+        headers["Content-Type"] = draw(st.sampled_from(media))
+    body = "" if method in ("GET", "OPTIONS") else draw(_wire_body(path))
+    query = "&".join(f"{name}={quote(value, safe='%')}" for name, value in pairs)
+    target = f"{path}?{query}" if query else path
+    return {"method": method, "target": target, "headers": headers, "body": body}
+
+
+@st.composite
+def _wire_body(draw: st.DrawFn, path: str) -> str:
+    if _one_in(draw, 2):
+        return draw(st.sampled_from(_BYTES))
+    kind, name = (SECRET, "s") if "secrets" in path else (THING, "a")
+    return json.dumps(_sound(*kind, name))
+
+
+WIRES = st.lists(_wire(), min_size=1, max_size=6)
+"""Requests as bytes, as in tests/memory/wire.py; `{}` in a target stands for a namespace."""

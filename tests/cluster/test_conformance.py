@@ -24,9 +24,11 @@ from attrs import define, evolve, field
 from hypothesis import given
 
 from captep_memory import Object, Request, Response, StoreChange, World, load, watch_events
+from captep_memory._exchange import HTTPAnswer, HTTPRequest
 from tests.cluster.apiserver import ApiServer
 from tests.cluster.calls import Direct
-from tests.cluster.sequences import SEQUENCES, VIEWS
+from tests.cluster.sequences import SEQUENCES, VIEWS, WIRES
+from tests.memory import wire
 from tests.memory.record import RECORD, VERSION, Conversation, Fake, lines, objects, replay
 from tests.memory.support import NOW
 from tests.properties.profile import examples
@@ -245,3 +247,82 @@ def test_any_sequence_of_requests_is_answered_as_by_the_real_server(real: Direct
     agree()
     assert agreement.unmodelled < agreement.asked / 50
     assert agreement.seen.keys() >= SOMETIMES, SOMETIMES - agreement.seen.keys()
+
+
+@define
+class RealWire:
+    """Sends requests as bytes to the real server."""
+
+    server: ApiServer
+
+    def __call__(self, http: HTTPRequest) -> HTTPAnswer:
+        """Exchange one request on a connection of its own."""
+        headers = {**self.server.credentials(), **http.headers}
+        with closing(self.server.connection()) as connection:
+            connection.putrequest(http.method, http.target, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.putheader("Content-Length", str(len(http.body)))
+            connection.endheaders(http.body or None)
+            answer = connection.getresponse()
+            content_type = answer.getheader("Content-Type") or ""
+            return HTTPAnswer(answer.status, {"Content-Type": content_type}, answer.read())
+
+
+def test_the_http_record_is_what_this_version_answers(apiserver: ApiServer, real: Direct) -> None:
+    """Every answer to bytes; with CAPTEP_RECORD they replace the recorded ones."""
+    made = apiserver.call("POST", "/api/v1/namespaces", {"metadata": {"name": wire.NAMESPACE}})
+    assert made[0] == 201
+    answered = list(wire.replay(wire.lines(), RealWire(apiserver)))
+    if "CAPTEP_RECORD" in os.environ:
+        record = (json.dumps({**line, "answer": now}) for line, now in answered)
+        wire.WIRE.write_text("".join(f"{line}\n" for line in record), "utf-8")
+        return
+    for line, now in answered:
+        assert now == line["answer"], line
+
+
+@pytest.mark.timeout(1200)  # a failure is made small first
+def test_any_http_request_is_answered_as_by_the_real_server(
+    apiserver: ApiServer, real: Direct
+) -> None:
+    """Odd headers, media types, query values and bodies; an answer of 501 is not compared."""
+    numbers = itertools.count()
+    asked, unmodelled = Counter[int](), 0
+
+    @examples(200)
+    @given(WIRES)
+    def agree(requests: list[Object]) -> None:
+        nonlocal unmodelled
+        namespace = f"wire-{next(numbers)}"
+        place = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        assert apiserver.call("POST", "/api/v1/namespaces", place)[0] == 201
+        fake = wire.FakeWire(load([*DEFINITIONS, place], now=NOW))
+        ours, theirs, send = wire.Compared(), wire.Compared(), RealWire(apiserver)
+        for template in [*_wire_opening(), *requests]:
+            line = {**template, "target": template["target"].replace("{}", namespace)}
+            http = wire.http_of(line)
+            answer = fake(http)
+            if answer.status == 501:
+                unmodelled += 1
+                continue
+            assert ours(http, answer) == theirs(http, send(http)), line
+            asked[answer.status] += 1
+
+    agree()
+    assert unmodelled < asked.total() / 10
+    assert asked.keys() >= {200, 201, 400, 404, 405, 406, 415, 422}
+
+
+def _wire_opening() -> list[Object]:
+    """Create a Secret and a Thing."""
+    headers = {"Content-Type": "application/json"}
+    secret = {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s"}}
+    thing = {"kind": "Thing", "apiVersion": "ex.io/v1", "metadata": {"name": "a"}}
+    return [
+        {"method": "POST", "target": target, "headers": headers, "body": json.dumps(body)}
+        for target, body in (
+            ("/api/v1/namespaces/{}/secrets", secret),
+            ("/apis/ex.io/v1/namespaces/{}/things", {**thing, "spec": {"size": 1}}),
+        )
+    ]

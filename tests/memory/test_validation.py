@@ -249,7 +249,7 @@ def test_a3_one_answer_lists_all_causes() -> None:
 
 
 def test_a3_the_status_endpoint_validates_status_alone() -> None:
-    """An invalid spec that is stored already is nobody's business there."""
+    """A stored invalid spec does not matter there."""
     client = api(thing(spec={"size": 99}, metadata={"namespace": "fleet"}))
     assert client.do("patch", subresource="status", body={"status": {"phase": "X"}}).status == 200
     response = client.do("patch", subresource="status", body={"status": {"count": "x"}})

@@ -50,7 +50,7 @@ class Recorder(WorldServer):
         return changes
 
 
-class ControlLoop:
+class CaptepLoop:
     """captep's loop over the server of a simulation."""
 
     def __init__(self, server: WorldServer, clock: VirtualClock) -> None:
@@ -75,7 +75,7 @@ def played(story: Story, *, seed: int = 0, pace: Pace = REAL_PACE) -> tuple[Simu
     """Play a story to its end."""
     clock, server = VirtualClock(NOW), Recorder()
     simulation = Simulation(server, clock, neighbours(evolve(pace, seed=seed)), story, TOKYO)
-    simulation.attach(ControlLoop(server, clock))
+    simulation.attach(CaptepLoop(server, clock))
     simulation.run(NOW + timedelta(hours=3))
     return simulation, server
 

@@ -1,0 +1,280 @@
+"""One HTTP request against a world, as bytes on both sides; pure.
+
+The order of the steps is that of the real handlers: path, method, Accept, Content-Type, query,
+body.
+"""
+
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
+
+from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
+from captep_memory._json import JSON, Object
+from captep_memory._kinds import ServedKind, is_built_in_group
+from captep_memory._media import Presentation, check_content_type, presentation_of, presented
+from captep_memory._patch import check_format
+from captep_memory._request import Request, Response, Verb, group_of
+from captep_memory._routes import (
+    Query,
+    Route,
+    delete_options,
+    head_of,
+    query_of,
+    request_of,
+    route_of,
+    verb_of,
+)
+from captep_memory._serve import serve
+from captep_memory._status import (
+    RefusedError,
+    bad_request,
+    failure,
+    not_modelled,
+    not_supported_on,
+    unknown_resource,
+)
+from captep_memory._world import World
+
+__all__ = ["Asked", "HTTPAnswer", "HTTPRequest", "answer", "asked_of", "event_line", "exchange"]
+
+_PLAIN = "text/plain; charset=utf-8"
+_HEALTH = frozenset({"/readyz", "/livez", "/healthz"})
+# Paths of the real server that this one does not serve.
+_UNMODELLED = (
+    "/api",
+    "/apis",
+    "/openapi",
+    "/metrics",
+    "/.well-known",
+    "/logs",
+    "/debug",
+    "/openid",
+)
+_WRITES = frozenset({"create", "update", "delete"})
+_NOT_FOUND = "404 page not found\n"
+_NOT_ALLOWED = "the server does not allow this method on the requested resource"
+
+
+@frozen
+class HTTPRequest:
+    """A request as it came: `target` is path and query, header names are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+@frozen
+class HTTPAnswer:
+    """An answer to send; `headers` has Content-Type."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@frozen
+class Asked:
+    """What a request asks of `serve`, and the form in which its answer goes out."""
+
+    request: Request
+    presentation: Presentation
+    group: str = ""
+    built_in_kind: str = ""
+
+
+def exchange(
+    world: World, kinds: Mapping[tuple[str, str], str], http: HTTPRequest
+) -> tuple[World, HTTPAnswer]:
+    """Answer a request; a watch has its events so far as lines.
+
+    `kinds` are the kinds behind the URLs, by (group, plural).
+    """
+    asked = asked_of(world, kinds, http)
+    if isinstance(asked, HTTPAnswer):
+        return world, asked
+    world, response = serve(world, asked.request)
+    if asked.request.verb == "watch" and response.ok:
+        lines = (event_line(asked, event) for event in response.body["events"])
+        return world, HTTPAnswer(
+            200, {"Content-Type": asked.presentation.media_type}, b"".join(lines)
+        )
+    return world, answer(asked, response)
+
+
+def event_line(asked: Asked, event: Object) -> bytes:
+    """Return a watch event as a line of the stream."""
+    inner = Response(200, event["object"])
+    shown = presented(inner, asked.presentation, asked.group, asked.built_in_kind)
+    return encode_json({**event, "object": shown.body})
+
+
+def answer(asked: Asked, response: Response) -> HTTPAnswer:
+    """Return a response as bytes, in the form that the request accepts."""
+    shown = presented(response, asked.presentation, asked.group, asked.built_in_kind)
+    body = encode_json(shown.body, pretty=asked.presentation.pretty)
+    headers = {"Content-Type": asked.presentation.media_type, **response.headers}
+    return HTTPAnswer(shown.status, headers, body)
+
+
+def asked_of(
+    world: World, kinds: Mapping[tuple[str, str], str], http: HTTPRequest
+) -> Asked | HTTPAnswer:
+    """Return what a request asks, or the answer to one that never reaches `serve`."""
+    path = http.target.partition("?")[0]
+    route = route_of(http.target)
+    kind = None if route is None else kinds.get((route.group, route.plural))
+    try:
+        if route is None or kind is None:
+            return _without_resource(world, path)
+        return _asked(world, http, route, kind)
+    except RefusedError as refused:
+        asked = Asked(Request("get", "", ""), _error_presentation(http))
+        return answer(asked, refused.response)
+
+
+def _error_presentation(http: HTTPRequest) -> Presentation:
+    """A refusal before the negotiation has the accepted media type, else JSON."""
+    try:
+        accepted = presentation_of(http.headers.get("accept", ""), built_in=False, streams=False)
+    except RefusedError:
+        return Presentation()
+    return Presentation(accepted.media_type, pretty=accepted.pretty)
+
+
+def _without_resource(world: World, path: str) -> HTTPAnswer:
+    name = path.rstrip("/")
+    if name in _HEALTH:
+        return HTTPAnswer(200, {"Content-Type": _PLAIN}, b"ok")
+    if name == "/version":
+        major, minor = world.quirks.version
+        version: JSON = {
+            "major": str(major),
+            "minor": str(minor),
+            "gitVersion": f"v{major}.{minor}.0",
+            "platform": "memory",
+        }
+        return HTTPAnswer(
+            200, {"Content-Type": "application/json"}, encode_json(version, pretty=True)
+        )
+    head = head_of(name)
+    if head is None and (name == "" or _is_unmodelled(name)):
+        raise not_modelled(f"the path {name or '/'}")
+    return _unserved("?" if head is None else group_of(head))
+
+
+def _unserved(group: str) -> HTTPAnswer:
+    """A group of Kubernetes itself answers with a Status; anything else is plain text."""
+    if is_built_in_group(group):
+        raise unknown_resource()
+    return HTTPAnswer(404, {"Content-Type": _PLAIN}, _NOT_FOUND.encode())
+
+
+def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
+    """Whether a kind lacks this path; lists over all namespaces have one."""
+    if resource.built_in and (route.has_gap or _lacks_subresource(route, resource)):
+        return True
+    if resource.scope == "Cluster":
+        return route.namespace is not None
+    if resource.scope is None or route.namespace is not None:
+        return False
+    return route.name is not None or (method == "POST" and not resource.built_in)
+
+
+def _lacks_subresource(route: Route, resource: ServedKind) -> bool:
+    return route.subresource is not None and not (
+        route.subresource == "status" and resource.has_status
+    )
+
+
+def _is_unmodelled(path: str) -> bool:
+    return any(path == known or path.startswith(f"{known}/") for known in _UNMODELLED)
+
+
+def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | HTTPAnswer:
+    try:
+        resource = world.catalog.resource(route.api_version, kind)
+    except RefusedError:
+        return _unserved(route.group)
+    query = query_of(http.target)
+    if _is_elsewhere(http.method, route, resource):
+        return _unserved(route.group)
+    verb = verb_of(http.method, route, query, resource)
+    if verb == "patch" and not resource.built_in:
+        check_format(http.headers.get("content-type", ""), resource)
+    _check_path(verb, route, resource)
+    if verb == "patch":
+        check_format(http.headers.get("content-type", ""), resource)
+    presentation = presentation_of(
+        http.headers.get("accept", ""),
+        built_in=resource.built_in,
+        streams=verb in ("list", "watch"),
+    )
+    if "pretty" in query and query["pretty"][0].lower() not in ("false", "0"):
+        presentation = evolve(presentation, pretty=True)
+    content_type = http.headers.get("content-type", "")
+    media_type = check_content_type(content_type) if verb in _WRITES and http.body else ""
+    request = request_of(verb, route, kind, query)
+    if verb == "patch":
+        request = evolve(request, content_type=content_type.partition(";")[0].strip().lower())
+    body = _body(verb, kind, media_type, http.body)
+    request = _with_body(request, query, body, given=bool(http.body))
+    return Asked(request, presentation, resource.group, kind if resource.built_in else "")
+
+
+def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
+    """Refuse a method that the path does not serve."""
+    built_in = resource.built_in
+    if route.subresource == "status" and verb in ("create", "delete"):
+        raise not_supported_on(verb, resource.plural, resource.group)
+    is_collection = route.namespace is None and resource.scope == "Namespaced"
+    if built_in and verb == "create" and is_collection:
+        raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
+    if route.name is not None and (verb != "create" or route.subresource is not None):
+        return
+    if route.name is None and verb == "delete":
+        raise not_modelled("deletecollection")
+    if built_in and (verb in ("update", "patch") or (verb == "create" and route.name)):
+        raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
+    if route.name is None and verb in ("update", "patch"):
+        raise bad_request("name must be provided")
+
+
+def _body(verb: Verb, kind: str, media_type: str, raw: bytes) -> JSON:
+    """Decode the body of a write.
+
+    Raises:
+        RefusedError: 400, the bytes are no document; 501, YAML without PyYAML.
+    """
+    if verb in ("get", "list", "watch") or (verb == "delete" and not raw):
+        return None
+    try:
+        return decode_yaml(raw) if media_type == "application/yaml" else decode_json(raw)
+    except ModuleNotFoundError as error:
+        raise not_modelled("YAML bodies without PyYAML") from error
+    except BodyError as error:
+        raise bad_request(_undecodable(verb, kind, str(error))) from error
+
+
+def _undecodable(verb: Verb, kind: str, why: str) -> str:
+    if verb == "patch":
+        return "invalid JSON patch"
+    if "into Go value" in why:
+        return f"{kind} cannot be handled as a {kind}: {why}"
+    prefix = (
+        ""
+        if verb == "delete"
+        else f"the object provided is unrecognized (must be of type {kind}): "
+    )
+    parse = why if why.startswith("yaml") else f"couldn't get version/kind; json parse error: {why}"
+    return prefix + parse
+
+
+def _with_body(request: Request, query: Query, body: JSON, *, given: bool) -> Request:
+    if request.verb != "delete":
+        return evolve(request, body=body)
+    if given:
+        # A DELETE with a body takes its options from the body alone.
+        return evolve(request, body=body, dry_run=False)
+    return evolve(request, body=delete_options(query))
