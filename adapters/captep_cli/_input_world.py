@@ -18,17 +18,16 @@ _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
 # Files rarely hold the definition of a kind; a namespace on a Workspace means nothing.
 _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {("tf.upbound.io", "Workspace"): "Cluster"}
-_KINDS: Final = frozenset(
-    {
-        _KIND,
-        "Cluster",
-        "Event",
-        "Secret",
-        "Workspace",
-        "WorkspaceTemplate",
-        "WorkspaceTemplateApply",
-    }
-)
+_VERSIONS: Final[Mapping[tuple[str, str], str]] = {
+    (_GROUP, _KIND): "v1beta1",
+    ("cluster.x-k8s.io", "Cluster"): "v1beta1",
+    ("", "Secret"): "v1",
+    ("tf.upbound.io", "Workspace"): "v1beta1",
+    ("infrastructure.cluster.x-k8s.io", "WorkspaceTemplate"): "v1beta1",
+    ("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply"): "v1beta1",
+}
+"""The version in which the loop reads each kind, by group and kind."""
+_KINDS: Final = frozenset({"Event", *(kind for _, kind in _VERSIONS)})
 
 
 @frozen
@@ -67,6 +66,8 @@ def read_world(settings: WorldSettings) -> InputWorld:
         InputError: a file is unusable, or the control plane is missing, ambiguous or malformed.
     """
     manifests = read_manifests(settings.files)
+    for manifest in manifests:
+        _check_version(manifest)
     _check_kinds(settings, manifests)
     chosen = _chosen(manifests, settings.control_plane)
     problems = wire.problems(chosen.object)
@@ -149,6 +150,24 @@ def _check_kinds(settings: WorldSettings, manifests: list[Manifest]) -> None:
             raise InputError(
                 f"no kind {match.kind} in the files or among those that the loop reads{meant}"
             )
+
+
+def _check_version(manifest: Manifest) -> None:
+    """Refuse an object of a version that the loop does not read.
+
+    An API server converts an object to the version that a client asks for. Nothing converts here,
+    and the fields of two versions differ.
+    """
+    obj = manifest.object
+    group, _, version = obj["apiVersion"].rpartition("/")
+    known = _VERSIONS.get((group, obj["kind"]), version)
+    if version != known:
+        name = f"{_namespace(obj)}/{obj['metadata']['name']}".removeprefix("None/")
+        resource = f"{obj['kind'].lower()}.{known}.{group}".rstrip(".")
+        raise InputError(
+            f"{manifest.where}: {obj['kind']} {name} has the version {obj['apiVersion']}, which the"
+            f" loop does not read; expected {known} (kubectl get {resource} -o yaml converts it)"
+        )
 
 
 def _served(
