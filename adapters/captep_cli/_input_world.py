@@ -9,7 +9,9 @@ from attrs import frozen
 from captep_cli._errors import InputError, suggestion
 from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref
+from captep_core._resources import Resource
 from captep_core.capt import wire
+from captep_core.capt._resources import RESOURCES
 from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
 
 __all__ = ["InputWorld", "WorldSettings", "is_event", "read_world", "sorted_objects"]
@@ -18,16 +20,11 @@ _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
 # Files rarely hold the definition of a kind; a namespace on a Workspace means nothing.
 _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {("tf.upbound.io", "Workspace"): "Cluster"}
-_VERSIONS: Final[Mapping[tuple[str, str], str]] = {
-    (_GROUP, _KIND): "v1beta1",
-    ("cluster.x-k8s.io", "Cluster"): "v1beta1",
-    ("", "Secret"): "v1",
-    ("tf.upbound.io", "Workspace"): "v1beta1",
-    ("infrastructure.cluster.x-k8s.io", "WorkspaceTemplate"): "v1beta1",
-    ("infrastructure.cluster.x-k8s.io", "WorkspaceTemplateApply"): "v1beta1",
+_READ: Final[Mapping[tuple[str, str], Resource]] = {
+    (group_of(api_version), kind): resource for (api_version, kind), resource in RESOURCES.items()
 }
-"""The version in which the loop reads each kind, by group and kind."""
-_KINDS: Final = frozenset({"Event", *(kind for _, kind in _VERSIONS)})
+"""The kinds that the loop reads, by group and kind, each in one version."""
+_KINDS: Final = frozenset({"Event", *(kind for _, kind in _READ)})
 
 
 @frozen
@@ -159,15 +156,16 @@ def _check_version(manifest: Manifest) -> None:
     and the fields of two versions differ.
     """
     obj = manifest.object
-    group, _, version = obj["apiVersion"].rpartition("/")
-    known = _VERSIONS.get((group, obj["kind"]), version)
-    if version != known:
-        name = f"{_namespace(obj)}/{obj['metadata']['name']}".removeprefix("None/")
-        resource = f"{obj['kind'].lower()}.{known}.{group}".rstrip(".")
-        raise InputError(
-            f"{manifest.where}: {obj['kind']} {name} has the version {obj['apiVersion']}, which the"
-            f" loop does not read; expected {known} (kubectl get {resource} -o yaml converts it)"
-        )
+    resource = _READ.get((group_of(obj["apiVersion"]), obj["kind"]))
+    if resource is None or obj["apiVersion"] == resource.api_version:
+        return
+    name = f"{_namespace(obj)}/{obj['metadata']['name']}".removeprefix("None/")
+    group, _, version = resource.api_version.rpartition("/")
+    raise InputError(
+        f"{manifest.where}: {obj['kind']} {name} has the version {obj['apiVersion']}, which the"
+        f" loop does not read; expected {resource.api_version}"
+        f" (kubectl get {resource.plural}.{version}.{group} -o yaml converts it)"
+    )
 
 
 def _served(

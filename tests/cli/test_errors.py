@@ -319,8 +319,8 @@ def test_an_object_of_another_version_is_refused_by_name(captep: Command) -> Non
     cluster["apiVersion"] = "cluster.x-k8s.io/v1beta2"
     assert (
         "document 2: Cluster clusters/osaka has the version cluster.x-k8s.io/v1beta2, which the"
-        " loop does not read; expected v1beta1 (kubectl get cluster.v1beta1.cluster.x-k8s.io"
-        " -o yaml converts it)\n"
+        " loop does not read; expected cluster.x-k8s.io/v1beta1"
+        " (kubectl get clusters.v1beta1.cluster.x-k8s.io -o yaml converts it)\n"
     ) in refused(captep, "plan", "-f", captep.file(world))
 
 
