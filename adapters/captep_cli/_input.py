@@ -1,20 +1,24 @@
 """Reads the objects of a world from files: YAML or JSON, by content and not by file name."""
 
+import base64
 import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 from attrs import frozen
 
 from captep_cli._errors import InputError, suggestion
+from captep_cli._numbers import NotFiniteError, float_text, integer_text
 
 __all__ = ["Manifest", "read_manifests"]
 
 Object: TypeAlias = dict[str, Any]
-_SEPARATOR: Final = re.compile(r"\s*(?:^---[ \t]*(?:\r?\n|\Z)\s*)*", re.MULTILINE)
+# White space of JSON, lines that separate documents, and a byte order mark before a document.
+_SEPARATOR: Final = re.compile(r"(?:[ \t\r\n\ufeff]+|^---[ \t]*(?:\r?\n|\Z))*", re.MULTILINE)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_DEPTH: Final = 100
 """A CustomResourceDefinition with a deep schema nests some 40 levels, a hostile file thousands."""
 _MAX_NODES: Final = 5_000_000
@@ -60,7 +64,7 @@ def _manifests(file: str) -> Iterator[Manifest]:
     for number, document in enumerate(_documents(text, name), start=1):
         where = f"{name}, document {number}"
         for place, obj in _unfolded(document, where):
-            yield Manifest(place, _default_namespace(_checked(obj, place)))
+            yield Manifest(place, _encoded_once(_default_namespace(_checked(obj, place))))
 
 
 def _read(file: str, name: str) -> str:
@@ -96,33 +100,33 @@ def _documents(text: str, name: str) -> list[object]:
     """Return the documents of a file as JSON values of bounded size."""
     try:
         budget = _Budget(name)
-        return [
-            budget.spend(document)
-            for document in _json_documents(text) or _yaml_documents(text, name)
-        ]
+        return [budget.spend(document) for document in _parsed(text, name)]
     except RecursionError:
         raise InputError(
             f"{name}: nested too deeply; expected at most {_MAX_DEPTH} levels"
         ) from None
 
 
-def _json_documents(text: str) -> list[object] | None:
-    """Read JSON documents, with or without `---` between them; None if the text is not JSON."""
-    if not text.lstrip("-\n\r \t").startswith(("{", "[")):
-        return None
-    decoder = json.JSONDecoder(
-        object_pairs_hook=_distinct, parse_constant=_not_finite, parse_float=_finite
-    )
-    documents: list[object] = []
-    position = _skip(text, 0)
-    try:
-        while position < len(text):
-            document, position = decoder.raw_decode(text, position)
-            documents.append(document)
-            position = _skip(text, position)
-    except ValueError:
-        return None
-    return documents
+def _parsed(text: str, name: str) -> Iterator[object]:
+    """Yield JSON documents, with or without `---` between them, and from the first other one YAML.
+
+    Broken JSON goes through the YAML parser too: it may be YAML, and duplicate keys and endless
+    numbers have no position in the errors of the JSON parser.
+
+    Raises:
+        InputError: the text is neither, or it is YAML and PyYAML is not installed.
+    """
+    end = 0
+    while text.startswith(("{", "["), start := _skip(text, end)):
+        try:
+            document, behind = _JSON.raw_decode(text, start)
+        except ValueError as exc:
+            yield from _yaml_documents(text, end, name, exc)
+            return
+        yield document
+        end = behind
+    if start < len(text):
+        yield from _yaml_documents(text, end, name, None)
 
 
 def _skip(text: str, position: int) -> int:
@@ -137,43 +141,63 @@ def _distinct(pairs: list[tuple[str, Any]]) -> Object:
     return obj
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("a number that is not finite")
-    return number
+def _no_json(_: str) -> float:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
-def _not_finite(_: str) -> float:
-    raise ValueError("a number that is not finite")
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_distinct,
+    parse_constant=_no_json,
+    parse_float=float_text,
+    parse_int=integer_text,
+)
 
 
-def _yaml_documents(text: str, name: str) -> Iterator[object]:
-    """Read YAML. Broken JSON comes here too: YAML's errors name line and column.
-
-    Raises:
-        InputError: the text is broken, or PyYAML is not installed.
-    """
+def _yaml_documents(
+    text: str, start: int, name: str, json_error: ValueError | None
+) -> Iterator[object]:
+    """Yield the YAML documents from `start` on, which are no JSON because of `json_error`."""
     try:
         from captep_cli import _yaml  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as exc:
         if exc.name != "yaml":
             raise
+        problem = "" if json_error is None else f": {json_error}"
         raise InputError(
-            f"{name}: {_json_problem(text)};"
-            " to read YAML, install PyYAML (pip install 'captep[cli]')"
+            f"{name}: not JSON{problem}; to read YAML, install PyYAML (pip install 'captep[cli]')"
         ) from None
-    return _yaml.documents(text, name)
-
-
-def _json_problem(text: str) -> str:
     try:
-        json.loads(text, object_pairs_hook=_distinct, parse_constant=_not_finite)
-    except json.JSONDecodeError as exc:
-        return f"not JSON at line {exc.lineno}, column {exc.colno}: {exc.msg}"
-    except ValueError as exc:
-        return f"not JSON: {exc}"
-    return "not JSON"
+        overflow = not isinstance(json_error, NotFiniteError)
+        yield from _yaml.documents(text[start:], overflow=overflow)
+    except _yaml.BrokenYAMLError as exc:
+        line, column = _absolute(text, start, exc.line, exc.column)
+        if exc.is_syntax and _understood_more(json_error, text[start:], line):
+            raise InputError(
+                f"{name}: broken JSON at line {json_error.lineno}, column {json_error.colno}:"
+                f" {json_error.msg}"
+            ) from None
+        raise InputError(f"{name}: broken YAML at line {line}, column {column}: {exc}") from None
+
+
+def _understood_more(
+    json_error: ValueError | None, text: str, line: int
+) -> TypeGuard[json.JSONDecodeError]:
+    """Whether the JSON parser came as far as `line`, and beyond the first bracket.
+
+    YAML takes a missing comma for a line break inside a text, and so it often comes a little
+    further on the same line.
+    """
+    if not isinstance(json_error, json.JSONDecodeError) or json_error.lineno < line:
+        return False
+    parsed = json_error.doc[: json_error.pos]
+    return parsed[len(json_error.doc) - len(text) :].strip() not in ("{", "[")
+
+
+def _absolute(text: str, start: int, line: int, column: int) -> tuple[int, int]:
+    """Return line and column in `text` of a place in the part from `start` on."""
+    if line == 1:
+        column += start - (text.rfind("\n", 0, start) + 1)
+    return line + text.count("\n", 0, start), column
 
 
 class _Budget:
@@ -195,25 +219,54 @@ class _Budget:
             )
         if self._left < 0:
             raise InputError(f"{self._name}: too large; expected at most {_MAX_NODES} values")
+        if isinstance(value, str):
+            return _valid(value)
         if isinstance(value, dict):
-            return {key: self.spend(item, depth + 1) for key, item in value.items()}
+            return {_valid(key): self.spend(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):
             return [self.spend(item, depth + 1) for item in value]
         return value
 
 
+def _valid(text: str) -> str:
+    """Return `text` as Go decodes it from JSON: half a surrogate pair becomes U+FFFD."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
 def _unfolded(document: object, where: str) -> Iterator[tuple[str, object]]:
-    """Yield the objects of a document with their places: the document itself, or a List's items."""
+    """Yield the objects of a document with their places: the document itself, or a list's items.
+
+    A list has a kind that ends in `List`, as `List` itself or `SecretList`. Items without kind and
+    apiVersion, as the API server sends them, take both from the list.
+    """
     if document is None:
         return
-    if isinstance(document, dict) and document.get("kind") == "List":
-        items = document.get("items")
-        if not isinstance(items, list | None):
-            raise InputError(f"{where}: items of a List: expected a list")
-        for index, item in enumerate(items or ()):
-            yield from _unfolded(item, f"{where}, item {index + 1}")
+    kind = _list_kind(document)
+    if not isinstance(document, dict) or kind is None:
+        yield where, document
         return
-    yield where, document
+    items = document.get("items")
+    if not isinstance(items, list | None):
+        raise InputError(f"{where}: items of a {kind}List: expected a list")
+    for index, item in enumerate(items or ()):
+        if kind and isinstance(item, dict) and not item.get("kind") and not item.get("apiVersion"):
+            item = {**item, "apiVersion": document.get("apiVersion"), "kind": kind}  # noqa: PLW2901
+        yield from _unfolded(item, f"{where}, item {index + 1}")
+
+
+def _list_kind(document: object) -> str | None:
+    """Return the kind of a list's items, empty for `List` itself, and None for any other object."""
+    if not isinstance(document, dict):
+        return None
+    kind = document.get("kind")
+    if not isinstance(kind, str) or not kind.endswith("List"):
+        return None
+    # A custom kind may end in List too: an object of it has a name, and no items.
+    metadata = document.get("metadata")
+    is_named = isinstance(metadata, dict) and bool(metadata.get("name"))
+    if kind != "List" and is_named and not isinstance(document.get("items"), list):
+        return None
+    return kind.removesuffix("List")
 
 
 def _checked(obj: object, where: str) -> Object:
@@ -242,6 +295,30 @@ def _default_namespace(obj: Object) -> Object:
     if obj["metadata"].get("namespace") or not f".{group}".endswith(".cluster.x-k8s.io"):
         return obj
     return {**obj, "metadata": {**obj["metadata"], "namespace": "default"}}
+
+
+def _encoded_once(obj: Object) -> Object:
+    """Encode the bytes of a Secret or ConfigMap as the server stores them.
+
+    The server skips line breaks inside base64 and encodes the bytes again, without them.
+    """
+    name = {"Secret": "data", "ConfigMap": "binaryData"}.get(obj["kind"])
+    if name is None or obj["apiVersion"] != "v1":
+        return obj
+    values = obj.get(name)
+    if not isinstance(values, dict):
+        return obj
+    return {**obj, name: {key: _base64(value) for key, value in values.items()}}
+
+
+def _base64(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        content = base64.b64decode(value.replace("\n", "").replace("\r", ""), validate=True)
+    except ValueError:
+        return value
+    return base64.b64encode(content).decode()
 
 
 def _identity(manifest: Manifest) -> tuple[str, str, str, str]:

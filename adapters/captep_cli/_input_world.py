@@ -9,7 +9,9 @@ from attrs import frozen
 from captep_cli._errors import InputError, suggestion
 from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref
+from captep_core._resources import Resource
 from captep_core.capt import wire
+from captep_core.capt._resources import RESOURCES
 from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
 
 __all__ = ["InputWorld", "WorldSettings", "is_event", "read_world", "sorted_objects"]
@@ -18,17 +20,11 @@ _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
 # Files rarely hold the definition of a kind; a namespace on a Workspace means nothing.
 _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {("tf.upbound.io", "Workspace"): "Cluster"}
-_KINDS: Final = frozenset(
-    {
-        _KIND,
-        "Cluster",
-        "Event",
-        "Secret",
-        "Workspace",
-        "WorkspaceTemplate",
-        "WorkspaceTemplateApply",
-    }
-)
+_READ: Final[Mapping[tuple[str, str], Resource]] = {
+    (group_of(api_version), kind): resource for (api_version, kind), resource in RESOURCES.items()
+}
+"""The kinds that the loop reads, by group and kind, each in one version."""
+_KINDS: Final = frozenset({"Event", *(kind for _, kind in _READ)})
 
 
 @frozen
@@ -67,6 +63,8 @@ def read_world(settings: WorldSettings) -> InputWorld:
         InputError: a file is unusable, or the control plane is missing, ambiguous or malformed.
     """
     manifests = read_manifests(settings.files)
+    for manifest in manifests:
+        _check_version(manifest)
     _check_kinds(settings, manifests)
     chosen = _chosen(manifests, settings.control_plane)
     problems = wire.problems(chosen.object)
@@ -149,6 +147,25 @@ def _check_kinds(settings: WorldSettings, manifests: list[Manifest]) -> None:
             raise InputError(
                 f"no kind {match.kind} in the files or among those that the loop reads{meant}"
             )
+
+
+def _check_version(manifest: Manifest) -> None:
+    """Refuse an object of a version that the loop does not read.
+
+    An API server converts an object to the version that a client asks for. Nothing converts here,
+    and the fields of two versions differ.
+    """
+    obj = manifest.object
+    resource = _READ.get((group_of(obj["apiVersion"]), obj["kind"]))
+    if resource is None or obj["apiVersion"] == resource.api_version:
+        return
+    name = f"{_namespace(obj)}/{obj['metadata']['name']}".removeprefix("None/")
+    group, _, version = resource.api_version.rpartition("/")
+    raise InputError(
+        f"{manifest.where}: {obj['kind']} {name} has the version {obj['apiVersion']}, which the"
+        f" loop does not read; expected {resource.api_version}"
+        f" (kubectl get {resource.plural}.{version}.{group} -o yaml converts it)"
+    )
 
 
 def _served(

@@ -34,7 +34,10 @@ def refused(captep: Command, *args: str) -> str:
         (b"a: .inf\n", "line 1, column 4: expected a finite number"),
         (b'{"a": 1e999}', "expected a finite number"),
         (b'{"a": NaN}', "apiVersion"),
-        (b"a: !!binary aGVsbG8=\n", "line 1, column 4: a tag"),
+        (b"a: !!binary aGVs%bG8=\n", "line 1, column 4: not base64"),
+        (b"a: !!int x\n", "line 1, column 4: a value that is not of the type of its tag"),
+        (b"a: *x\n", "line 1, column 4: an alias without an anchor"),
+        (b"a: {<<: 1}\n", "line 1, column 9: a merge key needs a mapping"),
         (b"? [a]\n: 1\n", "a key that is not text"),
         (b"a: &x [*x]\n", "recursive"),
         (b"[" * 5000 + b"]" * 5000, "nested too deeply"),
@@ -303,10 +306,22 @@ def test_plain_scalars_have_the_values_that_kubectl_gives_them(
 
 
 def test_any_text_is_printable(captep: Command) -> None:
-    """Text of any language is printed unchanged, a lone surrogate as JSON escapes it."""
+    """Text of any language is printed unchanged; half a surrogate pair is U+FFFD, as in Go."""
     world = new()
     world[0]["metadata"]["annotations"] = {"a": "東京 \ud800"}
-    assert '"東京 \\ud800"' in captep("simulate", "-f", captep.file(world), "-o", "json").out
+    assert '"東京 \ufffd"' in captep("simulate", "-f", captep.file(world), "-o", "json").out
+
+
+def test_an_object_of_another_version_is_refused_by_name(captep: Command) -> None:
+    """An API server would convert it; here the loop would misread its fields."""
+    world = new()
+    cluster = next(obj for obj in world if obj["kind"] == "Cluster")
+    cluster["apiVersion"] = "cluster.x-k8s.io/v1beta2"
+    assert (
+        "document 2: Cluster clusters/osaka has the version cluster.x-k8s.io/v1beta2, which the"
+        " loop does not read; expected cluster.x-k8s.io/v1beta1"
+        " (kubectl get clusters.v1beta1.cluster.x-k8s.io -o yaml converts it)\n"
+    ) in refused(captep, "plan", "-f", captep.file(world))
 
 
 def process(*args: str, **kwargs: object) -> "subprocess.CompletedProcess[bytes]":
