@@ -14,6 +14,7 @@ from attrs import field, frozen
 from kubernetes import client
 
 from captep_kubernetes import KubernetesTransport
+from captep_kubernetes._credentials import Access, FixedCredentials
 
 __all__ = [
     "Asked",
@@ -39,6 +40,8 @@ class Asked:
     query: tuple[tuple[str, str], ...]
     headers: dict[str, str] = field(eq=False)
     content: bytes
+    lines: list[tuple[str, str]] = field(factory=list, eq=False, repr=False)
+    """The headers in order, those of one name apart."""
 
     @property
     def verb(self) -> str:
@@ -93,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             tuple(parse_qsl(split.query, keep_blank_values=True)),
             headers,
             content,
+            self.headers.items(),
         )
         self.server.asked.append(asked)
         self.server.reply(asked, self)
@@ -183,11 +187,10 @@ def serving(reply: Reply) -> Iterator[Scripted]:
         thread.join(5)
 
 
-def transport_to(url: str) -> KubernetesTransport:
+def transport_to(url: str, authorization: str = "Bearer not-a-secret") -> KubernetesTransport:
     """Return the transport under test, with a token."""
     configuration = client.Configuration(host=url)
-    configuration.api_key = {"BearerToken": "Bearer not-a-secret"}
-    return KubernetesTransport(configuration)
+    return KubernetesTransport(configuration, FixedCredentials(Access(authorization)))
 
 
 def refused_port() -> str:

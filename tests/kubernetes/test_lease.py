@@ -76,8 +76,7 @@ class Candidate:
 
     def __init__(self, url: str, identity: str) -> None:
         self.history: list[str] = []
-        transport = transport_to(url)
-        transport._api.configuration.api_key["BearerToken"] = identity
+        transport = transport_to(url, identity)
         self.elector = LeaderElector(
             transport,
             namespace="ns",

@@ -8,14 +8,16 @@ import traceback
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import pytest
 import urllib3
 from kubernetes import client
-from kubernetes.config import ConfigException
 
 from captep_core import JSON
+from captep_core.errors import GatewayError
 from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
+from captep_kubernetes._credentials import TLSMaterial
 from captep_kubernetes._transport import _answered, _HTTPStream
 from tests.kubernetes.scripted import (
     Asked,
@@ -76,10 +78,8 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
 def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, method: str) -> None:
     """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
     with serving(replying(200, {})) as server:
-        configuration = client.Configuration(host=server.url)
-        configuration.api_key = {"BearerToken": f"Bearer {token}"}
         with pytest.raises(UnansweredError) as unsent:
-            KubernetesTransport(configuration).request(method, PATH, timeout=5.0)
+            transport_to(server.url, f"Bearer {token}").request(method, PATH, timeout=5.0)
         assert server.asked == []
     assert str(unsent.value) == f"{method} {PATH}: the credentials are malformed"
     assert unsent.value.may_have_landed is (method != "GET")
@@ -191,14 +191,15 @@ def test_connecting_is_given_up_after_five_seconds(
     timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A watch may be silent for minutes, but a server that cannot be reached is not waited for so long."""
-    transport, given = transport_to(refused_port()), list[object]()
-    ask = transport._dynamic.request
+    transport = transport_to(refused_port())
+    given: list[object] = []
+    ask = urllib3.PoolManager.request
 
-    def noted(*arguments: object, **options: object) -> object:
-        given.append(options["_request_timeout"])
+    def noted(*arguments: Any, **options: Any) -> object:  # noqa: ANN401  # of urllib3
+        given.append((options["timeout"].connect_timeout, options["timeout"].read_timeout))
         return ask(*arguments, **options)
 
-    monkeypatch.setattr(transport._dynamic, "request", noted)
+    monkeypatch.setattr(urllib3.PoolManager, "request", noted)
     for send in (transport.request, transport.stream):
         with pytest.raises(UnansweredError):
             send(*(("GET", PATH) if send == transport.request else (PATH,)), timeout=timeout)
@@ -210,8 +211,8 @@ def test_connections_are_kept_open_and_alive() -> None:
     transport = KubernetesTransport(
         client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7
     )
-    options = transport._api.rest_client.pool_manager.connection_pool_kw
-    assert (options["maxsize"], options["retries"].total) == (7, False)
+    options = transport._pool(TLSMaterial()).connection_pool_kw
+    assert options["maxsize"] == 7
     assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options["socket_options"]
 
 
@@ -220,7 +221,7 @@ def test_a_transport_that_is_closed_keeps_no_connection() -> None:
     with serving(replying(200, {})) as server:
         transport = transport_to(server.url)
         transport.request("GET", PATH, timeout=5.0)
-        pools = transport._api.rest_client.pool_manager.pools
+        pools = transport._pool(TLSMaterial()).pools
         assert len(pools) == 1
         transport.close()
         assert len(pools) == 0
@@ -256,9 +257,9 @@ def met(error: Exception, context: BaseException) -> Exception:
     return error
 
 
-def tls(problem: str) -> client.ApiException:
-    """What the client makes of a handshake that failed."""
-    return client.ApiException(status=0, reason=f"SSLError\n[SSL: {problem}] it failed")
+def tls(problem: str) -> urllib3.exceptions.SSLError:
+    """Return the error of a handshake that failed."""
+    return urllib3.exceptions.SSLError(f"[SSL: {problem}] it failed")
 
 
 @pytest.mark.parametrize(
@@ -309,20 +310,20 @@ def tls(problem: str) -> client.ApiException:
         (
             tls("CERTIFICATE_VERIFY_FAILED"),
             False,
-            "SSLError [SSL: CERTIFICATE_VERIFY_FAILED] it failed",
+            "SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] it failed",
         ),
-        (tls("WRONG_VERSION_NUMBER"), False, "SSLError [SSL: WRONG_VERSION_NUMBER] it failed"),
+        (tls("WRONG_VERSION_NUMBER"), False, "SSLError: [SSL: WRONG_VERSION_NUMBER] it failed"),
         (
             tls("SSLV3_ALERT_HANDSHAKE_FAILURE"),
             False,
-            "SSLError [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed",
+            "SSLError: [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed",
         ),
         (
             tls("UNEXPECTED_EOF_WHILE_READING"),
             True,
-            "SSLError [SSL: UNEXPECTED_EOF_WHILE_READING] it failed",
+            "SSLError: [SSL: UNEXPECTED_EOF_WHILE_READING] it failed",
         ),
-        (ConfigException("hunter2"), False, "the credentials could not be renewed"),
+        (GatewayError("no token"), False, "no token"),
         (ValueError("hunter2"), True, "the credentials are malformed"),
     ],
     ids=lambda value: type(value).__name__,
@@ -344,7 +345,7 @@ def test_every_exception_becomes_an_unanswered_error(
 def test_a_server_that_speaks_no_tls_has_taken_nothing(method: str) -> None:
     """https to a port where http is spoken."""
     with serving(replying(200, {})) as server:
-        with pytest.raises(UnansweredError, match=f"^{method} {PATH}: SSLError ") as refused:
+        with pytest.raises(UnansweredError, match=f"^{method} {PATH}: SSLError: ") as refused:
             transport_to(server.url.replace("http:", "https:")).request(method, PATH, timeout=5.0)
         assert (refused.value.may_have_landed, server.asked) == (False, [])
 
