@@ -86,7 +86,8 @@ def check_connection(transport: Transport) -> None:
             f"GET /version: HTTP {answer.status}"
         )
     # A sign-in page answers every path with 200 or 403 and HTML.
-    if answer.body is None or (answer.status == 200 and "gitVersion" not in answer.body):
+    is_foreign = answer.status == 200 and answer.body and "gitVersion" not in answer.body
+    if answer.body is None or is_foreign:
         raise GatewayError(
             "what answers at this address is no API server: "
             f"GET /version: HTTP {answer.status}, expected JSON with gitVersion: "

@@ -319,7 +319,8 @@ class KubernetesGateway:
                 self._payloads.popitem(last=False)
 
     def _changed(self, change: CacheChange) -> None:
-        if change.after is None:
+        if change.after is None or _is_same_version(change):
+            # A server that was restored gives an old version to another content.
             with self._lock:
                 self._payloads.pop(change.ref, None)
         self._on_change(change)
@@ -354,6 +355,13 @@ def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.METADATA:
         return identity_only
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
+
+
+def _is_same_version(change: CacheChange) -> bool:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return False
+    return (before.uid, before.resource_version) == (after.uid, after.resource_version)
 
 
 def _identity(obj: Mapping[str, JSON]) -> tuple[str, str]:

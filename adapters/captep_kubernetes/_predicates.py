@@ -29,6 +29,9 @@ def content_changed(change: CacheChange) -> bool:
     """
     if change.before is None or change.after is None:
         return change.before is not change.after
+    if change.before.digest and change.before.digest == change.after.digest:
+        # Equal contents, or nothing but the identity kept.
+        return change.before.packed.is_empty
     old = change.before.obj
     return not old or _essence(old) != _essence(change.after.obj)
 

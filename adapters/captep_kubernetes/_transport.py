@@ -41,6 +41,7 @@ __all__ = [
     "FIELD_MANAGER",
     "MERGE_PATCH",
     "KubernetesTransport",
+    "MalformedStreamError",
     "Query",
     "Stream",
     "Transport",
@@ -72,6 +73,13 @@ class UnansweredError(CaptepError):
     def __init__(self, message: str, *, may_have_landed: bool) -> None:
         super().__init__(message)
         self.may_have_landed = may_have_landed
+
+
+class MalformedStreamError(UnansweredError):
+    """What the server streams is no line that an API server sends."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_have_landed=False)
 
 
 class Stream(Protocol):
@@ -284,9 +292,8 @@ class _HTTPStream:
                         pending.clear()
                     pending += rest
                     if len(pending) > _LONGEST_LINE:
-                        raise UnansweredError(
-                            f"GET {self._path}: a line of more than {_LONGEST_LINE >> 20} MB",
-                            may_have_landed=False,
+                        raise MalformedStreamError(
+                            f"GET {self._path}: a line of more than {_LONGEST_LINE >> 20} MB"
                         )
             finally:
                 self._answer.close()

@@ -27,6 +27,7 @@ from captep_kubernetes import (
     identity_only,
     without_managed_fields,
 )
+from captep_kubernetes._transport import MalformedStreamError
 from tests.kubernetes.changes import change
 from tests.kubernetes.scripted import (
     Asked,
@@ -177,7 +178,7 @@ def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
                 ("watch", "1"),
                 ("resourceVersion", "7"),
                 ("allowWatchBookmarks", "true"),
-                ("timeoutSeconds", "240"),
+                ("timeoutSeconds", "50"),
             ),
         ]
 
@@ -500,6 +501,16 @@ class Dead:
         self.options.append(options)
         return self.replies["WATCH"]()
 
+    @property
+    def lives(self) -> list[int]:
+        """The timeoutSeconds of each WATCH."""
+        asked = [dict(options["query"]) for options in self.options]
+        return [query["timeoutSeconds"] for query in asked if "timeoutSeconds" in query]
+
+    def verbs(self) -> list[str]:
+        """LIST and WATCH in the order of the requests."""
+        return [verb for verb, _ in self.sent]
+
     def times(self, verb: str) -> list[float]:
         """When `verb` was sent, in seconds."""
         self.informer._run()
@@ -568,7 +579,7 @@ class _AnyLife:
     """Equal to every number of seconds that a watch may be asked to live."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, int) and 240 < other < 288
+        return isinstance(other, int) and 50 < other <= 60
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -577,16 +588,171 @@ ANY_LIFE = _AnyLife()
 
 
 def test_every_request_has_a_timeout() -> None:
-    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: 240 to 288 seconds."""
-    for jitter, lives in ((0.0, 240), (0.2, ANY_LIFE)):
+    """A LIST may be silent for a minute, a WATCH for 75 s; the server ends it before, after a minute at most."""
+    for jitter, lives in ((0.0, 50), (0.2, ANY_LIFE)):
         dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
         dead.informer._run()
-        assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
-        assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [
-            None,
-            lives,
-            lives,
+        assert [options["timeout"] for options in dead.options] == [60.0, 75.0, 75.0]
+        assert dead.lives == [lives, lives]
+
+
+BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+
+
+def test_a_watch_with_bookmarks_lives_for_minutes() -> None:
+    """Its silence says that the connection is dead; the one after a failure is short until a bookmark came."""
+    streams = iter([Lines(BOOKMARK), Lines(cut), Lines(), Lines(BOOKMARK)])
+    dead = Dead(13, LIST=listed, WATCH=lambda: next(streams, Ended()))
+    dead.informer._run()
+    assert dead.lives[:5] == [50, 240, 50, 50, 240]
+    assert dead.verbs().count("LIST") == 1
+
+
+def cut() -> None:
+    """The connection breaks, or was silent for too long."""
+    raise UnansweredError("GET: ReadTimeoutError: timed out", may_have_landed=False)
+
+
+def test_a_silent_watch_is_a_problem_and_goes_on_from_its_version(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No LIST: the next watch starts at the last bookmark, and two lines are logged."""
+    caplog.set_level(logging.INFO)
+    streams = iter([Lines(BOOKMARK, cut)])
+    dead = Dead(9, LIST=listed, WATCH=lambda: next(streams, Lived(20).of(dead)))
+    dead.informer._run()
+    assert dead.verbs() == ["LIST", "WATCH", "WATCH"]
+    assert dict(dead.options[2]["query"])["resourceVersion"] == "20"
+    assert caplog.messages == [
+        "secrets: not current: Unavailable: GET: ReadTimeoutError: timed out",
+        "secrets: current again",
+    ]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda: RawResponse(500),
+        lambda: RawResponse(504),
+        lambda: RawResponse(400),
+        lambda: Lines({"type": "ERROR", "object": {"code": 500}}),
+        lambda: Lines(b"no json"),
+        lambda: Lines(too_long),
+    ],
+)
+def test_a_watch_that_is_refused_twice_leads_to_a_list(
+    refusal: Callable[[], RawResponse | Stream],
+) -> None:
+    """Its resourceVersion may be one that the server never had; a list that does not help comes less often."""
+    dead = Dead(100, LIST=listed, WATCH=refusal)
+    dead.informer._run()
+    watches = [len(list(run)) for verb, run in itertools.groupby(dead.verbs()) if verb == "WATCH"]
+    assert watches[:4] == [2, 4, 8, 16]
+
+
+def too_long() -> None:
+    """A line without an end."""
+    raise MalformedStreamError("GET: a line of more than 16 MB")
+
+
+@pytest.mark.parametrize(
+    "answer", [refuse, lambda: RawResponse(401), lambda: RawResponse(403), lambda: RawResponse(429)]
+)
+def test_a_watch_that_may_not_be_asked_for_leads_to_no_list(
+    answer: Callable[[], RawResponse | Stream],
+) -> None:
+    """Nobody listens, or who asks may not: that says nothing about the resourceVersion."""
+    dead = Dead(100, LIST=listed, WATCH=answer)
+    dead.informer._run()
+    assert dead.verbs().count("LIST") == 1
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "abc", "-1", "", "1e3", "٧"])
+def test_a_version_of_another_shape_is_not_stored(version: str) -> None:
+    """A bookmark or event with one leaves the watch where it was, and the thread lives."""
+    lines = [
+        event("BOOKMARK", {"metadata": {"resourceVersion": version}}),
+        event("ADDED", {**secret("a", 1), "metadata": {"name": "a", "resourceVersion": version}}),
+    ]
+    streams = iter([Lines(*lines)])
+    dead = Dead(3, LIST=listed, WATCH=lambda: next(streams, Ended()))
+    dead.informer._run()
+    assert dict(dead.options[2]["query"])["resourceVersion"] == "1"
+
+
+def test_a_list_without_an_end_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends pages for ever gets a bounded number of requests a try."""
+    monkeypatch.setattr("captep_kubernetes._informer._MOST_PAGES", 5)
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(4, rest="more")))
+    dead.informer._run()
+    assert dead.verbs() == ["LIST"] * 5
+    assert dead.problems == [Unreadable("Malformed", f"{PATH}: more than 5 pages of a list")]
+
+
+def test_the_thread_survives_every_exception(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a transport is one line without its text, and the next try works."""
+
+    def broken() -> RawResponse:
+        raise KeyError("hunter2")
+
+    answers = iter([broken, broken])
+    dead = Dead(9, LIST=lambda: next(answers, listed)(), WATCH=lambda: Lived(20).of(dead))
+    dead.informer._run()
+    assert dead.informer.has_synced
+    assert caplog.messages == ["secrets: not current: InternalError: KeyError in this process"]
+
+
+def test_a_failing_handler_hides_no_other_change(caplog: pytest.LogCaptureFixture) -> None:
+    """The objects of a list are all announced, and the failure is logged without its text."""
+    seen: list[str] = []
+
+    def handle(change: CacheChange) -> None:
+        seen.append(change.ref.name)
+        if change.ref.name == "a":
+            raise ValueError("hunter2")
+
+    dead = Dead(
+        1, LIST=lambda: RawResponse(200, {}, page(4, secret("a", 1), secret("b", 2))), WATCH=Ended
+    )
+    dead.informer._on_change = handle
+    dead.informer._run()
+    assert seen == ["a", "b"]
+    assert caplog.messages == ["Secret ns/a: a handler failed: ValueError"]
+
+
+def test_a_restored_server_replaces_the_cache() -> None:
+    """resourceVersions went back: the watch is refused, the list counts, ghosts go, and later events too."""
+    lists = iter(
+        [
+            RawResponse(200, {}, page(100, secret("a", 90), secret("ghost", 95))),
+            RawResponse(200, {}, page(40, secret("a", 30))),
         ]
+    )
+    refused = RawResponse(504)
+    streams: Iterator[RawResponse | Stream] = iter(
+        [refused, refused, Lines(event("MODIFIED", secret("a", 41)))]
+    )
+    dead = Dead(
+        9, LIST=lambda: next(lists), WATCH=lambda: next(streams, None) or Lived(20).of(dead)
+    )
+    dead.informer._run()
+    assert dead.informer.refs() == (ref("a"),)
+    assert dead.informer.version(ref("a")) == "41"
+
+
+def test_failing_since_is_when_the_cache_stopped_being_current() -> None:
+    """From the start until the first list, then from the first failure of a row to its end."""
+    streams: Iterator[Any] = iter([Lived(20), RawResponse(429), RawResponse(429), Lived(20)])
+    dead = Dead(43, LIST=listed, WATCH=lambda: live(next(streams)))
+    since: list[float | None] = [dead.informer.failing_since]
+
+    def live(answer: Any) -> Any:  # noqa: ANN401
+        since.append(dead.informer.failing_since)
+        return answer.of(dead) if isinstance(answer, Lived) else answer
+
+    dead.informer._run()
+    assert since == [0.0, None, None, 20.0, 20.0]
+    assert dead.informer.failing_since is None
 
 
 def test_a_stopped_informer_takes_no_further_line() -> None:
@@ -740,12 +906,12 @@ def test_a_server_that_fails_every_list_is_asked_every_three_seconds(
 
 
 @pytest.mark.parametrize(
-    "answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)]
+    "answer", [refuse, Ended, lambda: RawResponse(429), lambda: RawResponse(403)]
 )
 def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(
     answer: Callable[[], RawResponse | Stream],
 ) -> None:
-    """Refused, closed at once, 500, 403: the same, and no second LIST."""
+    """Refused, closed at once, 429, 403: the same, and no second LIST."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
     assert [verb for verb, _ in dead.sent].count("LIST") == 1
@@ -840,9 +1006,9 @@ def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
 
 
 def test_a_good_list_takes_the_count_of_watch_back() -> None:
-    """Four watches were refused, the fourth with 410: after the LIST the next one comes a second after the last, not three."""
-    answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), RawResponse(410)])
-    dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(500)))
+    """Four watches were refused, the last with 410: after the LIST the next one comes a second after the last, not three."""
+    answers = iter([RawResponse(429), RawResponse(429), RawResponse(429), RawResponse(410)])
+    dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(429)))
     assert dead.times("WATCH") == [0.0, 1.0, 3.0, 6.0, 7.0, 9.0]
     assert [at for verb, at in dead.sent if verb == "LIST"] == [0.0, 6.0]
 

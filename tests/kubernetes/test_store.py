@@ -286,3 +286,58 @@ def test_an_object_without_metadata_has_an_empty_identity() -> None:
     store = Store(kept)
     nothing: Mapping[str, JSON] = {"metadata": []}
     assert store.put(A, nothing) == change(A, None, {"metadata": []})
+
+
+def test_a_list_of_a_restored_server_is_the_truth() -> None:
+    """Older versions replace newer ones, ghosts go, tombstones too, and equal versions are announced."""
+    store = Store(kept)
+    for ref, version in ((A, 90), (B, 95)):
+        store.put(ref, obj(ref, "u", version))
+    c = ObjectRef("v1", "Secret", "ns", "c")
+    store.remove(c, uid="u", resource_version="99")
+    store.begin_list()
+    changes = store.replace(listed(store, (A, obj(A, "u", 30)), (c, obj(c, "u", 20))), "40")
+    assert cached(store) == {A: ("u", 30), c: ("u", 20)}
+    assert {(change.ref, change.old is None, change.new is None) for change in changes} == {
+        (A, False, False),
+        (B, False, True),
+        (c, True, False),
+    }
+    assert store.put(A, obj(A, "u", 41)) is not None
+
+
+def test_a_restored_list_does_not_undo_what_was_learned_after_it_was_sent() -> None:
+    """An own write or delete while the list was on its way stays until the next list or event."""
+    store = Store(kept)
+    for ref in (A, B):
+        store.put(ref, obj(ref, "u", 90))
+    store.begin_list()
+    store.put(A, obj(A, "new", 91))
+    store.remove(B, uid="u", resource_version="92")
+    assert store.replace(listed(store, (A, obj(A, "u", 30)), (B, obj(B, "u", 30))), "40") == []
+    assert cached(store) == {A: ("new", 91)}
+    store.begin_list()
+    store.replace(listed(store, (A, obj(A, "u", 30))), "41")
+    assert cached(store) == {A: ("u", 30)}
+
+
+def test_a_bookmark_counts_as_the_newest_version() -> None:
+    """A quiet kind shows by its bookmarks that the server went back."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 30))
+    store.advance("100")
+    store.begin_list()
+    store.replace(listed(store), "40")
+    assert cached(store) == {}
+
+
+def test_an_equal_object_keeps_its_packed_form() -> None:
+    """A change of nothing that is kept costs no packing, and says so without unpacking."""
+    store = Store(kept)
+    first = store.put(A, obj(A, "u", 1))
+    again = store.put(A, obj(A, "u", 2))
+    assert first is not None
+    assert again is not None
+    assert (again.before, again.after) != (None, None)
+    assert again.after.packed is again.before.packed  # type: ignore[union-attr]
+    assert (again.old, again.new) == (obj(A, "u", 1), obj(A, "u", 2))

@@ -18,7 +18,7 @@ from captep_core import JSON
 from captep_core.errors import GatewayError
 from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
 from captep_kubernetes._credentials import TLSMaterial
-from captep_kubernetes._transport import _answered, _HTTPStream
+from captep_kubernetes._transport import MalformedStreamError, _answered, _HTTPStream
 from tests.kubernetes.scripted import (
     Asked,
     Reply,
@@ -387,6 +387,17 @@ def test_lines_are_put_together_from_any_chunks() -> None:
     chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
     assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
+
+
+def test_a_line_without_an_end_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream ends before the line fills the memory."""
+    monkeypatch.setattr("captep_kubernetes._transport._LONGEST_LINE", 5)
+    chunks = Chunks(b"abc", b"de\nfg", b"hij", b"k", b"l")
+    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    assert next(lines) == b"abcde"
+    with pytest.raises(MalformedStreamError):
+        next(lines)
+    assert (chunks.chunks, chunks.closed) == ([b"l"], True)
 
 
 def test_a_stream_that_breaks_is_no_answer() -> None:
