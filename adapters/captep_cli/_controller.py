@@ -147,7 +147,7 @@ class Controller:
         dead = tuple(
             f"the watch of {informer.resource} has ended"
             for informer in self.informers
-            if not informer.is_alive
+            if informer.has_ended
         )
         return (*dead, *self._loop.problems(longest_run=_LONGEST_PASS))
 

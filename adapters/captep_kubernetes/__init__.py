@@ -22,6 +22,7 @@ from captep_kubernetes._transport import (
     Transport,
     UnansweredError,
 )
+from captep_kubernetes._watch_health import WatchHealth
 
 __all__ = [
     "EVENTS",
@@ -41,6 +42,7 @@ __all__ = [
     "Stream",
     "Transport",
     "UnansweredError",
+    "WatchHealth",
     "check_connection",
     "content_changed",
     "identity_only",

@@ -172,6 +172,12 @@ class Informer:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether that thread ended although nothing stopped it."""
+        has_begun = self._thread is not None and self._thread.ident is not None
+        return has_begun and not self.is_alive and not self._stopping.is_set()
+
+    @property
     def problem(self) -> Unreadable | None:
         """Why the cache may be out of date, None while it is current."""
         return self._problem
