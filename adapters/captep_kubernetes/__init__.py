@@ -2,6 +2,7 @@
 
 from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._config import check_connection, load_transport
+from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._election import LeaseTimes
 from captep_kubernetes._gateway import DryRun, KubernetesGateway
 from captep_kubernetes._informer import (
@@ -50,5 +51,6 @@ __all__ = [
     "load_transport",
     "reason_of",
     "reference",
+    "served_resource",
     "without_managed_fields",
 ]

@@ -109,6 +109,7 @@ class Informer:
         project: applied to each object before it is kept; see `Store`.
         on_change: called once for each new state, from the watch's thread or from the caller of
             `observe_write`; must return at once.
+        on_missing: called from the watch's thread when the server does not serve the kind (404).
         backoff: seconds between two tries of one verb.
         jitter: fraction by which delays are stretched.
         seed: makes the jitter of this process differ from that of others.
@@ -126,6 +127,7 @@ class Informer:
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
         on_change: Callable[[CacheChange], None] = lambda _change: None,
+        on_missing: Callable[[], None] = lambda: None,
         backoff: Backoff = _BACKOFF,
         jitter: float = _JITTER,
         seed: str = "",
@@ -135,7 +137,10 @@ class Informer:
         self.resource = resource
         self.namespace = namespace
         self._transport = transport
+        self._served = resource
         self._path = resource.path(namespace)
+        self._next_served: Resource | None = None
+        self._on_missing = on_missing
         self._selectors = tuple(selectors)
         self._representation = representation
         self._on_change = on_change
@@ -208,6 +213,16 @@ class Informer:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
+    def serve(self, resource: Resource) -> None:
+        """Go on with the same kind in another version: list it again, and keep the names."""
+        with self._lock:
+            if resource == (self._next_served or self._served):
+                return
+            self._next_served = resource
+            stream = self._stream
+        if stream is not None:
+            stream.close()
+
     def wait_synced(self, timeout: float) -> bool:
         """Wait for `has_synced`; returns it after at most `timeout` seconds."""
         return self._synced.wait(timeout)
@@ -244,12 +259,23 @@ class Informer:
 
     def _run(self) -> None:
         while True:
+            self._switch()
             self._pause("LIST" if self._version is None else "WATCH")
             if self._stopping.is_set():
                 return
             problem = self._try()
             if not self._stopping.is_set():
                 self._report(problem)
+
+    def _switch(self) -> None:
+        """Begin with the version that `serve` named."""
+        with self._lock:
+            if self._next_served is None:
+                return
+            self._served, self._next_served = self._next_served, None
+            self._path = self._served.path(self.namespace)
+            self._store.forget_versions()
+        self._version = None
 
     def _try(self) -> Unreadable | None:
         """List or watch once; returns the problem that ended it."""
@@ -429,7 +455,10 @@ class Informer:
         asked = retry_after_of(answer)
         if asked is not None:
             self._not_before = self._clock() + min(asked.total_seconds(), _LONGEST_RETRY_AFTER)
-        hint = ": is its CustomResourceDefinition installed?" if answer.status == 404 else ""
+        hint = ""
+        if answer.status == 404:
+            hint = ": is its CustomResourceDefinition installed?"
+            self._on_missing()
         return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}{hint}")
 
     def _find(self, ref: ObjectRef) -> Known | None:
@@ -485,7 +514,7 @@ class Informer:
 
     def _with_kind(self, obj: Mapping[str, JSON]) -> Object:
         """Set apiVersion and kind: items of a core list lack them."""
-        return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
+        return {**obj, "apiVersion": self._served.api_version, "kind": self.resource.kind}
 
     def _accept(self, suffix: str) -> str:
         return _ACCEPT[self._representation].format(suffix)

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from captep_core import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
@@ -148,6 +148,15 @@ class Store:
         """Learn that the server is at `resource_version` at least."""
         if is_version(resource_version) and is_newer(resource_version, self._newest):
             self._newest = resource_version
+
+    def forget_versions(self) -> None:
+        """Take every object from the next list, even one of the version that is known.
+
+        An object has the same resourceVersion in each API version of its kind.
+        """
+        self._known = {
+            ref: evolve(known, resource_version="0") for ref, known in self._known.items()
+        }
 
     def begin_list(self) -> None:
         """Remember the moment at which a list is sent; `replace` ends it."""
