@@ -27,7 +27,6 @@ from captep_kubernetes import (
     Informer,
     KubernetesGateway,
     Transport,
-    content_changed,
 )
 from captep_runtime import Logger, Loop, Metrics, Tuning
 
@@ -156,7 +155,7 @@ class Controller:
         self._loop.measure()
 
     def _changed(self, change: CacheChange) -> None:
-        if not content_changed(change):
+        if not self._gateway.is_relevant(change):
             return
         if is_control_plane(change.ref):
             self._keep(change.ref)

@@ -35,7 +35,7 @@ from captep_core.ports import Answer
 from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
-from captep_kubernetes._predicates import keeping
+from captep_kubernetes._predicates import content_changed, keeping
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
@@ -185,6 +185,11 @@ class KubernetesGateway:
             return self._payload(ref, informer)
         found = informer.get(ref)
         return ABSENT if found is None else found
+
+    def is_relevant(self, change: CacheChange) -> bool:
+        """Whether a change touches what decisions read of the kind; see `content_changed`."""
+        watched = self._kinds.get((change.ref.api_version, change.ref.kind))
+        return content_changed(change, None if watched is None else watched.conditions)
 
     def version(self, ref: ObjectRef) -> str | None:
         """Return the cached resourceVersion of an object, None when it is not known to exist."""

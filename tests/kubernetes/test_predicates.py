@@ -3,7 +3,8 @@
 import pytest
 
 from captep_core import JSON, ObjectRef
-from captep_kubernetes import Object, content_changed, keeping
+from captep_kubernetes import CacheChange, Object, content_changed, keeping
+from captep_kubernetes._store import Store
 from tests.kubernetes.changes import change
 
 REF = ObjectRef("v1", "Thing", "ns", "a")
@@ -81,3 +82,46 @@ def test_a_malformed_value_stays_malformed(spec: JSON) -> None:
 def test_malformed_metadata_stays_as_it_is(metadata: JSON) -> None:
     """Nothing is left out of them."""
     assert keeping({})({"metadata": metadata, "spec": 1}) == {"metadata": metadata}
+
+
+def conditions(*pairs: tuple[str, str]) -> JSON:
+    """Return a status with these conditions."""
+    listed: list[JSON] = [{"type": kind, "status": status} for kind, status in pairs]
+    return {"conditions": listed}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "counts"),
+    [
+        (
+            conditions(("Ours", "True"), ("B", "True")),
+            conditions(("Ours", "True"), ("B", "False")),
+            False,
+        ),
+        (conditions(("Ours", "True"), ("B", "True")), conditions(("Ours", "True")), False),
+        (
+            conditions(("Ours", "True"), ("B", "True")),
+            conditions(("Ours", "False"), ("B", "True")),
+            True,
+        ),
+        (conditions(("Ours", "True")), conditions(), True),
+        ({"conditions": [5]}, {"conditions": [{"type": 5}]}, False),
+        ({"conditions": "a"}, {"conditions": "b"}, True),
+        ("a", "b", True),
+    ],
+)
+def test_a_condition_that_no_decision_reads_wakes_nobody(
+    before: JSON, after: JSON, counts: bool
+) -> None:
+    """Neighbours that fight over a condition of theirs must not wake us at each of their writes."""
+    news = change(REF, thing("1", status=before), thing("2", status=after))
+    assert content_changed(news, ("Ours",)) is counts
+    assert content_changed(news)
+
+
+def test_an_equal_content_wakes_nobody_without_being_unpacked() -> None:
+    """The digests say so; a kind of which nothing is kept wakes at every version."""
+    store = Store(dict)
+    for content, counts in ((thing("1", spec={"a": 1}), False), ({}, True)):
+        known = store.known(content)
+        assert content_changed(CacheChange(REF, known, known)) is counts
