@@ -329,9 +329,12 @@ def _logging(form: str) -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("captep")
     root.addHandler(handler)
     ours.setLevel(logging.INFO)
+    # A warning that Python prints itself would be a line that is no JSON.
+    logging.captureWarnings(capture=True)
     try:
         yield
     finally:
+        logging.captureWarnings(capture=False)
         root.removeHandler(handler)
 
 

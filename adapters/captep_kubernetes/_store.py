@@ -101,7 +101,7 @@ class Store:
         self._project = project
         self._packer = Packer()
         self._newest = "0"
-        self._since_list: set[ObjectRef] = set()
+        self._since_list: set[ObjectRef] | None = None
         self._newest_at_list = "0"
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
@@ -137,7 +137,7 @@ class Store:
         ):
             return None
         self._bury(ref, uid, resource_version or (known.resource_version if known else ""))
-        self._since_list.add(ref)
+        self._note(ref)
         self.advance(resource_version)
         if known is None:
             return None
@@ -160,7 +160,7 @@ class Store:
 
     def begin_list(self) -> None:
         """Remember the moment at which a list is sent; `replace` ends it."""
-        self._since_list.clear()
+        self._since_list = set()
         self._newest_at_list = self._newest
 
     def replace(
@@ -168,8 +168,9 @@ class Store:
     ) -> list[CacheChange]:
         """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
+        learned, self._since_list = self._since_list or set(), None
         if is_version(resource_version) and is_newer(self._newest_at_list, resource_version):
-            return self._go_back(listed, resource_version)
+            return self._go_back(listed, resource_version, frozenset(learned))
         self.advance(resource_version)
         changes = [
             self._put(ref, new)
@@ -183,14 +184,16 @@ class Store:
         return changes
 
     def _go_back(
-        self, listed: Mapping[ObjectRef, Known], resource_version: str
+        self,
+        listed: Mapping[ObjectRef, Known],
+        resource_version: str,
+        kept: frozenset[ObjectRef],
     ) -> list[CacheChange]:
-        """Replace all but what was learned after the list was sent.
+        """Replace all but `kept`, the objects that were learned after the list was sent.
 
         Each object is announced, although uid and version may be as before: after a restore the
         server gives the same versions to other contents.
         """
-        kept = frozenset(self._since_list)
         self._newest = resource_version
         self._gone = OrderedDict((ref, gone) for ref, gone in self._gone.items() if ref in kept)
         changes = []
@@ -204,6 +207,11 @@ class Store:
         for ref in kept & self._known.keys():
             self.advance(self._known[ref].resource_version)
         return changes
+
+    def _note(self, ref: ObjectRef) -> None:
+        """Remember what is learned while a list is on its way, and only then."""
+        if self._since_list is not None:
+            self._since_list.add(ref)
 
     def _packed(self, obj: Mapping[str, JSON], before: Known | None) -> Known:
         """Pack what is kept of an object; an equal one keeps its packed form, which is cheap."""
@@ -228,7 +236,7 @@ class Store:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
-        self._since_list.add(ref)
+        self._note(ref)
         self.advance(new.resource_version)
         return CacheChange(ref, known, new)
 

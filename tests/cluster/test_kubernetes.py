@@ -191,13 +191,28 @@ def test_an_unverified_server_costs_one_log_line(
         transport = load_transport(path)
         for _ in range(3):
             check_connection(transport)
-    assert (warned, caplog.messages) == (
-        [],
-        [
-            "the server's certificate is not verified: "
-            f"{path}: clusters[0].cluster.insecure-skip-tls-verify"
-        ],
-    )
+    field = f"{path}: clusters[0].cluster.insecure-skip-tls-verify"
+    line = f"the server's certificate is not verified: {field}"
+    assert (warned, caplog.messages) == ([], [line])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_valid"), [("kubernetes.default.svc", True), ("wrong.example", False)]
+)
+def test_the_server_is_verified_under_its_tls_server_name(
+    apiserver: ApiServer, name: str, is_valid: bool
+) -> None:
+    """`tls-server-name` replaces the host of the address."""
+    path = apiserver.kubeconfig()
+    document = yaml.safe_load(path.read_text())
+    document["clusters"][0]["cluster"]["tls-server-name"] = name
+    path.write_text(yaml.safe_dump(document))
+    transport = load_transport(path)
+    if is_valid:
+        check_connection(transport)
+    else:
+        with pytest.raises(GatewayError, match="CERTIFICATE_VERIFY_FAILED"):
+            check_connection(transport)
 
 
 def test_a_new_authority_ends_the_watches(apiserver: ApiServer, tmp_path: Path) -> None:

@@ -341,3 +341,14 @@ def test_an_equal_object_keeps_its_packed_form() -> None:
     assert (again.before, again.after) != (None, None)
     assert again.after.packed is again.before.packed  # type: ignore[union-attr]
     assert (again.old, again.new) == (obj(A, "u", 1), obj(A, "u", 2))
+
+
+def test_nothing_is_remembered_while_no_list_is_on_its_way() -> None:
+    """A process that lives for weeks sees names without end."""
+    store = Store(kept)
+    store.begin_list()
+    store.put(A, obj(A, "u", 1))
+    assert store._since_list == {A}
+    store.replace(listed(store), "0")
+    store.put(B, obj(B, "u", 2))
+    assert store._since_list is None
