@@ -59,7 +59,7 @@ class Asked:
 
 
 class Scripted(ThreadingHTTPServer):
-    """`asked` has every request so far; `stopping` is set when the test is over, so that a reply that waits can end."""
+    """`asked` has every request so far; `stopping` is set at the end, so that waiting replies end."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -150,7 +150,9 @@ def hang(_: Asked, handler: BaseHTTPRequestHandler) -> None:
 
 
 def events(*lines: object, hold: bool = True) -> Reply:
-    """Answer a watch with these events (or bytes, as they are); then hold it open until the test ends, or close it at once."""
+    """Answer a watch with these events or bytes, then hold it open until the test ends, or close
+    it.
+    """
 
     def reply(_: Asked, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

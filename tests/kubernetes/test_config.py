@@ -1,4 +1,4 @@
-"""Where the cluster is: every way in which a configuration is wrong gives one line that says what to do."""
+"""A wrong configuration gives one line that says what to do."""
 
 from pathlib import Path
 from typing import Any

@@ -76,7 +76,7 @@ def test_a_token_file_is_read_again_within_a_minute(token_file: Path) -> None:
 def test_a_bad_token_file_keeps_the_token_before(
     token_file: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that is being replaced may be empty or away; one line says when it begins, one when it ends."""
+    """A file that is being replaced may be empty or away; the log has its beginning and its end."""
     caplog.set_level(logging.INFO)
     source = Source(UserEntry(WHERE, token_file=token_file))
     source.authorization()

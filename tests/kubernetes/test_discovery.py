@@ -70,7 +70,7 @@ class ToyServer:
 def test_the_newest_version_that_both_speak_is_chosen(
     served: tuple[str, ...], watched: Watched, expected: str
 ) -> None:
-    """Without a common version the kind stays as it is described, and its watch says what is missing."""
+    """Without a common version the kind stays as described, and its watch names the problem."""
     server = ToyServer(*served)
     assert served_resource(server, watched) == Resource(expected, "Toy", "toys")
     assert bool(server.asked) is (len(watched.versions) > 1)
@@ -137,7 +137,9 @@ def test_objects_keep_their_names_and_show_the_version_of_the_server() -> None:
 
 
 def test_a_version_that_is_no_longer_served_is_changed_without_a_restart() -> None:
-    """The watch answers 404: discovery, a list in the other version, and every object announced again."""
+    """A watch answered with 404 leads to discovery, a list in the other version, and new
+    announcements.
+    """
     server = ToyServer(V1)
 
     def turn() -> None:

@@ -89,7 +89,7 @@ GONE: Object = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reas
 
 
 def script(**replies: list[Reply]) -> Reply:
-    """Answer the n-th LIST and the n-th WATCH with the n-th of `LIST` and `WATCH`; the last one stays."""
+    """Answer the n-th LIST and the n-th WATCH with the n-th reply of its list; the last one stays."""
     used = dict.fromkeys(replies, 0)
 
     def reply(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -125,7 +125,7 @@ def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, 
 
 
 def test_a_list_and_a_watch_fill_the_cache() -> None:
-    """Added, modified and deleted objects arrive, with apiVersion and kind, each announced once with what was before."""
+    """Each change arrives with apiVersion and kind, and is announced once, with the state before."""
     a1, a5, b2, c6 = secret("a", 1), secret("a", 5), secret("b", 2), secret("c", 6)
     b7 = secret("b", 7)
     watch = events(
@@ -153,7 +153,9 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
 
 
 def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
-    """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
+    """Pages of 250, a watch from the list's version with bookmarks and an end, the selector on
+    both.
+    """
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
     replies = script(
         LIST=[
@@ -189,7 +191,9 @@ def versions(server: Scripted) -> list[str]:
 
 
 def test_a_watch_goes_on_where_the_last_one_ended() -> None:
-    """After an event, after a bookmark, and after nothing: no event is asked for twice, and nothing is listed again."""
+    """After an event, a bookmark or nothing, no event is asked for twice and nothing is listed
+    again.
+    """
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
     unversioned = event("UNHEARD-OF", {"metadata": {}})
     watches = [
@@ -205,7 +209,7 @@ def test_a_watch_goes_on_where_the_last_one_ended() -> None:
 
 @pytest.mark.parametrize("expired", [events(GONE), replying(410, {"reason": "Expired"})])
 def test_an_expired_version_lists_again(expired: Reply) -> None:
-    """410 as an event or as a status: one LIST; what did not change is not announced, what went away in between is."""
+    """410 as an event or a status: one LIST, which announces what went away and nothing unchanged."""
     lists = [
         replying(200, page(4, secret("a", 1), secret("b", 2))),
         replying(200, page(9, secret("a", 1))),
@@ -228,7 +232,7 @@ def test_an_expired_version_lists_again(expired: Reply) -> None:
 
 
 def test_where_pages_expire_all_is_listed_at_once() -> None:
-    """410 for each continue token: one LIST without pages instead, at once, and nothing of the first pages is taken."""
+    """410 for each continue token: one LIST without pages, at once, and nothing of the first pages."""
     lists = [
         replying(200, page(4, secret("a", 1), rest="more")),
         replying(410, {}),
@@ -250,7 +254,9 @@ def test_where_pages_expire_all_is_listed_at_once() -> None:
 
 
 def test_a_server_whose_every_list_expires_is_given_time() -> None:
-    """410 where nothing was paged any more is paced like any other refusal, and the next LIST begins with pages again."""
+    """410 for a whole LIST has the backoff of any refusal, and the next LIST begins with pages
+    again.
+    """
     some, gone = RawResponse(200, {}, page(4, rest="more")), RawResponse(410)
     answers = iter([some, gone, gone, some, gone, some, gone, gone])
     dead = Dead(4, LIST=lambda: next(answers))
@@ -271,7 +277,7 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
     ],
 )
 def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
-    """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
+    """Any answers to LIST and WATCH for a while leave a current cache that says so."""
     replies = script(
         LIST=[trouble, replying(200, page(1))],
         WATCH=[trouble, trouble, events(event("ADDED", secret("a", 2)))],
@@ -283,7 +289,7 @@ def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
 
 
 def test_a_malformed_object_harms_no_other() -> None:
-    """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
+    """A list and a watch pass over an item without a name, of another shape, or that is no object."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
     lines = [
         event("ADDED", {"metadata": {"resourceVersion": "5"}}),
@@ -345,7 +351,7 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
 
 
 def test_an_own_write_is_in_the_cache_at_once_and_its_echo_is_no_news() -> None:
-    """`observe_write` before the watch event, then an older event and the echo: one announcement for the write, nothing goes back."""
+    """An older event and the echo of an own write announce nothing and undo nothing."""
     go = threading.Event()
 
     def watch(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -398,7 +404,7 @@ def test_a_caller_gets_a_copy() -> None:
 
 
 def test_a_metadata_watch_asks_for_partial_objects() -> None:
-    """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
+    """The payload of Secrets stays with the server; a server without this form sends whole objects."""
     options = {"representation": Representation.METADATA, "project": identity_only}
     partial: Object = {
         **secret("a", 1),
@@ -435,7 +441,9 @@ def test_managed_fields_are_not_kept() -> None:
     [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())],
 )
 def test_an_informer_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
-    """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
+    """While LIST or WATCH waits for headers, and in a silent watch; nothing is announced
+    afterwards.
+    """
     with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
         informer = Informer(transport_to(server.url), SECRETS)
         informer.start()
@@ -467,7 +475,7 @@ def test_a_handler_may_stop_its_own_informer() -> None:
 
 
 class Dead:
-    """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
+    """A server in virtual time that answers each verb in one way; `seconds` end the informer."""
 
     def __init__(
         self,
@@ -529,7 +537,7 @@ class Ended:
 
 
 class Lines(Ended):
-    """A watch that sends these lines and ends; `closed` says whether it was closed, `read` how many lines were taken."""
+    """A watch that sends these lines and ends; `closed` and `read` say how far its reader came."""
 
     def __init__(self, *lines: Object | bytes | Callable[[], object]) -> None:
         self._lines, self.closed, self.read = lines, False, 0
@@ -549,7 +557,9 @@ class Lines(Ended):
 
 
 class Lived(Ended):
-    """A watch that lives for some seconds of a `Dead` server's time, and ends with an event or with nothing."""
+    """A watch that lives for some seconds of a `Dead` server's time, and ends with or without an
+    event.
+    """
 
     def __init__(self, seconds: float, end: Object | None = None) -> None:
         self._seconds, self._end = seconds, end
@@ -588,7 +598,9 @@ ANY_LIFE = _AnyLife()
 
 
 def test_every_request_has_a_timeout() -> None:
-    """A LIST may be silent for a minute, a WATCH for 75 s; the server ends it before, after a minute at most."""
+    """A LIST may be silent for a minute, a WATCH for 75 s; the server ends the watch within a
+    minute.
+    """
     for jitter, lives in ((0.0, 50), (0.2, ANY_LIFE)):
         dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
         dead.informer._run()
@@ -600,7 +612,7 @@ BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
 
 
 def test_a_watch_with_bookmarks_lives_for_minutes() -> None:
-    """Its silence says that the connection is dead; the one after a failure is short until a bookmark came."""
+    """Silence of such a watch means a dead connection; after a failure the next one is short again."""
     streams = iter([Lines(BOOKMARK), Lines(cut), Lines(), Lines(BOOKMARK)])
     dead = Dead(13, LIST=listed, WATCH=lambda: next(streams, Ended()))
     dead.informer._run()
@@ -643,7 +655,9 @@ def test_a_silent_watch_is_a_problem_and_goes_on_from_its_version(
 def test_a_watch_that_is_refused_twice_leads_to_a_list(
     refusal: Callable[[], RawResponse | Stream],
 ) -> None:
-    """Its resourceVersion may be one that the server never had; a list that does not help comes less often."""
+    """The server may never have had its resourceVersion; a list that does not help comes less
+    often.
+    """
     dead = Dead(100, LIST=listed, WATCH=refusal)
     dead.informer._run()
     watches = [len(list(run)) for verb, run in itertools.groupby(dead.verbs()) if verb == "WATCH"]
@@ -721,7 +735,7 @@ def test_a_failing_handler_hides_no_other_change(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_restored_server_replaces_the_cache() -> None:
-    """resourceVersions went back: the watch is refused, the list counts, ghosts go, and later events too."""
+    """resourceVersions went back: after the refused watch the list counts, and so do later events."""
     lists = iter(
         [
             RawResponse(200, {}, page(100, secret("a", 90), secret("ghost", 95))),
@@ -756,7 +770,7 @@ def test_failing_since_is_when_the_cache_stopped_being_current() -> None:
 
 
 def test_a_stopped_informer_takes_no_further_line() -> None:
-    """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
+    """Stopped between two lines: the stream is closed, and the cache takes no further line."""
     stream = Lines(
         event("ADDED", secret("a", 2)),
         lambda: dead.informer.stop(),
@@ -828,7 +842,7 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
 def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
+    """A bad line or an error event is a problem until the next watch; a due end and 410 are none."""
     caplog.set_level(logging.INFO)
     lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
@@ -870,7 +884,7 @@ def test_a_list_without_a_version_is_watched_from_the_oldest() -> None:
 
 
 def test_a_deletion_is_of_one_incarnation() -> None:
-    """A late DELETED of the one before deletes nothing; one of this incarnation does, and what is older does not bring another back."""
+    """A late DELETED of the incarnation before deletes nothing, and older news brings nothing back."""
     old, other = secret("a", 3), secret("a", 6)
     old["metadata"]["uid"] = "before"  # type: ignore[index,call-overload]  # the test's own
     other["metadata"]["uid"] = "between"  # type: ignore[index,call-overload]  # the test's own
@@ -925,7 +939,9 @@ def test_a_server_that_expires_every_watch_is_asked_every_three_seconds() -> Non
 
 
 def test_a_pause_counts_from_the_last_answer() -> None:
-    """A watch that lived for four seconds is opened again at once, and lists at once when it ended with 410."""
+    """A watch that lived for four seconds reopens at once, and lists at once when it ended with
+    410.
+    """
     lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
     dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
     dead.informer._run()
@@ -950,7 +966,7 @@ ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
 def test_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
-    """Watches of any length, refusals and 410 in any order: two of the same verb are a second apart at least."""
+    """Watches of any length, refusals and 410 in any order: a second between two of the same verb."""
     statuses, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
@@ -976,7 +992,9 @@ def test_no_verb_is_sent_twice_in_a_second(
 
 
 def test_retry_after_is_respected() -> None:
-    """429 with Retry-After 7: not before; an hour is cut to half a minute, the server may have restarted since."""
+    """429 with Retry-After 7 waits 7 s; an hour is cut to half a minute: the server may be new
+    since.
+    """
     assert Dead(30, LIST=lambda: RawResponse(429, {"retry-after": "7"})).times("LIST")[:3] == [
         0.0,
         7.0,
@@ -997,7 +1015,9 @@ def test_a_watch_that_lived_long_starts_the_count_again() -> None:
 
 
 def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
-    """Then LIST is new to the server as well: expired and refused, it is asked again after 1, 2 and 3 seconds."""
+    """Such a watch resets the count of LIST: expired and refused, it comes after 1, 2 and 3
+    seconds.
+    """
     answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), listed()])
     dead = Dead(
         30, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: Lived(10, GONE).of(dead)
@@ -1006,7 +1026,7 @@ def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
 
 
 def test_a_good_list_takes_the_count_of_watch_back() -> None:
-    """Four watches were refused, the last with 410: after the LIST the next one comes a second after the last, not three."""
+    """Four watches were refused, the last with 410: after the LIST the next one waits one second."""
     answers = iter([RawResponse(429), RawResponse(429), RawResponse(429), RawResponse(410)])
     dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(429)))
     assert dead.times("WATCH") == [0.0, 1.0, 3.0, 6.0, 7.0, 9.0]
@@ -1025,7 +1045,7 @@ def test_jitter_stretches_and_never_shortens() -> None:
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:
-    """Three real seconds against a closed port with the default backoff: three tries, under 2 % of a core."""
+    """Three real seconds against a closed port: three tries, under 2 % of a core."""
     informer = Informer(transport_to(refused_port()), SECRETS)
     before = time.process_time()
     informer.start()

@@ -23,7 +23,9 @@ def thing(version: str, **fields: JSON) -> Object:
 
 
 def test_bookkeeping_alone_wakes_nobody() -> None:
-    """Another resourceVersion, generation and managedFields of an otherwise equal object are no reason to look."""
+    """Another resourceVersion, generation and managedFields of an equal object are no reason to
+    look.
+    """
     assert not content_changed(change(REF, thing("1", spec={"a": 1}), thing("2", spec={"a": 1})))
 
 
@@ -39,12 +41,14 @@ def test_bookkeeping_alone_wakes_nobody() -> None:
     ],
 )
 def test_every_other_change_wakes(old: Object | None, new: Object | None) -> None:
-    """An object that came or went, another spec or status, and any version of one of which only the identity is kept."""
+    """A new or gone object, another spec or status, and every version of a kind kept by identity."""
     assert content_changed(change(REF, old, new))
 
 
 def test_only_the_named_fields_are_kept() -> None:
-    """Metadata stays without managedFields and kubectl's copy of the manifest; of the rest stays what is named, at any depth."""
+    """Metadata without managedFields and kubectl's copy of the manifest, and the named fields, at
+    any depth.
+    """
     annotations: JSON = {
         "kubectl.kubernetes.io/last-applied-configuration": "{}",
         "cluster.x-k8s.io/paused": "",
@@ -69,7 +73,7 @@ def test_only_the_named_fields_are_kept() -> None:
 
 @pytest.mark.parametrize("spec", [None, "text", 5, [1], {"a": "text"}, {"a": None}])
 def test_a_malformed_value_stays_malformed(spec: JSON) -> None:
-    """A value that is no object where fields of one are named is kept as it is: it must not look sound."""
+    """A value that is no object stays as it is: without its fields it would look sound."""
     assert keeping({"spec": {"a": {"b": None}}})({"metadata": {}, "spec": spec}) == {
         "metadata": {},
         "spec": spec,

@@ -47,7 +47,7 @@ FROM_ENVIRONMENT = {"HTTPS_PROXY": "http://proxy:3128"}
 def test_a_proxy_is_chosen_as_kubectl_chooses_it(
     server: str, proxy_url: str, environment: dict[str, str], url: str | None
 ) -> None:
-    """`proxy-url` goes before NO_PROXY, capitals before small letters, and ALL_PROXY counts never."""
+    """`proxy-url` goes before NO_PROXY, capitals before small letters; ALL_PROXY never counts."""
     expected = None if url is None else Proxy(url)
     assert proxy_for(server, proxy_url, "proxy-url", environment) == expected
 

@@ -102,7 +102,7 @@ orders = histories().flatmap(
     )
 )
 def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int]) -> None:
-    """However events, answers and one LIST are mixed, all of them together leave what the server has at the end; and no name ever goes back."""
+    """Events, answers and one LIST in any order leave the server's state, and no name goes back."""
     history, order, at_version = case
     store = Store(kept)
     seen: dict[ObjectRef, int] = {}
@@ -126,7 +126,7 @@ def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int])
 
 
 def test_histories_recreate_names() -> None:
-    """Keeps the property above from running without a second incarnation that is deleted as well."""
+    """The property above runs with a second incarnation that is deleted too."""
     find(
         histories(),
         lambda history: (
@@ -137,7 +137,7 @@ def test_histories_recreate_names() -> None:
 
 @given(histories())
 def test_a_store_that_lists_and_watches_is_always_the_server(history: History) -> None:
-    """In order: after each event the cache is the server's state, and each state was announced once."""
+    """After each event the cache is the server's state, and each state was announced once."""
     store, announced = Store(kept), 0
     for version in range(1, len(history) + 1):
         announced += learn(store, history, version) is not None
@@ -147,7 +147,9 @@ def test_a_store_that_lists_and_watches_is_always_the_server(history: History) -
 
 
 def test_an_own_write_is_seen_at_once_and_stays() -> None:
-    """The answer to a PATCH comes before the watch event of an older change: that one does not undo it, and its echo is no news."""
+    """The watch event of an older change does not undo a PATCH, and the echo of the PATCH is no
+    news.
+    """
     store = Store(kept)
     store.put(A, obj(A, "u", 1))
     assert store.put(A, obj(A, "u", 5)) == change(A, obj(A, "u", 1), obj(A, "u", 5))
@@ -157,7 +159,9 @@ def test_an_own_write_is_seen_at_once_and_stays() -> None:
 
 
 def test_an_own_delete_stays_deleted() -> None:
-    """The answer names only the uid: no event or list from before brings this incarnation back, the next one comes as usual."""
+    """The answer names only the uid: older news does not bring this incarnation back, the next one
+    comes.
+    """
     store = Store(kept)
     store.put(A, obj(A, "old", 1))
     assert store.remove(A, uid="old") == change(A, obj(A, "old", 1), None)
@@ -168,7 +172,9 @@ def test_an_own_delete_stays_deleted() -> None:
 
 
 def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
-    """An own delete names no version; the late end of the incarnation before does not make its last events news."""
+    """An own delete names no version; the late end of the incarnation before makes no news of old
+    events.
+    """
     store = Store(kept)
     store.put(A, obj(A, "u", 5))
     store.remove(A, uid="u")
@@ -180,7 +186,7 @@ def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
 
 
 def test_two_own_deletes_in_a_row_are_both_remembered() -> None:
-    """The second incarnation was created and deleted before anything was seen of it: no late event of either brings it back."""
+    """The second incarnation came and went unseen: no late event of either brings it back."""
     store = Store(kept)
     store.put(A, obj(A, "first", 1))
     store.remove(A, uid="first", resource_version="5")
@@ -270,7 +276,7 @@ def test_versions_are_ordered_as_numbers(one: str, other: str, newer: object) ->
 
 
 def test_tombstones_do_not_grow_without_end() -> None:
-    """Names that come and go cost no memory for ever: those that went first are forgotten, and so is one that exists again."""
+    """Tombstones of the names that went first are dropped, and that of a name that exists again."""
     store = Store(kept)
     for number in range(5000):
         store.remove(
@@ -289,7 +295,7 @@ def test_an_object_without_metadata_has_an_empty_identity() -> None:
 
 
 def test_a_list_of_a_restored_server_is_the_truth() -> None:
-    """Older versions replace newer ones, ghosts go, tombstones too, and equal versions are announced."""
+    """Older versions replace newer ones, ghosts and tombstones go, equal versions are announced."""
     store = Store(kept)
     for ref, version in ((A, 90), (B, 95)):
         store.put(ref, obj(ref, "u", version))

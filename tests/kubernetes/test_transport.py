@@ -47,7 +47,7 @@ def send(reply: Reply, method: str = "GET", timeout: float = 5.0) -> RawResponse
     "status", [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504]
 )
 def test_a_status_is_an_answer(method: str, status: int) -> None:
-    """Whatever the status, it is returned once and as it came, Retry-After and all, without a second try."""
+    """Every status is returned once and as it came, Retry-After included, without a second try."""
     body = {"kind": "Status", "code": status}
     with serving(replying(status, body, Retry_After="0")) as server:
         answer = transport_to(server.url).request(method, PATH, timeout=5.0)
@@ -76,7 +76,7 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
 @pytest.mark.parametrize("token", ["not-a-secret\n", "not-a-secret\u2026"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, method: str) -> None:
-    """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
+    """A token with a line break or beyond Latin-1 is an outcome, no crash, and not in the text."""
     with serving(replying(200, {})) as server:
         with pytest.raises(UnansweredError) as unsent:
             transport_to(server.url, f"Bearer {token}").request(method, PATH, timeout=5.0)
@@ -88,7 +88,7 @@ def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, meth
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_silence_ends_at_the_timeout(method: str) -> None:
-    """The server reads the request and says nothing: unknown after the timeout, not after for ever."""
+    """A server that reads the request and says nothing: the outcome is unknown after the timeout."""
     started = time.monotonic()
     with pytest.raises(UnansweredError) as silent:
         send(hang, method, timeout=0.3)
@@ -116,13 +116,13 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
     "content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000]
 )
 def test_an_answer_that_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
-    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, the body is None."""
+    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, no body."""
     answer = send(raw(status, content))
     assert (answer.status, answer.body) == (status, None)
 
 
 def test_json_passes_unchanged_both_ways() -> None:
-    """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay what they are."""
+    """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay."""
     body: Mapping[str, JSON] = {
         "metadata": {"labels": {"gone": None}},
         "n": 1,
@@ -190,7 +190,7 @@ def test_query_and_accept_of_a_read_arrive() -> None:
 def test_connecting_is_given_up_after_five_seconds(
     timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch may be silent for minutes, but a server that cannot be reached is not waited for so long."""
+    """A watch may be silent for minutes, but a server must accept a connection within five seconds."""
     transport = transport_to(refused_port())
     given: list[object] = []
     ask = urllib3.PoolManager.request
@@ -207,7 +207,7 @@ def test_connecting_is_given_up_after_five_seconds(
 
 
 def test_connections_are_kept_open_and_alive() -> None:
-    """As many as there are workers and watches, each probed by the system while it is silent; nothing is tried twice."""
+    """As many as workers and watches, each probed by the system while it is silent."""
     transport = KubernetesTransport(
         client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7
     )
@@ -331,7 +331,7 @@ def tls(problem: str) -> urllib3.exceptions.SSLError:
 def test_every_exception_becomes_an_unanswered_error(
     error: Exception, landed: object, text: str
 ) -> None:
-    """A write may have landed unless that is known not to be so, a read never has; the message is one line with the root of it."""
+    """Only an error that shows it says that a write did not land; the message is one line."""
     for method, expected in (("PATCH", landed), ("GET", False)):
         with pytest.raises(UnansweredError) as unanswered, _answered(method, PATH):
             raise error
@@ -383,7 +383,7 @@ class Chunks:
 
 
 def test_lines_are_put_together_from_any_chunks() -> None:
-    """Several chunks to a line and several lines to a chunk; what the stream breaks off with is no line, and the response is closed."""
+    """Several chunks to a line and several lines to a chunk; a rest without a newline is no line."""
     chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
     assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
@@ -459,7 +459,7 @@ def test_a_silent_stream_ends_at_the_timeout() -> None:
 
 
 def test_closing_a_stream_wakes_its_reader_at_once() -> None:
-    """A thread that waits for the next event returns within a second when another one closes the stream."""
+    """A thread that waits for the next event returns within a second after the close."""
     with serving(events(b"{}\n")) as server:
         stream = transport_to(server.url).stream(PATH, timeout=60.0)
         assert not isinstance(stream, RawResponse)
