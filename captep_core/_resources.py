@@ -67,11 +67,20 @@ class Watched:
     `fields` are the fields that decisions read, with metadata, apiVersion and kind always among
     them; None keeps every field. A kind that is watched by its metadata keeps no field at all: uid
     and resourceVersion say that an object changed.
+
+    `conditions` are the types of status.conditions that decisions read, None for all. A list goes
+    back to the server whole, so the cache keeps all of them, but others wake no reconcile.
+
+    `versions` are the API versions (`group/version`) that decisions speak, newest first, where
+    there are several. Decisions name objects in the version of `resource`; the apiVersion of an
+    object that they read is the version in which the server sent it.
     """
 
     resource: Resource
     representation: Representation = Representation.WHOLE
     fields: Fields | None = None
+    versions: tuple[str, ...] = ()
+    conditions: tuple[str, ...] | None = None
 
 
 def _quoted(part: str) -> str:

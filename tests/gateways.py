@@ -1,4 +1,4 @@
-"""What every gateway must do, whatever is behind it: one suite, run over memory, over the client and HTTP, and over a real kube-apiserver.
+"""One suite for every gateway: in memory, over the client and HTTP, and on a real kube-apiserver.
 
 A difference between the three is a bug in the fake or in an adapter.
 """
@@ -39,7 +39,7 @@ APPLY = ("infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplateApply")
 
 @frozen
 class Site:
-    """A gateway, another one to the same server (for what others do), and a namespace that is empty."""
+    """A gateway, another one to the same server (for the writes of others), and an empty namespace."""
 
     gateway: Gateway
     other: Gateway
@@ -113,7 +113,7 @@ class GatewayContract:
     def test_own_writes_are_seen_at_once(
         self, site: Site, make: Callable[[ObjectRef], Create]
     ) -> None:
-        """Created once: what is read carries what was written and what the server adds; a second time it is there already."""
+        """A read shows the written fields and those of the server; a second create is a conflict."""
         ref = site.ref(CONTROL_PLANE if make is control_plane else ("v1", "Secret"))
         assert site.send(make(ref)) == (201, True)
         found = site.found(ref)
@@ -146,7 +146,7 @@ class GatewayContract:
         assert site.found(ref) == after
 
     def test_a_status_patch_changes_the_status_alone(self, site: Site) -> None:
-        """A patch of the status changes the status alone, and a patch of the object not the status (U9)."""
+        """A patch of the status changes the status alone, one of the object everything else (U9)."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
         status = Patch(
@@ -210,7 +210,9 @@ class GatewayContract:
             assert site.bound(ref).uid != before.uid
 
     def test_a_finalizer_holds_what_is_deleted(self, site: Site) -> None:
-        """D3, U7, U8: it stays, marked; nobody adds another one; with the last finalizer it goes in the same request."""
+        """D3, U7, U8: a finalizer keeps the object, takes no other finalizer, and ends it when it
+        goes.
+        """
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref, finalizers=["example.com/held"]))
         assert site.send(Delete(ref, Preconditions(site.bound(ref).uid), "why")) == (200, True)
@@ -255,7 +257,9 @@ class GatewayContract:
         assert site.found(ref) == before
 
     def test_the_loop_does_the_same_everywhere(self, site: Site) -> None:
-        """From a new control plane to rest: the same writes with the same answers, then silence, then a deletion in one pass."""
+        """A new control plane comes to rest by the same writes, then silence, then one pass deletes
+        it.
+        """
         key = site.ref(CONTROL_PLANE)
         to: JSON = {
             "apiVersion": key.api_version,

@@ -27,7 +27,6 @@ from captep_kubernetes import (
     Informer,
     KubernetesGateway,
     Transport,
-    content_changed,
 )
 from captep_runtime import Logger, Loop, Metrics, Tuning
 
@@ -147,7 +146,7 @@ class Controller:
         dead = tuple(
             f"the watch of {informer.resource} has ended"
             for informer in self.informers
-            if not informer.is_alive
+            if informer.has_ended
         )
         return (*dead, *self._loop.problems(longest_run=_LONGEST_PASS))
 
@@ -156,7 +155,7 @@ class Controller:
         self._loop.measure()
 
     def _changed(self, change: CacheChange) -> None:
-        if not content_changed(change):
+        if not self._gateway.is_relevant(change):
             return
         if is_control_plane(change.ref):
             self._keep(change.ref)

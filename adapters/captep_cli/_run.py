@@ -33,7 +33,7 @@ from captep_cli._preflight import check_cluster, check_lease, fatal_problem
 from captep_core.capt._resources import WATCHED
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import DryRun, LeaderElector, Transport, load_transport
+from captep_kubernetes import DryRun, LeaderElector, Transport, WatchHealth, load_transport
 from captep_runtime import (
     NO_METRICS,
     JSONFormatter,
@@ -60,6 +60,9 @@ _REPORT_SECONDS: Final = 10.0
 """The interval at which a start logs the caches that it waits for."""
 _POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _OUTSIDE: Final = "kube-system"
+# A conversion webhook that is down keeps one kind from being listed, perhaps for hours.
+_BEGIN_SECONDS: Final = 30.0
+_TEXT: Final = "text/plain; charset=utf-8"
 """The Lease's namespace outside a pod."""
 
 
@@ -119,6 +122,8 @@ class _Process:
             may_write=self._elector.is_leading if self._elector else lambda: True,
         )
         self._exposition = exposition
+        self._health = WatchHealth(lambda: self._controller.informers)
+        self._has_begun = False
 
     def run(self) -> int:
         """Check, serve, watch, wait for the lease, work; end in the reverse order."""
@@ -138,7 +143,12 @@ class _Process:
             self._controller.watch()
             if not self._synced():
                 return self._end(0)
-            _log.info("all caches are synced after %.1f s", time.monotonic() - started_at)
+            self._has_begun = True
+            took = time.monotonic() - started_at
+            if self._controller.has_synced:
+                _log.info("all caches are synced after %.1f s", took)
+            else:
+                _log.warning("beginning after %.1f s without %s", took, "; ".join(self._missing()))
             return self._end(self._lead() if self._elector else self._work())
         finally:
             self._controller.stop()
@@ -146,9 +156,16 @@ class _Process:
                 server.close()
 
     def _synced(self) -> bool:
-        """Wait until all caches are synced; return False when a signal comes first."""
-        reported_at = time.monotonic()
+        """Wait until all caches are synced, or some after 30 s; False when a signal comes first.
+
+        The objects of a kind that cannot be listed are unreadable to decisions; everything that
+        does not need them goes on.
+        """
+        started_at = reported_at = time.monotonic()
         while not self._controller.has_synced:
+            is_late = time.monotonic() - started_at >= _BEGIN_SECONDS
+            if is_late and any(informer.has_synced for informer in self._controller.informers):
+                break
             problem = fatal_problem(self._transport, self._controller.informers)
             if problem is not None:
                 raise GatewayError(problem)
@@ -231,6 +248,17 @@ class _Process:
             return chosen
         return _POD_NAMESPACE.read_text("utf-8").strip() if _POD_NAMESPACE.is_file() else _OUTSIDE
 
+    def _readiness(self) -> tuple[int, str, bytes]:
+        """Return 503 before the work begins and while no watch is current, else 200.
+
+        The body names the watches that are not current.
+        """
+        failing = "".join(f"not current: {line}\n" for line in self._health.failing())
+        is_ready = self._has_begun and not self._health.problems()
+        if is_ready:
+            return 200, _TEXT, f"ok\n{failing}".encode() if failing else b"ok"
+        return 503, _TEXT, (failing or "the caches are not synced yet\n").encode()
+
     def _problems(self) -> tuple[str, ...]:
         return (*self._controller.problems(), *(self._elector.problems() if self._elector else ()))
 
@@ -238,9 +266,7 @@ class _Process:
         """Return the pages by the address that serves them."""
         probes = {
             "/healthz": probe_page(self._problems),
-            "/readyz": probe_page(
-                lambda: () if self._controller.has_synced else ("the caches are not synced yet",)
-            ),
+            "/readyz": self._readiness,
         }
         pages: dict[str, dict[str, Page]] = {self._options.health_probe_bind_address: probes}
         if self._exposition is not None:
@@ -248,6 +274,8 @@ class _Process:
 
             def exposed() -> bytes:
                 self._controller.measure()
+                for kind, is_current in self._health.kinds().items():
+                    self._metrics.set("captep_watch_healthy", {"kind": kind}, is_current)
                 return expose()
 
             pages.setdefault(self._options.metrics_bind_address, {})["/metrics"] = metrics_page(
@@ -301,9 +329,12 @@ def _logging(form: str) -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("captep")
     root.addHandler(handler)
     ours.setLevel(logging.INFO)
+    # A warning that Python prints itself would be a line that is no JSON.
+    logging.captureWarnings(capture=True)
     try:
         yield
     finally:
+        logging.captureWarnings(capture=False)
         root.removeHandler(handler)
 
 

@@ -2,6 +2,7 @@
 
 from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._config import check_connection, load_transport
+from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._election import LeaseTimes
 from captep_kubernetes._gateway import DryRun, KubernetesGateway
 from captep_kubernetes._informer import (
@@ -22,6 +23,7 @@ from captep_kubernetes._transport import (
     Transport,
     UnansweredError,
 )
+from captep_kubernetes._watch_health import WatchHealth
 
 __all__ = [
     "EVENTS",
@@ -41,6 +43,7 @@ __all__ = [
     "Stream",
     "Transport",
     "UnansweredError",
+    "WatchHealth",
     "check_connection",
     "content_changed",
     "identity_only",
@@ -48,5 +51,6 @@ __all__ = [
     "load_transport",
     "reason_of",
     "reference",
+    "served_resource",
     "without_managed_fields",
 ]

@@ -1,21 +1,28 @@
-"""Where the server is and who asks: kubeconfig, context or the Pod's own ServiceAccount, with errors that say what to do."""
+"""Where the server is and who asks: kubeconfig, context or the Pod's own ServiceAccount.
 
+Every error is one line that names the file and the field and says what to do.
+"""
+
+import logging
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
-import yaml
-from attrs import evolve, field, frozen
-from kubernetes import client, config
-from kubernetes.config import ConfigException
+import urllib3
+from kubernetes import client
+from kubernetes.config import incluster_config
 
 from captep_core.errors import GatewayError
+from captep_kubernetes._credentials import UserCredentials, impersonation_headers
+from captep_kubernetes._kubeconfig import ClusterEntry, Material, Settings, UserEntry, read_settings
+from captep_kubernetes._proxy import proxy_for
 from captep_kubernetes._transport import KubernetesTransport, Transport, UnansweredError
 
 __all__ = ["check_connection", "load_transport"]
 
-_CHECK_SECONDS = 10.0
+_log = logging.getLogger("captep.kubernetes")
+# A healthy server answers /version at once; a command that checks it must not seem to hang.
+_CHECK_SECONDS: Final = 10.0
 
 
 def load_transport(
@@ -23,7 +30,8 @@ def load_transport(
 ) -> KubernetesTransport:
     """Return the way to the cluster that the options name.
 
-    Looked at in this order: `kubeconfig`, the files in $KUBECONFIG, ~/.kube/config, the Pod's ServiceAccount. Nothing is sent yet.
+    The first of these counts: `kubeconfig`, the files in $KUBECONFIG, ~/.kube/config, the Pod's
+    ServiceAccount. Nothing is sent yet; a credential plugin runs once.
 
     Args:
         kubeconfig: a file, None for the usual places.
@@ -33,41 +41,76 @@ def load_transport(
     Raises:
         GatewayError: there is no usable configuration; one line that says what to do.
     """
-    configuration = client.Configuration()
     files = _files(kubeconfig)
     if not files and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-        _load_incluster(configuration)
+        settings = _incluster()
     else:
-        _load_kubeconfig(configuration, files, context)
-    try:
-        return KubernetesTransport(configuration, connection_pool_maxsize=connection_pool_maxsize)
-    except (AssertionError, AttributeError, ImportError, ValueError):
-        # All that urllib3 raises for a proxy that it cannot use; its text may hold the proxy's password.
-        raise GatewayError(
-            "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
-        ) from None
+        settings = _of_files(files, context)
+    credentials = UserCredentials(settings)
+    credentials.current()
+    headers = impersonation_headers(settings.user.impersonation)
+    configuration = _configuration(settings.cluster)
+    if configuration.proxy and settings.cluster.server.startswith("http:") and len(headers) > 1:
+        # urllib3 joins repeated headers there: two groups would become one of another name.
+        raise GatewayError(f"{settings.user.where}.as-groups: not possible over a proxy to http://")
+    return KubernetesTransport(
+        configuration,
+        credentials,
+        headers=headers,
+        connection_pool_maxsize=connection_pool_maxsize,
+    )
 
 
 def check_connection(transport: Transport) -> None:
     """Ask the server for its version once.
 
     Raises:
-        GatewayError: nobody answers, or the credentials are refused; one line that says what to do.
+        GatewayError: nobody answers, the credentials are refused, or what answers is no API server;
+            one line that says what to do.
     """
     try:
         answer = transport.request("GET", "/version", timeout=_CHECK_SECONDS)
     except UnansweredError as error:
         raise GatewayError(
-            f"the API server does not answer: {error}: check that it runs and that the kubeconfig names it"
+            f"the API server does not answer: {error}: "
+            "check that it runs and that the kubeconfig names it"
         ) from error
     if answer.status == 401:
         raise GatewayError(
-            "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context"
+            "the API server refuses the credentials (401): they are expired or wrong; "
+            "log in again or choose another --context"
         )
-    if answer.status != 200 and answer.status != 403:
+    if answer.status not in (200, 403):
         raise GatewayError(
-            f"what answers at this address is no healthy API server: GET /version: HTTP {answer.status}"
+            "what answers at this address is no healthy API server: "
+            f"GET /version: HTTP {answer.status}"
         )
+    # A sign-in page answers every path with 200 or 403 and HTML.
+    is_foreign = answer.status == 200 and answer.body and "gitVersion" not in answer.body
+    if answer.body is None or is_foreign:
+        raise GatewayError(
+            "what answers at this address is no API server: "
+            f"GET /version: HTTP {answer.status}, expected JSON with gitVersion: "
+            "check the server's address in the kubeconfig, and that no proxy asks to sign in"
+        )
+
+
+def _configuration(cluster: ClusterEntry) -> client.Configuration:
+    configuration = client.Configuration(host=cluster.server)
+    configuration.verify_ssl = cluster.is_verified
+    configuration.tls_server_name = cluster.tls_server_name or None
+    proxy = proxy_for(cluster.server, cluster.proxy_url, f"{cluster.where}.proxy-url", os.environ)
+    configuration.proxy = proxy.url if proxy else None
+    configuration.proxy_headers = dict(proxy.headers) if proxy else None
+    # The decision is made: the client must not look at NO_PROXY again.
+    configuration.no_proxy = None
+    if not cluster.is_verified and cluster.server.startswith("https:"):
+        # One line, in place of a warning at each request.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        _log.warning(
+            "the server's certificate is not verified: %s.insecure-skip-tls-verify", cluster.where
+        )
+    return configuration
 
 
 def _files(kubeconfig: Path | None) -> list[Path]:
@@ -75,147 +118,48 @@ def _files(kubeconfig: Path | None) -> list[Path]:
         if not kubeconfig.is_file():
             raise GatewayError(f"{kubeconfig}: no such file: --kubeconfig wants a kubeconfig")
         return [kubeconfig]
-    named = [
-        Path(part).expanduser()
-        for part in os.environ.get("KUBECONFIG", "").split(os.pathsep)
-        if part
-    ]
-    return [file for file in named or [Path("~/.kube/config").expanduser()] if file.is_file()]
-
-
-def _load_incluster(configuration: client.Configuration) -> None:
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except (ConfigException, OSError) as error:
-        problem = str(error).rstrip(".")
+    listed = os.environ.get("KUBECONFIG", "")
+    named = [Path(part).expanduser() for part in listed.split(os.pathsep) if part]
+    # kubectl passes over missing files too, but goes on with no cluster when all are missing.
+    there = [file for file in named if file.is_file()]
+    if named and not there:
         raise GatewayError(
-            f"in a Pod, but without a usable ServiceAccount ({problem}): set automountServiceAccountToken or give --kubeconfig"
-        ) from error
+            f"{':'.join(map(str, named))}: no such file: $KUBECONFIG wants a kubeconfig"
+        )
+    default = Path("~/.kube/config").expanduser()
+    return there or ([default] if default.is_file() else [])
 
 
-def _load_kubeconfig(
-    configuration: client.Configuration, files: list[Path], context: str | None
-) -> None:
+def _of_files(files: list[Path], context: str | None) -> Settings:
     if not files:
         raise GatewayError(
             "no cluster: give --kubeconfig FILE, set KUBECONFIG, or run inside a Pod"
         )
-    names = os.pathsep.join(map(str, files))
-    merged = _merged(files)
-    # Of several current contexts the loader would take the last one; kubectl takes the first.
-    wanted = context or merged.current
-    chosen = _user_of(names, merged, wanted)
-    _check_plugin(names, chosen)
-    try:
-        config.load_kube_config(
-            config_file=names,
-            context=wanted,
-            client_configuration=configuration,
-            persist_config=False,
-        )
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        # The loader trusts the shape of the file, so a wrong one shows as any of these; their text may hold a token, so it is not kept.
-        raise GatewayError(f"{names}: not a usable kubeconfig: {_problem(error)}") from None
-    if (
-        isinstance(chosen.get("exec"), dict)
-        and not configuration.api_key
-        and not configuration.cert_file
-    ):
+    return read_settings(files, context)
+
+
+def _incluster() -> Settings:
+    """Return what a Pod has: an address in its environment, a token and authorities in files."""
+    host = os.environ.get("KUBERNETES_SERVICE_HOST", "")
+    port = os.environ.get("KUBERNETES_SERVICE_PORT", "")
+    token = Path(incluster_config.SERVICE_TOKEN_FILENAME)
+    authority = Path(incluster_config.SERVICE_CERT_FILENAME)
+    missing = [str(file) for file in (token, authority) if not file.is_file()]
+    missing += [] if host and port else ["KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT"]
+    if missing:
         raise GatewayError(
-            f"{names}: the credential plugin {_command(chosen)!r} gave no credentials: run it by hand to see why"
+            f"in a Pod, but without a usable ServiceAccount (no {', no '.join(missing)}): "
+            "set automountServiceAccountToken or give --kubeconfig"
         )
-
-
-@frozen
-class _Merged:
-    """What the loader reads of all files, the first one wins, to say precisely what is wrong with it."""
-
-    contexts: dict[str, dict[str, object]] = field(factory=dict)
-    users: dict[str, dict[str, object]] = field(factory=dict, repr=False)
-    clusters: dict[str, dict[str, object]] = field(factory=dict)
-    current: str = ""
-
-
-def _merged(files: list[Path]) -> _Merged:
-    merged = _Merged()
-    for file in files:
-        document = _document(file)
-        merged = evolve(
-            merged, current=merged.current or str(document.get("current-context") or "")
-        )
-        for section, known in (
-            ("contexts", merged.contexts),
-            ("users", merged.users),
-            ("clusters", merged.clusters),
-        ):
-            for name, inner in _entries(document, section):
-                known.setdefault(name, inner)
-    return merged
-
-
-def _entries(document: dict[str, object], section: str) -> Iterator[tuple[str, dict[str, object]]]:
-    entries = document.get(section)
-    for entry in entries if isinstance(entries, list) else ():
-        inner = entry.get(section[:-1]) if isinstance(entry, dict) else None
-        if isinstance(inner, dict):
-            yield str(entry.get("name")), inner
-
-
-def _document(file: Path) -> dict[str, object]:
-    try:
-        document = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        raise GatewayError(
-            f"{where}: not YAML: {getattr(error, 'problem', None) or 'not UTF-8 text'}"
-        ) from None
-    except OSError as error:
-        raise GatewayError(f"{file}: cannot be read: {error.strerror}") from error
-    if not isinstance(document, dict):
-        raise GatewayError(
-            f"{file}: not a kubeconfig: the whole file is {type(document).__name__}, expected a mapping"
-        )
-    return document
-
-
-def _user_of(names: str, merged: _Merged, wanted: str) -> dict[str, object]:
-    known = ", ".join(sorted(merged.contexts)) or "none"
-    if not wanted:
-        raise GatewayError(f"{names}: no current-context: give --context, one of {known}")
-    if wanted not in merged.contexts:
-        raise GatewayError(f"{names}: no context {wanted!r}: expected one of {known}")
-    cluster = str(merged.contexts[wanted].get("cluster"))
-    if cluster not in merged.clusters:
-        raise GatewayError(
-            f"{names}: context {wanted!r} names the cluster {cluster!r}, which the file does not have"
-        )
-    if not str(merged.clusters[cluster].get("server", "")).startswith(("https://", "http://")):
-        # The client would fall back to localhost without a word.
-        raise GatewayError(
-            f"{names}: the cluster {cluster!r} has no server: expected an https:// address"
-        )
-    return merged.users.get(str(merged.contexts[wanted].get("user")), {})
-
-
-def _check_plugin(names: str, user: dict[str, object]) -> None:
-    """The loader only logs a plugin that cannot be run, and goes on without credentials."""
-    command = _command(user)
-    if command and os.sep not in command and shutil.which(command) is None:
-        raise GatewayError(
-            f"{names}: the credential plugin {command!r} is not on PATH: install it or choose another --context"
-        )
-
-
-def _command(user: dict[str, object]) -> str:
-    plugin = user.get("exec")
-    return str(plugin.get("command") or "") if isinstance(plugin, dict) else ""
-
-
-def _problem(error: Exception) -> str:
-    """What the loader found; it quotes whole entries after " in ", tokens and all, so only what comes before is repeated."""
-    return (
-        str(error).partition(" in ")[0]
-        if isinstance(error, ConfigException)
-        else type(error).__name__
+    where = "the Pod's ServiceAccount"
+    address = f"[{host}]" if ":" in host else host
+    cluster = ClusterEntry(
+        where,
+        where,
+        f"https://{address}:{port}",
+        "",
+        is_verified=True,
+        authority=Material(f"{where}: ca.crt", authority),
+        proxy_url="",
     )
+    return Settings(cluster, UserEntry(where, token_file=token))

@@ -10,12 +10,15 @@ Rules of this module:
 
 import json
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
+
+from attrs import evolve
 
 from captep_core import ABSENT, JSON, Action, ObjectRef, Observed, RecordEvent, Unreadable
 from captep_core._request import (
@@ -29,9 +32,10 @@ from captep_core._request import (
 from captep_core._resources import Representation, Resource, Watched
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer
+from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
-from captep_kubernetes._predicates import keeping
+from captep_kubernetes._predicates import content_changed, keeping
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
@@ -49,6 +53,8 @@ _READ_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 10.0
 # Four Secrets for each of a thousand control planes, a few kilobytes each.
 _PAYLOADS: Final = 4096
+# Every watch of a kind that is not there fails every three seconds.
+_DISCOVERY_SECONDS: Final = 30.0
 # The thread of an informer ends within a second of `stop`; the rest is for a busy machine.
 _STOP_SECONDS: Final = 1.5
 
@@ -75,6 +81,7 @@ class KubernetesGateway:
         dry_run: whether writes are sent, and whether they count.
         component: the name that Events carry.
         now: the time, for Events.
+        clock: seconds that only grow.
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class KubernetesGateway:
         dry_run: DryRun = DryRun.NONE,
         component: str = FIELD_MANAGER,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._on_change = on_change
@@ -96,8 +104,15 @@ class KubernetesGateway:
         self._now = now
         self._seed = uuid.uuid4().hex
         self._kinds = {(one.resource.api_version, one.resource.kind): one for one in watched}
-        self._resources = {(one.api_version, one.kind): one for one in written}
-        self._resources |= {key: one.resource for key, one in self._kinds.items()}
+        self._served = {(one.api_version, one.kind): one for one in written}
+        self._served |= {key: one.resource for key, one in self._kinds.items()}
+        self._versions = {
+            (version, one.resource.kind): one.resource.api_version
+            for one in self._kinds.values()
+            for version in one.versions
+        }
+        self._discovered_at: dict[tuple[str, str], float] = {}
+        self._clock = clock
         self._informers: dict[tuple[str, str, str | None], Informer] = {}
         everywhere: list[str | None] = [None]
         scopes: list[str | None] = [*sorted(set(namespaces))] or everywhere
@@ -119,7 +134,9 @@ class KubernetesGateway:
         return all(informer.has_synced for informer in self.informers)
 
     def start(self) -> None:
-        """Start to watch; once."""
+        """Start to watch; once. Discovery comes first for kinds that have several versions."""
+        for key in self._kinds:
+            self._discover(key)
         for informer in self.informers:
             informer.start()
 
@@ -144,6 +161,7 @@ class KubernetesGateway:
 
     def exists(self, ref: ObjectRef) -> bool:
         """Whether a cache knows that the object exists."""
+        ref = self._canonical(ref)
         informer = self._informer_of(ref)
         return informer is not None and informer.identity(ref) is not None
 
@@ -152,6 +170,7 @@ class KubernetesGateway:
 
         Only an object that is watched by its metadata and has changed costs a request.
         """
+        ref = self._canonical(ref)
         informer = self._informer_of(ref)
         if informer is None:
             return Unreadable(
@@ -167,8 +186,14 @@ class KubernetesGateway:
         found = informer.get(ref)
         return ABSENT if found is None else found
 
+    def is_relevant(self, change: CacheChange) -> bool:
+        """Whether a change touches what decisions read of the kind; see `content_changed`."""
+        watched = self._kinds.get((change.ref.api_version, change.ref.kind))
+        return content_changed(change, None if watched is None else watched.conditions)
+
     def version(self, ref: ObjectRef) -> str | None:
         """Return the cached resourceVersion of an object, None when it is not known to exist."""
+        ref = self._canonical(ref)
         informer = self._informer_of(ref)
         return None if informer is None else informer.version(ref)
 
@@ -184,7 +209,7 @@ class KubernetesGateway:
             if isinstance(action, RecordEvent):
                 return self._record(action)
             request = request_of(action, now=self._now(), component=self._component)
-            return self._send(request)
+            return self._send(evolve(request, target=self._canonical(request.target)))
         except UnansweredError as error:
             return Answer(504 if error.may_have_landed else 503, changed=False)
 
@@ -294,7 +319,7 @@ class KubernetesGateway:
         return self._fetch(ref, identity[0], informer)
 
     def _fetch(self, ref: ObjectRef, uid: str, informer: Informer) -> Observed[dict[str, JSON]]:
-        path = informer.resource.path(ref.namespace, ref.name)
+        path = self._resource(ref).path(ref.namespace, ref.name)
         try:
             response = self._transport.request("GET", path, timeout=_READ_SECONDS)
         except UnansweredError as error:
@@ -319,7 +344,8 @@ class KubernetesGateway:
                 self._payloads.popitem(last=False)
 
     def _changed(self, change: CacheChange) -> None:
-        if change.after is None:
+        if change.after is None or _is_same_version(change):
+            # A server that was restored gives an old version to another content.
             with self._lock:
                 self._payloads.pop(change.ref, None)
         self._on_change(change)
@@ -332,8 +358,28 @@ class KubernetesGateway:
             representation=watched.representation,
             project=_projection(watched),
             on_change=self._changed,
+            on_missing=lambda: self._discover(_key(watched)),
             seed=self._seed,
         )
+
+    def _discover(self, key: tuple[str, str]) -> None:
+        """Take the version of a kind that the server serves; asked twice a minute at most."""
+        watched = self._kinds[key]
+        with self._lock:
+            last = self._discovered_at.get(key)
+            if last is not None and self._clock() - last < _DISCOVERY_SECONDS:
+                return
+            self._discovered_at[key] = self._clock()
+        served = served_resource(self._transport, watched)
+        self._served[key] = served
+        for (api_version, kind, _), informer in self._informers.items():
+            if (api_version, kind) == key:
+                informer.serve(served)
+
+    def _canonical(self, ref: ObjectRef) -> ObjectRef:
+        """Name an object in the version that the caches use."""
+        api_version = self._versions.get((ref.api_version, ref.kind), ref.api_version)
+        return ref if api_version == ref.api_version else evolve(ref, api_version=api_version)
 
     def _informer_of(self, ref: ObjectRef) -> Informer | None:
         exact = self._informers.get((ref.api_version, ref.kind, ref.namespace))
@@ -344,16 +390,27 @@ class KubernetesGateway:
         return watched is not None and watched.representation is Representation.METADATA
 
     def _resource(self, ref: ObjectRef) -> Resource:
-        resource = self._resources.get((ref.api_version, ref.kind))
+        resource = self._served.get((ref.api_version, ref.kind))
         if resource is None:
             raise GatewayError(f"{ref}: this gateway was not given the kind {ref.api_version}")
         return resource
+
+
+def _key(watched: Watched) -> tuple[str, str]:
+    return watched.resource.api_version, watched.resource.kind
 
 
 def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.METADATA:
         return identity_only
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
+
+
+def _is_same_version(change: CacheChange) -> bool:
+    before, after = change.before, change.after
+    if before is None or after is None:
+        return False
+    return (before.uid, before.resource_version) == (after.uid, after.resource_version)
 
 
 def _identity(obj: Mapping[str, JSON]) -> tuple[str, str]:

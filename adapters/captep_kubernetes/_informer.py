@@ -8,14 +8,19 @@ second cache. The loop below is what remained to reuse.
 Rules of this module:
 
 1. LIST in pages, consistent (no resourceVersion given), and all at once where a page expired. WATCH
-   from there, with bookmarks, an end that the server sets and a longest silence that we set.
-2. Each verb has its own backoff, counted from its last answer, so that no verb is sent twice within
+   from there, with bookmarks.
+2. A connection that a NAT or a load balancer forgot is silent for ever. Where a watch has sent a
+   bookmark, which kube-apiserver does every minute, 75 s of silence end it. Where it has not, the
+   server ends the watch after a minute, and the next one goes on from there.
+3. Each verb has its own backoff, counted from its last answer, so that no verb is sent twice within
    `Backoff.base` seconds. A good LIST resets the count of WATCH, and a watch that lived long resets
    both. The server's Retry-After is respected.
-3. 410, as a status or as an event, leads to a LIST; nothing else does.
-4. Each state of an object is announced once, from whichever source it came. An announcement is a
+4. 410, as a status or as an event, leads to a LIST. So does a watch that is refused twice in a row,
+   other than by 401, 403 or 429: its resourceVersion may be one that the server does not have.
+5. Each state of an object is announced once, from whichever source it came. An announcement is a
    reason to look, no data to work on.
-5. A problem is logged when it begins and when it ends, never at each try.
+6. A problem is logged when it begins and when it ends, never at each try. The thread survives every
+   exception; numbers, lines and pages are bounded.
 """
 
 import json
@@ -30,8 +35,14 @@ from captep_core import JSON, Backoff, ObjectRef, Unreadable, jittered
 from captep_core._request import RawResponse, reason_of, retry_after_of
 from captep_core._resources import Representation, Resource
 from captep_kubernetes._resources import reference
-from captep_kubernetes._store import CacheChange, Known, Object, Store
-from captep_kubernetes._transport import Query, Stream, Transport, UnansweredError
+from captep_kubernetes._store import CacheChange, Known, Object, Store, is_version
+from captep_kubernetes._transport import (
+    MalformedStreamError,
+    Query,
+    Stream,
+    Transport,
+    UnansweredError,
+)
 
 __all__ = ["Informer", "identity_only", "without_managed_fields"]
 
@@ -42,8 +53,17 @@ _PAGE = 250
 _LIST_SECONDS: Final = 60.0
 # Watches end after four to five minutes, as client-go's end after five to ten.
 _WATCH_SECONDS: Final = 240.0
-# Above every `timeoutSeconds`: the server ends a watch before this silence does.
-_SILENCE_SECONDS: Final = 330.0
+# With jitter at most a minute, where nothing but the end shows that the connection lives.
+_SHORT_WATCH_SECONDS: Final = 50.0
+# A bookmark comes within a minute (bookmarkFrequency of kube-apiserver); a late one is no failure.
+_SILENCE_SECONDS: Final = 75.0
+# A million objects: a server that sends more pages sends them for ever.
+_MOST_PAGES = 4000
+# Refusals of a watch after which a LIST follows, doubled each time that the LIST did not help.
+_REFUSALS: Final = 2
+_MOST_REFUSALS: Final = 32
+# What these say is not about the resourceVersion.
+_NO_REFUSALS: Final = frozenset({401, 403, 429})
 # A server that asks for more may have restarted since.
 _LONGEST_RETRY_AFTER: Final = 30.0
 # Up to a fifth later, so that the watches of a process do not reconnect all at once.
@@ -89,6 +109,7 @@ class Informer:
         project: applied to each object before it is kept; see `Store`.
         on_change: called once for each new state, from the watch's thread or from the caller of
             `observe_write`; must return at once.
+        on_missing: called from the watch's thread when the server does not serve the kind (404).
         backoff: seconds between two tries of one verb.
         jitter: fraction by which delays are stretched.
         seed: makes the jitter of this process differ from that of others.
@@ -106,6 +127,7 @@ class Informer:
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
         on_change: Callable[[CacheChange], None] = lambda _change: None,
+        on_missing: Callable[[], None] = lambda: None,
         backoff: Backoff = _BACKOFF,
         jitter: float = _JITTER,
         seed: str = "",
@@ -115,7 +137,10 @@ class Informer:
         self.resource = resource
         self.namespace = namespace
         self._transport = transport
+        self._served = resource
         self._path = resource.path(namespace)
+        self._next_served: Resource | None = None
+        self._on_missing = on_missing
         self._selectors = tuple(selectors)
         self._representation = representation
         self._on_change = on_change
@@ -135,7 +160,11 @@ class Informer:
         self._answered_at = {"LIST": float("-inf"), "WATCH": float("-inf")}
         self._not_before = 0.0
         self._version: str | None = None
+        self._sends_bookmarks = False
+        self._refusals = 0
+        self._refusals_to_list = _REFUSALS
         self._problem: Unreadable | None = None
+        self._failing_since: float | None = clock()
 
     @property
     def has_synced(self) -> bool:
@@ -148,12 +177,24 @@ class Informer:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether that thread ended although nothing stopped it."""
+        has_begun = self._thread is not None and self._thread.ident is not None
+        return has_begun and not self.is_alive and not self._stopping.is_set()
+
+    @property
     def problem(self) -> Unreadable | None:
         """Why the cache may be out of date, None while it is current."""
         return self._problem
 
+    @property
+    def failing_since(self) -> float | None:
+        """Since when the cache may be out of date, by `clock`; None while it is current."""
+        return self._failing_since
+
     def start(self) -> None:
         """Start the thread; once."""
+        self._failing_since = self._clock()
         self._thread = threading.Thread(
             target=self._run, name=f"informer {self.resource}", daemon=True
         )
@@ -171,6 +212,16 @@ class Informer:
             stream.close()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
+
+    def serve(self, resource: Resource) -> None:
+        """Go on with the same kind in another version: list it again, and keep the names."""
+        with self._lock:
+            if resource == (self._next_served or self._served):
+                return
+            self._next_served = resource
+            stream = self._stream
+        if stream is not None:
+            stream.close()
 
     def wait_synced(self, timeout: float) -> bool:
         """Wait for `has_synced`; returns it after at most `timeout` seconds."""
@@ -208,16 +259,39 @@ class Informer:
 
     def _run(self) -> None:
         while True:
-            verb = "LIST" if self._version is None else "WATCH"
-            self._pause(verb)
+            self._switch()
+            self._pause("LIST" if self._version is None else "WATCH")
             if self._stopping.is_set():
                 return
-            try:
-                problem = self._list() if self._version is None else self._watch(self._version)
-            except UnansweredError as error:
-                problem = Unreadable("Unavailable", str(error))
+            problem = self._try()
             if not self._stopping.is_set():
                 self._report(problem)
+
+    def _switch(self) -> None:
+        """Begin with the version that `serve` named."""
+        with self._lock:
+            if self._next_served is None:
+                return
+            self._served, self._next_served = self._next_served, None
+            self._path = self._served.path(self.namespace)
+            self._store.forget_versions()
+        self._version = None
+
+    def _try(self) -> Unreadable | None:
+        """List or watch once; returns the problem that ended it."""
+        try:
+            return self._list() if self._version is None else self._watch(self._version)
+        except MalformedStreamError as error:
+            self._count_refusal()
+            return Unreadable("Malformed", str(error))
+        except UnansweredError as error:
+            # The next watch must prove again that bookmarks come.
+            self._sends_bookmarks = False
+            return Unreadable("Unavailable", str(error))
+        except Exception as error:  # noqa: BLE001 - a thread that ends leaves a cache that grows old
+            # The text may quote an object.
+            self._count_refusal()
+            return Unreadable("InternalError", f"{type(error).__name__} in this process")
 
     def _pause(self, verb: str) -> None:
         tries = self._tries[verb]
@@ -248,7 +322,8 @@ class Informer:
         objects: list[tuple[ObjectRef, Known]] = []
         limit: Query = [("limit", _PAGE)]
         page: Query = []
-        while True:
+        self._begin_list()
+        for _ in range(_MOST_PAGES):
             query = [*self._selectors, *limit, *page]
             answer = self._transport.request(
                 "GET", self._path, query=query, accept=self._accept("List"), timeout=_LIST_SECONDS
@@ -257,6 +332,7 @@ class Informer:
                 # The server expires pages faster than it sends them. client-go also lists
                 # everything at once then, and only once.
                 objects, limit, page = [], [], []
+                self._begin_list()
                 continue
             body = answer.body
             if answer.status != 200 or body is None:
@@ -269,10 +345,16 @@ class Informer:
                 else (None, None)
             )
             if not rest or self._stopping.is_set():
-                break
+                self._take(
+                    objects, version if isinstance(version, str) and is_version(version) else "0"
+                )
+                return None
             page = [("continue", str(rest))]
-        self._take(objects, str(version or "0"))
-        return None
+        return Unreadable("Malformed", f"{self._path}: more than {_MOST_PAGES} pages of a list")
+
+    def _begin_list(self) -> None:
+        with self._lock:
+            self._store.begin_list()
 
     def _take(self, objects: list[tuple[ObjectRef, Known]], version: str) -> None:
         with self._lock:
@@ -281,11 +363,16 @@ class Informer:
             changes = self._store.replace(objects, version)
         for change in changes:
             self._announce(change)
-        self._version, self._tries["WATCH"] = version, min(self._tries["WATCH"], 1)
+        self._version = version
+        self._refusals = 0
+        if self._refusals_to_list == _REFUSALS:
+            # A LIST that follows refused watches does not show that the next one is accepted.
+            self._tries["WATCH"] = min(self._tries["WATCH"], 1)
         self._synced.set()
 
     def _watch(self, version: str) -> Unreadable | None:
-        seconds = int(self._jittered(_WATCH_SECONDS))
+        lives = _WATCH_SECONDS if self._sends_bookmarks else _SHORT_WATCH_SECONDS
+        seconds = int(self._jittered(lives))
         asked: Query = [
             ("watch", 1),
             ("resourceVersion", version),
@@ -300,7 +387,7 @@ class Informer:
                 timeout=_SILENCE_SECONDS,
             )
         if isinstance(stream, RawResponse):
-            return self._refused(stream)
+            return self._refused_watch(stream)
         with self._lock:
             self._stream = stream
             if self._stopping.is_set():
@@ -312,6 +399,8 @@ class Informer:
             self._stream = None
             if self._clock() - self._answered_at["WATCH"] >= _GOOD_AFTER:
                 self._tries = {"LIST": 0, "WATCH": 0}
+                self._refusals = 0
+                self._refusals_to_list = _REFUSALS
 
     def _follow(self, stream: Stream) -> Unreadable | None:
         for line in stream.lines():
@@ -319,19 +408,45 @@ class Informer:
                 break
             event = _event(line)
             if event is None:
+                self._count_refusal()
                 return Unreadable(
                     "Malformed", f"the watch of {self.resource} sent a line that is no event"
                 )
             kind, obj = event
             if kind == "ERROR":
                 code = obj.get("code")
-                return self._refused(RawResponse(code if isinstance(code, int) else 500, {}, obj))
+                status = code if isinstance(code, int) else 500
+                return self._refused_watch(RawResponse(status, {}, obj))
             if kind in ("ADDED", "MODIFIED"):
                 self.observe_write(obj)
             elif kind == "DELETED":
                 self._learn(self._remove, obj)
-            self._version = _metadata(obj, "resourceVersion") or self._version
+            elif kind == "BOOKMARK":
+                self._sends_bookmarks = True
+            self._advance(_metadata(obj, "resourceVersion"))
         return None
+
+    def _advance(self, version: str) -> None:
+        """Go on from `version` next time; a watch from a version of another shape is refused."""
+        if not is_version(version):
+            return
+        self._version = version
+        self._refusals = 0
+        with self._lock:
+            self._store.advance(version)
+
+    def _refused_watch(self, answer: RawResponse) -> Unreadable | None:
+        if answer.status not in _NO_REFUSALS:
+            self._count_refusal()
+        return self._refused(answer)
+
+    def _count_refusal(self) -> None:
+        self._refusals += 1
+        if self._refusals >= self._refusals_to_list:
+            # Lists are dear: where they do not help, they come less often.
+            self._version = None
+            self._refusals = 0
+            self._refusals_to_list = min(2 * self._refusals_to_list, _MOST_REFUSALS)
 
     def _refused(self, answer: RawResponse) -> Unreadable | None:
         if answer.status == 410:
@@ -340,7 +455,10 @@ class Informer:
         asked = retry_after_of(answer)
         if asked is not None:
             self._not_before = self._clock() + min(asked.total_seconds(), _LONGEST_RETRY_AFTER)
-        hint = ": is its CustomResourceDefinition installed?" if answer.status == 404 else ""
+        hint = ""
+        if answer.status == 404:
+            hint = ": is its CustomResourceDefinition installed?"
+            self._on_missing()
         return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}{hint}")
 
     def _find(self, ref: ObjectRef) -> Known | None:
@@ -368,11 +486,19 @@ class Informer:
         )
 
     def _announce(self, change: CacheChange | None) -> None:
-        if change is not None and not self._stopping.is_set():
+        if change is None or self._stopping.is_set():
+            return
+        try:
             self._on_change(change)
+        except Exception as error:  # noqa: BLE001 - the other changes must be announced
+            _log.error("%s: a handler failed: %s", change.ref, type(error).__name__)
 
     def _report(self, problem: Unreadable | None) -> None:
         before, self._problem = self._problem, problem
+        if problem is None:
+            self._failing_since = None
+        elif self._failing_since is None:
+            self._failing_since = self._clock()
         if problem is not None and (before is None or before.reason != problem.reason):
             _log.warning("%s: not current: %s", self.resource, problem)
         elif problem is None and before is not None:
@@ -388,7 +514,7 @@ class Informer:
 
     def _with_kind(self, obj: Mapping[str, JSON]) -> Object:
         """Set apiVersion and kind: items of a core list lack them."""
-        return {**obj, "apiVersion": self.resource.api_version, "kind": self.resource.kind}
+        return {**obj, "apiVersion": self._served.api_version, "kind": self.resource.kind}
 
     def _accept(self, suffix: str) -> str:
         return _ACCEPT[self._representation].format(suffix)

@@ -26,12 +26,25 @@ _RAW: Final = -zlib.MAX_WBITS
 _POOR: Final = 4
 
 
+def _deflated(text: bytes, dictionary: bytes) -> bytes:
+    deflating = zlib.compressobj(wbits=_RAW, zdict=dictionary)
+    return deflating.compress(text) + deflating.flush()
+
+
+_EMPTY: Final = _deflated(b"{}", b"")
+
+
 @frozen(eq=False, repr=False)
 class Packed:
     """One object, equal to another that unpacks to the same; its repr shows no content."""
 
     dictionary: bytes
     deflated: bytes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the object is `{}`."""
+        return self.deflated == _EMPTY
 
     def unpacked(self) -> Object:
         """Return the object, a new one each time."""
@@ -55,7 +68,7 @@ class Packer:
 
     def __init__(self) -> None:
         self._dictionary = b""
-        self._empty = _packed(b"{}", b"")
+        self._empty = Packed(b"", _EMPTY)
 
     def pack(self, obj: Mapping[str, JSON]) -> Packed:
         """Pack one object."""
@@ -69,5 +82,4 @@ class Packer:
 
 
 def _packed(text: bytes, dictionary: bytes) -> Packed:
-    deflating = zlib.compressobj(wbits=_RAW, zdict=dictionary)
-    return Packed(dictionary, deflating.compress(text) + deflating.flush())
+    return Packed(dictionary, _deflated(text, dictionary))

@@ -1,7 +1,8 @@
 """Projections and predicates: which fields a cache keeps, and which change wakes a reconcile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from captep_core import JSON
 from captep_core._resources import Fields
 from captep_kubernetes._informer import without_managed_fields
 from captep_kubernetes._store import CacheChange, Object
@@ -22,15 +23,24 @@ def keeping(fields: Fields) -> Callable[[Object], Object]:
     return lambda obj: _without_last_applied(_part(without_managed_fields(obj), wanted))
 
 
-def content_changed(change: CacheChange) -> bool:
+def content_changed(change: CacheChange, conditions: Collection[str] | None = None) -> bool:
     """Whether more changed than bookkeeping: resourceVersion, generation and managedFields.
 
     Where the cache keeps nothing but uid and resourceVersion, every new version counts.
+
+    Args:
+        change: the news.
+        conditions: the types of status.conditions that count, None for all.
     """
     if change.before is None or change.after is None:
         return change.before is not change.after
+    if change.before.digest and change.before.digest == change.after.digest:
+        # Equal contents, or nothing but the identity kept.
+        return change.before.packed.is_empty
     old = change.before.obj
-    return not old or _essence(old) != _essence(change.after.obj)
+    if not old:
+        return True
+    return _essence(old, conditions) != _essence(change.after.obj, conditions)
 
 
 def _part(obj: Object, fields: Fields) -> Object:
@@ -64,11 +74,22 @@ def _without_last_applied(obj: Object) -> Object:
     }
 
 
-def _essence(obj: Object) -> Object:
+def _essence(obj: Object, conditions: Collection[str] | None) -> Object:
+    """Return the part of an object whose change is worth a look."""
+    essence = dict(obj)
     metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        return obj
-    return {
-        **obj,
-        "metadata": {name: value for name, value in metadata.items() if name not in _BOOKKEEPING},
-    }
+    if isinstance(metadata, dict):
+        essence["metadata"] = {
+            name: value for name, value in metadata.items() if name not in _BOOKKEEPING
+        }
+    status = obj.get("status")
+    listed = status.get("conditions") if isinstance(status, dict) else None
+    if conditions is not None and isinstance(status, dict) and isinstance(listed, list):
+        counting = [each for each in listed if _type_of(each) in conditions]
+        essence["status"] = {**status, "conditions": counting}
+    return essence
+
+
+def _type_of(condition: JSON) -> str:
+    kind = condition.get("type") if isinstance(condition, dict) else None
+    return kind if isinstance(kind, str) else ""

@@ -7,18 +7,26 @@ Rules of this module:
    news never undoes newer news: an own write is seen at once and stays seen.
 3. A deletion stays known as a tombstone: a late answer or event does not bring the object back.
 4. A list at version V says nothing about an object that is known at a version after V.
+5. A list is the truth. When its version is lower than the newest one known before the list was
+   sent, the server went back in time (an etcd restored from a backup), and the cache goes back with
+   it. Only news that came after that moment stays.
 """
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from captep_core import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
 
-__all__ = ["CacheChange", "Known", "Object", "Store", "is_newer"]
+__all__ = ["CacheChange", "Known", "Object", "Store", "is_newer", "is_version"]
 
+# 2**64 has twenty; Python refuses to parse a number of 4,300 digits.
+_MOST_DIGITS: Final = 20
 # Late answers and events come within seconds; in that time nobody deletes more objects of a kind.
 _TOMBSTONES = 4096
 
@@ -30,11 +38,16 @@ class Known:
     uid: str
     resource_version: str
     packed: Packed
+    digest: bytes = field(default=b"", eq=False, repr=False)
 
     @property
     def obj(self) -> Object:
         """The kept part of the object, a new copy each time."""
-        return self.packed.unpacked()
+        obj = self.packed.unpacked()
+        metadata = obj.get("metadata")
+        if isinstance(metadata, dict) and "resourceVersion" in metadata:
+            metadata["resourceVersion"] = self.resource_version
+        return obj
 
 
 @frozen
@@ -67,9 +80,14 @@ def is_newer(one: str, other: str) -> bool:
 
     Versions that are no decimal numbers have no order: a different one counts as newer.
     """
-    if not (one.isdecimal() and other.isdecimal()):
+    if not (is_version(one) and is_version(other)):
         return one != other
     return int(one) > int(other)
+
+
+def is_version(text: str) -> bool:
+    """Whether `text` is a resourceVersion as etcd counts them, at most 64 bits."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 class Store:
@@ -82,6 +100,9 @@ class Store:
     def __init__(self, project: Callable[[Object], Object]) -> None:
         self._project = project
         self._packer = Packer()
+        self._newest = "0"
+        self._since_list: set[ObjectRef] | None = None
+        self._newest_at_list = "0"
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
 
@@ -95,12 +116,13 @@ class Store:
 
     def known(self, obj: Mapping[str, JSON]) -> Known:
         """Return what the cache would keep of an object."""
-        uid, resource_version = _identity(obj)
-        return Known(uid, resource_version, self._packer.pack(self._project(dict(obj))))
+        return self._packed(obj, None)
 
     def put(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> CacheChange | None:
         """Learn that `obj` exists; None when that is no news."""
-        return self._put(ref, self.known(obj)) if self._is_news(ref, *_identity(obj)) else None
+        if not self._is_news(ref, *_identity(obj)):
+            return None
+        return self._put(ref, self._packed(obj, self._known.get(ref)))
 
     def remove(self, ref: ObjectRef, *, uid: str, resource_version: str = "") -> CacheChange | None:
         """Learn that the incarnation `uid` of `ref` is gone; None when that is no news.
@@ -115,16 +137,41 @@ class Store:
         ):
             return None
         self._bury(ref, uid, resource_version or (known.resource_version if known else ""))
+        self._note(ref)
+        self.advance(resource_version)
         if known is None:
             return None
         del self._known[ref]
         return CacheChange(ref, known, None)
+
+    def advance(self, resource_version: str) -> None:
+        """Learn that the server is at `resource_version` at least."""
+        if is_version(resource_version) and is_newer(resource_version, self._newest):
+            self._newest = resource_version
+
+    def forget_versions(self) -> None:
+        """Take every object from the next list, even one of the version that is known.
+
+        An object has the same resourceVersion in each API version of its kind.
+        """
+        self._known = {
+            ref: evolve(known, resource_version="0") for ref, known in self._known.items()
+        }
+
+    def begin_list(self) -> None:
+        """Remember the moment at which a list is sent; `replace` ends it."""
+        self._since_list = set()
+        self._newest_at_list = self._newest
 
     def replace(
         self, objects: Iterable[tuple[ObjectRef, Known]], resource_version: str
     ) -> list[CacheChange]:
         """Learn that at `resource_version` exactly `objects` existed."""
         listed = dict(objects)
+        learned, self._since_list = self._since_list or set(), None
+        if is_version(resource_version) and is_newer(self._newest_at_list, resource_version):
+            return self._go_back(listed, resource_version, frozenset(learned))
+        self.advance(resource_version)
         changes = [
             self._put(ref, new)
             for ref, new in listed.items()
@@ -135,6 +182,46 @@ class Store:
                 gone = self.remove(ref, uid=known.uid, resource_version=resource_version)
                 changes += [] if gone is None else [gone]
         return changes
+
+    def _go_back(
+        self,
+        listed: Mapping[ObjectRef, Known],
+        resource_version: str,
+        kept: frozenset[ObjectRef],
+    ) -> list[CacheChange]:
+        """Replace all but `kept`, the objects that were learned after the list was sent.
+
+        Each object is announced, although uid and version may be as before: after a restore the
+        server gives the same versions to other contents.
+        """
+        self._newest = resource_version
+        self._gone = OrderedDict((ref, gone) for ref, gone in self._gone.items() if ref in kept)
+        changes = []
+        for ref in {**self._known, **listed}:
+            if ref in kept:
+                continue
+            before, after = self._known.pop(ref, None), listed.get(ref)
+            if after is not None:
+                self._known[ref] = after
+            changes.append(CacheChange(ref, before, after))
+        for ref in kept & self._known.keys():
+            self.advance(self._known[ref].resource_version)
+        return changes
+
+    def _note(self, ref: ObjectRef) -> None:
+        """Remember what is learned while a list is on its way, and only then."""
+        if self._since_list is not None:
+            self._since_list.add(ref)
+
+    def _packed(self, obj: Mapping[str, JSON], before: Known | None) -> Known:
+        """Pack what is kept of an object; an equal one keeps its packed form, which is cheap."""
+        uid, resource_version = _identity(obj)
+        content = _without_version(self._project(dict(obj)))
+        text = json.dumps(content, separators=(",", ":")).encode() if content else b""
+        digest = hashlib.blake2b(text, digest_size=16).digest()
+        if before is not None and before.digest == digest:
+            return Known(uid, resource_version, before.packed, digest)
+        return Known(uid, resource_version, self._packer.pack(content), digest)
 
     def _is_news(self, ref: ObjectRef, uid: str, resource_version: str) -> bool:
         known = self._known.get(ref)
@@ -149,6 +236,8 @@ class Store:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
+        self._note(ref)
+        self.advance(new.resource_version)
         return CacheChange(ref, known, new)
 
     def _bury(self, ref: ObjectRef, uid: str, resource_version: str) -> None:
@@ -161,6 +250,14 @@ class Store:
             self._gone[ref] = _Tombstone(uid, resource_version)
         while len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
+
+
+def _without_version(obj: Object) -> Object:
+    """Blank the resourceVersion, which is kept apart: it changes when nothing else does."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or "resourceVersion" not in metadata:
+        return obj
+    return {**obj, "metadata": {**metadata, "resourceVersion": ""}}
 
 
 def _identity(obj: Mapping[str, JSON]) -> tuple[str, str]:

@@ -13,24 +13,35 @@ Rules of this module:
 """
 
 import json
+import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
+from urllib.parse import urlencode
 
 import urllib3
+from attrs import field, frozen
 from kubernetes import client
-from kubernetes.config import ConfigException
-from kubernetes.dynamic import DynamicClient
+from kubernetes.client import rest
 
 from captep_core import JSON
 from captep_core._request import RawResponse
-from captep_core.errors import CaptepError
+from captep_core.errors import CaptepError, GatewayError
+from captep_kubernetes._credentials import (
+    Access,
+    Credentials,
+    FixedCredentials,
+    TLSMaterial,
+    tls_context,
+)
 
 __all__ = [
     "FIELD_MANAGER",
     "MERGE_PATCH",
     "KubernetesTransport",
+    "MalformedStreamError",
     "Query",
     "Stream",
     "Transport",
@@ -40,10 +51,15 @@ __all__ = [
 FIELD_MANAGER = "captep"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON_TYPE = "application/json"
-_CONNECT_SECONDS = 5.0
-_CHUNK_BYTES = 1 << 16
+# A server that does not accept a connection for so long is not there.
+_CONNECT_SECONDS: Final = 5.0
+_CHUNK_BYTES: Final = 1 << 16
+# An object has at most 1.5 MB in etcd, its JSON a little more: no server sends such a line.
+_LONGEST_LINE: Final = 16 << 20
 _WRITES = ("POST", "PUT", "PATCH")
 _NEVER_SENT = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE")
+
+_NO_CREDENTIALS: Final = FixedCredentials()
 
 Query: TypeAlias = Sequence[tuple[str, str | int]]
 
@@ -57,6 +73,13 @@ class UnansweredError(CaptepError):
     def __init__(self, message: str, *, may_have_landed: bool) -> None:
         super().__init__(message)
         self.may_have_landed = may_have_landed
+
+
+class MalformedStreamError(UnansweredError):
+    """What the server streams is no line that an API server sends."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, may_have_landed=False)
 
 
 class Stream(Protocol):
@@ -110,23 +133,36 @@ class Transport(Protocol):
 
 
 class KubernetesTransport:
-    """`Transport` over the official client, for sync code and threads.
+    """`Transport` over the connections of the official client, for sync code and threads.
+
+    A read that is answered with 401 is repeated once when the credentials changed. Connections and
+    open streams end when certificates or authorities change.
 
     Args:
-        configuration: where the server is and who asks; it becomes this transport's own.
+        configuration: where the server is; it becomes this transport's own.
+        credentials: what authenticates each request.
+        headers: sent with each request, before all others; a name may be there twice.
         connection_pool_maxsize: connections kept open; at least one a worker and one a watch.
     """
 
     def __init__(
-        self, configuration: client.Configuration, *, connection_pool_maxsize: int = 32
+        self,
+        configuration: client.Configuration,
+        credentials: Credentials = _NO_CREDENTIALS,
+        *,
+        headers: Sequence[tuple[str, str]] = (),
+        connection_pool_maxsize: int = 32,
     ) -> None:
         configuration.retries = False
         configuration.connection_pool_maxsize = connection_pool_maxsize
         configuration.keep_alive = True
         self.host: str = configuration.host
-        self._api = client.ApiClient(configuration)
-        self._api.user_agent = f"captep/{_version()}"
-        self._dynamic = DynamicClient(self._api, discoverer=lambda _client, _cache_file: None)
+        self._configuration = configuration
+        self._credentials = credentials
+        self._always = (*headers, ("User-Agent", f"captep/{_version()}"))
+        self._lock = threading.Lock()
+        self._streams: weakref.WeakSet[_HTTPStream] = weakref.WeakSet()
+        self._connections: tuple[TLSMaterial, rest.RESTClientObject] | None = None
 
     def request(
         self,
@@ -140,60 +176,110 @@ class KubernetesTransport:
         timeout: float,
     ) -> RawResponse:
         """Send one request; see `Transport.request`."""
+        request = _Request(method, path, query, _encoded(method, path, body), content_type, accept)
         with _answered(method, path):
-            try:
-                raw = self._send(method, path, query, body, content_type, accept, timeout)
-                return RawResponse(raw.status, _headers(raw.headers), _parsed(raw.data))
-            except client.ApiException as refused:
-                return _refused(refused)
+            raw = self._authenticated(request, timeout)
+            return RawResponse(raw.status, _headers(raw.headers), _parsed(raw.data))
 
     def stream(
         self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float
     ) -> Stream | RawResponse:
         """Open a stream of lines; see `Transport.stream`."""
+        request = _Request("GET", path, query, None, None, accept)
         with _answered("GET", path):
-            try:
-                return _HTTPStream(
-                    self._send("GET", path, query, None, None, accept, timeout), path
-                )
-            except client.ApiException as refused:
-                return _refused(refused)
+            raw = self._authenticated(request, timeout)
+            if raw.status != 200:
+                return RawResponse(raw.status, _headers(raw.headers), _parsed(raw.data))
+            stream = _HTTPStream(raw, path)
+            with self._lock:
+                self._streams.add(stream)
+            return stream
 
     def close(self) -> None:
         """Close the idle connections."""
-        self._api.close()
+        with self._lock:
+            if self._connections is not None:
+                self._connections[1].close()
+
+    def _authenticated(self, request: "_Request", timeout: float) -> urllib3.BaseHTTPResponse:
+        access = self._credentials.current()
+        answer = self._send(request, access, timeout)
+        if answer.status != 401:
+            self._credentials.accepted()
+        elif self._credentials.refused(access) and request.method == "GET":
+            answer.drain_conn()
+            answer = self._send(request, self._credentials.current(), timeout)
+        return answer
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        query: Query,
-        body: object,
-        content_type: str | None,
-        accept: str,
-        timeout: float,
-    ) -> urllib3.HTTPResponse:
-        manager = [("fieldManager", FIELD_MANAGER)] if method in _WRITES else []
-        options: dict[str, Any] = {
-            "query_params": [*query, *manager],
-            "header_params": {"Accept": accept},
-            "body": body,
-        }
-        wait = (min(timeout, _CONNECT_SECONDS), timeout)
-        answer: urllib3.HTTPResponse = self._dynamic.request(
-            method,
-            path,
-            serialize=False,
-            content_type=content_type or _JSON_TYPE,
-            _request_timeout=wait,
-            **options,
+        self, request: "_Request", access: Access, timeout: float
+    ) -> urllib3.BaseHTTPResponse:
+        headers = urllib3.HTTPHeaderDict()
+        if access.authorization:
+            headers.add("Authorization", access.authorization)
+        for name, value in (*self._always, *request.headers()):
+            # Go sends the UTF-8 of a name; http.client takes characters of Latin-1 alone.
+            headers.add(name, value.encode().decode("latin-1"))
+        answer: urllib3.BaseHTTPResponse = self._pool(access.tls).request(
+            request.method,
+            f"{self.host}{request.path}{request.parameters()}",
+            headers=headers,
+            body=request.body,
+            timeout=_timeout(timeout),
+            retries=False,
+            redirect=False,
+            preload_content=False,
         )
         return answer
 
+    def _pool(self, material: TLSMaterial) -> urllib3.PoolManager:
+        """Return the connections for `material`; those for another end."""
+        with self._lock:
+            before = self._connections
+            if before is None or before[0] != material:
+                self._connections = (material, self._connected(material))
+            current = self._connections
+            ended = [*self._streams] if before is not None and current is not before else []
+        if before is not None and current is not before:
+            before[1].close()
+            for stream in ended:
+                stream.close()
+        manager: urllib3.PoolManager = current[1].pool_manager  # type: ignore[index]
+        return manager
+
+    def _connected(self, material: TLSMaterial) -> rest.RESTClientObject:
+        connections = rest.RESTClientObject(self._configuration)
+        if self.host.startswith("https:"):
+            context = tls_context(material, is_verified=self._configuration.verify_ssl)
+            connections.pool_manager.connection_pool_kw["ssl_context"] = context
+        return connections
+
+
+@frozen
+class _Request:
+    """One request as the caller meant it, without credentials."""
+
+    method: str
+    path: str
+    query: Query
+    body: bytes | None = field(repr=False)
+    content_type: str | None
+    accept: str
+
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        content_type = self.content_type or _JSON_TYPE
+        return (("Accept", self.accept), ("Content-Type", content_type))
+
+    def parameters(self) -> str:
+        manager = [("fieldManager", FIELD_MANAGER)] if self.method in _WRITES else []
+        query = [*self.query, *manager]
+        return f"?{urlencode(query)}" if query else ""
+
 
 class _HTTPStream:
-    def __init__(self, answer: urllib3.HTTPResponse, path: str) -> None:
-        self._answer, self._path = answer, path
+    def __init__(self, answer: urllib3.BaseHTTPResponse, path: str) -> None:
+        self._answer = answer
+        self._path = path
 
     def lines(self) -> Iterator[bytes]:
         pending = bytearray()
@@ -205,6 +291,10 @@ class _HTTPStream:
                         yield bytes(pending + line)
                         pending.clear()
                     pending += rest
+                    if len(pending) > _LONGEST_LINE:
+                        raise MalformedStreamError(
+                            f"GET {self._path}: a line of more than {_LONGEST_LINE >> 20} MB"
+                        )
             finally:
                 self._answer.close()
 
@@ -216,7 +306,7 @@ class _HTTPStream:
 
 @contextmanager
 def _answered(method: str, path: str) -> Iterator[None]:
-    """Translate the exceptions of urllib3 and the client; the one place that does."""
+    """Translate the exceptions of urllib3 and of the credentials; the one place that does."""
     is_read = method == "GET"
     try:
         yield
@@ -224,18 +314,14 @@ def _answered(method: str, path: str) -> Iterator[None]:
         urllib3.exceptions.NewConnectionError,
         urllib3.exceptions.ConnectTimeoutError,
         urllib3.exceptions.LocationValueError,
+        urllib3.exceptions.ProxyError,
     ) as error:
         raise UnansweredError(_message(method, path, error), may_have_landed=False) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise UnansweredError(_message(method, path, error), may_have_landed=not is_read) from error
-    except client.ApiException as error:
-        sent = not is_read and not any(problem in str(error.reason) for problem in _NEVER_SENT)
+        sent = not is_read and not any(problem in str(error) for problem in _NEVER_SENT)
         raise UnansweredError(_message(method, path, error), may_have_landed=sent) from error
-    except ConfigException:
-        # The text may quote what a plugin or a kubeconfig holds.
-        raise UnansweredError(
-            f"{method} {path}: the credentials could not be renewed", may_have_landed=False
-        ) from None
+    except GatewayError as error:
+        raise UnansweredError(f"{method} {path}: {error}", may_have_landed=False) from None
     except ValueError:
         # The text quotes the header that cannot be sent, token and all.
         raise UnansweredError(
@@ -243,17 +329,22 @@ def _answered(method: str, path: str) -> Iterator[None]:
         ) from None
 
 
-def _refused(refused: client.ApiException) -> RawResponse:
-    if not refused.status:
-        # The client's way to say that TLS failed.
-        raise refused
-    return RawResponse(refused.status, _headers(refused.headers or {}), _parsed(refused.body or ""))
+def _encoded(method: str, path: str, body: Mapping[str, JSON] | None) -> bytes | None:
+    if body is None:
+        return None
+    try:
+        return json.dumps(body, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # The text names a type or says "nan"; it quotes no value.
+        raise GatewayError(f"{method} {path}: the body is no JSON: {error}") from None
+
+
+def _timeout(seconds: float) -> urllib3.Timeout:
+    return urllib3.Timeout(connect=min(seconds, _CONNECT_SECONDS), read=seconds)
 
 
 def _message(method: str, path: str, error: Exception) -> str:
     """Describe an error in one line, in the operating system's words where it caused the error."""
-    if isinstance(error, client.ApiException):
-        return f"{method} {path}: {' '.join(str(error.reason).split())}"
     text = _one_line(error)
     raised: BaseException | None = error
     while raised is not None:

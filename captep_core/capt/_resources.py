@@ -53,7 +53,8 @@ _TEMPLATE_FIELDS: Final[Fields] = {
 
 WATCHED: Final[tuple[Watched, ...]] = (
     Watched(CONTROL_PLANES, fields={"spec": None, "status": None}),
-    Watched(_CLUSTERS, fields=_CLUSTER_FIELDS),
+    # Core and the infrastructure provider write other conditions, in a fight several a second.
+    Watched(_CLUSTERS, fields=_CLUSTER_FIELDS, conditions=("ControlPlaneInitialized",)),
     Watched(_TEMPLATES, fields=_TEMPLATE_FIELDS),
     Watched(_APPLIES, fields={"spec": None, "status": None}),
     Watched(_WORKSPACES, fields={"spec": {"writeConnectionSecretToRef": None}, "status": None}),

@@ -14,6 +14,7 @@ from captep_core import Backoff, ObjectRef
 from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import (
     EVENTS,
+    LEASES,
     CacheChange,
     Informer,
     KubernetesTransport,
@@ -270,6 +271,7 @@ def _ref(named: Any) -> ObjectRef | None:  # noqa: ANN401  # JSON
     group = named["apiVersion"]
     if named.get("apiGroup"):
         group = f"{named['apiGroup']}/{group}"
-    kinds = {(each.api_version, each.plural): each.kind for each in (*RESOURCES.values(), EVENTS)}
+    resources = (*RESOURCES.values(), EVENTS, LEASES)
+    kinds = {(each.api_version, each.plural): each.kind for each in resources}
     kind = kinds.get((group, named["resource"]), named["resource"])
     return ObjectRef(group, kind, named.get("namespace"), named.get("name", ""))

@@ -4,12 +4,14 @@ It confirms the behaviour of the loopback servers in tests/kubernetes.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from captep_core import (
     ABSENT,
@@ -40,6 +42,7 @@ from captep_kubernetes import (
     identity_only,
     load_transport,
 )
+from captep_kubernetes._credentials import UserCredentials
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
 
@@ -145,6 +148,90 @@ def test_only_valid_credentials_connect(apiserver: ApiServer, tmp_path: Path) ->
     )
     with pytest.raises(GatewayError, match="CERTIFICATE_VERIFY_FAILED"):
         check_connection(load_transport(other))
+
+
+def test_the_server_sees_the_impersonated_user(apiserver: ApiServer) -> None:
+    """User, uid, groups and extra of the kubeconfig, not the administrator who impersonates."""
+    path = apiserver.kubeconfig()
+    document = yaml.safe_load(path.read_text())
+    document["users"][0]["user"] |= {
+        "as": "jané",
+        "as-uid": "42",
+        "as-groups": ["developers", "a, b"],
+        "as-user-extra": {"acme.com/scopes": ["one", "two"]},
+    }
+    path.write_text(yaml.safe_dump(document, allow_unicode=True))
+    transport = load_transport(path)
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    # Everybody may review himself, but only an impersonator who may set uid and extra gets here.
+    answer = transport.request(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=dict(review), timeout=10.0
+    )
+    status: Any = (answer.body or {}).get("status")
+    assert (answer.status, status["userInfo"]) == (
+        201,
+        {
+            "username": "jané",
+            "uid": "42",
+            "groups": ["developers", "a, b", "system:authenticated"],
+            "extra": {"acme.com/scopes": ["one", "two"]},
+        },
+    )
+
+
+def test_an_unverified_server_costs_one_log_line(
+    apiserver: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client's warning at each request would be 54,000 lines for a thousand control planes."""
+    path = apiserver.kubeconfig()
+    document = yaml.safe_load(path.read_text())
+    document["clusters"][0]["cluster"] = {"server": apiserver.url, "insecure-skip-tls-verify": True}
+    path.write_text(yaml.safe_dump(document))
+    with warnings.catch_warnings(record=True) as warned:
+        transport = load_transport(path)
+        for _ in range(3):
+            check_connection(transport)
+    field = f"{path}: clusters[0].cluster.insecure-skip-tls-verify"
+    line = f"the server's certificate is not verified: {field}"
+    assert (warned, caplog.messages) == ([], [line])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_valid"), [("kubernetes.default.svc", True), ("wrong.example", False)]
+)
+def test_the_server_is_verified_under_its_tls_server_name(
+    apiserver: ApiServer, name: str, is_valid: bool
+) -> None:
+    """`tls-server-name` replaces the host of the address."""
+    path = apiserver.kubeconfig()
+    document = yaml.safe_load(path.read_text())
+    document["clusters"][0]["cluster"]["tls-server-name"] = name
+    path.write_text(yaml.safe_dump(document))
+    transport = load_transport(path)
+    if is_valid:
+        check_connection(transport)
+    else:
+        with pytest.raises(GatewayError, match="CERTIFICATE_VERIFY_FAILED"):
+            check_connection(transport)
+
+
+def test_a_new_authority_ends_the_watches(apiserver: ApiServer, tmp_path: Path) -> None:
+    """The watch opens again under the authority file that replaced the old one."""
+    path = apiserver.kubeconfig()
+    authority = tmp_path / "ca.crt"
+    authority.write_bytes(apiserver.ca_file.read_bytes())
+    document = yaml.safe_load(path.read_text())
+    document["clusters"][0]["cluster"]["certificate-authority"] = str(authority)
+    path.write_text(yaml.safe_dump(document))
+    transport = load_transport(path)
+    stream = transport.stream("/api/v1/namespaces", query=[("watch", 1)], timeout=60.0)
+    assert not isinstance(stream, RawResponse)
+    authority.write_bytes(b"# replaced\n" + apiserver.ca_file.read_bytes())
+    assert isinstance(transport._credentials, UserCredentials)
+    transport._credentials._read_at -= 30.0
+    check_connection(transport)
+    with pytest.raises(UnansweredError):
+        list(stream.lines())
 
 
 def test_a_missing_permission_is_an_answer(

@@ -92,8 +92,8 @@ def test_an_invisible_namespace_is_a_warning(apiserver: ApiServer, tmp_path: Pat
     with Captep(apiserver.kubeconfig("blind"), tmp_path, "--namespace", "hidden") as process:
         process.wait_until_it_works()
         assert process.says(
-            "whether there is a namespace hidden cannot be seen: "
-            "grant get on namespaces, in a Role there"
+            "no permission to see whether the namespace hidden exists:"
+            " grant get on namespaces, in a Role there"
         )
         assert [line["level"] for line in process.log() if "hidden" in line["message"]] == [
             "warning"

@@ -14,6 +14,7 @@ from attrs import field, frozen
 from kubernetes import client
 
 from captep_kubernetes import KubernetesTransport
+from captep_kubernetes._credentials import Access, FixedCredentials
 
 __all__ = [
     "Asked",
@@ -39,6 +40,8 @@ class Asked:
     query: tuple[tuple[str, str], ...]
     headers: dict[str, str] = field(eq=False)
     content: bytes
+    lines: list[tuple[str, str]] = field(factory=list, eq=False, repr=False)
+    """The headers in order, those of one name apart."""
 
     @property
     def verb(self) -> str:
@@ -56,7 +59,7 @@ class Asked:
 
 
 class Scripted(ThreadingHTTPServer):
-    """`asked` has every request so far; `stopping` is set when the test is over, so that a reply that waits can end."""
+    """`asked` has every request so far; `stopping` is set at the end, so that waiting replies end."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -93,6 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             tuple(parse_qsl(split.query, keep_blank_values=True)),
             headers,
             content,
+            self.headers.items(),
         )
         self.server.asked.append(asked)
         self.server.reply(asked, self)
@@ -146,7 +150,9 @@ def hang(_: Asked, handler: BaseHTTPRequestHandler) -> None:
 
 
 def events(*lines: object, hold: bool = True) -> Reply:
-    """Answer a watch with these events (or bytes, as they are); then hold it open until the test ends, or close it at once."""
+    """Answer a watch with these events or bytes, then hold it open until the test ends, or close
+    it.
+    """
 
     def reply(_: Asked, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -183,11 +189,10 @@ def serving(reply: Reply) -> Iterator[Scripted]:
         thread.join(5)
 
 
-def transport_to(url: str) -> KubernetesTransport:
+def transport_to(url: str, authorization: str = "Bearer not-a-secret") -> KubernetesTransport:
     """Return the transport under test, with a token."""
     configuration = client.Configuration(host=url)
-    configuration.api_key = {"BearerToken": "Bearer not-a-secret"}
-    return KubernetesTransport(configuration)
+    return KubernetesTransport(configuration, FixedCredentials(Access(authorization)))
 
 
 def refused_port() -> str:

@@ -1,4 +1,4 @@
-"""Where the cluster is: every way in which a configuration is wrong gives one line that says what to do."""
+"""A wrong configuration gives one line that says what to do."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import yaml
 
 from captep_core.errors import GatewayError
 from captep_kubernetes import check_connection, load_transport
-from tests.kubernetes.scripted import raw, refused_port, replying, serving, transport_to
+from tests.kubernetes.scripted import Reply, raw, refused_port, replying, serving, transport_to
 
 TOKEN = "hunter2hunter2"
 
@@ -79,7 +79,7 @@ def test_a_context_chooses_its_cluster(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, clusters=clusters, contexts=contexts)
     chosen = load_transport(path, "green", connection_pool_maxsize=7)
     assert (load_transport(path).host, chosen.host) == ("http://c.example", "http://d.example")
-    assert chosen._api.configuration.connection_pool_maxsize == 7
+    assert chosen._configuration.connection_pool_maxsize == 7
 
 
 def test_of_several_files_the_first_one_wins(
@@ -107,7 +107,7 @@ def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
         transport = load_transport(
             kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}])
         )
-        assert transport._api.configuration.api_key == {"BearerToken": "Bearer fresh"}
+        assert transport._credentials.current().authorization == "Bearer fresh"
 
 
 def test_a_missing_configuration_is_an_error() -> None:
@@ -133,7 +133,9 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
         (b"", ": not a kubeconfig: the whole file is NoneType, expected a mapping"),
         (b"- a", ": not a kubeconfig: the whole file is list, expected a mapping"),
         (b"{}", ": no current-context: give --context, one of none"),
-        (b"contexts: 5\ncurrent-context: x", ": no context 'x': expected one of none"),
+        (b"contexts: 5\ncurrent-context: x", ": contexts: expected a list, found a number"),
+        (b"current-context: x", ": no context 'x': expected one of none"),
+        (b"a: 1\na: 2", ":2:1: not YAML: the key 'a' is there twice"),
     ],
 )
 def test_a_file_of_another_shape_is_an_error(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -162,54 +164,6 @@ def test_a_cluster_without_a_server_is_an_error(tmp_path: Path) -> None:
     """The client would talk to localhost."""
     path = kubeconfig(tmp_path, clusters=[{"name": "c", "cluster": {}}])
     assert problem(path) == f"{path}: the cluster 'c' has no server: expected an https:// address"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {
-            "clusters": [
-                {
-                    "name": "c",
-                    "cluster": {
-                        "server": "https://192.0.2.1",
-                        "certificate-authority": "/nonexistent/ca.crt",
-                    },
-                }
-            ]
-        },
-        {
-            "clusters": [
-                {
-                    "name": "c",
-                    "cluster": {"server": "https://192.0.2.1", "certificate-authority-data": "a"},
-                }
-            ]
-        },
-        {"users": [{"name": "u", "user": {"token": TOKEN}}, {"user": {"token": TOKEN}}]},
-        {"users": [{"name": "u", "token": TOKEN}]},
-    ],
-)
-def test_a_kubeconfig_that_the_client_cannot_use(tmp_path: Path, changes: dict[str, Any]) -> None:
-    """No such certificate, not base64, an entry without a name, a token in the wrong place: one line, and the token is not in it."""
-    path = kubeconfig(tmp_path, **changes)
-    assert problem(path).startswith(f"{path}: not a usable kubeconfig: ")
-
-
-@pytest.mark.filterwarnings("ignore:SOCKS support")
-@pytest.mark.parametrize("proxy", [f"http://u:{TOKEN}@[::1", "socks5://proxy", "gopher://proxy", 5])
-def test_an_unusable_proxy_is_an_error(tmp_path: Path, proxy: object) -> None:
-    """No address, a scheme that needs what is not installed, an unknown one, no text: one line, without the proxy's password."""
-    path = kubeconfig(
-        tmp_path,
-        clusters=[
-            {"name": "c", "cluster": {"server": "https://192.0.2.1:6443", "proxy-url": proxy}}
-        ],
-    )
-    assert (
-        problem(path)
-        == "the proxy cannot be used: expected an http:// address in the kubeconfig's proxy-url, or in $HTTPS_PROXY"
-    )
 
 
 def plugin(command: str) -> dict[str, Any]:
@@ -256,6 +210,24 @@ def test_a_healthy_server_passes_the_check() -> None:
     for status in (200, 403):
         with serving(replying(status, {"gitVersion": "v1.37.2"})) as server:
             check_connection(transport_to(server.url))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        raw(200, b"<html>sign in</html>", Content_Type="text/html"),
+        raw(200, b"[]"),
+        replying(200, {"hello": "world"}),
+        raw(403, b"<html>sign in</html>", Content_Type="text/html"),
+    ],
+)
+def test_a_sign_in_page_is_no_api_server(reply: Reply) -> None:
+    """HTML, or JSON of something else, on every path: one line instead of waiting for ever."""
+    with serving(reply) as server, pytest.raises(GatewayError) as failed:
+        check_connection(transport_to(server.url))
+    assert str(failed.value).startswith(
+        "what answers at this address is no API server: GET /version: HTTP "
+    )
 
 
 @pytest.mark.parametrize(

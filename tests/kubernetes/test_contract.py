@@ -1,4 +1,4 @@
-"""The gateway over the official client keeps the contract of gateways, against the in-memory API server behind HTTP."""
+"""The gateway over the client keeps the contract against the in-memory API server behind HTTP."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

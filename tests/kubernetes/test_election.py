@@ -1,4 +1,6 @@
-"""Leader election without I/O: no two candidates lead at once, whatever the network and the clocks do, and somebody leads in the end."""
+"""Leader election without I/O: never two leaders, whatever network and clocks do, and one in the
+end.
+"""
 
 import heapq
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ object.__setattr__(OVERLONG, "renew_deadline", 25.0)
 
 @frozen
 class Fate:
-    """What the network does with one request: seconds until it lands and until its answer is there; None: never."""
+    """What the network does with one request: seconds until it lands and is answered; None: never."""
 
     lands: float | None
     answer: float | None
@@ -174,7 +176,9 @@ cases = st.tuples(
 def test_no_two_lead_at_once_and_somebody_leads_in_the_end(
     case: tuple[list[Clock], list[list[Fate]]],
 ) -> None:
-    """Requests and answers lost or late by up to 20 s, clocks that differ by years and by 15 % either way: never two; and one, once that is over."""
+    """Requests lost or late by 20 s, clocks off by years and 15 %: never two leaders, and one after
+    that.
+    """
     done = world(*case).run(300)
     assert done.overlaps == []
     assert {when for when, _ in done.led} >= {tick / 4 for tick in range(1160, 1200)}
@@ -191,7 +195,9 @@ def test_the_world_finds_two_leaders_when_leading_outlasts_the_lease() -> None:
 
 
 def test_leadership_changes_hands() -> None:
-    """`a` is cut off after its first claim: `b` leads 15 s later and not before, `a` stops after 10."""
+    """`a` is cut off after its first claim: `a` stops after 10 s, `b` leads after 15 s and not
+    before.
+    """
     cut = [Fate(0.0, 0.0), Fate(0.0, 0.0), *[Fate(None, None)] * 20]
     done = world([Clock(0, 1), Clock(1e6, 1)], [cut, []]).run(40)
     first, second = ([when for when, index in done.led if index == mine] for mine in (0, 1))
@@ -263,7 +269,9 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
 def test_a_claim_needs_a_free_own_or_expired_lease(
     seen: dict[str, JSON] | None, after: float, claim: dict[str, JSON] | None
 ) -> None:
-    """Nobody's lease at once, our own at once and without a transition, another's when it was unchanged for as long as it says."""
+    """A free lease at once, an own one without a transition, another's when it has not changed for
+    its time.
+    """
     assert Elector("a").observe(seen, now=100.0).claim(now=100.0 + after, wall=WALL) == claim
 
 
@@ -286,7 +294,9 @@ def test_a_lease_that_was_deleted_under_its_holder_is_waited_for() -> None:
 
 
 def test_a_deleted_lease_is_waited_for_as_long_as_it_said() -> None:
-    """Its holder may have longer times than we have: 60 s, counted from when the lease was seen to be gone."""
+    """Its holder may use longer times than ours: 60 s, counted from the first look without the
+    lease.
+    """
     candidate = (
         Elector("a")
         .observe(lease("b", leaseDurationSeconds=60), now=0.0)

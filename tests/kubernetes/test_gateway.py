@@ -85,7 +85,9 @@ def listing(*items: Object) -> Reply:
 
 
 class Cluster:
-    """Answers LIST and WATCH from `items` and `lines` by path, anything else with `reply`; `requests` are the others."""
+    """Answers LIST and WATCH from `items` by path, and the other requests, in `requests`, by
+    `reply`.
+    """
 
     def __init__(self, reply: Reply, **items: list[Object]) -> None:
         self.reply, self.items = reply, items
@@ -185,7 +187,9 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
 def test_an_action_is_one_request(
     action: Action, method: str, path: str, content_type: str, body: object
 ) -> None:
-    """Verb, path, subresource, content type, preconditions: one request, and its body is exactly this."""
+    """Verb, path, subresource, content type and preconditions make one request with exactly this
+    body.
+    """
     answer, requests = sent(replying(200, obj(ONE, 6)), action)
     assert [
         (asked.method, asked.path, asked.headers["content-type"], asked.json) for asked in requests
@@ -253,13 +257,17 @@ def test_a_write_that_times_out_is_unknown(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_404_is_answered_as_it_came(action: Action) -> None:
-    """For a delete as well: the loop knows that it is success. An Event whose namespace is gone is not sent again."""
+    """Also for a delete, which the loop takes for success; an Event of a missing namespace is sent
+    once.
+    """
     answer, requests = sent(replying(404, {}), action)
     assert (answer, len(requests)) == (Answer(404, changed=False), 1)
 
 
 def test_an_own_write_is_read_at_once() -> None:
-    """Create, patch and patch again without a change: the cache has each answer before any watch event, announced once, and a no-op changed nothing."""
+    """The cache has each answer before its watch event, announces it once, and knows a no-op as
+    one.
+    """
     replies = iter(
         [
             replying(201, obj(ONE, 10)),
@@ -286,7 +294,7 @@ def test_an_own_write_is_read_at_once() -> None:
 def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(
     action: Action, before: list[Object]
 ) -> None:
-    """Seen on a real server: the cache has the new state already when the answer to the write is read."""
+    """On a real server the cache may have the new state before the thread reads the answer."""
     informers: list[Any] = []
 
     def late(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -300,7 +308,9 @@ def test_a_watch_event_that_is_faster_than_the_answer_hides_no_change(
 
 
 def test_an_own_delete_is_read_at_once() -> None:
-    """A Status is the end of it; an object with finalizers or a grace period stays, marked; a 404 says that it was gone, but not that of a proxy."""
+    """A Status ends the object; finalizers or a grace period keep it; a 404 ends it, but not a
+    proxy's.
+    """
     going = obj(ONE, 12)
     going["metadata"] = {
         **going["metadata"],  # type: ignore[dict-item]  # the test's own
@@ -330,7 +340,7 @@ def test_an_own_delete_is_read_at_once() -> None:
 
 
 def test_a_secret_is_fetched_once_for_each_version() -> None:
-    """Its metadata is watched; the payload is asked for when it is read, again after it changed, and never for one that nobody reads."""
+    """The metadata is watched; a read fetches the payload, again after a change, and never unread."""
     other = obj(ObjectRef("v1", "Secret", "ns", "other"), 2, "uid-2")
     first, second = obj(SECRET, 3, data={"value": "YQ=="}), obj(SECRET, 11, data={"value": "Yg=="})
     now = [first]
@@ -405,7 +415,9 @@ def test_before_the_first_list_nothing_is_absent() -> None:
 
 
 def test_namespaces_limit_what_is_watched() -> None:
-    """One watch for each namespace and kind, one for a cluster-scoped kind; another namespace is unreadable, not empty."""
+    """One watch for each namespace and kind; an object in another namespace is unreadable, not
+    absent.
+    """
     with gateway(
         Cluster(reset),
         namespaces=["ns", "other", "ns"],
@@ -425,7 +437,7 @@ def test_namespaces_limit_what_is_watched() -> None:
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_dry_run_changes_nothing(action: Action) -> None:
-    """`client` sends nothing; `server` sends dryRun=All; neither is taken for a change, here or there."""
+    """`client` sends nothing, `server` sends dryRun=All; the answer says unchanged in both."""
     assert sent(reset, action, dry_run=DryRun.CLIENT) == (Answer(200, changed=False), [])
     cluster = Cluster(replying(200, obj(ONE, 99)), captcontrolplanes=[obj(ONE, 3)])
     with gateway(cluster, dry_run=DryRun.SERVER) as (made, _):
@@ -438,7 +450,9 @@ def test_a_dry_run_changes_nothing(action: Action) -> None:
 
 
 def test_the_same_event_raises_a_count() -> None:
-    """POST, then PATCH with count 2; gone after an hour, so POST again; another message is another Event."""
+    """POST, then PATCH with count 2, then POST again after an hour; another message is another
+    Event.
+    """
     replies = [
         replying(201, {}),
         replying(200, {}),
@@ -507,7 +521,9 @@ def test_many_threads_may_send() -> None:
 
 
 class Canned:
-    """A transport without sockets: lists are of `items`, by plural; each other request is answered by `reply`, and is in `asked` with its timeout."""
+    """A transport without sockets: `items` answer the lists, `reply` the requests, which `asked`
+    keeps.
+    """
 
     def __init__(self, reply: Callable[[], RawResponse], **items: list[Object]) -> None:
         self.reply, self.items = reply, items
@@ -591,7 +607,7 @@ def test_a_payload_without_an_answer_is_unreadable(
 
 
 def test_a_fetch_updates_the_cache() -> None:
-    """A fetched version is cached before its watch event, and so is a 404: no second request follows."""
+    """The cache has a fetched version before its watch event, and a 404 too: no second request."""
     answers = iter(
         [RawResponse(200, {}, obj(SECRET, 11)), RawResponse(404, {}, {"kind": "Status"})]
     )
@@ -609,7 +625,7 @@ def test_a_fetch_updates_the_cache() -> None:
 
 
 def test_existence_and_version_come_from_the_cache() -> None:
-    """Whether an object exists and in which version, of watched kinds in watched namespaces only."""
+    """Existence and version of an object of a watched kind in a watched namespace, and of no other."""
     made = Canned(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(
         namespaces=["ns"]
     )
@@ -627,7 +643,7 @@ def test_existence_and_version_come_from_the_cache() -> None:
 
 
 def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more Secrets than are kept the one goes that was fetched longest ago; what is not watched by its metadata is not kept at all."""
+    """The payload fetched longest ago goes first; a kind that is not watched by metadata has none."""
     monkeypatch.setattr("captep_kubernetes._gateway._PAYLOADS", 2)
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
@@ -647,7 +663,7 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
 
 
 def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
-    """Whole objects through their projection, of Secrets the metadata alone and of that nothing but the identity."""
+    """Whole objects keep the fields of the description, Secrets nothing but their identity."""
     canned = Canned(
         cut_off,
         captcontrolplanes=[obj(ONE, 3, only="this", other="that")],
@@ -668,7 +684,9 @@ def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
 
 
 def test_a_kind_that_is_not_watched_can_be_written() -> None:
-    """A kind of ours without a cache, and a watched one that is not among ours: each at its path, and nothing is learned."""
+    """A kind that is written and never read, and a watched one: each at its path, without a cache
+    entry.
+    """
     toys = Resource("example.org/v1", "Toy", "toys")
     toy = ObjectRef(toys.api_version, toys.kind, "ns", "one")
     gone = obj(SECRET, 6)
@@ -727,7 +745,7 @@ def test_an_event_too_many_is_not_sent() -> None:
 
 
 def test_an_event_whose_patch_is_refused_is_new_next_time() -> None:
-    """A PATCH that is refused with anything but 404 is answered as it is, once, and the next one is a POST."""
+    """A PATCH refused by anything but 404 is answered as it is, and the next record is a POST."""
     answers = iter([RawResponse(201, {}, {}), RawResponse(500), RawResponse(201, {}, {})])
     canned = Canned(lambda: next(answers))
     made = canned.gateway()

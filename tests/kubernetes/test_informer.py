@@ -27,6 +27,7 @@ from captep_kubernetes import (
     identity_only,
     without_managed_fields,
 )
+from captep_kubernetes._transport import MalformedStreamError
 from tests.kubernetes.changes import change
 from tests.kubernetes.scripted import (
     Asked,
@@ -88,7 +89,7 @@ GONE: Object = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reas
 
 
 def script(**replies: list[Reply]) -> Reply:
-    """Answer the n-th LIST and the n-th WATCH with the n-th of `LIST` and `WATCH`; the last one stays."""
+    """Answer the n-th LIST and the n-th WATCH with the n-th reply of its list; the last one stays."""
     used = dict.fromkeys(replies, 0)
 
     def reply(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -124,7 +125,7 @@ def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, 
 
 
 def test_a_list_and_a_watch_fill_the_cache() -> None:
-    """Added, modified and deleted objects arrive, with apiVersion and kind, each announced once with what was before."""
+    """Each change arrives with apiVersion and kind, and is announced once, with the state before."""
     a1, a5, b2, c6 = secret("a", 1), secret("a", 5), secret("b", 2), secret("c", 6)
     b7 = secret("b", 7)
     watch = events(
@@ -152,7 +153,9 @@ def test_a_list_and_a_watch_fill_the_cache() -> None:
 
 
 def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
-    """Pages of 250; a watch from the list's version, with bookmarks, an end, and the selector on both."""
+    """Pages of 250, a watch from the list's version with bookmarks and an end, the selector on
+    both.
+    """
     selectors = [("fieldSelector", "type=cluster.x-k8s.io/secret")]
     replies = script(
         LIST=[
@@ -177,7 +180,7 @@ def test_lists_come_in_pages_and_watches_start_at_the_list() -> None:
                 ("watch", "1"),
                 ("resourceVersion", "7"),
                 ("allowWatchBookmarks", "true"),
-                ("timeoutSeconds", "240"),
+                ("timeoutSeconds", "50"),
             ),
         ]
 
@@ -188,7 +191,9 @@ def versions(server: Scripted) -> list[str]:
 
 
 def test_a_watch_goes_on_where_the_last_one_ended() -> None:
-    """After an event, after a bookmark, and after nothing: no event is asked for twice, and nothing is listed again."""
+    """After an event, a bookmark or nothing, no event is asked for twice and nothing is listed
+    again.
+    """
     bookmark = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
     unversioned = event("UNHEARD-OF", {"metadata": {}})
     watches = [
@@ -204,7 +209,7 @@ def test_a_watch_goes_on_where_the_last_one_ended() -> None:
 
 @pytest.mark.parametrize("expired", [events(GONE), replying(410, {"reason": "Expired"})])
 def test_an_expired_version_lists_again(expired: Reply) -> None:
-    """410 as an event or as a status: one LIST; what did not change is not announced, what went away in between is."""
+    """410 as an event or a status: one LIST, which announces what went away and nothing unchanged."""
     lists = [
         replying(200, page(4, secret("a", 1), secret("b", 2))),
         replying(200, page(9, secret("a", 1))),
@@ -227,7 +232,7 @@ def test_an_expired_version_lists_again(expired: Reply) -> None:
 
 
 def test_where_pages_expire_all_is_listed_at_once() -> None:
-    """410 for each continue token: one LIST without pages instead, at once, and nothing of the first pages is taken."""
+    """410 for each continue token: one LIST without pages, at once, and nothing of the first pages."""
     lists = [
         replying(200, page(4, secret("a", 1), rest="more")),
         replying(410, {}),
@@ -249,7 +254,9 @@ def test_where_pages_expire_all_is_listed_at_once() -> None:
 
 
 def test_a_server_whose_every_list_expires_is_given_time() -> None:
-    """410 where nothing was paged any more is paced like any other refusal, and the next LIST begins with pages again."""
+    """410 for a whole LIST has the backoff of any refusal, and the next LIST begins with pages
+    again.
+    """
     some, gone = RawResponse(200, {}, page(4, rest="more")), RawResponse(410)
     answers = iter([some, gone, gone, some, gone, some, gone, gone])
     dead = Dead(4, LIST=lambda: next(answers))
@@ -270,7 +277,7 @@ def test_a_server_whose_every_list_expires_is_given_time() -> None:
     ],
 )
 def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
-    """Whatever LIST and WATCH are answered with for a while, the cache is current in the end, and says so."""
+    """Any answers to LIST and WATCH for a while leave a current cache that says so."""
     replies = script(
         LIST=[trouble, replying(200, page(1))],
         WATCH=[trouble, trouble, events(event("ADDED", secret("a", 2)))],
@@ -282,7 +289,7 @@ def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
 
 
 def test_a_malformed_object_harms_no_other() -> None:
-    """An item without a name, of another shape, or no object at all is passed over, in a list and in a watch."""
+    """A list and a watch pass over an item without a name, of another shape, or that is no object."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
     lines = [
         event("ADDED", {"metadata": {"resourceVersion": "5"}}),
@@ -344,7 +351,7 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_ends(
 
 
 def test_an_own_write_is_in_the_cache_at_once_and_its_echo_is_no_news() -> None:
-    """`observe_write` before the watch event, then an older event and the echo: one announcement for the write, nothing goes back."""
+    """An older event and the echo of an own write announce nothing and undo nothing."""
     go = threading.Event()
 
     def watch(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -397,7 +404,7 @@ def test_a_caller_gets_a_copy() -> None:
 
 
 def test_a_metadata_watch_asks_for_partial_objects() -> None:
-    """The payload of Secrets stays with the server; a server that does not know this form may send the whole."""
+    """The payload of Secrets stays with the server; a server without this form sends whole objects."""
     options = {"representation": Representation.METADATA, "project": identity_only}
     partial: Object = {
         **secret("a", 1),
@@ -434,7 +441,9 @@ def test_managed_fields_are_not_kept() -> None:
     [(hang, hang), (replying(200, page(1)), hang), (replying(200, page(1)), events())],
 )
 def test_an_informer_stops_within_a_second(list_reply: Reply, watch_reply: Reply) -> None:
-    """While LIST or WATCH waits for headers, and while a watch is silent; nothing is announced afterwards."""
+    """While LIST or WATCH waits for headers, and in a silent watch; nothing is announced
+    afterwards.
+    """
     with serving(script(LIST=[list_reply], WATCH=[watch_reply])) as server:
         informer = Informer(transport_to(server.url), SECRETS)
         informer.start()
@@ -466,7 +475,7 @@ def test_a_handler_may_stop_its_own_informer() -> None:
 
 
 class Dead:
-    """A server in virtual time that answers each verb in one way; the informer is stopped after `seconds`."""
+    """A server in virtual time that answers each verb in one way; `seconds` end the informer."""
 
     def __init__(
         self,
@@ -500,6 +509,16 @@ class Dead:
         self.options.append(options)
         return self.replies["WATCH"]()
 
+    @property
+    def lives(self) -> list[int]:
+        """The timeoutSeconds of each WATCH."""
+        asked = [dict(options["query"]) for options in self.options]
+        return [query["timeoutSeconds"] for query in asked if "timeoutSeconds" in query]
+
+    def verbs(self) -> list[str]:
+        """LIST and WATCH in the order of the requests."""
+        return [verb for verb, _ in self.sent]
+
     def times(self, verb: str) -> list[float]:
         """When `verb` was sent, in seconds."""
         self.informer._run()
@@ -518,7 +537,7 @@ class Ended:
 
 
 class Lines(Ended):
-    """A watch that sends these lines and ends; `closed` says whether it was closed, `read` how many lines were taken."""
+    """A watch that sends these lines and ends; `closed` and `read` say how far its reader came."""
 
     def __init__(self, *lines: Object | bytes | Callable[[], object]) -> None:
         self._lines, self.closed, self.read = lines, False, 0
@@ -538,7 +557,9 @@ class Lines(Ended):
 
 
 class Lived(Ended):
-    """A watch that lives for some seconds of a `Dead` server's time, and ends with an event or with nothing."""
+    """A watch that lives for some seconds of a `Dead` server's time, and ends with or without an
+    event.
+    """
 
     def __init__(self, seconds: float, end: Object | None = None) -> None:
         self._seconds, self._end = seconds, end
@@ -568,7 +589,7 @@ class _AnyLife:
     """Equal to every number of seconds that a watch may be asked to live."""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, int) and 240 < other < 288
+        return isinstance(other, int) and 50 < other <= 60
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -577,20 +598,179 @@ ANY_LIFE = _AnyLife()
 
 
 def test_every_request_has_a_timeout() -> None:
-    """A LIST may be silent for a minute, a WATCH for longer than the server lets it live: 240 to 288 seconds."""
-    for jitter, lives in ((0.0, 240), (0.2, ANY_LIFE)):
+    """A LIST may be silent for a minute, a WATCH for 75 s; the server ends the watch within a
+    minute.
+    """
+    for jitter, lives in ((0.0, 50), (0.2, ANY_LIFE)):
         dead = Dead(2, jitter, LIST=listed, WATCH=Ended)
         dead.informer._run()
-        assert [options["timeout"] for options in dead.options] == [60.0, 330.0, 330.0]
-        assert [dict(options["query"]).get("timeoutSeconds") for options in dead.options] == [
-            None,
-            lives,
-            lives,
+        assert [options["timeout"] for options in dead.options] == [60.0, 75.0, 75.0]
+        assert dead.lives == [lives, lives]
+
+
+BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
+
+
+def test_a_watch_with_bookmarks_lives_for_minutes() -> None:
+    """Silence of such a watch means a dead connection; after a failure the next one is short again."""
+    streams = iter([Lines(BOOKMARK), Lines(cut), Lines(), Lines(BOOKMARK)])
+    dead = Dead(13, LIST=listed, WATCH=lambda: next(streams, Ended()))
+    dead.informer._run()
+    assert dead.lives[:5] == [50, 240, 50, 50, 240]
+    assert dead.verbs().count("LIST") == 1
+
+
+def cut() -> None:
+    """The connection breaks, or was silent for too long."""
+    raise UnansweredError("GET: ReadTimeoutError: timed out", may_have_landed=False)
+
+
+def test_a_silent_watch_is_a_problem_and_goes_on_from_its_version(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No LIST: the next watch starts at the last bookmark, and two lines are logged."""
+    caplog.set_level(logging.INFO)
+    streams = iter([Lines(BOOKMARK, cut)])
+    dead = Dead(9, LIST=listed, WATCH=lambda: next(streams, Lived(20).of(dead)))
+    dead.informer._run()
+    assert dead.verbs() == ["LIST", "WATCH", "WATCH"]
+    assert dict(dead.options[2]["query"])["resourceVersion"] == "20"
+    assert caplog.messages == [
+        "secrets: not current: Unavailable: GET: ReadTimeoutError: timed out",
+        "secrets: current again",
+    ]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda: RawResponse(500),
+        lambda: RawResponse(504),
+        lambda: RawResponse(400),
+        lambda: Lines({"type": "ERROR", "object": {"code": 500}}),
+        lambda: Lines(b"no json"),
+        lambda: Lines(too_long),
+    ],
+)
+def test_a_watch_that_is_refused_twice_leads_to_a_list(
+    refusal: Callable[[], RawResponse | Stream],
+) -> None:
+    """The server may never have had its resourceVersion; a list that does not help comes less
+    often.
+    """
+    dead = Dead(100, LIST=listed, WATCH=refusal)
+    dead.informer._run()
+    watches = [len(list(run)) for verb, run in itertools.groupby(dead.verbs()) if verb == "WATCH"]
+    assert watches[:4] == [2, 4, 8, 16]
+
+
+def too_long() -> None:
+    """A line without an end."""
+    raise MalformedStreamError("GET: a line of more than 16 MB")
+
+
+@pytest.mark.parametrize(
+    "answer", [refuse, lambda: RawResponse(401), lambda: RawResponse(403), lambda: RawResponse(429)]
+)
+def test_a_watch_that_may_not_be_asked_for_leads_to_no_list(
+    answer: Callable[[], RawResponse | Stream],
+) -> None:
+    """Nobody listens, or who asks may not: that says nothing about the resourceVersion."""
+    dead = Dead(100, LIST=listed, WATCH=answer)
+    dead.informer._run()
+    assert dead.verbs().count("LIST") == 1
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "abc", "-1", "", "1e3", "٧"])
+def test_a_version_of_another_shape_is_not_stored(version: str) -> None:
+    """A bookmark or event with one leaves the watch where it was, and the thread lives."""
+    lines = [
+        event("BOOKMARK", {"metadata": {"resourceVersion": version}}),
+        event("ADDED", {**secret("a", 1), "metadata": {"name": "a", "resourceVersion": version}}),
+    ]
+    streams = iter([Lines(*lines)])
+    dead = Dead(3, LIST=listed, WATCH=lambda: next(streams, Ended()))
+    dead.informer._run()
+    assert dict(dead.options[2]["query"])["resourceVersion"] == "1"
+
+
+def test_a_list_without_an_end_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends pages for ever gets a bounded number of requests a try."""
+    monkeypatch.setattr("captep_kubernetes._informer._MOST_PAGES", 5)
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, page(4, rest="more")))
+    dead.informer._run()
+    assert dead.verbs() == ["LIST"] * 5
+    assert dead.problems == [Unreadable("Malformed", f"{PATH}: more than 5 pages of a list")]
+
+
+def test_the_thread_survives_every_exception(caplog: pytest.LogCaptureFixture) -> None:
+    """A bug in a transport is one line without its text, and the next try works."""
+
+    def broken() -> RawResponse:
+        raise KeyError("hunter2")
+
+    answers = iter([broken, broken])
+    dead = Dead(9, LIST=lambda: next(answers, listed)(), WATCH=lambda: Lived(20).of(dead))
+    dead.informer._run()
+    assert dead.informer.has_synced
+    assert caplog.messages == ["secrets: not current: InternalError: KeyError in this process"]
+
+
+def test_a_failing_handler_hides_no_other_change(caplog: pytest.LogCaptureFixture) -> None:
+    """The objects of a list are all announced, and the failure is logged without its text."""
+    seen: list[str] = []
+
+    def handle(change: CacheChange) -> None:
+        seen.append(change.ref.name)
+        if change.ref.name == "a":
+            raise ValueError("hunter2")
+
+    dead = Dead(
+        1, LIST=lambda: RawResponse(200, {}, page(4, secret("a", 1), secret("b", 2))), WATCH=Ended
+    )
+    dead.informer._on_change = handle
+    dead.informer._run()
+    assert seen == ["a", "b"]
+    assert caplog.messages == ["Secret ns/a: a handler failed: ValueError"]
+
+
+def test_a_restored_server_replaces_the_cache() -> None:
+    """resourceVersions went back: after the refused watch the list counts, and so do later events."""
+    lists = iter(
+        [
+            RawResponse(200, {}, page(100, secret("a", 90), secret("ghost", 95))),
+            RawResponse(200, {}, page(40, secret("a", 30))),
         ]
+    )
+    refused = RawResponse(504)
+    streams: Iterator[RawResponse | Stream] = iter(
+        [refused, refused, Lines(event("MODIFIED", secret("a", 41)))]
+    )
+    dead = Dead(
+        9, LIST=lambda: next(lists), WATCH=lambda: next(streams, None) or Lived(20).of(dead)
+    )
+    dead.informer._run()
+    assert dead.informer.refs() == (ref("a"),)
+    assert dead.informer.version(ref("a")) == "41"
+
+
+def test_failing_since_is_when_the_cache_stopped_being_current() -> None:
+    """From the start until the first list, then from the first failure of a row to its end."""
+    streams: Iterator[Any] = iter([Lived(20), RawResponse(429), RawResponse(429), Lived(20)])
+    dead = Dead(43, LIST=listed, WATCH=lambda: live(next(streams)))
+    since: list[float | None] = [dead.informer.failing_since]
+
+    def live(answer: Any) -> Any:  # noqa: ANN401
+        since.append(dead.informer.failing_since)
+        return answer.of(dead) if isinstance(answer, Lived) else answer
+
+    dead.informer._run()
+    assert since == [0.0, None, None, 20.0, 20.0]
+    assert dead.informer.failing_since is None
 
 
 def test_a_stopped_informer_takes_no_further_line() -> None:
-    """Stopped between two lines of a watch: the stream is closed, and neither that line nor a later one is taken."""
+    """Stopped between two lines: the stream is closed, and the cache takes no further line."""
     stream = Lines(
         event("ADDED", secret("a", 2)),
         lambda: dead.informer.stop(),
@@ -662,7 +842,7 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
 def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A line that is no event, and an error with or without a code, until the next watch; an end that is due and 410 are no trouble."""
+    """A bad line or an error event is a problem until the next watch; a due end and 410 are none."""
     caplog.set_level(logging.INFO)
     lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
@@ -704,7 +884,7 @@ def test_a_list_without_a_version_is_watched_from_the_oldest() -> None:
 
 
 def test_a_deletion_is_of_one_incarnation() -> None:
-    """A late DELETED of the one before deletes nothing; one of this incarnation does, and what is older does not bring another back."""
+    """A late DELETED of the incarnation before deletes nothing, and older news brings nothing back."""
     old, other = secret("a", 3), secret("a", 6)
     old["metadata"]["uid"] = "before"  # type: ignore[index,call-overload]  # the test's own
     other["metadata"]["uid"] = "between"  # type: ignore[index,call-overload]  # the test's own
@@ -740,12 +920,12 @@ def test_a_server_that_fails_every_list_is_asked_every_three_seconds(
 
 
 @pytest.mark.parametrize(
-    "answer", [refuse, Ended, lambda: RawResponse(500), lambda: RawResponse(403)]
+    "answer", [refuse, Ended, lambda: RawResponse(429), lambda: RawResponse(403)]
 )
 def test_a_server_that_fails_every_watch_is_asked_every_three_seconds(
     answer: Callable[[], RawResponse | Stream],
 ) -> None:
-    """Refused, closed at once, 500, 403: the same, and no second LIST."""
+    """Refused, closed at once, 429, 403: the same, and no second LIST."""
     dead = Dead(60, LIST=listed, WATCH=answer)
     assert dead.times("WATCH") == BACKOFF
     assert [verb for verb, _ in dead.sent].count("LIST") == 1
@@ -759,7 +939,9 @@ def test_a_server_that_expires_every_watch_is_asked_every_three_seconds() -> Non
 
 
 def test_a_pause_counts_from_the_last_answer() -> None:
-    """A watch that lived for four seconds is opened again at once, and lists at once when it ended with 410."""
+    """A watch that lived for four seconds reopens at once, and lists at once when it ended with
+    410.
+    """
     lives = iter([Lived(4), Lived(0.5), Lived(4, GONE), Lived(100)])
     dead = Dead(20, LIST=listed, WATCH=lambda: next(lives).of(dead))
     dead.informer._run()
@@ -784,7 +966,7 @@ ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
 def test_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
-    """Watches of any length, refusals and 410 in any order: two of the same verb are a second apart at least."""
+    """Watches of any length, refusals and 410 in any order: a second between two of the same verb."""
     statuses, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
@@ -810,7 +992,9 @@ def test_no_verb_is_sent_twice_in_a_second(
 
 
 def test_retry_after_is_respected() -> None:
-    """429 with Retry-After 7: not before; an hour is cut to half a minute, the server may have restarted since."""
+    """429 with Retry-After 7 waits 7 s; an hour is cut to half a minute: the server may be new
+    since.
+    """
     assert Dead(30, LIST=lambda: RawResponse(429, {"retry-after": "7"})).times("LIST")[:3] == [
         0.0,
         7.0,
@@ -831,7 +1015,9 @@ def test_a_watch_that_lived_long_starts_the_count_again() -> None:
 
 
 def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
-    """Then LIST is new to the server as well: expired and refused, it is asked again after 1, 2 and 3 seconds."""
+    """Such a watch resets the count of LIST: expired and refused, it comes after 1, 2 and 3
+    seconds.
+    """
     answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), listed()])
     dead = Dead(
         30, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: Lived(10, GONE).of(dead)
@@ -840,9 +1026,9 @@ def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
 
 
 def test_a_good_list_takes_the_count_of_watch_back() -> None:
-    """Four watches were refused, the fourth with 410: after the LIST the next one comes a second after the last, not three."""
-    answers = iter([RawResponse(500), RawResponse(500), RawResponse(500), RawResponse(410)])
-    dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(500)))
+    """Four watches were refused, the last with 410: after the LIST the next one waits one second."""
+    answers = iter([RawResponse(429), RawResponse(429), RawResponse(429), RawResponse(410)])
+    dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(429)))
     assert dead.times("WATCH") == [0.0, 1.0, 3.0, 6.0, 7.0, 9.0]
     assert [at for verb, at in dead.sent if verb == "LIST"] == [0.0, 6.0]
 
@@ -859,7 +1045,7 @@ def test_jitter_stretches_and_never_shortens() -> None:
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:
-    """Three real seconds against a closed port with the default backoff: three tries, under 2 % of a core."""
+    """Three real seconds against a closed port: three tries, under 2 % of a core."""
     informer = Informer(transport_to(refused_port()), SECRETS)
     before = time.process_time()
     informer.start()

@@ -7,7 +7,9 @@ from tests.kubernetes.test_gateway import CONTROL_PLANE, ONE, Cluster, gateway, 
 
 
 def test_an_object_goes_with_its_last_finalizer() -> None:
-    """The answer bears the old version, as the server deletes instead of writing: it counts as a change, and the object is gone at once."""
+    """The answer bears the old version, yet it counts as a change, and the object is absent at
+    once.
+    """
     deleting, released = obj(ONE, 5), obj(ONE, 5)
     for each in (deleting, released):
         each["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"  # type: ignore[index,call-overload]  # JSON

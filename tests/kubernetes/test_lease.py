@@ -37,7 +37,9 @@ def a_tenth_of_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Leases:
-    """One Lease with versions, 404, 409 and a log of who held it; `cut` maps a candidate to what it is answered instead."""
+    """One Lease with versions, 404 and 409; `holders` is its history, `cut` answers a candidate
+    instead.
+    """
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
@@ -76,8 +78,7 @@ class Candidate:
 
     def __init__(self, url: str, identity: str) -> None:
         self.history: list[str] = []
-        transport = transport_to(url)
-        transport._api.configuration.api_key["BearerToken"] = identity
+        transport = transport_to(url, identity)
         self.elector = LeaderElector(
             transport,
             namespace="ns",
@@ -100,7 +101,9 @@ def eventually(probe: Callable[[], object]) -> float:
 
 
 def test_a_lease_is_created_renewed_and_given_back() -> None:
-    """POST, then PATCH after PATCH without reading, then nobody holds it; the callbacks follow and the thread ends."""
+    """POST, PATCH after PATCH without reading, then a free lease; callbacks follow, the thread
+    ends.
+    """
     with serving(leases := Leases()) as server:
         one = Candidate(server.url, "a")
         eventually(lambda: len(leases.holders) >= 4)
@@ -139,7 +142,7 @@ def test_a_lease_that_was_given_back_is_taken_at_once() -> None:
 def test_a_leader_that_is_cut_off_stops_before_another_starts(
     trouble: Callable[[Asked, BaseHTTPRequestHandler], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is answered, or nothing: it stops at the deadline and says so, the other one leads after the lease, and never both."""
+    """Any answer or none: the leader stops at its deadline, the other one leads after the lease."""
     monkeypatch.setattr("captep_kubernetes._lease._REQUEST_SECONDS", 3.0)
     with serving(leases := Leases()) as server:
         one = Candidate(server.url, "a")
@@ -260,9 +263,11 @@ def lost() -> RawResponse:
 
 
 class Alone:
-    """One candidate in virtual time: each request is answered by the next of `answers`, and it is stopped when one is left.
+    """One candidate in virtual time; each of `answers` answers a request, and it stops before the
+    last.
 
-    `history` is all that it did, in order: requests as (seconds, method, path, content type, body, timeout), waits as seconds, and callbacks.
+    `history` is everything it did, in order: requests as (seconds, method, path, content type, body,
+    timeout), waits as seconds, and callbacks.
     """
 
     def __init__(
@@ -309,7 +314,7 @@ class Alone:
 
 
 def test_a_leader_reads_creates_renews_and_gives_back() -> None:
-    """Read, create, renew without reading, give back: with their bodies, at their times, and none that could outlast leading."""
+    """Read, create, renew without reading, give back: bodies, times, and timeouts within leading."""
     one, merge = f"{PATH}/captep", "application/merge-patch+json"
     assert Alone(NOBODY, held(1), held(2), held(3), held(4)).live() == [
         (0.0, "GET", one, None, None, 5.0),
@@ -360,7 +365,7 @@ def test_a_leader_reads_creates_renews_and_gives_back() -> None:
 
 
 def test_a_leader_waits_no_longer_than_it_leads() -> None:
-    """Its renewals are lost: it wakes for its deadline, says then that it no longer leads, and asks again only after that."""
+    """Its renewals are lost: it wakes for its deadline, stops leading, and asks again after that."""
     alone = Alone(held(1), held(2), lost, lost, lost, lost, takes=1.45)
     assert [one[:2] if isinstance(one, tuple) else one for one in alone.live()] == [
         *((0.0, "GET"), (1.45, "PATCH"), "started", 2.2),
@@ -375,7 +380,7 @@ def test_a_leader_waits_no_longer_than_it_leads() -> None:
     [(-1.0, 5.0), (0.0, 5.0), (0.1, 0.1), (1.0, 0.5), (6.0, 3.0), (10.0, 5.0), (12.0, 5.0)],
 )
 def test_connecting_and_reading_end_before_leading_does(left: float, timeout: float) -> None:
-    """Each has half of what is left, a tenth of a second at least, and five when nothing is at stake."""
+    """Each has half of the rest, a tenth of a second at least, and five seconds for a candidate."""
     alone = Alone(NOBODY, NOBODY)
     alone.elector._elector = evolve(alone.elector._elector, leading_until=left)
     alone.elector._read()
@@ -404,7 +409,9 @@ def test_a_claim_that_fails_is_followed_by_a_read(
     logged: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Any failure is logged once, makes no leader, leaves nothing to give back, and the next try reads first. Another's lease is no trouble."""
+    """A failure is logged once, makes no leader and nothing to give back, and the next try reads
+    first.
+    """
     caplog.set_level(logging.INFO)
     history = Alone(*answers, *answers, held(3, "b"), NOBODY).live()
     assert [one[1] if isinstance(one, tuple) else one for one in history] == [
@@ -434,7 +441,7 @@ def test_a_lease_that_cannot_be_given_back_expires(caplog: pytest.LogCaptureFixt
 
 
 def test_a_lease_of_unknown_version_is_not_given_back() -> None:
-    """After a renewal without an answer the version is not known: no request at the end, the lease expires."""
+    """After a renewal without an answer the version is unknown: the lease expires by itself."""
     history = Alone(NOBODY, held(1), lost, NOBODY).live()
     assert [one[1] for one in history if isinstance(one, tuple)] == ["GET", "POST", "PATCH"]
 

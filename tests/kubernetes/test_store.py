@@ -102,7 +102,7 @@ orders = histories().flatmap(
     )
 )
 def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int]) -> None:
-    """However events, answers and one LIST are mixed, all of them together leave what the server has at the end; and no name ever goes back."""
+    """Events, answers and one LIST in any order leave the server's state, and no name goes back."""
     history, order, at_version = case
     store = Store(kept)
     seen: dict[ObjectRef, int] = {}
@@ -126,7 +126,7 @@ def test_the_order_of_news_does_not_matter(case: tuple[History, list[int], int])
 
 
 def test_histories_recreate_names() -> None:
-    """Keeps the property above from running without a second incarnation that is deleted as well."""
+    """The property above runs with a second incarnation that is deleted too."""
     find(
         histories(),
         lambda history: (
@@ -137,7 +137,7 @@ def test_histories_recreate_names() -> None:
 
 @given(histories())
 def test_a_store_that_lists_and_watches_is_always_the_server(history: History) -> None:
-    """In order: after each event the cache is the server's state, and each state was announced once."""
+    """After each event the cache is the server's state, and each state was announced once."""
     store, announced = Store(kept), 0
     for version in range(1, len(history) + 1):
         announced += learn(store, history, version) is not None
@@ -147,7 +147,9 @@ def test_a_store_that_lists_and_watches_is_always_the_server(history: History) -
 
 
 def test_an_own_write_is_seen_at_once_and_stays() -> None:
-    """The answer to a PATCH comes before the watch event of an older change: that one does not undo it, and its echo is no news."""
+    """The watch event of an older change does not undo a PATCH, and the echo of the PATCH is no
+    news.
+    """
     store = Store(kept)
     store.put(A, obj(A, "u", 1))
     assert store.put(A, obj(A, "u", 5)) == change(A, obj(A, "u", 1), obj(A, "u", 5))
@@ -157,7 +159,9 @@ def test_an_own_write_is_seen_at_once_and_stays() -> None:
 
 
 def test_an_own_delete_stays_deleted() -> None:
-    """The answer names only the uid: no event or list from before brings this incarnation back, the next one comes as usual."""
+    """The answer names only the uid: older news does not bring this incarnation back, the next one
+    comes.
+    """
     store = Store(kept)
     store.put(A, obj(A, "old", 1))
     assert store.remove(A, uid="old") == change(A, obj(A, "old", 1), None)
@@ -168,7 +172,9 @@ def test_an_own_delete_stays_deleted() -> None:
 
 
 def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
-    """An own delete names no version; the late end of the incarnation before does not make its last events news."""
+    """An own delete names no version; the late end of the incarnation before makes no news of old
+    events.
+    """
     store = Store(kept)
     store.put(A, obj(A, "u", 5))
     store.remove(A, uid="u")
@@ -180,7 +186,7 @@ def test_an_older_deletion_does_not_undo_a_newer_one() -> None:
 
 
 def test_two_own_deletes_in_a_row_are_both_remembered() -> None:
-    """The second incarnation was created and deleted before anything was seen of it: no late event of either brings it back."""
+    """The second incarnation came and went unseen: no late event of either brings it back."""
     store = Store(kept)
     store.put(A, obj(A, "first", 1))
     store.remove(A, uid="first", resource_version="5")
@@ -270,7 +276,7 @@ def test_versions_are_ordered_as_numbers(one: str, other: str, newer: object) ->
 
 
 def test_tombstones_do_not_grow_without_end() -> None:
-    """Names that come and go cost no memory for ever: those that went first are forgotten, and so is one that exists again."""
+    """Tombstones of the names that went first are dropped, and that of a name that exists again."""
     store = Store(kept)
     for number in range(5000):
         store.remove(
@@ -286,3 +292,69 @@ def test_an_object_without_metadata_has_an_empty_identity() -> None:
     store = Store(kept)
     nothing: Mapping[str, JSON] = {"metadata": []}
     assert store.put(A, nothing) == change(A, None, {"metadata": []})
+
+
+def test_a_list_of_a_restored_server_is_the_truth() -> None:
+    """Older versions replace newer ones, ghosts and tombstones go, equal versions are announced."""
+    store = Store(kept)
+    for ref, version in ((A, 90), (B, 95)):
+        store.put(ref, obj(ref, "u", version))
+    c = ObjectRef("v1", "Secret", "ns", "c")
+    store.remove(c, uid="u", resource_version="99")
+    store.begin_list()
+    changes = store.replace(listed(store, (A, obj(A, "u", 30)), (c, obj(c, "u", 20))), "40")
+    assert cached(store) == {A: ("u", 30), c: ("u", 20)}
+    assert {(change.ref, change.old is None, change.new is None) for change in changes} == {
+        (A, False, False),
+        (B, False, True),
+        (c, True, False),
+    }
+    assert store.put(A, obj(A, "u", 41)) is not None
+
+
+def test_a_restored_list_does_not_undo_what_was_learned_after_it_was_sent() -> None:
+    """An own write or delete while the list was on its way stays until the next list or event."""
+    store = Store(kept)
+    for ref in (A, B):
+        store.put(ref, obj(ref, "u", 90))
+    store.begin_list()
+    store.put(A, obj(A, "new", 91))
+    store.remove(B, uid="u", resource_version="92")
+    assert store.replace(listed(store, (A, obj(A, "u", 30)), (B, obj(B, "u", 30))), "40") == []
+    assert cached(store) == {A: ("new", 91)}
+    store.begin_list()
+    store.replace(listed(store, (A, obj(A, "u", 30))), "41")
+    assert cached(store) == {A: ("u", 30)}
+
+
+def test_a_bookmark_counts_as_the_newest_version() -> None:
+    """A quiet kind shows by its bookmarks that the server went back."""
+    store = Store(kept)
+    store.put(A, obj(A, "u", 30))
+    store.advance("100")
+    store.begin_list()
+    store.replace(listed(store), "40")
+    assert cached(store) == {}
+
+
+def test_an_equal_object_keeps_its_packed_form() -> None:
+    """A change of nothing that is kept costs no packing, and says so without unpacking."""
+    store = Store(kept)
+    first = store.put(A, obj(A, "u", 1))
+    again = store.put(A, obj(A, "u", 2))
+    assert first is not None
+    assert again is not None
+    assert (again.before, again.after) != (None, None)
+    assert again.after.packed is again.before.packed  # type: ignore[union-attr]
+    assert (again.old, again.new) == (obj(A, "u", 1), obj(A, "u", 2))
+
+
+def test_nothing_is_remembered_while_no_list_is_on_its_way() -> None:
+    """A process that lives for weeks sees names without end."""
+    store = Store(kept)
+    store.begin_list()
+    store.put(A, obj(A, "u", 1))
+    assert store._since_list == {A}
+    store.replace(listed(store), "0")
+    store.put(B, obj(B, "u", 2))
+    assert store._since_list is None

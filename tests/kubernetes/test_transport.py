@@ -8,15 +8,17 @@ import traceback
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import pytest
 import urllib3
 from kubernetes import client
-from kubernetes.config import ConfigException
 
 from captep_core import JSON
+from captep_core.errors import GatewayError
 from captep_kubernetes import MERGE_PATCH, KubernetesTransport, RawResponse, UnansweredError
-from captep_kubernetes._transport import _answered, _HTTPStream
+from captep_kubernetes._credentials import TLSMaterial
+from captep_kubernetes._transport import MalformedStreamError, _answered, _HTTPStream
 from tests.kubernetes.scripted import (
     Asked,
     Reply,
@@ -45,7 +47,7 @@ def send(reply: Reply, method: str = "GET", timeout: float = 5.0) -> RawResponse
     "status", [200, 201, 400, 401, 403, 404, 409, 410, 422, 429, 500, 502, 503, 504]
 )
 def test_a_status_is_an_answer(method: str, status: int) -> None:
-    """Whatever the status, it is returned once and as it came, Retry-After and all, without a second try."""
+    """Every status is returned once and as it came, Retry-After included, without a second try."""
     body = {"kind": "Status", "code": status}
     with serving(replying(status, body, Retry_After="0")) as server:
         answer = transport_to(server.url).request(method, PATH, timeout=5.0)
@@ -74,12 +76,10 @@ def test_a_refused_connection_cannot_have_landed(method: str) -> None:
 @pytest.mark.parametrize("token", ["not-a-secret\n", "not-a-secret\u2026"])
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, method: str) -> None:
-    """A token with a line break, as a file or a plugin may give it, or that is no Latin-1: an outcome, not a crash, and not in its text."""
+    """A token with a line break or beyond Latin-1 is an outcome, no crash, and not in the text."""
     with serving(replying(200, {})) as server:
-        configuration = client.Configuration(host=server.url)
-        configuration.api_key = {"BearerToken": f"Bearer {token}"}
         with pytest.raises(UnansweredError) as unsent:
-            KubernetesTransport(configuration).request(method, PATH, timeout=5.0)
+            transport_to(server.url, f"Bearer {token}").request(method, PATH, timeout=5.0)
         assert server.asked == []
     assert str(unsent.value) == f"{method} {PATH}: the credentials are malformed"
     assert unsent.value.may_have_landed is (method != "GET")
@@ -88,7 +88,7 @@ def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, meth
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_silence_ends_at_the_timeout(method: str) -> None:
-    """The server reads the request and says nothing: unknown after the timeout, not after for ever."""
+    """A server that reads the request and says nothing: the outcome is unknown after the timeout."""
     started = time.monotonic()
     with pytest.raises(UnansweredError) as silent:
         send(hang, method, timeout=0.3)
@@ -116,13 +116,13 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
     "content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000]
 )
 def test_an_answer_that_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
-    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, the body is None."""
+    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, no body."""
     answer = send(raw(status, content))
     assert (answer.status, answer.body) == (status, None)
 
 
 def test_json_passes_unchanged_both_ways() -> None:
-    """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay what they are."""
+    """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay."""
     body: Mapping[str, JSON] = {
         "metadata": {"labels": {"gone": None}},
         "n": 1,
@@ -190,15 +190,16 @@ def test_query_and_accept_of_a_read_arrive() -> None:
 def test_connecting_is_given_up_after_five_seconds(
     timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch may be silent for minutes, but a server that cannot be reached is not waited for so long."""
-    transport, given = transport_to(refused_port()), list[object]()
-    ask = transport._dynamic.request
+    """A watch may be silent for minutes, but a server must accept a connection within five seconds."""
+    transport = transport_to(refused_port())
+    given: list[object] = []
+    ask = urllib3.PoolManager.request
 
-    def noted(*arguments: object, **options: object) -> object:
-        given.append(options["_request_timeout"])
+    def noted(*arguments: Any, **options: Any) -> object:  # noqa: ANN401  # of urllib3
+        given.append((options["timeout"].connect_timeout, options["timeout"].read_timeout))
         return ask(*arguments, **options)
 
-    monkeypatch.setattr(transport._dynamic, "request", noted)
+    monkeypatch.setattr(urllib3.PoolManager, "request", noted)
     for send in (transport.request, transport.stream):
         with pytest.raises(UnansweredError):
             send(*(("GET", PATH) if send == transport.request else (PATH,)), timeout=timeout)
@@ -206,12 +207,12 @@ def test_connecting_is_given_up_after_five_seconds(
 
 
 def test_connections_are_kept_open_and_alive() -> None:
-    """As many as there are workers and watches, each probed by the system while it is silent; nothing is tried twice."""
+    """As many as workers and watches, each probed by the system while it is silent."""
     transport = KubernetesTransport(
         client.Configuration(host="http://127.0.0.1:1"), connection_pool_maxsize=7
     )
-    options = transport._api.rest_client.pool_manager.connection_pool_kw
-    assert (options["maxsize"], options["retries"].total) == (7, False)
+    options = transport._pool(TLSMaterial()).connection_pool_kw
+    assert options["maxsize"] == 7
     assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options["socket_options"]
 
 
@@ -220,7 +221,7 @@ def test_a_transport_that_is_closed_keeps_no_connection() -> None:
     with serving(replying(200, {})) as server:
         transport = transport_to(server.url)
         transport.request("GET", PATH, timeout=5.0)
-        pools = transport._api.rest_client.pool_manager.pools
+        pools = transport._pool(TLSMaterial()).pools
         assert len(pools) == 1
         transport.close()
         assert len(pools) == 0
@@ -256,9 +257,9 @@ def met(error: Exception, context: BaseException) -> Exception:
     return error
 
 
-def tls(problem: str) -> client.ApiException:
-    """What the client makes of a handshake that failed."""
-    return client.ApiException(status=0, reason=f"SSLError\n[SSL: {problem}] it failed")
+def tls(problem: str) -> urllib3.exceptions.SSLError:
+    """Return the error of a handshake that failed."""
+    return urllib3.exceptions.SSLError(f"[SSL: {problem}] it failed")
 
 
 @pytest.mark.parametrize(
@@ -309,20 +310,20 @@ def tls(problem: str) -> client.ApiException:
         (
             tls("CERTIFICATE_VERIFY_FAILED"),
             False,
-            "SSLError [SSL: CERTIFICATE_VERIFY_FAILED] it failed",
+            "SSLError: [SSL: CERTIFICATE_VERIFY_FAILED] it failed",
         ),
-        (tls("WRONG_VERSION_NUMBER"), False, "SSLError [SSL: WRONG_VERSION_NUMBER] it failed"),
+        (tls("WRONG_VERSION_NUMBER"), False, "SSLError: [SSL: WRONG_VERSION_NUMBER] it failed"),
         (
             tls("SSLV3_ALERT_HANDSHAKE_FAILURE"),
             False,
-            "SSLError [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed",
+            "SSLError: [SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] it failed",
         ),
         (
             tls("UNEXPECTED_EOF_WHILE_READING"),
             True,
-            "SSLError [SSL: UNEXPECTED_EOF_WHILE_READING] it failed",
+            "SSLError: [SSL: UNEXPECTED_EOF_WHILE_READING] it failed",
         ),
-        (ConfigException("hunter2"), False, "the credentials could not be renewed"),
+        (GatewayError("no token"), False, "no token"),
         (ValueError("hunter2"), True, "the credentials are malformed"),
     ],
     ids=lambda value: type(value).__name__,
@@ -330,7 +331,7 @@ def tls(problem: str) -> client.ApiException:
 def test_every_exception_becomes_an_unanswered_error(
     error: Exception, landed: object, text: str
 ) -> None:
-    """A write may have landed unless that is known not to be so, a read never has; the message is one line with the root of it."""
+    """Only an error that shows it says that a write did not land; the message is one line."""
     for method, expected in (("PATCH", landed), ("GET", False)):
         with pytest.raises(UnansweredError) as unanswered, _answered(method, PATH):
             raise error
@@ -344,7 +345,7 @@ def test_every_exception_becomes_an_unanswered_error(
 def test_a_server_that_speaks_no_tls_has_taken_nothing(method: str) -> None:
     """https to a port where http is spoken."""
     with serving(replying(200, {})) as server:
-        with pytest.raises(UnansweredError, match=f"^{method} {PATH}: SSLError ") as refused:
+        with pytest.raises(UnansweredError, match=f"^{method} {PATH}: SSLError: ") as refused:
             transport_to(server.url.replace("http:", "https:")).request(method, PATH, timeout=5.0)
         assert (refused.value.may_have_landed, server.asked) == (False, [])
 
@@ -382,10 +383,21 @@ class Chunks:
 
 
 def test_lines_are_put_together_from_any_chunks() -> None:
-    """Several chunks to a line and several lines to a chunk; what the stream breaks off with is no line, and the response is closed."""
+    """Several chunks to a line and several lines to a chunk; a rest without a newline is no line."""
     chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
     assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
+
+
+def test_a_line_without_an_end_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream ends before the line fills the memory."""
+    monkeypatch.setattr("captep_kubernetes._transport._LONGEST_LINE", 5)
+    chunks = Chunks(b"abc", b"de\nfg", b"hij", b"k", b"l")
+    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    assert next(lines) == b"abcde"
+    with pytest.raises(MalformedStreamError):
+        next(lines)
+    assert (chunks.chunks, chunks.closed) == ([b"l"], True)
 
 
 def test_a_stream_that_breaks_is_no_answer() -> None:
@@ -447,7 +459,7 @@ def test_a_silent_stream_ends_at_the_timeout() -> None:
 
 
 def test_closing_a_stream_wakes_its_reader_at_once() -> None:
-    """A thread that waits for the next event returns within a second when another one closes the stream."""
+    """A thread that waits for the next event returns within a second after the close."""
     with serving(events(b"{}\n")) as server:
         stream = transport_to(server.url).stream(PATH, timeout=60.0)
         assert not isinstance(stream, RawResponse)
