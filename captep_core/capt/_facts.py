@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from captep_core._actions import JSON
-from captep_core._objects import Owner, is_foreign
+from captep_core._objects import Owner, controller_of, is_foreign
 from captep_core._observation import Absent, Observed, Unreadable
 from captep_core.capt._credentials import public_certificate
 from captep_core.capt._model import (
@@ -140,6 +140,7 @@ def facts_of(
     status = control_plane.status
     main_ready = is_ready(observed.main)
     main_is_foreign = observed.names.is_ambiguous or _is_foreign(observed.main, uid)
+    main_is_ours = not main_is_foreign and not _is_orphan(observed.main)
     initialized = bool(status.initialized)
     ca = certificate(secrets)
     token = _kubeconfig(observed.kubeconfig, secrets, uid)
@@ -155,7 +156,7 @@ def facts_of(
         initialized=initialized,
         main_is_foreign=main_is_foreign,
         main_ready=main_ready,
-        publishes=(main_ready or initialized) and not main_is_foreign,
+        publishes=(main_ready or initialized) and main_is_ours,
         certificate=ca,
         kubeconfig=token,
         secrets_ready=_secrets_ready(secrets, ca, token, bool(status.secrets_ready)),
@@ -180,6 +181,12 @@ def _reads_vpc(template: Observed[WorkspaceTemplate]) -> bool:
 def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:
     apply = applied.apply
     return isinstance(apply, WorkspaceTemplateApply) and is_foreign(apply.metadata, uid)
+
+
+def _is_orphan(applied: AppliedTemplate) -> bool:
+    """Whether an apply is still to be adopted: until then its Workspace may be anybody's."""
+    apply = applied.apply
+    return isinstance(apply, WorkspaceTemplateApply) and controller_of(apply.metadata) is None
 
 
 def _kubeconfig(applied: AppliedTemplate, secrets: Secrets, uid: str) -> Output[bytes]:

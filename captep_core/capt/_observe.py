@@ -30,7 +30,13 @@ from captep_core.capt._names import (
     with_vpc,
     workspace_ref,
 )
-from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
+from captep_core.capt._observed import (
+    AppliedTemplate,
+    ControlPlane,
+    ForeignSecret,
+    ObservedSecret,
+    Secrets,
+)
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
 from captep_core.capt._ownership import cluster_reference, names_control_plane
 from captep_core.capt.wire import as_observed
@@ -39,6 +45,8 @@ from captep_core.ports import Read
 __all__ = ["observe"]
 
 _NO_STATE = ReconcileState()
+# Where the Go controller had all kubeconfigs written.
+_GO_NAMESPACE = "default"
 
 
 def observe(
@@ -149,25 +157,45 @@ def _applied(read: Read, ref: ObjectRef) -> AppliedTemplate:
     return AppliedTemplate(apply, as_observed(workspace, Workspace))
 
 
-def _connection(read: Read, main: AppliedTemplate, usual: ObjectRef) -> Observed[Secret]:
-    """Read the connection Secret where the Workspace says that it writes it, else where its apply
-    says.
-    """
+def _connection(read: Read, main: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
+    """Read the connection Secret where the Workspace writes it, else where its apply says."""
     if isinstance(main.apply, Unreadable):
         return main.apply
     written_to = None
     if isinstance(main.workspace, Workspace):
         written_to = main.workspace.spec.write_connection_secret_to_ref
-    return _secret(read, written_to or _written_to(main.apply), usual)
+    ref = _place(written_to or _written_to(main.apply), usual)
+    if ref.namespace != usual.namespace:
+        return ForeignSecret(ref)
+    return as_observed(read(ref), Secret)
 
 
-def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectRef) -> Observed[Secret]:
-    """Read the Secret with the kubeconfig where its apply says: one of the Go controller keeps its
-    own place.
+def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
+    """Read the Secret with the kubeconfig where its apply says.
+
+    The Go controller put it into the namespace `default`. There it counts only while the Workspace
+    of this apply owns it: another tenant's Cluster may have the same name.
     """
     if isinstance(kubeconfig.apply, Unreadable):
         return kubeconfig.apply
-    return _secret(read, _written_to(kubeconfig.apply), usual)
+    ref = _place(_written_to(kubeconfig.apply), usual)
+    if ref.namespace == usual.namespace:
+        return as_observed(read(ref), Secret)
+    if (ref.namespace, ref.name) != (_GO_NAMESPACE, usual.name):
+        return ForeignSecret(ref)
+    secret = as_observed(read(ref), Secret)
+    if isinstance(kubeconfig.workspace, Unreadable):
+        return kubeconfig.workspace
+    if not isinstance(secret, Secret) or _owns(kubeconfig.workspace, secret):
+        return secret
+    return ForeignSecret(ref)
+
+
+def _owns(workspace: Observed[Workspace], secret: Secret) -> bool:
+    if not isinstance(workspace, Workspace):
+        return False
+    uid = workspace.metadata.uid
+    return any(owner.uid == uid for owner in secret.metadata.owner_references)
 
 
 def _written_to(apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | None:
@@ -176,12 +204,11 @@ def _written_to(apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | No
     return None
 
 
-def _secret(read: Read, place: ObjectReference | None, usual: ObjectRef) -> Observed[Secret]:
-    ref = usual if place is None else secret_ref(place.namespace, place.name)
-    return as_observed(read(ref), Secret)
+def _place(place: ObjectReference | None, usual: ObjectRef) -> ObjectRef:
+    return usual if place is None else secret_ref(place.namespace, place.name)
 
 
-def _endpoint(main: AppliedTemplate, connection: Observed[Secret]) -> Endpoint:
+def _endpoint(main: AppliedTemplate, connection: ObservedSecret) -> Endpoint:
     """Find the endpoint in the outputs of the main Workspace, else in its connection Secret."""
     workspace = main.workspace
     if isinstance(workspace, Unreadable):

@@ -3,6 +3,8 @@
 `captep_core.capt._observe` fills these classes; nothing here reads or decides.
 """
 
+from typing import TypeAlias
+
 from attrs import Factory, frozen
 
 from captep_core._actions import ObjectRef
@@ -17,7 +19,7 @@ from captep_core.capt._model import (
 )
 from captep_core.capt._names import Names, names_of
 
-__all__ = ["AppliedTemplate", "ControlPlane", "Secrets"]
+__all__ = ["AppliedTemplate", "ControlPlane", "ForeignSecret", "ObservedSecret", "Secrets"]
 
 
 @frozen
@@ -63,12 +65,26 @@ class ControlPlane:
 
 
 @frozen
+class ForeignSecret:
+    """A reference leads to a Secret of another namespace; it is not read, or does not count.
+
+    Otherwise the writer of an apply in one namespace could have the content of any Secret copied
+    there.
+    """
+
+    ref: ObjectRef
+
+
+ObservedSecret: TypeAlias = Observed[Secret] | ForeignSecret
+
+
+@frozen
 class Secrets:
     """The four Secrets: Crossplane fills `connection` and `outputs`, Cluster API reads `ca` and
     `kubeconfig`.
     """
 
-    connection: Observed[Secret] = ABSENT
-    outputs: Observed[Secret] = ABSENT
+    connection: ObservedSecret = ABSENT
+    outputs: ObservedSecret = ABSENT
     ca: Observed[Secret] = ABSENT
     kubeconfig: Observed[Secret] = ABSENT

@@ -15,10 +15,11 @@ from typing import assert_never
 
 from captep_core._actions import JSON
 from captep_core._objects import Condition, find_condition
-from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._observation import Absent, Unreadable
+from captep_core._redact import redacted
 from captep_core.capt._credentials import parse_certificate, parse_kubeconfig
 from captep_core.capt._model import Secret, Workspace, WorkspaceTemplateApply
-from captep_core.capt._observed import AppliedTemplate, Secrets
+from captep_core.capt._observed import AppliedTemplate, ForeignSecret, ObservedSecret, Secrets
 from captep_core.capt._outputs import Invalid, Missing, Output, Present
 
 __all__ = [
@@ -52,7 +53,11 @@ def is_lost(applied: AppliedTemplate) -> bool:
 
 
 def failure(applied: AppliedTemplate) -> str:
-    """Return the provider's message of a failure, "" when it reports none."""
+    """Return the provider's message of a failure without credentials, "" when it reports none."""
+    return redacted(_message(applied))
+
+
+def _message(applied: AppliedTemplate) -> str:
     entries = conditions(applied)
     synced = find_condition(entries, "Synced")
     if synced is not None and synced.status == "False":
@@ -107,12 +112,16 @@ def _was_ready(applied: AppliedTemplate) -> bool:
     return ready is not None and ready.status == "True"
 
 
-def _key(secret: Observed[Secret], key: str) -> Present[bytes] | Missing | Unreadable:
+def _key(secret: ObservedSecret, key: str) -> Output[bytes]:
     """Return the bytes under a key: empty without the key, Missing without the Secret."""
     match secret:
         case Secret(data=data):
             return Present(data.get(key, b""))
         case Unreadable():
             return secret
-        case _:
+        case ForeignSecret(ref=ref):
+            return Invalid(f"{ref} is of another namespace, and it is not read")
+        case Absent():
             return Missing()
+        case _:
+            assert_never(secret)
