@@ -10,9 +10,11 @@ from tests.capt.driving import look, ref, run, writes_of
 from tests.capt.worlds import (
     CA_OF_EKS,
     ENDPOINT,
+    ROTATED,
     Object,
     Objects,
     apply,
+    base64_of,
     by_go,
     changed,
     find,
@@ -248,10 +250,10 @@ def test_a_missing_template_does_not_stop_the_rotation() -> None:
         without(ready(), "WorkspaceTemplate", "eks"),
         "Secret",
         "tokyo-outputs-kubeconfig",
-        {"data": {"kubeconfig": "dXNlcnM6IFtuZXddCg=="}},
+        {"data": {"kubeconfig": base64_of(ROTATED)}},
     )
     done = run(objects)
-    assert done.writes[0].body == {"data": {"value": "dXNlcnM6IFtuZXddCg=="}}
+    assert done.writes[0].body == {"data": {"value": base64_of(ROTATED)}}
     status = done.find("CAPTControlPlane", "tokyo")["status"]
     assert (status["ready"], status["conditions"][0]["reason"]) == (
         True,

@@ -6,8 +6,10 @@ from captep_core import Patch, Policy, Preconditions, control_plane_ref
 from tests.capt.driving import KEY, look, ref, run, writes_of
 from tests.capt.worlds import (
     FINALIZER,
+    ROTATED,
     Names,
     Object,
+    base64_of,
     changed,
     cluster,
     conditions,
@@ -397,10 +399,7 @@ def test_the_kubeconfig_of_a_foreign_apply_is_not_copied() -> None:
         ),
     )
     objects = changed(
-        objects,
-        "Secret",
-        "tokyo-outputs-kubeconfig",
-        {"data": {"kubeconfig": "dXNlcnM6IFt0aGVpcnNdCg=="}},
+        objects, "Secret", "tokyo-outputs-kubeconfig", {"data": {"kubeconfig": base64_of(ROTATED)}}
     )
     assert writes_of(run(objects).writes) == ["patch CAPTControlPlane fleet/tokyo/status"]
 

@@ -14,6 +14,7 @@ from tests.capt.worlds import (
     CA_OF_EKS,
     ENDPOINT,
     KUBECONFIG,
+    ROTATED,
     Object,
     Objects,
     base64_of,
@@ -116,12 +117,10 @@ def test_foreign_keys_and_labels_of_a_secret_stay(name: str) -> None:
 def test_a_rotated_token_is_one_write() -> None:
     """A new kubeconfig is copied by one patch of one key."""
     done = run(
-        changed(
-            ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": "users: [rotated]"})
-        )
+        changed(ready(), "Secret", "tokyo-outputs-kubeconfig", _data({"kubeconfig": ROTATED}))
     )
     assert [(str(each.target), each.body) for each in done.writes] == [
-        ("Secret fleet/tokyo-kubeconfig", _data({"value": "users: [rotated]"}))
+        ("Secret fleet/tokyo-kubeconfig", _data({"value": ROTATED}))
     ]
 
 
@@ -133,7 +132,7 @@ def test_a_token_is_copied_while_the_workspace_is_not_ready() -> None:
         "tokyo-eks-controlplane",
         {"status": {"conditions": conditions(ready=False)}},
     )
-    done = run(plus(objects, secret("tokyo-outputs-kubeconfig", {"kubeconfig": "users: [fresh]"})))
+    done = run(plus(objects, secret("tokyo-outputs-kubeconfig", {"kubeconfig": ROTATED})))
     assert "patch Secret fleet/tokyo-kubeconfig" in writes_of(done.writes)
     assert done.find("CAPTControlPlane", "tokyo")["status"]["ready"] is False
 

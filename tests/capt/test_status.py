@@ -11,9 +11,11 @@ from captep_core.capt._verdict import Finding, Holds, Rank, Severity, judge
 from tests.capt.driving import NOW, look, ref, run, writes_of
 from tests.capt.worlds import (
     ENDPOINT,
+    ROTATED,
     SINCE,
     Object,
     Objects,
+    base64_of,
     by_go,
     changed,
     condition,
@@ -169,11 +171,9 @@ def test_a_missing_cluster_is_creating_in_condition_and_phase(
         done.objects,
         "Secret",
         "tokyo-outputs-kubeconfig",
-        {"data": {"kubeconfig": "dXNlcnM6IFtuZXddCg=="}},
+        {"data": {"kubeconfig": base64_of(ROTATED)}},
     )
-    assert [each.body for each in run(rotated).writes] == [
-        {"data": {"value": "dXNlcnM6IFtuZXddCg=="}}
-    ]
+    assert [each.body for each in run(rotated).writes] == [{"data": {"value": base64_of(ROTATED)}}]
 
 
 def test_without_a_cluster_a_new_control_plane_only_reports() -> None:

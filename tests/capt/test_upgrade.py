@@ -6,6 +6,7 @@ from captep_core import Ready, RecordEvent, purpose_of
 from tests.capt.driving import look, run, writes_of
 from tests.capt.worlds import (
     HOST,
+    ROTATED,
     by_go,
     changed,
     condition,
@@ -125,11 +126,7 @@ def test_a_false_claim_of_secrets_ready_is_withdrawn() -> None:
 
 def test_two_clusters_of_one_name_share_nothing_new() -> None:
     """A new kubeconfig apply writes into its own namespace and reads no Secret in default."""
-    other = secret(
-        "tokyo-outputs-kubeconfig",
-        {"kubeconfig": "users: [of another cluster]"},
-        namespace="default",
-    )
+    other = secret("tokyo-outputs-kubeconfig", {"kubeconfig": ROTATED}, namespace="default")
     done = run([*provided(), other])
     assert not done.has("Secret", "tokyo-kubeconfig")
 

@@ -149,9 +149,6 @@ EXPECTED: dict[str, tuple[str, list[str]]] = {
         [
             f"patch {THE_CHECK}: check for the role that spot instances need: adopt it",
             f"patch {THE_MAIN}: apply the template of the control plane: adopt it",
-            f"patch {THE_GENERATOR}: apply the template that makes the kubeconfig: adopt it",
-            "patch Secret fleet/tokyo-ca: copy the certificate authority: adopt it",
-            "patch Secret fleet/tokyo-kubeconfig: copy the kubeconfig: adopt it",
         ],
     ),
     "version": (

@@ -20,6 +20,7 @@ __all__ = [
     "FINALIZER",
     "HOST",
     "KUBECONFIG",
+    "ROTATED",
     "SINCE",
     "TOKYO",
     "Names",
@@ -70,6 +71,8 @@ CA = (
     "-----END CERTIFICATE-----\n"
 )
 KUBECONFIG = "apiVersion: v1\nkind: Config\nusers: [{name: tokyo, user: {token: canary-token}}]\n"
+ROTATED = KUBECONFIG.replace("canary-token", "rotated-token")
+"""The kubeconfig with a new token."""
 
 
 @frozen
@@ -542,6 +545,9 @@ def by_go() -> Objects:
             "type": "Opaque",
             "metadata": {key: value for key, value in ca["metadata"].items() if key != "labels"},
         },
-        secret(to["name"], {"kubeconfig": KUBECONFIG}, namespace="default"),
+        owned(
+            secret(to["name"], {"kubeconfig": KUBECONFIG}, namespace="default"),
+            owner("Workspace", "tokyo-kubeconfig", api_version=TERRAFORM_API),
+        ),
         _ours(old, TOKYO),
     )

@@ -1,4 +1,4 @@
-"""The one builder of writes: Create, Patch or nothing, from an object as it should be and as observed."""
+"""The one builder of writes: from an object, as it should be and as observed, to the difference."""
 
 import ast
 from collections.abc import Mapping
@@ -169,7 +169,7 @@ def test_nothing_is_written_to_a_dependent_out_of_reach_or_without_difference(
 
 
 def test_a_dependent_that_differs_is_patched_in_the_owned_fields_alone() -> None:
-    """The patch is the smallest merge patch and carries the uid; it replaces no list, so no version."""
+    """The patch is minimal and carries the uid; it replaces no list, so it carries no version."""
     observed = Thing(meta(OWNER), Spec("blue", is_public=True))
     patch = write(wanted(Spec("red", is_public=False)), observed)
     body: dict[str, Any] = {"spec": {"colour": "red", "isPublic": False}}
@@ -177,7 +177,7 @@ def test_a_dependent_that_differs_is_patched_in_the_owned_fields_alone() -> None
 
 
 def test_an_orphan_is_adopted_in_the_write_that_corrects_it() -> None:
-    """Others' references stay as they came; the list is replaced, so the patch carries the version."""
+    """References of others stay; the list is replaced, so the patch carries the version."""
     observed = Thing(meta(OTHER), Spec("blue"))
     patch = write(wanted(labels={"app": "x"}), observed)
     body: dict[str, Any] = {

@@ -43,6 +43,7 @@ _OWNED: Final[Mapping[str, frozenset[Path]]] = {
             ("status", "initialized"),
             ("status", "secretsReady"),
             ("status", "phase"),
+            ("status", "version"),
             ("status", "failureReason"),
             ("status", "failureMessage"),
             ("status", "workspaceTemplateStatus", "ready"),

@@ -179,6 +179,7 @@ OWNED = {
         ("status", "controlPlaneReady"),
         ("status", "conditions", "ControlPlaneInitialized"),
         ("status", "failureReason"),
+        ("status", "version"),
         ("status", "failureMessage"),
     ),
     "WorkspaceTemplateApply": (("metadata", "ownerReferences"), ("spec",)),
