@@ -15,9 +15,11 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from attrs import field, frozen
+
 from captep_core.capt._outputs import Invalid, Missing, Present, json_text, quoted_text
 
-__all__ = ["parse_certificate", "parse_kubeconfig", "public_certificate"]
+__all__ = ["Authority", "parse_authority", "parse_certificate", "parse_kubeconfig"]
 
 _BOM = b"\xef\xbb\xbf"
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
@@ -36,7 +38,18 @@ _KUBECONFIG_LINE = re.compile(
 )
 
 
-def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid:
+@frozen
+class Authority:
+    """A certificate authority: its blocks as PEM, and the same as the provider encoded them.
+
+    The kubeconfig template wants what EKS publishes, which is base64. No repr shows either.
+    """
+
+    pem: bytes = field(repr=False)
+    published: str = field(repr=False)
+
+
+def parse_authority(value: bytes | None) -> Present[Authority] | Missing | Invalid:
     """Parse PEM, or the base64 of PEM as EKS gives it, into its certificate blocks.
 
     None means that there is no such key. White space and missing padding in the base64 are
@@ -45,26 +58,22 @@ def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid
     held = _text_of(value)
     if not isinstance(held, Present):
         return held
-    pem = _certificates(held.value) or _certificates(_decoded(held.value))
-    return Present(pem) if pem else Invalid(_NO_PEM)
-
-
-def public_certificate(value: bytes) -> str:
-    """Return the blocks of a valid certificate authority, encoded as the provider wrote them.
-
-    It stays in clear or in base64, as it came: the kubeconfig template wants what EKS publishes.
-    """
-    held = _text_of(value)
-    if not isinstance(held, Present):
-        return ""
-    clear = _certificates(held.value)
-    if clear:
-        return clear.decode()
+    if b"-----" in held.value:
+        clear = _certificates(held.value)
+        return Present(Authority(clear, clear.decode())) if clear else Invalid(_NO_PEM)
     decoded = _decoded(held.value)
     blocks = _certificates(decoded)
+    if not blocks:
+        return Invalid(_NO_PEM)
     if blocks == decoded:
-        return held.value.decode()
-    return binascii.b2a_base64(blocks, newline=False).decode()
+        return Present(Authority(blocks, held.value.decode()))
+    return Present(Authority(blocks, binascii.b2a_base64(blocks, newline=False).decode()))
+
+
+def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid:
+    """Return the certificate blocks of an authority as PEM; see `parse_authority`."""
+    found = parse_authority(value)
+    return Present(found.value.pem) if isinstance(found, Present) else found
 
 
 def _text_of(value: bytes | None) -> Present[bytes] | Missing | Invalid:

@@ -278,8 +278,9 @@ def _version_not_passed_on(
 def _kubeconfig_apply(facts: Facts) -> Iterator[WriteWithEvents]:
     apply = facts.observed.kubeconfig.apply
     workspace = facts.observed.main.workspace_name
-    authority = facts.raw_certificate
-    if not (isinstance(facts.endpoint, Present) and workspace and authority and facts.region):
+    if not (isinstance(facts.endpoint, Present) and workspace and facts.region):
+        return
+    if not isinstance(facts.certificate, Present):
         return
     wanted = WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(*KUBECONFIG_TEMPLATE),
@@ -287,7 +288,7 @@ def _kubeconfig_apply(facts: Facts) -> Iterator[WriteWithEvents]:
             "cluster_name": facts.observed.key.name,
             "region": facts.region,
             "cluster_endpoint": facts.raw_endpoint,
-            "cluster_certificate_authority_data": authority,
+            "cluster_certificate_authority_data": facts.certificate.value.published,
         },
         write_connection_secret_to_ref=_place_of_outputs(facts, apply),
         wait_for_workspaces=(ObjectReference(workspace),),
@@ -328,7 +329,7 @@ def _apply(
 
 def _ca(facts: Facts) -> Iterator[WriteWithEvents]:
     if isinstance(facts.certificate, Present):
-        authority = facts.certificate.value
+        authority = facts.certificate.value.pem
         yield from _secret(facts, CA, facts.secrets.ca, {"tls.crt": authority, "ca.crt": authority})
 
 

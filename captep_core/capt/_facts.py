@@ -7,7 +7,7 @@ from attrs import frozen
 from captep_core._actions import JSON
 from captep_core._objects import Owner, controller_of, is_foreign
 from captep_core._observation import Absent, Observed, Unreadable
-from captep_core.capt._credentials import public_certificate
+from captep_core.capt._credentials import Authority
 from captep_core.capt._model import (
     CAPTControlPlane,
     Cluster,
@@ -53,7 +53,7 @@ class Facts:
     main_is_foreign: bool
     main_ready: bool
     publishes: bool
-    certificate: Output[bytes]
+    certificate: Output[Authority]
     kubeconfig: Output[bytes]
     secrets_ready: bool
 
@@ -121,16 +121,6 @@ class Facts:
             written = written if is_published else output
         return public_url(written)
 
-    @property
-    def raw_certificate(self) -> str:
-        """The certificate authority as the provider wrote it, in base64; "" unless it is a good
-        one.
-        """
-        connection = self.secrets.connection
-        if isinstance(connection, Secret) and isinstance(self.certificate, Present):
-            return public_certificate(connection.data["cluster_certificate_authority_data"])
-        return ""
-
 
 def facts_of(
     observed: ControlPlane, control_plane: CAPTControlPlane, secrets: Secrets, endpoint: Endpoint
@@ -196,15 +186,16 @@ def _kubeconfig(applied: AppliedTemplate, secrets: Secrets, uid: str) -> Output[
 
 def _secrets_ready(
     secrets: Secrets,
-    ca: Output[bytes],
+    ca: Output[Authority],
     token: Output[bytes],
     reported: bool,  # noqa: FBT001 - a value, not a choice
 ) -> bool:
     if _any_is_unreadable(secrets):
         return reported
-    return _agrees(secrets.ca, ca, "tls.crt", "ca.crt") and _agrees(
-        secrets.kubeconfig, token, "value"
-    )
+    if not (isinstance(ca, Present) and isinstance(token, Present)):
+        return False
+    has_authority = _agrees(secrets.ca, ca.value.pem, "tls.crt", "ca.crt")
+    return has_authority and _agrees(secrets.kubeconfig, token.value, "value")
 
 
 def _any_is_unreadable(secrets: Secrets) -> bool:
@@ -216,8 +207,8 @@ def _any_is_unreadable(secrets: Secrets) -> bool:
     )
 
 
-def _agrees(secret: Observed[Secret], source: Output[bytes], *keys: str) -> bool:
+def _agrees(secret: Observed[Secret], source: bytes, *keys: str) -> bool:
     """Whether a Secret holds the source under every one of the keys."""
-    if not (isinstance(secret, Secret) and isinstance(source, Present)):
+    if not isinstance(secret, Secret):
         return False
-    return all(secret.data.get(key) == source.value for key in keys)
+    return all(secret.data.get(key) == source for key in keys)

@@ -142,6 +142,8 @@ def public_url(text: str) -> str:
 
     The kubeconfig template wants the URL with its scheme; credentials never leave the Secret.
     """
+    if "://" in text and "@" not in text and '"' not in text:
+        return text
     held = json_text(text)
     if not isinstance(held, Present):
         return text

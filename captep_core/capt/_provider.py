@@ -17,7 +17,7 @@ from captep_core._actions import JSON
 from captep_core._objects import Condition, find_condition
 from captep_core._observation import Absent, Unreadable
 from captep_core._redact import redacted
-from captep_core.capt._credentials import parse_certificate, parse_kubeconfig
+from captep_core.capt._credentials import Authority, parse_authority, parse_kubeconfig
 from captep_core.capt._model import Secret, Workspace, WorkspaceTemplateApply
 from captep_core.capt._observed import AppliedTemplate, ForeignSecret, ObservedSecret, Secrets
 from captep_core.capt._outputs import Invalid, Missing, Output, Present
@@ -76,12 +76,12 @@ def outputs(applied: AppliedTemplate) -> Mapping[str, JSON]:
     return {}
 
 
-def certificate(secrets: Secrets) -> Output[bytes]:
+def certificate(secrets: Secrets) -> Output[Authority]:
     """Return the certificate authority as PEM, from the connection Secret."""
     held = _key(secrets.connection, "cluster_certificate_authority_data")
     if not isinstance(held, Present):
         return held
-    found = parse_certificate(held.value)
+    found = parse_authority(held.value)
     match found:
         case Present():
             return found

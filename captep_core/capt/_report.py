@@ -69,6 +69,8 @@ def report(
     new = _status(facts, verdict, now=now, secrets_ready=_secrets_ready(facts, conflicts))
     writes: list[WriteWithEvents] = []
     if _as_kept(old, new) != old:
+        # Upstream's definition prunes `version`: it rides along and is no reason to write.
+        new = evolve(new, version=_version(facts))
         patch = status(facts.observed.key, facts.control_plane.metadata, old, new)
         if patch is not None:
             events = tuple(_changed_verdict(facts, old.conditions, verdict))
@@ -133,7 +135,7 @@ def _status(
         initialized=bool(old.initialized) or ready,
         secrets_ready=secrets_ready,
         phase=_phase(verdict),
-        version=_version(facts),
+        version=old.version,
         workspace_template_status=WorkspaceTemplateState(
             ready=ready,
             last_applied_revision=_revision(facts) if ready else template.last_applied_revision,
@@ -212,8 +214,6 @@ def _as_kept(old: CAPTControlPlaneStatus, new: CAPTControlPlaneStatus) -> CAPTCo
     """Leave out of `new` what is no reason to write: a false that is absent, and a `secretsReady`
     that is not kept.
     """
-    # Upstream's definition prunes `version`: it rides along and is no reason to write.
-    new = evolve(new, version=old.version)
     before = old.workspace_template_status.ready
     if None not in (old.ready, old.initialized, old.secrets_ready, before):
         return new

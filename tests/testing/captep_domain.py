@@ -179,7 +179,6 @@ OWNED = {
         ("status", "controlPlaneReady"),
         ("status", "conditions", "ControlPlaneInitialized"),
         ("status", "failureReason"),
-        ("status", "version"),
         ("status", "failureMessage"),
     ),
     "WorkspaceTemplateApply": (("metadata", "ownerReferences"), ("spec",)),
