@@ -15,6 +15,7 @@ from captep_memory._json import Object
 from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
+from captep_memory._typed import typed_kind
 
 __all__ = [
     "NO_CONVERSIONS",
@@ -67,8 +68,10 @@ class ServedKind:
 
     `built_in` names the kinds whose Go type has its own rules; `unconditional` and
     `creates_on_update` are the strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate.
-    `writable` is False for built-in kinds without a model. `defaults` holds what a read may have to
-    fill, for kinds with several served versions.
+    `writable` is False for built-in kinds without a model, `counts_generation` is whether a
+    built-in kind has a generation, `path_names` whether its names may be any segment of a path,
+    `returns_deleted` whether a DELETE answers with the object. `defaults` holds what a read may
+    have to fill, for kinds with several served versions.
     """
 
     group: str
@@ -81,6 +84,9 @@ class ServedKind:
     unconditional: bool = False
     creates_on_update: bool = False
     writable: bool = True
+    counts_generation: bool = False
+    path_names: bool = False
+    returns_deleted: bool = False
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
     defaults: Schema | None = field(default=None, eq=False, repr=False)
@@ -236,6 +242,9 @@ def is_built_in_group(group: str) -> bool:
 def _default_resource(api_version: str, kind: str) -> ServedKind:
     group, version = group_of(api_version), api_version.rpartition("/")[2]
     resource = ServedKind(group, version, kind, plural_of(kind), scope_of(group, kind))
+    recorded = typed_kind(api_version, kind)
+    if recorded is not None:
+        return _recorded_resource(resource, recorded)
     match api_version, kind:
         case ("v1", "Secret" | "ConfigMap"):
             return evolve(resource, built_in=True, has_status=False, unconditional=True)
@@ -253,6 +262,24 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
             return evolve(
                 resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
             )
+
+
+def _recorded_resource(resource: ServedKind, recorded: Mapping[str, Any]) -> ServedKind:
+    """Return a kind of the data file, with the strategy of its API group."""
+    is_rbac = resource.group == "rbac.authorization.k8s.io"
+    is_workload = resource.kind == "Deployment"
+    return evolve(
+        resource,
+        plural=recorded["plural"],
+        scope="Namespaced" if recorded["namespaced"] else "Cluster",
+        built_in=True,
+        has_status=is_workload,
+        unconditional=True,
+        creates_on_update=is_rbac,
+        counts_generation=is_workload,
+        path_names=is_rbac,
+        returns_deleted=resource.kind == "ServiceAccount",
+    )
 
 
 def catalog_of(
