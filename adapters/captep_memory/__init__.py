@@ -6,7 +6,7 @@ shows it. `captep_memory.faults` breaks requests, `captep_memory.http` serves a 
 over HTTP.
 
 A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks without a function, strict field validation, tables, and writes of built-in
+conversion webhooks without a function, strict field validation, protobuf, and writes of built-in
 kinds other than Secret, ConfigMap, Event, Lease, ServiceAccount, the four of RBAC, and Deployment,
 whose rare fields have no model. managedFields stay as loaded: no write tracks them.
 """

@@ -55,6 +55,20 @@ _CLUSTER_SCOPED = frozenset(
         ("storage.k8s.io", "StorageClass"),
     }
 )
+# The short names of the built-in kinds that have a URL here, as kubectl expands them.
+_SHORT_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
+    {
+        ("", "ConfigMap"): ("cm",),
+        ("", "Event"): ("ev",),
+        ("", "Namespace"): ("ns",),
+        ("", "Node"): ("no",),
+        ("", "Pod"): ("po",),
+        ("", "Service"): ("svc",),
+        ("", "ServiceAccount"): ("sa",),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"): ("crd", "crds"),
+        ("apps", "Deployment"): ("deploy",),
+    }
+)
 # Groups of Kubernetes that serve v1 and nothing else.
 _V1_ALONE = frozenset({"", "apps", "batch", "coordination.k8s.io", "policy"})
 NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
@@ -89,6 +103,8 @@ class ServedKind:
     returns_deleted: bool = False
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
+    short_names: tuple[str, ...] = ()
+    printer_columns: tuple[Mapping[str, Any], ...] = field(default=(), eq=False, repr=False)
     defaults: Schema | None = field(default=None, eq=False, repr=False)
 
     @property
@@ -241,7 +257,14 @@ def is_built_in_group(group: str) -> bool:
 @lru_cache(maxsize=1024)
 def _default_resource(api_version: str, kind: str) -> ServedKind:
     group, version = group_of(api_version), api_version.rpartition("/")[2]
-    resource = ServedKind(group, version, kind, plural_of(kind), scope_of(group, kind))
+    resource = ServedKind(
+        group,
+        version,
+        kind,
+        plural_of(kind),
+        scope_of(group, kind),
+        short_names=_SHORT_NAMES.get((group, kind), ()),
+    )
     recorded = typed_kind(api_version, kind)
     if recorded is not None:
         return _recorded_resource(resource, recorded)
@@ -328,6 +351,8 @@ def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> ServedKind:
         scope="Cluster" if spec.get("scope") == "Cluster" else "Namespaced",
         has_status="status" in (version.get("subresources") or {}),
         schema=(version.get("schema") or {}).get("openAPIV3Schema"),
+        short_names=tuple(spec["names"].get("shortNames") or ()),
+        printer_columns=tuple(version.get("additionalPrinterColumns") or ()),
         selectable=tuple(
             item["jsonPath"].removeprefix(".") for item in version.get("selectableFields", ())
         ),

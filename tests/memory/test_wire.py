@@ -46,13 +46,16 @@ def test_partial_metadata_shows_no_data_of_a_secret(accept: str, path: str) -> N
 
 
 @pytest.mark.parametrize(
-    "accept",
-    ["application/vnd.kubernetes.protobuf", "application/json;as=Table;g=meta.k8s.io;v=v1"],
+    ("accept", "path"),
+    [
+        ("application/vnd.kubernetes.protobuf", SECRETS),
+        ("application/json;as=Table;g=meta.k8s.io;v=v1", "/api/v1/pods"),
+    ],
 )
-def test_a_form_without_a_model_is_501(accept: str) -> None:
-    """Protobuf and tables."""
+def test_a_form_without_a_model_is_501(accept: str, path: str) -> None:
+    """Protobuf, and tables of most built-in kinds."""
     world = load([], now=NOW)
-    http = HTTPRequest("GET", SECRETS, {"accept": accept})
+    http = HTTPRequest("GET", path, {"accept": accept})
     assert exchange(world, plurals_of(world, ()), http)[1].status == 501
 
 
