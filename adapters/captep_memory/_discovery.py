@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from captep_memory._json import Object
-from captep_memory._kinds import ServedKind
+from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._status import RefusedError
 from captep_memory._world import World
 
@@ -71,7 +71,9 @@ def _versions(world: World, group: str, kind: str) -> tuple[str, ...]:
         if place[:2] == (group, kind)
         for obj in shelf.values()
     }
-    return tuple(sorted(stored, key=_age, reverse=True)) or ("v1",)
+    return tuple(sorted(stored, key=_age, reverse=True)) or (
+        ("v1",) if is_built_in_group(group) else ("v1beta1", "v1")
+    )
 
 
 def _age(version: str) -> tuple[int, int, int]:

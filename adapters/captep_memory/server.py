@@ -9,8 +9,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from captep_memory._garbage import collect_all, departed
 from captep_memory._http import HTTPFacade
+from captep_memory._kinds import NO_SCOPES, Scope
 from captep_memory._load import load
+from captep_memory._store import read_store, write_store
 from captep_memory._world import World
 
 __all__ = ["NAMESPACES", "kubeconfig", "run", "with_namespaces"]
@@ -66,8 +69,12 @@ def run(
     *,
     port: int = 0,
     kubeconfig_path: Path | None = None,
+    store: Path | None = None,
     started: Callable[[HTTPFacade], None] = lambda _: None,
-    step: Callable[[World], World] = lambda world: world,
+    each: Callable[[HTTPFacade], None] = lambda _: None,
+    scopes: Mapping[tuple[str, str], Scope] = NO_SCOPES,
+    kinds: Iterable[tuple[str, str]] = (),
+    tick_seconds: float = _TICK_SECONDS,
 ) -> None:
     """Serve a world on loopback until SIGTERM or SIGINT.
 
@@ -75,26 +82,44 @@ def run(
         objects: what the server holds first; the built-in namespaces are added.
         port: 0 for a free one.
         kubeconfig_path: where to write a kubeconfig, None for nowhere.
+        store: a folder that keeps the objects across restarts; what it holds replaces `objects`.
         started: called once the server listens, with the facade.
-        step: called twice a second with the world at the present time; returns the next world.
+        each: called with the facade after each move of the clock.
+        scopes: the scopes of kinds without a definition, as for `load`.
+        kinds: (group, kind) of kinds with neither a definition nor an object, for their URLs.
+        tick_seconds: the time between two moves of the clock.
 
     Raises:
-        OSError: the port is taken, or the path cannot be written.
+        OSError: the port is taken, or a path cannot be read or written.
         ValueError: an object is malformed.
     """
     ended = threading.Event()
-    world = load(with_namespaces(objects), now=datetime.now(UTC))
-    with HTTPFacade(world, port=port) as facade:
+    stored = None if store is None else read_store(store)
+    given = with_namespaces(objects if stored is None else stored)
+    world = load(given, now=datetime.now(UTC), scopes=scopes)
+    written = -1
+    with HTTPFacade(world, port=port, kinds=kinds) as facade:
         previous = _on_signals(ended)
         try:
             if kubeconfig_path is not None:
                 kubeconfig_path.write_text(kubeconfig(facade.url), "utf-8")
             started(facade)
-            while not ended.wait(_TICK_SECONDS):
-                facade.apply(lambda world: step(world.at(datetime.now(UTC))))
+            while not ended.wait(tick_seconds):
+                facade.apply(_at_present)
+                each(facade)
+                if store is not None and facade.world.resource_version != written:
+                    written = facade.world.resource_version
+                    write_store(store, facade.world)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            if store is not None:
+                write_store(store, facade.world)
+
+
+def _at_present(world: World) -> World:
+    """Move the clock, and collect garbage as the controller manager of a cluster does."""
+    return collect_all(world.at(datetime.now(UTC)), known_owner=departed(world))
 
 
 def _on_signals(ended: threading.Event) -> dict[int, Any]:

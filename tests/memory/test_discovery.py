@@ -13,6 +13,7 @@ import pytest
 from captep_memory import Object, load
 from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
+from captep_memory._store import read_store, write_store
 from captep_memory._tables import human_duration
 from captep_memory.http import HTTPFacade
 from captep_memory.server import NAMESPACES, kubeconfig, run, with_namespaces
@@ -139,3 +140,22 @@ def test_a_signal_ends_the_server(tmp_path: Path) -> None:
     run([secret()], kubeconfig_path=tmp_path / "config", started=started)
     assert seen == [200]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_store_keeps_the_objects_across_restarts(tmp_path: Path) -> None:
+    """With their uids and versions; only the owner can read the file."""
+    world = load([CRD, thing(metadata={"namespace": "fleet"})], now=NOW)
+    assert read_store(tmp_path / "store") is None
+    write_store(tmp_path / "store", world)
+    (file,) = (tmp_path / "store").iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+    stored = read_store(tmp_path / "store")
+    assert stored is not None
+    assert list(load(stored, now=NOW).objects()) == list(world.objects())
+
+
+def test_a_foreign_file_in_the_store_is_a_value_error(tmp_path: Path) -> None:
+    """The message names the file."""
+    (tmp_path / "objects.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"objects\.json: found no list of objects"):
+        read_store(tmp_path)
