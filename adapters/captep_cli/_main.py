@@ -85,7 +85,13 @@ def _run(options: argparse.Namespace) -> tuple[str, int]:
     return "", _later("_run").run(options)
 
 
-_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
+def _serve(options: argparse.Namespace) -> tuple[str, int]:
+    from captep_cli._serve import serve  # noqa: PLC0415 - no other command serves
+
+    return "", serve(options)
+
+
+_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "serve": _serve}
 
 
 # From a missing module to the extra that installs it. The client brings PyYAML and urllib3 too.

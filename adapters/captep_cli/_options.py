@@ -407,11 +407,46 @@ def _address(text: str) -> str:
     return text
 
 
+def _serve(commands: Any, name: str) -> _Parser:  # noqa: ANN401
+    parser: _Parser = commands.add_parser(
+        name,
+        help="serve the in-memory API server on loopback",
+        description=_SERVE,
+        epilog=_SERVE_EXAMPLES,
+    )
+    parser.add_argument(
+        "-f",
+        "--file",
+        dest="files",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="manifests that the server holds first; - is standard input; may be repeated",
+    )
+    parser.add_argument(
+        "--port", type=_count_from(0), default=0, metavar="P", help="0 is a free one (default)"
+    )
+    parser.add_argument("--kubeconfig", metavar="OUT", help="write a kubeconfig for the server")
+    parser.add_argument("--store", metavar="DIR", help="keep the objects across restarts")
+    parser.add_argument(
+        "--world", choices=["captep"], help="add the simulated peers of a control plane"
+    )
+    parser.add_argument(
+        "--speed",
+        type=_count_from(1),
+        default=20,
+        metavar="N",
+        help="how many times faster than real ones the peers are (default 20)",
+    )
+    return parser
+
+
 _COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
     "plan": _plan,
     "simulate": _simulate,
     "demo": _demo,
     "run": _run,
+    "serve": _serve,
 }
 _ABOUT: Final = (
     "The reconcile loop of the CAPTControlPlane: show its decisions, simulate it, run it."
@@ -424,6 +459,14 @@ examples:
   captep demo                                  compare the loop before and after CAPTEP-0016
 
 exit status: 0 done, 1 error, 2 wrong usage, 3 not settled, 130 interrupted"""
+_SERVE: Final = """\
+Serve an in-memory API server with the semantics of kube-apiserver on 127.0.0.1, until SIGTERM.
+There is no authentication: anybody on this machine can use it."""
+_SERVE_EXAMPLES: Final = """\
+examples:
+  captep serve --kubeconfig /tmp/config &                  then use kubectl with this kubeconfig
+  captep serve --world captep --kubeconfig /tmp/config &   with the peers of a control plane, and
+  captep run --kubeconfig /tmp/config                      the loop next to them"""
 _PLAN: Final = """\
 Show one decision for one control plane, from files or from a cluster. Writes nothing."""
 _PLAN_EXAMPLES: Final = """\

@@ -6,8 +6,9 @@ shows it. `captep_memory.faults` breaks requests, `captep_memory.http` serves a 
 over HTTP.
 
 A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks, strict field validation, writes of built-in kinds other than Secret,
-ConfigMap, Event and Lease. managedFields stay as loaded: no write tracks them.
+conversion webhooks without a function, strict field validation, protobuf, and writes of built-in
+kinds other than Secret, ConfigMap, Event, Lease, ServiceAccount, the four of RBAC, and Deployment,
+whose rare fields have no model. managedFields stay as loaded: no write tracks them.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down

@@ -19,6 +19,8 @@ from captep_memory._status import (
     required,
     too_long,
 )
+from captep_memory._typed import decode_typed
+from captep_memory._workloads import MODELLED, default_typed, validate_typed
 
 __all__ = ["decode_built_in", "prepare_built_in", "validate_built_in"]
 
@@ -68,6 +70,8 @@ def decode_built_in(obj: Object) -> Object:
         RefusedError: 400, a field has the wrong type.
     """
     kind = obj["kind"]
+    if kind not in _FIELDS:
+        return decode_typed(obj, MODELLED)
     decoded: Object = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
     for name in _FIELDS[kind]:
         value = obj.get(name)
@@ -75,18 +79,23 @@ def decode_built_in(obj: Object) -> Object:
             _check_type(kind, name, value)
             if value not in ({}, "", []) and not (name == "count" and value == 0):
                 decoded[name] = value
-    if kind == "Secret":
-        return _decode_secret(decoded)
-    if kind == "Event":
-        return {**_EVENT_ALWAYS, **decoded}
-    if kind == "Lease":
-        return {**decoded, "spec": decoded.get("spec", {})}
-    if kind == "ConfigMap":
-        if "data" in decoded:
-            decoded["data"] = _strings(kind, decoded["data"])
-        if None in decoded.get("binaryData", {}).values():
-            raise not_modelled("a null in binaryData")
-        _check_bytes(kind, decoded.get("binaryData", {}))
+    match kind:
+        case "Secret":
+            return _decode_secret(decoded)
+        case "Event":
+            return {**_EVENT_ALWAYS, **decoded}
+        case "Lease":
+            return {**decoded, "spec": decoded.get("spec", {})}
+        case _:
+            return _decode_config_map(decoded)
+
+
+def _decode_config_map(decoded: Object) -> Object:
+    if "data" in decoded:
+        decoded["data"] = _strings("ConfigMap", decoded["data"])
+    if None in decoded.get("binaryData", {}).values():
+        raise not_modelled("a null in binaryData")
+    _check_bytes("ConfigMap", decoded.get("binaryData", {}))
     return decoded
 
 
@@ -142,7 +151,9 @@ def _decode_secret(secret: Object) -> Object:
 
 
 def prepare_built_in(obj: Object) -> Object:
-    """Fill the default type of a Secret (row S1), in an update too."""
+    """Fill defaults, in an update too: the type of a Secret (row S1), those of recorded kinds."""
+    if obj["kind"] not in _FIELDS:
+        return default_typed(obj)
     return {**obj, "type": "Opaque"} if obj["kind"] == "Secret" and not obj.get("type") else obj
 
 
@@ -153,6 +164,9 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
         yield from _validate_finalizers(obj)
     if old is not None and kind in ("Secret", "ConfigMap"):
         yield from _validate_immutable(obj, old)
+    if kind not in _FIELDS:
+        yield from validate_typed(obj, old)
+        return
     if old is not None and all(obj.get(name) is old.get(name) for name in _FIELDS[kind]):
         return
     if kind == "Secret":

@@ -12,7 +12,12 @@ from captep_memory._builtin import prepare_built_in
 from captep_memory._content import decode, validate_content
 from captep_memory._json import Object, as_stored, text, without
 from captep_memory._kinds import ServedKind
-from captep_memory._metadata import is_deleting, validate_metadata, without_duplicate_owners
+from captep_memory._metadata import (
+    is_deleting,
+    names_of,
+    validate_metadata,
+    without_duplicate_owners,
+)
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     OTHER_NAMESPACE,
@@ -124,9 +129,11 @@ def _fill_system_fields(
     key = Key(resource.group, resource.kind, request.namespace, text(metadata.get("name")))
     metadata["uid"] = world.next_uid(key, dry_run=request.dry_run)
     metadata["creationTimestamp"] = rfc3339(world.now)
-    if not resource.built_in:
+    if not resource.built_in or resource.counts_generation:
         metadata["generation"] = 1
     obj = without(given, "status") if resource.has_status else given
+    if resource.has_status and resource.built_in:
+        obj["status"] = {}
     prepared = prepare_built_in(obj) if resource.built_in else obj
     return key, {**prepared, "metadata": metadata}
 
@@ -149,7 +156,7 @@ def _generate_name(world: World, request: Request, resource: ServedKind, base: s
 
 
 def _check(request: Request, resource: ServedKind, obj: Object) -> None:
-    causes = list(validate_metadata(obj["metadata"], built_in=resource.built_in))
+    causes = list(validate_metadata(obj["metadata"], names=names_of(resource)))
     causes += validate_content(request, resource, obj, None)
     if causes:
         raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)

@@ -38,6 +38,10 @@ def delete(
     left: Object | None = marked_for_deletion(world, stored, held)
     if not dry:
         world, left = release(world, key, held)
+    if resource.returns_deleted and not held:
+        # The object as the watch event shows it, with the resourceVersion of the deletion.
+        version = {} if dry else {"resourceVersion": str(world.resource_version)}
+        return world, Response(200, {**old, "metadata": {**old["metadata"], **version}})
     if not held or left is None:
         return world, Response(200, _success(resource, key, old["metadata"]["uid"]))
     return world, Response(

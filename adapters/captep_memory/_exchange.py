@@ -5,10 +5,12 @@ body.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from attrs import evolve, field, frozen
 
 from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
+from captep_memory._discovery import discovery
 from captep_memory._json import JSON, Object
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
@@ -33,6 +35,7 @@ from captep_memory._status import (
     not_supported_on,
     unknown_resource,
 )
+from captep_memory._tables import columns_of
 from captep_memory._world import World
 
 __all__ = ["Asked", "HTTPAnswer", "HTTPRequest", "answer", "asked_of", "event_line", "exchange"]
@@ -80,8 +83,8 @@ class Asked:
 
     request: Request
     presentation: Presentation
-    group: str = ""
-    built_in_kind: str = ""
+    resource: ServedKind
+    now: datetime
 
 
 def exchange(
@@ -96,23 +99,24 @@ def exchange(
         return world, asked
     world, response = serve(world, asked.request)
     if asked.request.verb == "watch" and response.ok:
-        lines = (event_line(asked, event) for event in response.body["events"])
+        events = response.body["events"]
+        lines = (event_line(asked, each, first=each is events[0]) for each in events)
         return world, HTTPAnswer(
             200, {"Content-Type": asked.presentation.media_type}, b"".join(lines)
         )
     return world, answer(asked, response)
 
 
-def event_line(asked: Asked, event: Object) -> bytes:
+def event_line(asked: Asked, event: Object, *, first: bool) -> bytes:
     """Return a watch event as a line of the stream."""
     inner = Response(200, event["object"])
-    shown = presented(inner, asked.presentation, asked.group, asked.built_in_kind)
+    shown = presented(inner, asked.presentation, asked.resource, now=asked.now, headers=first)
     return encode_json({**event, "object": shown.body})
 
 
 def answer(asked: Asked, response: Response) -> HTTPAnswer:
     """Return a response as bytes, in the form that the request accepts."""
-    shown = presented(response, asked.presentation, asked.group, asked.built_in_kind)
+    shown = presented(response, asked.presentation, asked.resource, now=asked.now)
     body = encode_json(shown.body, pretty=asked.presentation.pretty)
     headers = {"Content-Type": asked.presentation.media_type, **response.headers}
     return HTTPAnswer(shown.status, headers, body)
@@ -127,10 +131,11 @@ def asked_of(
     kind = None if route is None else kinds.get((route.group, route.plural))
     try:
         if route is None or kind is None:
-            return _without_resource(world, path)
+            return _without_resource(world, kinds, path)
         return _asked(world, http, route, kind)
     except RefusedError as refused:
-        asked = Asked(Request("get", "", ""), _error_presentation(http))
+        nothing = ServedKind("", "", "", "", None)
+        asked = Asked(Request("get", "", ""), _error_presentation(http), nothing, world.now)
         return answer(asked, refused.response)
 
 
@@ -143,7 +148,7 @@ def _error_presentation(http: HTTPRequest) -> Presentation:
     return Presentation(accepted.media_type, pretty=accepted.pretty)
 
 
-def _without_resource(world: World, path: str) -> HTTPAnswer:
+def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> HTTPAnswer:
     name = path.rstrip("/")
     if name in _HEALTH:
         return HTTPAnswer(200, {"Content-Type": _PLAIN}, b"ok")
@@ -158,6 +163,9 @@ def _without_resource(world: World, path: str) -> HTTPAnswer:
         return HTTPAnswer(
             200, {"Content-Type": "application/json"}, encode_json(version, pretty=True)
         )
+    document = discovery(world, kinds, name)
+    if document is not None:
+        return HTTPAnswer(200, {"Content-Type": "application/json"}, encode_json(document))
     head = head_of(name)
     if head is None and (name == "" or _is_unmodelled(name)):
         raise not_modelled(f"the path {name or '/'}")
@@ -213,6 +221,10 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     )
     if "pretty" in query and query["pretty"][0].lower() not in ("false", "0"):
         presentation = evolve(presentation, pretty=True)
+    if presentation.form == "Table":
+        columns_of(resource)
+        include = query.get("includeObject", [""])[0]
+        presentation = evolve(presentation, include=include)
     content_type = http.headers.get("content-type", "")
     media_type = check_content_type(content_type) if verb in _WRITES and http.body else ""
     request = request_of(verb, route, kind, query)
@@ -220,7 +232,7 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
         request = evolve(request, content_type=content_type.partition(";")[0].strip().lower())
     body = _body(verb, kind, media_type, http.body)
     request = _with_body(request, query, body, given=bool(http.body))
-    return Asked(request, presentation, resource.group, kind if resource.built_in else "")
+    return Asked(request, presentation, resource, world.now)
 
 
 def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:

@@ -69,7 +69,7 @@ _UNDISTURBED = Disturbance()
 
 
 class HTTPFacade:
-    """An API server on a free port of 127.0.0.1, running while the `with` block does.
+    """An API server on a port of 127.0.0.1, running while the `with` block does.
 
     `kinds` are (group, kind) of kinds with neither a definition nor an object in the world, for
     their URLs. `disturb` sees every request; a test may replace it at any time.
@@ -82,6 +82,7 @@ class HTTPFacade:
         kinds: Iterable[tuple[str, str]] = (),
         disturb: Disturb = lambda _: None,
         watch_seconds: float = _WATCH_SECONDS,
+        port: int = 0,
     ) -> None:
         self._world = world
         self._changed = threading.Condition()
@@ -90,7 +91,7 @@ class HTTPFacade:
         self._closing = False
         self.disturb = disturb
         self.watch_seconds = watch_seconds
-        self._http = _Http(("127.0.0.1", 0), _Handler)
+        self._http = _Http(("127.0.0.1", port), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(
             target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -335,7 +336,7 @@ class _Handler(BaseHTTPRequestHandler):
             for event in events:
                 if most is not None and stream.sent >= most:
                     return
-                self._chunk(stream.asked, event)
+                self._chunk(stream.asked, event, first=stream.sent == 0)
                 stream = evolve(stream, sent=stream.sent + 1)
                 if event["type"] == "ERROR":
                     return
@@ -368,11 +369,11 @@ class _Handler(BaseHTTPRequestHandler):
             or time.monotonic() - stream.bookmarked_at < _BOOKMARK_SECONDS
         ):
             return stream
-        self._chunk(stream.asked, bookmark(stream.resource, since))
+        self._chunk(stream.asked, bookmark(stream.resource, since), first=False)
         return evolve(stream, bookmarked_at=time.monotonic())
 
-    def _chunk(self, asked: Asked, event: Object) -> None:
-        line = event_line(asked, event)
+    def _chunk(self, asked: Asked, event: Object, *, first: bool) -> None:
+        line = event_line(asked, event, first=first)
         self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
 
 

@@ -15,6 +15,7 @@ from captep_memory._json import Object
 from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
+from captep_memory._typed import typed_kind
 
 __all__ = [
     "NO_CONVERSIONS",
@@ -54,6 +55,20 @@ _CLUSTER_SCOPED = frozenset(
         ("storage.k8s.io", "StorageClass"),
     }
 )
+# The short names of the built-in kinds that have a URL here, as kubectl expands them.
+_SHORT_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
+    {
+        ("", "ConfigMap"): ("cm",),
+        ("", "Event"): ("ev",),
+        ("", "Namespace"): ("ns",),
+        ("", "Node"): ("no",),
+        ("", "Pod"): ("po",),
+        ("", "Service"): ("svc",),
+        ("", "ServiceAccount"): ("sa",),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"): ("crd", "crds"),
+        ("apps", "Deployment"): ("deploy",),
+    }
+)
 # Groups of Kubernetes that serve v1 and nothing else.
 _V1_ALONE = frozenset({"", "apps", "batch", "coordination.k8s.io", "policy"})
 NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
@@ -67,8 +82,10 @@ class ServedKind:
 
     `built_in` names the kinds whose Go type has its own rules; `unconditional` and
     `creates_on_update` are the strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate.
-    `writable` is False for built-in kinds without a model. `defaults` holds what a read may have to
-    fill, for kinds with several served versions.
+    `writable` is False for built-in kinds without a model, `counts_generation` is whether a
+    built-in kind has a generation, `path_names` whether its names may be any segment of a path,
+    `returns_deleted` whether a DELETE answers with the object. `defaults` holds what a read may
+    have to fill, for kinds with several served versions.
     """
 
     group: str
@@ -81,8 +98,13 @@ class ServedKind:
     unconditional: bool = False
     creates_on_update: bool = False
     writable: bool = True
+    counts_generation: bool = False
+    path_names: bool = False
+    returns_deleted: bool = False
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
+    short_names: tuple[str, ...] = ()
+    printer_columns: tuple[Mapping[str, Any], ...] = field(default=(), eq=False, repr=False)
     defaults: Schema | None = field(default=None, eq=False, repr=False)
 
     @property
@@ -235,7 +257,17 @@ def is_built_in_group(group: str) -> bool:
 @lru_cache(maxsize=1024)
 def _default_resource(api_version: str, kind: str) -> ServedKind:
     group, version = group_of(api_version), api_version.rpartition("/")[2]
-    resource = ServedKind(group, version, kind, plural_of(kind), scope_of(group, kind))
+    resource = ServedKind(
+        group,
+        version,
+        kind,
+        plural_of(kind),
+        scope_of(group, kind),
+        short_names=_SHORT_NAMES.get((group, kind), ()),
+    )
+    recorded = typed_kind(api_version, kind)
+    if recorded is not None:
+        return _recorded_resource(resource, recorded)
     match api_version, kind:
         case ("v1", "Secret" | "ConfigMap"):
             return evolve(resource, built_in=True, has_status=False, unconditional=True)
@@ -253,6 +285,24 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
             return evolve(
                 resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
             )
+
+
+def _recorded_resource(resource: ServedKind, recorded: Mapping[str, Any]) -> ServedKind:
+    """Return a kind of the data file, with the strategy of its API group."""
+    is_rbac = resource.group == "rbac.authorization.k8s.io"
+    is_workload = resource.kind == "Deployment"
+    return evolve(
+        resource,
+        plural=recorded["plural"],
+        scope="Namespaced" if recorded["namespaced"] else "Cluster",
+        built_in=True,
+        has_status=is_workload,
+        unconditional=True,
+        creates_on_update=is_rbac,
+        counts_generation=is_workload,
+        path_names=is_rbac,
+        returns_deleted=resource.kind == "ServiceAccount",
+    )
 
 
 def catalog_of(
@@ -301,6 +351,8 @@ def _version(spec: Mapping[str, Any], version: Mapping[str, Any]) -> ServedKind:
         scope="Cluster" if spec.get("scope") == "Cluster" else "Namespaced",
         has_status="status" in (version.get("subresources") or {}),
         schema=(version.get("schema") or {}).get("openAPIV3Schema"),
+        short_names=tuple(spec["names"].get("shortNames") or ()),
+        printer_columns=tuple(version.get("additionalPrinterColumns") or ()),
         selectable=tuple(
             item["jsonPath"].removeprefix(".") for item in version.get("selectableFields", ())
         ),

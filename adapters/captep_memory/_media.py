@@ -5,17 +5,20 @@ The endpoints of built-in kinds sit behind a filter of their own (go-restful), w
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 from attrs import frozen
 
 from captep_memory._json import Object
+from captep_memory._kinds import ServedKind
 from captep_memory._request import Response
 from captep_memory._status import RefusedError, failure, not_modelled
+from captep_memory._tables import columns_of, table
 
 __all__ = ["Form", "Presentation", "check_content_type", "presentation_of", "presented"]
 
-Form: TypeAlias = Literal["", "PartialObjectMetadata", "PartialObjectMetadataList"]
+Form: TypeAlias = Literal["", "PartialObjectMetadata", "PartialObjectMetadataList", "Table"]
 
 _JSON, _YAML = "application/json", "application/yaml"
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -34,6 +37,7 @@ class Presentation:
     form: Form = ""
     version: str = "v1"
     pretty: bool = False
+    include: str = ""
 
 
 @frozen
@@ -67,8 +71,6 @@ def presentation_of(accept: str, *, built_in: bool, streams: bool) -> Presentati
         if name == _PROTOBUF and built_in:
             unmodelled = unmodelled or "protobuf"
         elif (form := _form(clause)) is not None and name in (_JSON, _YAML, "application/*", "*/*"):
-            if form == "Table":
-                raise not_modelled("tables")
             return _presentation(clause, name, form)
     if unmodelled:
         raise not_modelled(unmodelled)
@@ -135,18 +137,51 @@ def check_content_type(content_type: str) -> str:
     )
 
 
-def presented(response: Response, presentation: Presentation, group: str, kind: str) -> Response:
+def presented(
+    response: Response,
+    presentation: Presentation,
+    resource: ServedKind,
+    *,
+    now: datetime,
+    headers: bool = True,
+) -> Response:
     """Return a response in the requested form; failures and Status objects stay.
 
-    `kind` is empty for a custom resource, whose Go type is unstructured.
+    `headers` is whether a table shows its columns: in a watch, only the first event does.
     """
     body = response.body
     if not presentation.form or not response.ok or body.get("kind") == "Status":
         return response
     try:
-        return Response(response.status, _metadata_of(body, presentation, group, kind))
+        if presentation.form == "Table":
+            shown = _table_of(body, presentation, resource, now=now, headers=headers)
+        else:
+            kind = resource.kind if resource.built_in else ""
+            shown = _metadata_of(body, presentation, resource.group, kind)
+        return Response(response.status, shown)
     except RefusedError as refused:
         return refused.response
+
+
+def _table_of(
+    body: Object,
+    presentation: Presentation,
+    resource: ServedKind,
+    *,
+    now: datetime,
+    headers: bool,
+) -> Object:
+    type_ = {"kind": resource.kind, "apiVersion": resource.api_version}
+    objects = [{**type_, **each} for each in body["items"]] if "items" in body else [body]
+    return table(
+        objects,
+        columns_of(resource),
+        body["metadata"],
+        now=now,
+        version=presentation.version,
+        include=presentation.include,
+        headers=headers,
+    )
 
 
 def _metadata_of(body: Object, presentation: Presentation, group: str, kind: str) -> Object:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 from captep_core._objects import rfc3339
 from captep_memory._json import Object, Value, identical, text
@@ -20,17 +20,28 @@ from captep_memory._status import (
 )
 
 __all__ = [
+    "Names",
     "decode_metadata",
     "finalizers",
     "is_deleting",
+    "names_of",
     "validate_metadata",
     "validate_metadata_update",
     "without_duplicate_owners",
 ]
 
+Names: TypeAlias = Literal["subdomain", "custom", "path"]
 # totalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
 _ANNOTATIONS_LIMIT = 256 * 1024
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+
+
+class _Named(Protocol):
+    @property
+    def built_in(self) -> bool: ...
+
+    @property
+    def path_names(self) -> bool: ...
 
 
 def finalizers(obj: Mapping[str, Any]) -> list[str]:
@@ -161,12 +172,12 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
 
 
 def validate_metadata(
-    metadata: Mapping[str, Any], *, built_in: bool, old: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any], *, names: Names, old: Mapping[str, Any] | None = None
 ) -> Iterator[Cause]:
     """Yield the errors of metadata; fields that are the same object as in `old` count as valid."""
     before = old or {}
     if old is None:
-        yield from _validate_name(text(metadata.get("name")), built_in=built_in)
+        yield from _validate_name(text(metadata.get("name")), names)
         if "namespace" in metadata:
             namespace = metadata["namespace"]
             for problem in dns_label(namespace):
@@ -177,12 +188,19 @@ def validate_metadata(
             yield from validate(value)
 
 
-def _validate_name(name: str, *, built_in: bool) -> Iterator[Cause]:
+def names_of(kind: _Named) -> Names:
+    """Return the form of the names of a kind."""
+    if not kind.built_in:
+        return "custom"
+    return "path" if kind.path_names else "subdomain"
+
+
+def _validate_name(name: str, names: Names) -> Iterator[Cause]:
     if not name:
         yield required("metadata.name", "name or generateName is required")
         return
-    problems = dns_subdomain(name)
-    if problems and not built_in:
+    problems = _path_segment(name) if names == "path" else dns_subdomain(name)
+    if problems and names == "custom":
         problems = _path_segment(name) or problems
     yield from (invalid_value("metadata.name", name, problem) for problem in problems)
 

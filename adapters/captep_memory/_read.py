@@ -106,29 +106,32 @@ def _as_item(obj: Object, resource: ServedKind) -> Object:
 
 
 def _check_list_options(request: Request) -> None:
+    """Refuse options that contradict each other; the answer lists every one."""
+    causes = [*_match_causes(request)]
     if request.send_initial_events is not None:
         message = "Forbidden: sendInitialEvents is forbidden for list"
-        cause = Cause("FieldValueForbidden", message, "sendInitialEvents")
-        raise invalid("ListOptions", "meta.k8s.io", "", [cause])
+        causes.append(Cause("FieldValueForbidden", message, "sendInitialEvents"))
+    if causes:
+        raise invalid("ListOptions", "meta.k8s.io", "", causes)
+
+
+def _match_causes(request: Request) -> Iterator[Cause]:
     match, version = request.resource_version_match, request.resource_version
-    problem = ""
-    if match and not version:
-        problem = "resourceVersionMatch is forbidden unless resourceVersion is provided"
-    elif match and request.continue_token:
-        problem = "resourceVersionMatch is forbidden when continue is provided"
-    elif match == "Exact" and version == "0":
-        problem = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-    if problem:
-        cause = Cause("FieldValueForbidden", f"Forbidden: {problem}", "resourceVersionMatch")
-        raise invalid("ListOptions", "meta.k8s.io", "", [cause])
-    if match not in ("", "Exact", "NotOlderThan"):
+    if not match:
+        return
+    if not version:
+        yield _forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided")
+    if request.continue_token:
+        yield _forbidden("resourceVersionMatch is forbidden when continue is provided")
+    if match not in ("Exact", "NotOlderThan"):
         shown = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan", ""'
-        raise invalid(
-            "ListOptions",
-            "meta.k8s.io",
-            "",
-            [Cause("FieldValueNotSupported", shown, "resourceVersionMatch")],
-        )
+        yield Cause("FieldValueNotSupported", shown, "resourceVersionMatch")
+    if match == "Exact" and version == "0":
+        yield _forbidden('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+
+
+def _forbidden(detail: str) -> Cause:
+    return Cause("FieldValueForbidden", f"Forbidden: {detail}", "resourceVersionMatch")
 
 
 def _page_start(world: World, request: Request) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from captep_memory._json import JSON
 from captep_memory._kinds import ServedKind, plural_of
-from captep_memory._request import Request, Verb
+from captep_memory._request import Request, Verb, group_of
 from captep_memory._status import (
     Cause,
     bad_request,
@@ -18,6 +18,7 @@ from captep_memory._status import (
     not_supported_on,
     too_long,
 )
+from captep_memory._typed import typed_kinds
 from captep_memory._world import World
 
 __all__ = [
@@ -99,6 +100,9 @@ def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str
     """
     stored = ((group, kind) for group, kind, _ in world.shelves)
     table = {(group, plural_of(kind)): kind for group, kind in (*BUILT_IN, *stored, *kinds)}
+    for name, recorded in typed_kinds().items():
+        api_version, _, kind = name.rpartition("/")
+        table[group_of(api_version), recorded["plural"]] = kind
     for (group, kind), custom in world.catalog.custom.items():
         table |= {(group, version.plural): kind for version in custom.versions.values()}
     return table

@@ -26,6 +26,7 @@ from captep_memory._kinds import ServedKind
 from captep_memory._metadata import (
     finalizers,
     is_deleting,
+    names_of,
     validate_metadata,
     validate_metadata_update,
     without_duplicate_owners,
@@ -111,7 +112,8 @@ def _check_uid(request: Request, resource: ServedKind, key: Key, given: str, sto
     """Row U2. The storage's key has the prefix /registry except in a dry run."""
     if not given or given == stored:
         return
-    parts = filter(None, (resource.group, resource.plural, key.namespace, key.name))
+    group = "" if resource.built_in else resource.group
+    parts = filter(None, (group, resource.plural, key.namespace, key.name))
     place = "/".join(("" if request.dry_run else "/registry", *parts))
     raise conflict(
         resource.plural,
@@ -192,18 +194,35 @@ def _prepare(request: Request, resource: ServedKind, given: Object, old: Object)
         is_same = identical(new.get("status", MISSING), old.get("status", MISSING))
         return old if is_same else new
     new = dict(given)
-    if resource.built_in:
-        new = prepare_built_in(new)
-    elif resource.has_status:
+    if resource.has_status:
         new.pop("status", None)
         new |= {"status": old["status"]} if "status" in old else {}
-    changed = new.keys() != old.keys() or any(
-        name != "metadata" and not deep_equal(value, old[name]) for name, value in new.items()
-    )
+    if resource.built_in:
+        new = prepare_built_in(new)
+    changed = _differs(new, old)
     metadata = _restore_metadata(
-        given["metadata"], old["metadata"], spec_changed=changed and not resource.built_in
+        given["metadata"], old["metadata"], spec_changed=_counts(resource, given, old, new)
     )
     return old if metadata is old["metadata"] and not changed else {**new, "metadata": metadata}
+
+
+def _counts(resource: ServedKind, given: Object, old: Object, new: Object) -> bool:
+    """Row V5: whether an update counts the generation.
+
+    Every change outside of metadata does; of a Deployment only the spec and the annotations.
+    """
+    if resource.built_in and not resource.counts_generation:
+        return False
+    if not resource.built_in:
+        return _differs(new, old)
+    annotations = (each["metadata"].get("annotations", {}) for each in (given, old))
+    return not deep_equal(new["spec"], old["spec"]) or not identical(*annotations)
+
+
+def _differs(new: Object, old: Object) -> bool:
+    return new.keys() != old.keys() or any(
+        name != "metadata" and not deep_equal(value, old[name]) for name, value in new.items()
+    )
 
 
 def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Object:
@@ -234,9 +253,7 @@ def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Obje
 def _check(request: Request, resource: ServedKind, new: Object, old: Object) -> None:
     causes: list[Cause] = []
     if new["metadata"] is not old["metadata"]:
-        causes += validate_metadata(
-            new["metadata"], built_in=resource.built_in, old=old["metadata"]
-        )
+        causes += validate_metadata(new["metadata"], names=names_of(resource), old=old["metadata"])
         causes += validate_metadata_update(new["metadata"], old["metadata"])
     causes += validate_content(request, resource, new, old)
     if causes:

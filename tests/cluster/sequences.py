@@ -5,6 +5,7 @@ answer differently: reads from a cache (resourceVersion 0), generated names, and
 from the future, for which a real server waits three seconds.
 """
 
+import copy
 import json
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +13,9 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 from captep_memory import Object
+from tests.memory.record_kinds import MANIFESTS, path_of
 
-__all__ = ["NAMES", "SEQUENCES", "VIEWS", "WIRES"]
+__all__ = ["BUILT_INS", "NAMES", "SEQUENCES", "VIEWS", "WIRES"]
 
 Template = dict[str, Any]
 
@@ -584,3 +586,93 @@ def _wire_body(draw: st.DrawFn, path: str) -> str:
 
 WIRES = st.lists(_wire(), min_size=1, max_size=6)
 """Requests as bytes, as in tests/memory/wire.py; `{}` in a target stands for a namespace."""
+
+
+_ODD: tuple[Any, ...] = (
+    *(
+        None,
+        "",
+        "x",
+        "A_",
+        "a/b",
+        "1",
+        "1.5Gi",
+        "1000m",
+        0,
+        1,
+        -1,
+        5,
+        600,
+        1.5,
+        True,
+        False,
+        [],
+        {},
+    ),
+    *([{}], ["x"], {"a": "b"}, {"a": "c"}, [{"name": "c"}], "Recreate", "Never", "i:2"),
+)
+_EXTRA = (
+    *("replicas", "paused", "minReadySeconds", "command", "args", "env", "resources", "ports"),
+    *("labels", "annotations", "junk", "nodeSelector", "serviceAccountName", "imagePullPolicy"),
+    *("resourceNames", "nonResourceURLs", "automountServiceAccountToken", "revisionHistoryLimit"),
+)
+
+
+def _paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the place of every value in an object, apart from its type and its name."""
+    if isinstance(value, dict):
+        below: list[tuple[Any, Any]] = list(value.items())
+    elif isinstance(value, list):
+        below = list(enumerate(value))
+    else:
+        return []
+    fixed = {("apiVersion",), ("kind",), ("metadata",)}
+    found = [((*at, key), item) for key, item in below if (*at, key) not in fixed]
+    return [path for place, item in found for path in (place, *_paths(item, place))]
+
+
+@st.composite
+def _changed(draw: st.DrawFn, manifest: Object) -> Object:
+    """A manifest with some of its values replaced, removed or added."""
+    body = copy.deepcopy(manifest)
+    for _ in range(draw(st.integers(0, 2))):
+        places = _paths(body)
+        if not places:
+            break
+        place = draw(st.sampled_from(places))
+        target = body
+        for step in place[:-1]:
+            target = target[step]
+        match draw(st.sampled_from(["replace", "replace", "remove", "add"])):
+            case "replace":
+                target[place[-1]] = copy.deepcopy(draw(st.sampled_from(_ODD)))
+            case "remove":
+                del target[place[-1]]
+            case _ if isinstance(target, dict):
+                name = draw(st.sampled_from(_EXTRA))
+                target[name] = copy.deepcopy(draw(st.sampled_from(_ODD)))
+    return body
+
+
+@st.composite
+def _about_kind(draw: st.DrawFn) -> list[Template]:
+    """A creation of a built-in kind, and updates and patches of it."""
+    manifest = draw(st.sampled_from(MANIFESTS))
+    path = path_of(manifest)
+    named = {**manifest, "metadata": {"name": "{}"}}
+    lines: list[Template] = []
+    for method in draw(
+        st.lists(st.sampled_from(["POST", "POST", "PUT", "PATCH", "GET", "DELETE"]), max_size=5)
+    ):
+        media = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        body = "" if method in ("GET", "DELETE") else json.dumps(draw(_changed(named)))
+        target = path if method == "POST" else f"{path}/{{}}"
+        lines.append(
+            {"method": method, "target": target, "headers": {"Content-Type": media}, "body": body}
+        )
+    first = {"method": "POST", "target": path, "headers": {"Content-Type": "application/json"}}
+    return [{**first, "body": json.dumps(named)}, *lines]
+
+
+BUILT_INS = _about_kind()
+"""Requests about one object of a built-in kind; `{}` stands for its name and its namespace."""

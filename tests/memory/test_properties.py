@@ -22,6 +22,7 @@ from tests.memory.support import CRD, NOW, THING, Free, secret, thing
 
 KINDS = ((THING, "Thing"), ("v1", "Secret"))
 NAMES = ("a", "b")
+RBAC = "rbac.authorization.k8s.io/v1"
 CHANGES: list[Object] = [
     {},
     {"spec": {"size": 2}},
@@ -223,6 +224,10 @@ JUNK = st.recursive(
                     "ports",
                     "when",
                     "involvedObject",
+                    "rules",
+                    "template",
+                    "selector",
+                    "containers",
                 ]
             ),
             inner,
@@ -243,10 +248,14 @@ def test_serve_is_total(data: st.DataObject) -> None:
             st.sampled_from(["get", "list", "create", "update", "patch", "delete", "watch"])
         ),
         api_version=data.draw(
-            st.sampled_from([THING, "v1", "x/y/z", "", "coordination.k8s.io/v1"]) | text
+            st.sampled_from([THING, "v1", "x/y/z", "", "coordination.k8s.io/v1", "apps/v1", RBAC])
+            | text
         ),
         kind=data.draw(
-            st.sampled_from(["Thing", "Secret", "ConfigMap", "Event", "Lease", "Any"]) | text
+            st.sampled_from(
+                ["Thing", "Secret", "ConfigMap", "Event", "Lease", "Any", "Deployment", "Role"]
+            )
+            | text
         ),
         namespace=data.draw(st.none() | text),
         name=data.draw(st.none() | text),

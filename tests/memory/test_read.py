@@ -111,6 +111,16 @@ def test_r2_exact_lists_show_the_past() -> None:
     )
 
 
+def test_r2_one_answer_lists_all_contradictions_of_a_list() -> None:
+    """A match without a version, of an unknown value, with initial events."""
+    response = _three().do("list", None, resource_version_match="Other", send_initial_events=False)
+    assert causes(response) == [
+        ("resourceVersionMatch", "FieldValueForbidden"),
+        ("resourceVersionMatch", "FieldValueNotSupported"),
+        ("sendInitialEvents", "FieldValueForbidden"),
+    ]
+
+
 def test_r3_the_future_times_out() -> None:
     """504 with its own cause and a time to wait."""
     client = _three()

@@ -353,7 +353,7 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
     ("verb", "kind", "api_version", "options"),
     [
         ("create", "Pod", "v1", {"body": {"metadata": {"name": "a"}}}),
-        ("patch", "Deployment", "apps/v1", {"body": {}}),
+        ("patch", "StatefulSet", "apps/v1", {"body": {}}),
         (
             "patch",
             "CustomResourceDefinition",

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,15 +13,16 @@ from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
 from captep_memory.http import HTTPFacade
 from tests.memory.support import CRD, NOW, Free, secret
-from tests.memory.wire import FakeWire, lines, objects, replay
+from tests.memory.wire import KINDS, WIRE, FakeWire, lines, objects, replay
 
 SECRETS = "/api/v1/namespaces/fleet/secrets"
 
 
-def test_every_recorded_http_answer_is_repeated() -> None:
-    """Odd media types, queries, paths and bodies, in the order of the record."""
-    recorded = lines()
-    assert len(recorded) > 300
+@pytest.mark.parametrize("record", [WIRE, KINDS], ids=lambda path: path.stem)
+def test_every_recorded_http_answer_is_repeated(record: Path) -> None:
+    """Odd media types, queries, paths and bodies; built-in kinds; in the order of the record."""
+    recorded = lines(record)
+    assert len(recorded) > 270
     for line, now in replay(recorded, FakeWire(load(objects(), now=NOW))):
         assert now == line["answer"], line
 
@@ -44,13 +46,16 @@ def test_partial_metadata_shows_no_data_of_a_secret(accept: str, path: str) -> N
 
 
 @pytest.mark.parametrize(
-    "accept",
-    ["application/vnd.kubernetes.protobuf", "application/json;as=Table;g=meta.k8s.io;v=v1"],
+    ("accept", "path"),
+    [
+        ("application/vnd.kubernetes.protobuf", SECRETS),
+        ("application/json;as=Table;g=meta.k8s.io;v=v1", "/api/v1/pods"),
+    ],
 )
-def test_a_form_without_a_model_is_501(accept: str) -> None:
-    """Protobuf and tables."""
+def test_a_form_without_a_model_is_501(accept: str, path: str) -> None:
+    """Protobuf, and tables of most built-in kinds."""
     world = load([], now=NOW)
-    http = HTTPRequest("GET", SECRETS, {"accept": accept})
+    http = HTTPRequest("GET", path, {"accept": accept})
     assert exchange(world, plurals_of(world, ()), http)[1].status == 501
 
 

@@ -1,0 +1,222 @@
+"""Tables, as kubectl asks for them: the columns of a kind, and one row an object.
+
+Custom resources have the columns of their definition; Secrets and ConfigMaps have those of the real
+server. Other kinds have no model.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from attrs import frozen
+
+from captep_core._objects import instant
+from captep_memory._json import Object, Value
+from captep_memory._kinds import ServedKind
+from captep_memory._status import not_modelled
+
+__all__ = ["Columns", "columns_of", "human_duration", "table"]
+
+_PATH = re.compile(
+    r'\.([A-Za-z0-9_-]+)|\[(\d+)\]|\[\?\(@\.([A-Za-z0-9_.-]+)==["\']([^"\']*)["\']\)\]'
+)
+_NAME: Object = {"name": "Name", "type": "string", "format": "name", "priority": 0}
+_DURATIONS: Final = (
+    # Below a bound, the age shows two units, then the larger one alone.
+    (timedelta(minutes=2), None, "s"),
+    (timedelta(minutes=10), "s", "m"),
+    (timedelta(hours=3), None, "m"),
+    (timedelta(hours=8), "m", "h"),
+    (timedelta(hours=48), None, "h"),
+    (timedelta(days=8), "h", "d"),
+    (timedelta(days=730), None, "d"),
+    (timedelta(days=2920), "d", "y"),
+)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
+
+
+@frozen
+class Columns:
+    """The columns of a kind: definitions, and one function an object for each cell."""
+
+    definitions: tuple[Object, ...]
+    cells: tuple[Callable[[Object, datetime], Value], ...]
+
+
+def columns_of(resource: ServedKind) -> Columns:
+    """Return the columns of a kind.
+
+    Raises:
+        RefusedError: 501, a built-in kind or a JSONPath without a model.
+    """
+    if not resource.built_in:
+        age = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+        printed = resource.printer_columns or (age,)
+        definitions = tuple(_definition(each) for each in printed)
+        cells = (_name, *(_cell(each["jsonPath"], each["type"]) for each in printed))
+        return Columns((_NAME, *definitions), cells)
+    data = _column("Data", "string")
+    age = _column("Age", "string")
+    match resource.kind:
+        case "Secret":
+            kind = _column("Type", "string")
+            return Columns((_NAME, kind, data, age), (_name, _type, _count_of("data"), _age))
+        case "ConfigMap":
+            return Columns((_NAME, data, age), (_name, _count_of("data", "binaryData"), _age))
+        case _:
+            raise not_modelled(f"tables of {resource.plural}")
+
+
+def table(
+    objects: Iterable[Object],
+    columns: Columns,
+    metadata: Mapping[str, Any],
+    *,
+    now: datetime,
+    version: str,
+    include: str,
+    headers: bool = True,
+) -> Object:
+    """Return a Table; `include` is includeObject of the query, `headers` adds the columns."""
+    rows = [
+        {
+            "cells": [cell(obj, now) for cell in columns.cells],
+            "object": _included(obj, include, version),
+        }
+        for obj in objects
+    ]
+    kept = ("resourceVersion", "continue", "remainingItemCount")
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": {name: metadata[name] for name in kept if metadata.get(name)},
+        "columnDefinitions": list(columns.definitions) if headers else None,
+        "rows": rows,
+    }
+
+
+def _included(obj: Object, include: str, version: str) -> Object | None:
+    if include == "None":
+        return None
+    if include == "Object":
+        return obj
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": obj["metadata"],
+    }
+
+
+def _column(name: str, kind: str, **more: Value) -> Object:
+    return {"name": name, "type": kind, "format": "", "priority": 0, **more}
+
+
+def _definition(printed: Mapping[str, Any]) -> Object:
+    path = printed["jsonPath"]
+    return _column(
+        printed["name"],
+        printed["type"],
+        format=printed.get("format", ""),
+        description=printed.get("description")
+        or f"Custom resource definition column (in JSONPath format): {path}",
+        priority=printed.get("priority", 0),
+    )
+
+
+def _name(obj: Object, now: datetime) -> Value:
+    del now
+    return obj["metadata"]["name"]
+
+
+def _type(obj: Object, now: datetime) -> Value:
+    del now
+    return obj["type"]
+
+
+def _count_of(*names: str) -> Callable[[Object, datetime], Value]:
+    return lambda obj, _: sum(len(obj.get(name, {})) for name in names)
+
+
+def _age(obj: Object, now: datetime) -> Value:
+    return _since(obj["metadata"].get("creationTimestamp"), now)
+
+
+def _since(text: Value, now: datetime) -> str:
+    at = instant(text) if isinstance(text, str) else None
+    return "<invalid>" if at is None else human_duration(now - at)
+
+
+def _cell(path: str, kind: str) -> Callable[[Object, datetime], Value]:
+    steps = _steps(path)
+
+    def read(obj: Object, now: datetime) -> Value:
+        value = _at(obj, steps)
+        return None if value is None else _typed(value, kind, now)
+
+    return read
+
+
+def _steps(path: str) -> list[tuple[str, str]]:
+    """Return the steps of a JSONPath: a member, an index, or a filter by one member."""
+    steps: list[tuple[str, str]] = []
+    position = 0
+    while position < len(path):
+        found = _PATH.match(path, position)
+        if found is None:
+            raise not_modelled(f"the JSONPath {path}")
+        member, index, key, value = found.groups()
+        steps.append((key, value) if key is not None else ("", member or f"[{index}"))
+        position = found.end()
+    return steps
+
+
+def _at(value: Value, steps: list[tuple[str, str]]) -> Value:
+    for key, step in steps:
+        if key:
+            items = value if isinstance(value, list) else []
+            value = next((each for each in items if _has(each, key, step)), None)
+        elif step.startswith("["):
+            index = int(step[1:])
+            value = value[index] if isinstance(value, list) and index < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def _has(item: Value, key: str, wanted: str) -> bool:
+    return bool(_at(item, [("", step) for step in key.split(".")]) == wanted)
+
+
+def _typed(value: Value, kind: str, now: datetime) -> Value:
+    match kind:
+        case "string":
+            shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+            return value if isinstance(value, str) else shown
+        case "date":
+            return _since(value, now)
+        case "integer" | "number" if isinstance(value, int | float) and value is not True:
+            return int(value) if kind == "integer" else value
+        case "boolean" if isinstance(value, bool):
+            return value
+        case _:
+            return None
+
+
+def human_duration(age: timedelta) -> str:
+    """Return a duration as kubectl shows it: 5s, 3m20s, 43h, 2d4h."""
+    seconds = int(age.total_seconds())
+    if seconds < -1:
+        return "<invalid>"
+    seconds = max(seconds, 0)
+    for bound, rest, unit in _DURATIONS:
+        if seconds < bound.total_seconds():
+            return _shown(seconds, unit, rest)
+    return f"{seconds // _SECONDS['y']}y"
+
+
+def _shown(seconds: int, unit: str, rest: str | None) -> str:
+    whole, left = divmod(seconds, _SECONDS[unit])
+    more = left // _SECONDS[rest] if rest else 0
+    return f"{whole}{unit}{more}{rest}" if more else f"{whole}{unit}"
