@@ -337,8 +337,11 @@ class Informer:
             body = answer.body
             if answer.status != 200 or body is None:
                 return self._refused(answer)
-            items, metadata = body.get("items"), body.get("metadata")
-            objects += self._referenced(items if isinstance(items, list) else [])
+            items, metadata = _items(body), body.get("metadata")
+            if items is None:
+                # Taken for an empty list, a sign-in page in JSON would make every object absent.
+                return Unreadable("Malformed", f"{self._path}: HTTP 200 without a list of items")
+            objects += self._referenced(items)
             version, rest = (
                 (metadata.get("resourceVersion"), metadata.get("continue"))
                 if isinstance(metadata, dict)
@@ -518,6 +521,14 @@ class Informer:
 
     def _accept(self, suffix: str) -> str:
         return _ACCEPT[self._representation].format(suffix)
+
+
+def _items(body: Mapping[str, JSON]) -> list[JSON] | None:
+    """Return the items of a list, None when it is none; Go writes an empty one as null too."""
+    items = body.get("items")
+    if items is None and str(body.get("kind")).endswith("List"):
+        return []
+    return items if isinstance(items, list) else None
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

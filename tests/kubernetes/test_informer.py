@@ -703,6 +703,30 @@ def test_a_list_without_an_end_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     assert dead.problems == [Unreadable("Malformed", f"{PATH}: more than 5 pages of a list")]
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"error": "sign in"}, {"items": None}, {"items": {}}, {"kind": "Status"}]
+)
+def test_an_answer_without_items_is_no_empty_list(body: dict[str, JSON]) -> None:
+    """A proxy that asks to sign in must not make every object absent."""
+    answers = iter([RawResponse(200, {}, page(4, secret("a", 1))), RawResponse(200, {}, body)])
+    dead = Dead(9, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: RawResponse(410))
+    dead.informer._run()
+    assert dead.informer.refs() == (ref("a"),)
+    assert Unreadable("Malformed", f"{PATH}: HTTP 200 without a list of items") in dead.problems
+
+
+def test_an_empty_list_may_be_null() -> None:
+    """Go writes an empty slice so."""
+    body: dict[str, JSON] = {
+        "kind": "SecretList",
+        "metadata": {"resourceVersion": "4"},
+        "items": None,
+    }
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, body), WATCH=Ended)
+    dead.informer._run()
+    assert dead.informer.has_synced
+
+
 def test_the_thread_survives_every_exception(caplog: pytest.LogCaptureFixture) -> None:
     """A bug in a transport is one line without its text, and the next try works."""
 
