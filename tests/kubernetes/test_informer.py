@@ -664,6 +664,24 @@ def test_a_watch_that_is_refused_twice_leads_to_a_list(
     assert watches[:4] == [2, 4, 8, 16]
 
 
+def test_a_server_that_refuses_everything_for_a_while_is_not_listed_again() -> None:
+    """503 to watches and lists alike is not about a resourceVersion: the watch goes on where it was."""
+    ill = {"is": False}
+
+    def watch() -> RawResponse | Stream:
+        ill["is"] = dead.now < 30
+        return RawResponse(503) if ill["is"] else Lived(20).of(dead)
+
+    dead = Dead(60, LIST=lambda: RawResponse(503) if ill["is"] else listed(), WATCH=watch)
+    dead.informer._run()
+    assert [at for verb, at in dead.sent if verb == "LIST" and at >= 30] == []
+    assert {dict(options["query"]).get("resourceVersion") for options in dead.options} == {
+        None,
+        "1",
+    }
+    assert dead.verbs().count("LIST") <= 4
+
+
 def too_long() -> None:
     """A line without an end."""
     raise MalformedStreamError("GET: a line of more than 16 MB")
