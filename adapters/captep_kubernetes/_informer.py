@@ -537,7 +537,7 @@ class Informer:
 
 
 def _items(body: Mapping[str, JSON]) -> list[JSON] | None:
-    """Return the items of a list, None when it is none; Go writes an empty one as null too."""
+    """Return the items of a list, None for another answer; Go may write an empty list as null."""
     items = body.get("items")
     if items is None and str(body.get("kind")).endswith("List"):
         return []
