@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from attrs import evolve, field, frozen
+from kubernetes import client
+from kubernetes.config import ConfigException
 from urllib3.util.ssl_ import create_urllib3_context
 
 from captep_core.errors import GatewayError
@@ -32,6 +34,7 @@ from captep_kubernetes._plugin import PluginCredentials, run_plugin
 
 __all__ = [
     "Access",
+    "ConfigurationCredentials",
     "Credentials",
     "FixedCredentials",
     "TLSMaterial",
@@ -106,6 +109,53 @@ class FixedCredentials:
 
     def accepted(self) -> None:
         """Nothing changes."""
+
+
+class ConfigurationCredentials:
+    """The credentials that a `Configuration` of the official client holds, read at each request.
+
+    Its own hook renews its token; certificates are read from the files that it names.
+    """
+
+    def __init__(self, configuration: client.Configuration) -> None:
+        self._configuration = configuration
+
+    def current(self) -> Access:
+        """Return the credentials of now.
+
+        Raises:
+            GatewayError: the configuration's hook fails, or a file cannot be read.
+        """
+        held = self._configuration
+        try:
+            setting = held.auth_settings().get("BearerToken")
+        except ConfigException:
+            # The text may quote what a plugin or a kubeconfig holds.
+            raise GatewayError("the credentials could not be renewed") from None
+        authorization = (setting["value"] if setting else None) or ""
+        if not authorization and (held.username or held.password):
+            authorization = held.get_basic_auth_token() or ""
+        authority = held.ca_cert_data or _content(held.ssl_ca_cert)
+        if isinstance(authority, str):
+            authority = authority.encode()
+        tls = TLSMaterial(authority, _content(held.cert_file), _content(held.key_file))
+        return Access(authorization, tls)
+
+    def refused(self, access: Access) -> bool:
+        """Say whether there are others by now."""
+        return self.current() != access
+
+    def accepted(self) -> None:
+        """Nothing changes."""
+
+
+def _content(path: str | None) -> bytes:
+    if not path:
+        return b""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise GatewayError(f"{path}: {error.strerror}") from error
 
 
 class UserCredentials:

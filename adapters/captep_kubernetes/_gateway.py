@@ -225,8 +225,7 @@ class KubernetesGateway:
         """Take the object that a delete removed out of the cache."""
         preconditions = request.body.get("preconditions")
         uid = preconditions.get("uid") if isinstance(preconditions, dict) else None
-        # A 404 without JSON is a proxy's: it would hide the object for as long as it exists.
-        is_gone = response.status in (200, 202, 404) and response.body is not None
+        is_gone = response.status in (200, 202) or _is_absent(response)
         informer = self._informer_of(request.target)
         if is_gone and uid and informer is not None and self._counts:
             informer.observe_delete(request.target, str(uid))
@@ -324,11 +323,13 @@ class KubernetesGateway:
             response = self._transport.request("GET", path, timeout=_READ_SECONDS)
         except UnansweredError as error:
             return Unreadable("Timeout" if "Timeout" in str(error) else "Unavailable", str(error))
-        if response.status == 404 and response.body is not None:
+        if _is_absent(response):
             informer.observe_delete(ref, uid)
             return ABSENT
         if response.status != 200 or response.body is None:
             return Unreadable(reason_of(response), f"{path}: HTTP {response.status}")
+        if _metadata(response.body).get("name") != ref.name:
+            return Unreadable("Malformed", f"{path}: HTTP 200 with another object")
         self._keep(ref, response.body)
         informer.observe_write(response.body)
         return without_managed_fields(dict(response.body))
@@ -404,6 +405,15 @@ def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.METADATA:
         return identity_only
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
+
+
+def _is_absent(response: RawResponse) -> bool:
+    """Whether the API server says that there is no such object.
+
+    A proxy answers 404 too, in HTML or in JSON of its own: that would hide the object for as long
+    as it exists.
+    """
+    return response.status == 404 and (response.body or {}).get("kind") == "Status"
 
 
 def _is_same_version(change: CacheChange) -> bool:

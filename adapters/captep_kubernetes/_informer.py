@@ -16,7 +16,8 @@ Rules of this module:
    `Backoff.base` seconds. A good LIST resets the count of WATCH, and a watch that lived long resets
    both. The server's Retry-After is respected.
 4. 410, as a status or as an event, leads to a LIST. So does a watch that is refused twice in a row,
-   other than by 401, 403 or 429: its resourceVersion may be one that the server does not have.
+   other than by 401, 403 or 429: its resourceVersion may be one that the server does not have. If
+   that LIST fails as well, the server is ill, and the watch is tried again.
 5. Each state of an object is announced once, from whichever source it came. An announcement is a
    reason to look, no data to work on.
 6. A problem is logged when it begins and when it ends, never at each try. The thread survives every
@@ -160,6 +161,7 @@ class Informer:
         self._answered_at = {"LIST": float("-inf"), "WATCH": float("-inf")}
         self._not_before = 0.0
         self._version: str | None = None
+        self._resume_from: str | None = None
         self._sends_bookmarks = False
         self._refusals = 0
         self._refusals_to_list = _REFUSALS
@@ -267,6 +269,15 @@ class Informer:
             if not self._stopping.is_set():
                 self._report(problem)
 
+    def _list_or_resume(self) -> Unreadable | None:
+        """List; a LIST that fails too shows that the refused watch was not about its version."""
+        resume_from, self._resume_from = self._resume_from, None
+        try:
+            return self._list()
+        finally:
+            if not self._version:
+                self._version = resume_from
+
     def _switch(self) -> None:
         """Begin with the version that `serve` named."""
         with self._lock:
@@ -276,11 +287,12 @@ class Informer:
             self._path = self._served.path(self.namespace)
             self._store.forget_versions()
         self._version = None
+        self._resume_from = None
 
     def _try(self) -> Unreadable | None:
         """List or watch once; returns the problem that ended it."""
         try:
-            return self._list() if self._version is None else self._watch(self._version)
+            return self._watch(self._version) if self._version else self._list_or_resume()
         except MalformedStreamError as error:
             self._count_refusal()
             return Unreadable("Malformed", str(error))
@@ -337,8 +349,11 @@ class Informer:
             body = answer.body
             if answer.status != 200 or body is None:
                 return self._refused(answer)
-            items, metadata = body.get("items"), body.get("metadata")
-            objects += self._referenced(items if isinstance(items, list) else [])
+            items, metadata = _items(body), body.get("metadata")
+            if items is None:
+                # Taken for an empty list, a sign-in page in JSON would make every object absent.
+                return Unreadable("Malformed", f"{self._path}: HTTP 200 without a list of items")
+            objects += self._referenced(items)
             version, rest = (
                 (metadata.get("resourceVersion"), metadata.get("continue"))
                 if isinstance(metadata, dict)
@@ -444,13 +459,14 @@ class Informer:
         self._refusals += 1
         if self._refusals >= self._refusals_to_list:
             # Lists are dear: where they do not help, they come less often.
-            self._version = None
+            self._resume_from, self._version = self._version, None
             self._refusals = 0
             self._refusals_to_list = min(2 * self._refusals_to_list, _MOST_REFUSALS)
 
     def _refused(self, answer: RawResponse) -> Unreadable | None:
         if answer.status == 410:
             self._version = None
+            self._resume_from = None
             return None
         asked = retry_after_of(answer)
         if asked is not None:
@@ -518,6 +534,14 @@ class Informer:
 
     def _accept(self, suffix: str) -> str:
         return _ACCEPT[self._representation].format(suffix)
+
+
+def _items(body: Mapping[str, JSON]) -> list[JSON] | None:
+    """Return the items of a list, None for another answer; Go may write an empty list as null."""
+    items = body.get("items")
+    if items is None and str(body.get("kind")).endswith("List"):
+        return []
+    return items if isinstance(items, list) else None
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

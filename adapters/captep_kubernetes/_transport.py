@@ -31,8 +31,8 @@ from captep_core._request import RawResponse
 from captep_core.errors import CaptepError, GatewayError
 from captep_kubernetes._credentials import (
     Access,
+    ConfigurationCredentials,
     Credentials,
-    FixedCredentials,
     TLSMaterial,
     tls_context,
 )
@@ -58,8 +58,6 @@ _CHUNK_BYTES: Final = 1 << 16
 _LONGEST_LINE: Final = 16 << 20
 _WRITES = ("POST", "PUT", "PATCH")
 _NEVER_SENT = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE")
-
-_NO_CREDENTIALS: Final = FixedCredentials()
 
 Query: TypeAlias = Sequence[tuple[str, str | int]]
 
@@ -140,7 +138,7 @@ class KubernetesTransport:
 
     Args:
         configuration: where the server is; it becomes this transport's own.
-        credentials: what authenticates each request.
+        credentials: what authenticates each request, None for those in `configuration`.
         headers: sent with each request, before all others; a name may be there twice.
         connection_pool_maxsize: connections kept open; at least one a worker and one a watch.
     """
@@ -148,7 +146,7 @@ class KubernetesTransport:
     def __init__(
         self,
         configuration: client.Configuration,
-        credentials: Credentials = _NO_CREDENTIALS,
+        credentials: Credentials | None = None,
         *,
         headers: Sequence[tuple[str, str]] = (),
         connection_pool_maxsize: int = 32,
@@ -158,7 +156,7 @@ class KubernetesTransport:
         configuration.keep_alive = True
         self.host: str = configuration.host
         self._configuration = configuration
-        self._credentials = credentials
+        self._credentials = credentials or ConfigurationCredentials(configuration)
         self._always = (*headers, ("User-Agent", f"captep/{_version()}"))
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[_HTTPStream] = weakref.WeakSet()

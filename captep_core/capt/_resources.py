@@ -41,8 +41,9 @@ _CLUSTER_FIELDS: Final[Fields] = {
         "failureReason": None,
         "failureMessage": None,
         "conditions": None,
-        "initialization": None,
-        "v1beta2": None,
+        # Only their presence counts, and conditions below them change often.
+        "initialization": {},
+        "v1beta2": {},
     },
 }
 

@@ -119,7 +119,13 @@ class Chaos:
 
     def rotate(self) -> None:
         """Write another token, or the same one again."""
-        value = self._chance.choice(["bmV3", "bmV3ZXI=", "b2xk"])
+        value = self._chance.choice(
+            [
+                "a2luZDogQ29uZmlnCiMgbmV3Cg==",
+                "a2luZDogQ29uZmlnCiMgbmV3ZXIK",
+                "a2luZDogQ29uZmlnCiMgb2xkCg==",
+            ]
+        )
         self._merge(
             SECRETS.path(*self._secret("outputs-kubeconfig")), {"data": {"kubeconfig": value}}
         )
@@ -210,7 +216,7 @@ def test_a_fleet_outlives_all_faults_at_once(
             within=INTERVAL + SLACK,
         )
         for each in fleet:
-            rotate(apiserver, each, "bGFzdA==")
+            rotate(apiserver, each, "a2luZDogQ29uZmlnCiMgbGFzdAo=")
         assert_at_rest(apiserver, "controller")
     finally:
         chaos.process.kill()

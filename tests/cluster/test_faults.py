@@ -361,7 +361,10 @@ def test_a_control_plane_of_the_go_controller_is_taken_over(
     apiserver.call("DELETE", SECRETS.path(namespace, "akita-outputs-kubeconfig"))
     apiserver.create(
         SECRETS.path("default"),
-        {"metadata": {"name": "akita-outputs-kubeconfig"}, "data": {"kubeconfig": "b2xk"}},
+        {
+            "metadata": {"name": "akita-outputs-kubeconfig"},
+            "data": {"kubeconfig": "a2luZDogQ29uZmlnCiMgb2xkCg=="},
+        },
     )
     with Captep(
         controller, tmp_path, "--namespace", namespace, "--namespace", "default"
@@ -375,10 +378,10 @@ def test_a_control_plane_of_the_go_controller_is_taken_over(
             ]
             return endpoints == [{"host": host, "port": 443}] * 2 and secret_of(
                 apiserver, akita
-            ) == {"value": "b2xk"}
+            ) == {"value": "a2luZDogQ29uZmlnCiMgb2xkCg=="}
 
         eventually(is_right, what="what the Go controller left is right", within=INTERVAL)
-        rotate(apiserver, akita, "bmV3", "default")
+        rotate(apiserver, akita, "a2luZDogQ29uZmlnCiMgbmV3Cg==", "default")
         assert_at_rest(apiserver, "controller")
         assert (around.objects.get(apply) or {})["spec"]["writeConnectionSecretToRef"][
             "namespace"

@@ -168,7 +168,7 @@ class Turns:
 def _rotate(turns: Turns) -> None:
     """Put a new token where Crossplane puts it."""
     place = turns.subject
-    body: Object = {"data": {"kubeconfig": "bmV3"}}
+    body: Object = {"data": {"kubeconfig": "a2luZDogQ29uZmlnCiMgbmV3Cg=="}}
     turns.do(
         Request(
             "patch", "v1", "Secret", place.namespace, f"{place.name}-outputs-kubeconfig", body=body

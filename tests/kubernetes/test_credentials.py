@@ -14,10 +14,16 @@ from pathlib import Path
 import certifi
 import pytest
 from kubernetes import client
+from kubernetes.config import ConfigException
 
 from captep_core.errors import GatewayError
 from captep_kubernetes import KubernetesTransport, UnansweredError, load_transport
-from captep_kubernetes._credentials import Access, TLSMaterial, UserCredentials
+from captep_kubernetes._credentials import (
+    Access,
+    ConfigurationCredentials,
+    TLSMaterial,
+    UserCredentials,
+)
 from captep_kubernetes._kubeconfig import ClusterEntry, Material, Plugin, Settings, UserEntry
 from tests.kubernetes.scripted import Asked, events, raw, refused_port, replying, serving
 
@@ -417,3 +423,56 @@ def test_a_pod_uses_the_token_and_the_authority_of_its_service_account(
     transport = load_transport()
     assert transport.host == "https://[fd00::1]:443"
     assert transport._credentials.current() == Access("Bearer pod", TLSMaterial(PEM))
+
+
+def test_a_configuration_s_own_credentials_are_sent(tmp_path: Path) -> None:
+    """Who builds the official client's Configuration gets its token, its hook and its password."""
+    tokens = iter(["one", "two"])
+
+    def renew(configuration: client.Configuration) -> None:
+        configuration.api_key["authorization"] = next(tokens)
+
+    with serving(refusing()) as server:
+        fixed = client.Configuration(host=server.url)
+        fixed.api_key = {"BearerToken": "Bearer fixed"}
+        renewed = client.Configuration(host=server.url)
+        renewed.api_key = {"authorization": ""}
+        renewed.api_key_prefix = {"authorization": "Bearer"}
+        renewed.refresh_api_key_hook = renew  # type: ignore[assignment]
+        password = client.Configuration(host=server.url, username="u", password="p")
+        for configuration, times in ((fixed, 1), (renewed, 2), (password, 1)):
+            transport = KubernetesTransport(configuration)
+            for _ in range(times):
+                transport.request("GET", "/a", timeout=5)
+        assert [asked.headers["authorization"] for asked in server.asked] == [
+            "Bearer fixed",
+            "Bearer one",
+            "Bearer two",
+            "Basic dTpw",
+        ]
+
+
+def test_a_configuration_s_own_certificates_are_read(tmp_path: Path) -> None:
+    """Authorities as a file or as text; a missing file is an outcome with its path."""
+    (tmp_path / "ca.crt").write_bytes(PEM)
+    by_file = client.Configuration(host="https://c", ssl_ca_cert=str(tmp_path / "ca.crt"))
+    by_text = client.Configuration(host="https://c", ca_cert_data=PEM.decode())
+    for configuration in (by_file, by_text):
+        assert ConfigurationCredentials(configuration).current() == Access("", TLSMaterial(PEM))
+    lost = client.Configuration(host="https://c", cert_file=str(tmp_path / "absent"))
+    with pytest.raises(UnansweredError, match="absent: No such file"):
+        KubernetesTransport(lost).request("GET", "/a", timeout=5)
+
+
+def test_a_failing_hook_is_an_outcome_without_its_text() -> None:
+    """What the official loader says may quote a whole entry, token and all."""
+
+    def fail(_: client.Configuration) -> None:
+        raise ConfigException("hunter2")
+
+    configuration = client.Configuration(host=refused_port())
+    configuration.api_key = {"BearerToken": "x"}
+    configuration.refresh_api_key_hook = fail  # type: ignore[assignment]
+    with pytest.raises(UnansweredError) as failed:
+        KubernetesTransport(configuration).request("GET", "/a", timeout=5)
+    assert str(failed.value) == "GET /a: the credentials could not be renewed"

@@ -606,6 +606,32 @@ def test_a_payload_without_an_answer_is_unreadable(
     assert (made.read(SECRET), made.version(SECRET)) == (expected, "3")
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (RawResponse(404, {}, {"message": "no route"}), "NotFound"),
+        (RawResponse(404, {}, {"kind": "Secret"}), "NotFound"),
+        (RawResponse(404), "NotFound"),
+        (RawResponse(200, {}, {"error": "sign in"}), "Malformed"),
+        (RawResponse(200, {}, {"metadata": {"name": "another"}}), "Malformed"),
+    ],
+)
+def test_the_json_of_a_proxy_says_nothing_about_an_object(answer: RawResponse, reason: str) -> None:
+    """A Secret that a proxy hides is unreadable, and stays in the cache."""
+    made = Canned(lambda: answer, secrets=[obj(SECRET, 3)]).gateway()
+    found = made.read(SECRET)
+    assert isinstance(found, Unreadable)
+    assert (found.reason, made.version(SECRET)) == (reason, "3")
+
+
+def test_a_proxy_that_answers_a_delete_removes_nothing_from_the_cache() -> None:
+    """404 in its own JSON: the loop sees the status, and the object stays known."""
+    canned = Canned(lambda: RawResponse(404, {}, {"message": "x"}), captcontrolplanes=[obj(ONE, 3)])
+    made = canned.gateway()
+    assert made.send(DELETE) == Answer(404, changed=False)
+    assert made.exists(ONE)
+
+
 def test_a_fetch_updates_the_cache() -> None:
     """The cache has a fetched version before its watch event, and a 404 too: no second request."""
     answers = iter(

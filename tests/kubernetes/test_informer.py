@@ -664,6 +664,24 @@ def test_a_watch_that_is_refused_twice_leads_to_a_list(
     assert watches[:4] == [2, 4, 8, 16]
 
 
+def test_a_server_that_refuses_everything_for_a_while_is_not_listed_again() -> None:
+    """503 to watches and lists alike is not about a resourceVersion: the watch goes on where it was."""
+    ill = {"is": False}
+
+    def watch() -> RawResponse | Stream:
+        ill["is"] = dead.now < 30
+        return RawResponse(503) if ill["is"] else Lived(20).of(dead)
+
+    dead = Dead(60, LIST=lambda: RawResponse(503) if ill["is"] else listed(), WATCH=watch)
+    dead.informer._run()
+    assert [at for verb, at in dead.sent if verb == "LIST" and at >= 30] == []
+    assert {dict(options["query"]).get("resourceVersion") for options in dead.options} == {
+        None,
+        "1",
+    }
+    assert dead.verbs().count("LIST") <= 4
+
+
 def too_long() -> None:
     """A line without an end."""
     raise MalformedStreamError("GET: a line of more than 16 MB")
@@ -701,6 +719,30 @@ def test_a_list_without_an_end_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> 
     dead.informer._run()
     assert dead.verbs() == ["LIST"] * 5
     assert dead.problems == [Unreadable("Malformed", f"{PATH}: more than 5 pages of a list")]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"error": "sign in"}, {"items": None}, {"items": {}}, {"kind": "Status"}]
+)
+def test_an_answer_without_items_is_no_empty_list(body: dict[str, JSON]) -> None:
+    """A proxy that asks to sign in must not make every object absent."""
+    answers = iter([RawResponse(200, {}, page(4, secret("a", 1))), RawResponse(200, {}, body)])
+    dead = Dead(9, LIST=lambda: next(answers, RawResponse(500)), WATCH=lambda: RawResponse(410))
+    dead.informer._run()
+    assert dead.informer.refs() == (ref("a"),)
+    assert Unreadable("Malformed", f"{PATH}: HTTP 200 without a list of items") in dead.problems
+
+
+def test_an_empty_list_may_be_null() -> None:
+    """Go writes an empty slice so."""
+    body: dict[str, JSON] = {
+        "kind": "SecretList",
+        "metadata": {"resourceVersion": "4"},
+        "items": None,
+    }
+    dead = Dead(1, LIST=lambda: RawResponse(200, {}, body), WATCH=Ended)
+    dead.informer._run()
+    assert dead.informer.has_synced
 
 
 def test_the_thread_survives_every_exception(caplog: pytest.LogCaptureFixture) -> None:
@@ -842,7 +884,7 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
 def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bad line or an error event is a problem until the next watch; a due end and 410 are none."""
+    """A bad line or an error event is a problem until the next watch; a due end and 410 are no problem."""
     caplog.set_level(logging.INFO)
     lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
