@@ -29,7 +29,7 @@ _BANNED = re.compile(
 )
 _LEADS_NOWHERE = re.compile(
     r"\bMust\s+[0-9]|\b[Ss]ections?\s+[0-9]|capt-reference|correctness\.md|design\s+rule"
-    r"|\b[0-9]\.x\b|\btable\s+5a|\bissue\s+[0-9#]",
+    r"|\b8\.x\b|\btable\s+5a|\bissue\s+[0-9#]",
 )
 _RELATIVE_SUBJECT = re.compile(r"(?:Who|Whoever|What\s+(?:is|was|are))\b")
 
