@@ -482,7 +482,7 @@ def _entries_of(file: Path, entries: object, section: str) -> dict[str, _Node]:
         if not isinstance(entry, dict):
             raise GatewayError(f"{file}: {where}: expected a mapping, found {_kind(entry)}")
         outer = _Node(file, where, entry)
-        # A token beside `user` instead of in it would be no credential at all.
+        # A token next to `user` instead of in it would be no credential at all.
         outer.check(("name", inner))
         name = outer.text("name")
         if not name:

@@ -270,7 +270,7 @@ def test_a_field_of_a_cluster_is_honoured_or_named(
     ],
 )
 def test_an_entry_of_another_shape_is_named(tmp_path: Path, document: str, expected: str) -> None:
-    """A token beside `user`, an entry without a name, a user that is not there."""
+    """A token next to `user`, an entry without a name, a user that is not there."""
     path = tmp_path / "config"
     path.write_text(document)
     assert refusal(path) == expected
