@@ -83,7 +83,7 @@ def test_without_discovery_the_described_version_counts(discovery: int) -> None:
 
 
 def test_a_silent_server_leaves_the_described_version() -> None:
-    """The watches report that it is away."""
+    """The watches show that it is away."""
 
     class Silent(ToyServer):
         def request(self, method: str, path: str, **_: Any) -> RawResponse:  # noqa: ANN401

@@ -842,7 +842,7 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
 def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bad line or an error event is a problem until the next watch; a due end and 410 are not."""
+    """A bad line or an error event is a problem until the next watch; a due end and 410 are no problem."""
     caplog.set_level(logging.INFO)
     lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))
