@@ -39,7 +39,7 @@ APPLY = ("infrastructure.cluster.x-k8s.io/v1beta1", "WorkspaceTemplateApply")
 
 @frozen
 class Site:
-    """A gateway, another one to the same server (for the writes of others), and an empty namespace."""
+    """A gateway, another one to the same server for the writes of others, and a namespace."""
 
     gateway: Gateway
     other: Gateway
@@ -113,7 +113,7 @@ class GatewayContract:
     def test_own_writes_are_seen_at_once(
         self, site: Site, make: Callable[[ObjectRef], Create]
     ) -> None:
-        """A read shows the written fields and those of the server; a second create is a conflict."""
+        """A read shows the written fields and the server's; a second create is a conflict."""
         ref = site.ref(CONTROL_PLANE if make is control_plane else ("v1", "Secret"))
         assert site.send(make(ref)) == (201, True)
         found = site.found(ref)
@@ -146,7 +146,7 @@ class GatewayContract:
         assert site.found(ref) == after
 
     def test_a_status_patch_changes_the_status_alone(self, site: Site) -> None:
-        """A patch of the status changes the status alone, one of the object everything else (U9)."""
+        """A patch of the status changes it alone, one of the object everything else (U9)."""
         ref = site.ref(CONTROL_PLANE)
         site.send(control_plane(ref))
         status = Patch(

@@ -39,7 +39,7 @@ _USER_INFO: Final = re.compile(
     r"""(?<=https://)[^/?#@\s"]+(?=@)|(?<=http://)[^/?#@\s"]+(?=@)"""
     r"""|(?<=://)[^/?#@:\s"]*:[^/?#@\s"]+(?=@)"""
 )
-"""A token alone is a credential in http; in ssh a user without a password is none."""
+"""A token alone is a credential in http; in ssh a user without a password is not."""
 
 
 def masked(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:

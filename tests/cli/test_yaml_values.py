@@ -134,11 +134,19 @@ def test_the_items_of_a_list_of_any_kind_are_objects(tmp_path: Path) -> None:
     secret = {"metadata": {"name": "a", "namespace": "x"}}
     lists = [
         {"apiVersion": "v1", "kind": "SecretList", "items": [secret]},
-        {"apiVersion": "v1", "kind": "List", "items": [{**secret, "apiVersion": "v1", "kind": "B"}]},
+        {
+            "apiVersion": "v1",
+            "kind": "List",
+            "items": [{**secret, "apiVersion": "v1", "kind": "B"}],
+        },
         {"apiVersion": "example.org/v1", "kind": "ThingList", "metadata": {}, "items": None},
         {"apiVersion": "example.org/v1", "kind": "AllowList", "metadata": {"name": "c"}},
         {"apiVersion": "v1", "kind": "List", "items": [
-            {"apiVersion": "example.org/v1", "kind": "ThingList", "items": [{"metadata": {"name": "d"}}]}
+            {
+                "apiVersion": "example.org/v1",
+                "kind": "ThingList",
+                "items": [{"metadata": {"name": "d"}}],
+            }
         ]},
     ]  # fmt: skip
     path = tmp_path / "lists.json"

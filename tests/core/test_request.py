@@ -74,7 +74,7 @@ OPTIONS: dict[str, JSON] = {"apiVersion": "v1", "kind": "DeleteOptions"}
 def test_an_action_is_one_request_with_its_preconditions(
     action: Action, request_: WriteRequest
 ) -> None:
-    """A create, patch or delete keeps verb, object and body; only None leaves a precondition out."""
+    """A create, patch or delete keeps verb, object and body; None leaves a precondition out."""
     assert request_of(action, now=NOW, component="captep") == request_
 
 

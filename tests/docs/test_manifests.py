@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import yaml
 from captep_memory import apply_json_patch
 from tests.cluster.crds import definitions
 from tests.cluster.manifests import FOLDER, objects
-from tests.docs.sources import file_text
+from tests.docs.sources import ROOT, file_text, listed
 
 _DEFINITION = "captcontrolplanes.controlplane.cluster.x-k8s.io"
 
@@ -62,6 +64,30 @@ def test_both_stages_of_the_image_start_from_the_same_argument() -> None:
     text = file_text(FOLDER / "Containerfile")
     assert re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE) == [("BASE", "python:3.13-slim")]
     assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}", "${BASE}"]
+
+
+def flags() -> set[str]:
+    """Return the flags of the controller in all manifests."""
+    texts = [file_text(path) for path in FOLDER.rglob("*.yaml")]
+    return {flag for text in texts for flag in re.findall(r"(?<=[ -] |: )--[a-z][a-z-]+", text)}
+
+
+def test_the_controller_knows_every_flag_of_the_manifests() -> None:
+    """`captep run --help` lists each flag that a Deployment or a component sets."""
+    found = sorted(flags())
+    assert "--leader-elect" in found
+    assert "--namespace" in found
+    helped = subprocess.run(
+        [sys.executable, "-m", "captep_cli", "run", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'adapters'}"},
+    )
+    unknown = [flag for flag in found if not re.search(rf"{flag}\b", helped.stdout)]
+    assert not unknown, listed(unknown)
 
 
 def upstream() -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ class Asked:
 
 
 class Scripted(ThreadingHTTPServer):
-    """`asked` has every request so far; `stopping` is set at the end, so that waiting replies end."""
+    """`asked` has every request so far; `stopping` is set at the end, so that replies end."""
 
     daemon_threads = True
     request_queue_size = 64

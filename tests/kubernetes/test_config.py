@@ -97,7 +97,10 @@ def test_of_several_files_the_first_one_wins(
 
 def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
     """By its name or by its path, its token is used."""
-    credential = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "fresh"}}'
+    credential = (
+        '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", '
+        '"status": {"token": "fresh"}}'
+    )
     for command in ("sh", "/bin/sh"):
         run = {
             "apiVersion": "client.authentication.k8s.io/v1",
@@ -184,8 +187,8 @@ def test_a_missing_credential_plugin_is_an_error(tmp_path: Path) -> None:
     """The client would log an error and go on as nobody."""
     path = kubeconfig(tmp_path, **plugin("aws-that-is-not-there"))
     assert (
-        problem(path)
-        == f"{path}: the credential plugin 'aws-that-is-not-there' is not on PATH: install it or choose another --context"
+        problem(path) == f"{path}: the credential plugin 'aws-that-is-not-there' is not on PATH: "
+        "install it or choose another --context"
     )
 
 
@@ -235,7 +238,10 @@ def test_a_sign_in_page_is_no_api_server(reply: Reply) -> None:
     [
         (
             401,
-            "the API server refuses the credentials (401): they are expired or wrong; log in again or choose another --context",
+            (
+                "the API server refuses the credentials (401): they are expired or wrong; "
+                "log in again or choose another --context"
+            ),
         ),
         (502, "what answers at this address is no healthy API server: GET /version: HTTP 502"),
     ],
@@ -251,6 +257,7 @@ def test_a_silent_server_fails_the_check() -> None:
     """The address is in the kubeconfig, the server is not there."""
     with pytest.raises(
         GatewayError,
-        match=r"^the API server does not answer: GET /version: NewConnectionError: Connection refused: check that",
+        match=r"^the API server does not answer: GET /version: NewConnectionError: "
+        r"Connection refused: check that",
     ):
         check_connection(transport_to(refused_port()))

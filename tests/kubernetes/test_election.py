@@ -24,7 +24,7 @@ object.__setattr__(OVERLONG, "renew_deadline", 25.0)
 
 @frozen
 class Fate:
-    """What the network does with one request: seconds until it lands and is answered; None: never."""
+    """The fate of one request: seconds until it lands and is answered, None for never."""
 
     lands: float | None
     answer: float | None

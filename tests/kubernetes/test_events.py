@@ -13,7 +13,7 @@ RECORD = RecordEvent(ObjectRef("v1", "Secret", "ns", "one"), "Normal", "Ready", 
 
 
 def test_a_flood_is_cut_to_25_and_then_one_in_five_minutes() -> None:
-    """25 of thirty get through at once, one more after five minutes; another object has its own 25."""
+    """25 of thirty pass at once, one more after five minutes; another object has its own 25."""
     book = EventBook()
     events = [book.record(evolve(RECORD, message=str(number)), NOW) for number in range(30)]
     assert [event is not None for event in events] == [True] * 25 + [False] * 5

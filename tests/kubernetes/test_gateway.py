@@ -340,7 +340,7 @@ def test_an_own_delete_is_read_at_once() -> None:
 
 
 def test_a_secret_is_fetched_once_for_each_version() -> None:
-    """The metadata is watched; a read fetches the payload, again after a change, and never unread."""
+    """A watch has the metadata; a read fetches the payload, again only after a change."""
     other = obj(ObjectRef("v1", "Secret", "ns", "other"), 2, "uid-2")
     first, second = obj(SECRET, 3, data={"value": "YQ=="}), obj(SECRET, 11, data={"value": "Yg=="})
     now = [first]
@@ -651,7 +651,7 @@ def test_a_fetch_updates_the_cache() -> None:
 
 
 def test_existence_and_version_come_from_the_cache() -> None:
-    """Existence and version of an object of a watched kind in a watched namespace, and of no other."""
+    """Existence and version of objects of watched kinds in watched namespaces, of no others."""
     made = Canned(cut_off, captcontrolplanes=[obj(ONE, 3)], secrets=[obj(SECRET, 5)]).gateway(
         namespaces=["ns"]
     )
@@ -669,7 +669,7 @@ def test_existence_and_version_come_from_the_cache() -> None:
 
 
 def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The payload fetched longest ago goes first; a kind that is not watched by metadata has none."""
+    """The oldest payload goes first; a kind that is not watched by metadata has no payload."""
     monkeypatch.setattr("captep_kubernetes._gateway._PAYLOADS", 2)
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
@@ -705,7 +705,8 @@ def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
     ] == [obj(ONE, 3, only="this"), {}]
     assert canned.accepted == {
         "captcontrolplanes": "application/json",
-        "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+        "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
+        "application/json",
     }
 
 

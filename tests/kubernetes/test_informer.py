@@ -89,7 +89,7 @@ GONE: Object = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reas
 
 
 def script(**replies: list[Reply]) -> Reply:
-    """Answer the n-th LIST and the n-th WATCH with the n-th reply of its list; the last one stays."""
+    """Answer the n-th LIST and WATCH with the n-th reply of its list; the last one stays."""
     used = dict.fromkeys(replies, 0)
 
     def reply(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
@@ -125,7 +125,7 @@ def running(server: Scripted | str, **options: Any) -> Iterator[tuple[Informer, 
 
 
 def test_a_list_and_a_watch_fill_the_cache() -> None:
-    """Each change arrives with apiVersion and kind, and is announced once, with the state before."""
+    """Each change has apiVersion and kind, and is announced once, with the state before."""
     a1, a5, b2, c6 = secret("a", 1), secret("a", 5), secret("b", 2), secret("c", 6)
     b7 = secret("b", 7)
     watch = events(
@@ -209,7 +209,7 @@ def test_a_watch_goes_on_where_the_last_one_ended() -> None:
 
 @pytest.mark.parametrize("expired", [events(GONE), replying(410, {"reason": "Expired"})])
 def test_an_expired_version_lists_again(expired: Reply) -> None:
-    """410 as an event or a status: one LIST, which announces what went away and nothing unchanged."""
+    """410 as an event or a status: one LIST, which announces deletions and nothing unchanged."""
     lists = [
         replying(200, page(4, secret("a", 1), secret("b", 2))),
         replying(200, page(9, secret("a", 1))),
@@ -232,7 +232,7 @@ def test_an_expired_version_lists_again(expired: Reply) -> None:
 
 
 def test_where_pages_expire_all_is_listed_at_once() -> None:
-    """410 for each continue token: one LIST without pages, at once, and nothing of the first pages."""
+    """410 for each continue token: one LIST without pages, and nothing of the first pages."""
     lists = [
         replying(200, page(4, secret("a", 1), rest="more")),
         replying(410, {}),
@@ -289,7 +289,7 @@ def test_the_cache_is_current_again_after_any_failure(trouble: Reply) -> None:
 
 
 def test_a_malformed_object_harms_no_other() -> None:
-    """A list and a watch pass over an item without a name, of another shape, or that is no object."""
+    """A list and a watch skip an item without a name, of another shape, or that is no object."""
     nonsense: list[Any] = [{}, {"metadata": None}, {"metadata": {"name": 5}}, None, 7, []]
     lines = [
         event("ADDED", {"metadata": {"resourceVersion": "5"}}),
@@ -404,7 +404,7 @@ def test_a_caller_gets_a_copy() -> None:
 
 
 def test_a_metadata_watch_asks_for_partial_objects() -> None:
-    """The payload of Secrets stays with the server; a server without this form sends whole objects."""
+    """Payloads of Secrets stay with the server; one without this form sends whole objects."""
     options = {"representation": Representation.METADATA, "project": identity_only}
     partial: Object = {
         **secret("a", 1),
@@ -612,7 +612,7 @@ BOOKMARK = event("BOOKMARK", {"metadata": {"resourceVersion": "20"}})
 
 
 def test_a_watch_with_bookmarks_lives_for_minutes() -> None:
-    """Silence of such a watch means a dead connection; after a failure the next one is short again."""
+    """Silence of such a watch is a dead connection; after a failure the next is short again."""
     streams = iter([Lines(BOOKMARK), Lines(cut), Lines(), Lines(BOOKMARK)])
     dead = Dead(13, LIST=listed, WATCH=lambda: next(streams, Ended()))
     dead.informer._run()
@@ -777,7 +777,7 @@ def test_a_failing_handler_hides_no_other_change(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_restored_server_replaces_the_cache() -> None:
-    """resourceVersions went back: after the refused watch the list counts, and so do later events."""
+    """resourceVersions went back: after the refused watch the list and later events count."""
     lists = iter(
         [
             RawResponse(200, {}, page(100, secret("a", 90), secret("ghost", 95))),
@@ -926,7 +926,7 @@ def test_a_list_without_a_version_is_watched_from_the_oldest() -> None:
 
 
 def test_a_deletion_is_of_one_incarnation() -> None:
-    """A late DELETED of the incarnation before deletes nothing, and older news brings nothing back."""
+    """A late DELETED of an older incarnation deletes nothing; older news brings nothing back."""
     old, other = secret("a", 3), secret("a", 6)
     old["metadata"]["uid"] = "before"  # type: ignore[index,call-overload]  # the test's own
     other["metadata"]["uid"] = "between"  # type: ignore[index,call-overload]  # the test's own
@@ -1008,7 +1008,7 @@ ANSWERS = st.sampled_from([0, 200, 403, 410, 429, 500])
 def test_no_verb_is_sent_twice_in_a_second(
     lists: list[int], watches: list[tuple[int, float, Object | None]], chance: float
 ) -> None:
-    """Watches of any length, refusals and 410 in any order: a second between two of the same verb."""
+    """Watches, refusals and 410 in any order: a second between two of the same verb."""
     statuses, lives = iter(lists), iter(watches)
 
     def answer(status: int) -> RawResponse:
@@ -1068,7 +1068,7 @@ def test_a_watch_that_lived_for_ten_seconds_lived_long() -> None:
 
 
 def test_a_good_list_takes_the_count_of_watch_back() -> None:
-    """Four watches were refused, the last with 410: after the LIST the next one waits one second."""
+    """Four watches refused, the last with 410: after the LIST the next one waits one second."""
     answers = iter([RawResponse(429), RawResponse(429), RawResponse(429), RawResponse(410)])
     dead = Dead(12, LIST=listed, WATCH=lambda: next(answers, RawResponse(429)))
     assert dead.times("WATCH") == [0.0, 1.0, 3.0, 6.0, 7.0, 9.0]

@@ -142,7 +142,10 @@ def test_a_boolean_decides_about_verification(
         ),
         (
             {"client-certificate-data": PEM, "client-key-data": PEM},
-            "users[1].user.client-certificate-data: expected a certificate and its key in PEM form, without a password",
+            (
+                "users[1].user.client-certificate-data: expected a certificate and its key in PEM "
+                "form, without a password"
+            ),
         ),
         (
             {"client-certificate": "absent.crt", "client-key-data": PEM},
@@ -150,7 +153,10 @@ def test_a_boolean_decides_about_verification(
         ),
         (
             {"client-certificate-data": PEM, "client-certificate": "a"},
-            "users[1].user.client-certificate: client-certificate-data is there too: remove one of them",
+            (
+                "users[1].user.client-certificate: client-certificate-data is there too: "
+                "remove one of them"
+            ),
         ),
         ({"exec": {}}, "users[1].user.exec.command: missing: expected the plugin's command"),
         ({"exec": "sh"}, "users[1].user.exec: expected a mapping, found a string"),
@@ -160,7 +166,10 @@ def test_a_boolean_decides_about_verification(
         ),
         (
             {"exec": {**PLUGIN, "apiVersion": "client.authentication.k8s.io/v1alpha1"}},
-            "users[1].user.exec.apiVersion: expected client.authentication.k8s.io/v1 or client.authentication.k8s.io/v1beta1",
+            (
+                "users[1].user.exec.apiVersion: expected client.authentication.k8s.io/v1 or "
+                "client.authentication.k8s.io/v1beta1"
+            ),
         ),
         (
             {"exec": {**PLUGIN, "args": "a"}},
@@ -220,7 +229,11 @@ def test_a_field_of_a_user_is_honoured_or_named(
         ),
         (
             {"certificate-authority-data": PEM, "insecure-skip-tls-verify": True},
-            "clusters[0].cluster.insecure-skip-tls-verify: true, but FOLDER/config: clusters[0].cluster.certificate-authority-data would verify the server: remove one of them",
+            (
+                "clusters[0].cluster.insecure-skip-tls-verify: true, but FOLDER/config: "
+                "clusters[0].cluster.certificate-authority-data would verify the server: "
+                "remove one of them"
+            ),
         ),
         (
             {"tls-server-name": 5},
@@ -263,7 +276,10 @@ def test_a_field_of_a_cluster_is_honoured_or_named(
             "contexts[0].context.as: an unknown field: remove it",
         ),
         (
-            "contexts: [{name: a, context: {cluster: c, user: gone}}]\nclusters: [{name: c, cluster: {}}]\ncurrent-context: a",
+            (
+                "contexts: [{name: a, context: {cluster: c, user: gone}}]\n"
+                "clusters: [{name: c, cluster: {}}]\ncurrent-context: a"
+            ),
             "context 'a' names the user 'gone', which the file does not have",
         ),
         ("current-context: 5", ".current-context: expected a string, found a number"),

@@ -184,7 +184,10 @@ def test_a_missing_permission_says_which(caplog: pytest.LogCaptureFixture) -> No
         eventually(lambda: caplog.messages)
         one.elector.stop()
     assert caplog.messages == [
-        "lease ns/captep: Forbidden: HTTP 403: the ServiceAccount needs get, create and patch on leases"
+        (
+            "lease ns/captep: Forbidden: HTTP 403: "
+            "the ServiceAccount needs get, create and patch on leases"
+        )
     ]
 
 
@@ -266,7 +269,7 @@ class Alone:
     """One candidate in virtual time; each of `answers` answers a request, and it stops before the
     last.
 
-    `history` is everything it did, in order: requests as (seconds, method, path, content type, body,
+    `history` is everything it did: requests as (seconds, method, path, content type, body,
     timeout), waits as seconds, and callbacks.
     """
 
@@ -314,7 +317,7 @@ class Alone:
 
 
 def test_a_leader_reads_creates_renews_and_gives_back() -> None:
-    """Read, create, renew without reading, give back: bodies, times, and timeouts within leading."""
+    """Read, create, renew without reading, release: bodies, times and timeouts."""
     one, merge = f"{PATH}/captep", "application/merge-patch+json"
     assert Alone(NOBODY, held(1), held(2), held(3), held(4)).live() == [
         (0.0, "GET", one, None, None, 5.0),
@@ -365,7 +368,7 @@ def test_a_leader_reads_creates_renews_and_gives_back() -> None:
 
 
 def test_a_leader_waits_no_longer_than_it_leads() -> None:
-    """Its renewals are lost: it wakes for its deadline, stops leading, and asks again after that."""
+    """Its renewals are lost: it stops leading at its deadline, and asks again after that."""
     alone = Alone(held(1), held(2), lost, lost, lost, lost, takes=1.45)
     assert [one[:2] if isinstance(one, tuple) else one for one in alone.live()] == [
         *((0.0, "GET"), (1.45, "PATCH"), "started", 2.2),

@@ -41,7 +41,7 @@ def test_bookkeeping_alone_wakes_nobody() -> None:
     ],
 )
 def test_every_other_change_wakes(old: Object | None, new: Object | None) -> None:
-    """A new or gone object, another spec or status, and every version of a kind kept by identity."""
+    """A new or gone object, another spec or status, each version of a kind kept by identity."""
     assert content_changed(change(REF, old, new))
 
 

@@ -88,7 +88,7 @@ def test_an_unsendable_request_is_unanswered_and_shows_no_token(token: str, meth
 
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_silence_ends_at_the_timeout(method: str) -> None:
-    """A server that reads the request and says nothing: the outcome is unknown after the timeout."""
+    """A server reads the request and says nothing: after the timeout the outcome is unknown."""
     started = time.monotonic()
     with pytest.raises(UnansweredError) as silent:
         send(hang, method, timeout=0.3)
@@ -116,7 +116,7 @@ def test_an_answer_that_breaks_off_is_no_answer() -> None:
     "content", [b"", b"<html>bad gateway</html>", b"\xff\xfe", b"[1]", b'"text"', b"[" * 100_000]
 )
 def test_an_answer_that_is_no_json_object_has_no_body(status: int, content: bytes) -> None:
-    """A proxy's page, nothing at all, broken UTF-8, a list, too deep: the status counts, no body."""
+    """A proxy's page, nothing, broken UTF-8, a list, too deep: only the status counts."""
     answer = send(raw(status, content))
     assert (answer.status, answer.body) == (status, None)
 
@@ -190,7 +190,7 @@ def test_query_and_accept_of_a_read_arrive() -> None:
 def test_connecting_is_given_up_after_five_seconds(
     timeout: float, waits: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A watch may be silent for minutes, but a server must accept a connection within five seconds."""
+    """A watch may be silent for minutes; a connection must be accepted within five seconds."""
     transport = transport_to(refused_port())
     given: list[object] = []
     ask = urllib3.PoolManager.request
@@ -383,7 +383,7 @@ class Chunks:
 
 
 def test_lines_are_put_together_from_any_chunks() -> None:
-    """Several chunks to a line and several lines to a chunk; a rest without a newline is no line."""
+    """Several chunks to a line, several lines to a chunk; a rest without newline is no line."""
     chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
     assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
