@@ -207,6 +207,8 @@ class _Driver:
     ) -> None:
         self.memo = memo
         self._healing = healing
+        # Only a run without a disturbance continues as an earlier one did.
+        self._joins = strike is _never and blind is _sees_all and not hostile
         self._marks: list[_Mark] = []
         self._segments: list[tuple[int, World, int]] = []
         self.blind = blind
@@ -269,7 +271,7 @@ class _Driver:
     def _is_known(self, place: int) -> bool:
         """Whether an earlier run came to rest from here; note the start of the pass if not."""
         healing = self._healing
-        if healing is None:
+        if healing is None or not self._joins:
             return False
         name = healing.name(self.world, (memory.state for memory in self._memories.values()))
         known = healing.healed.get(name) if place else None
@@ -287,7 +289,7 @@ class _Driver:
 
     def _note_healed(self, passes: int) -> None:
         """Note each pass of this run as a start from which a run comes to rest."""
-        if self._healing is None:
+        if self._healing is None or not self._joins:
             return
         for mark in self._marks:
             total, end, _ = self._segments[mark.segment]
@@ -510,7 +512,7 @@ def drive(
     P3 is judged only in a run without faults whose `states` hold no refusal of an earlier pass. In
     a hostile world the end need not be right, and the number of writes is not judged. Runs with one
     `memo` share what they have in common; the kit then has to be the memoised one. Runs with one
-    `healing` end where an earlier one came by; faults, blindness and hostility exclude it.
+    `healing` end where an earlier one without a disturbance came by, and look once at each rest.
 
     Raises:
         ValueError: `Kit.neighbours` never comes to rest.

@@ -19,7 +19,8 @@ from typing import Any, Final, TypeAlias
 from attrs import frozen
 
 from captep_core._actions import Action, Create, ObjectRef, Patch, RecordEvent, write_of
-from captep_memory import Key, Object, World, group_of, identical, merge_patch
+from captep_core._objects import rfc3339
+from captep_memory import Key, Object, World, apply_merge_patch, group_of, identical
 from captep_testing._canonical import entries, key_of_target
 from captep_testing._kit import Kit
 from captep_testing._report import Violation
@@ -268,7 +269,7 @@ def only_finalizers(action: Action) -> bool:
 
 def patched(action: Patch, found: Object) -> Object:
     """Return the object after the merge patch of an action."""
-    result: Object = merge_patch(found, dict(action.body))
+    result: Object = apply_merge_patch(found, dict(action.body))
     return result
 
 

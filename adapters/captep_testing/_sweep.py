@@ -15,7 +15,7 @@ from attrs import evolve
 
 from captep_core._actions import Action, ObjectRef, write_of
 from captep_memory import World
-from captep_testing._drive import Blind, Run, Strike, drive
+from captep_testing._drive import Blind, Healing, Run, Strike, drive
 from captep_testing._faults import ALL_FAULTS, NO_FAULT, WriteFault
 from captep_testing._hostile import hostile_worlds
 from captep_testing._kit import Kit
@@ -47,19 +47,20 @@ def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
     is reported without trying any.
     """
     kit, memo = memoised(kit)
+    healing = Healing()
     kinds = tuple(faults)
     runs: list[tuple[int, Run]] = []
     worlds = [world for _, world in kit.named_worlds()]
-    references = [drive(kit, world, memo=memo) for world in worlds]
+    references = [drive(kit, world, memo=memo, healing=healing) for world in worlds]
     progress = frozenset[str]().union(*(reference.signals for reference in references))
     for place, (world, reference) in enumerate(zip(worlds, references, strict=True)):
         if reference.violation:
             runs.append((place, reference))
             continue
-        runs += [(place, run) for run in _struck(kit, memo, world, reference, kinds)]
-        runs += [(place, run) for run in _blinded(kit, memo, world, reference)]
-        runs += [(place, run) for run in _refused(kit, memo, world, reference, progress)]
-        runs += [(place, run) for run in _invaded(kit, memo, world)]
+        runs += [(place, run) for run in _struck(kit, memo, healing, world, reference, kinds)]
+        runs += [(place, run) for run in _blinded(kit, memo, healing, world, reference)]
+        runs += [(place, run) for run in _refused(kit, memo, healing, world, reference, progress)]
+        runs += [(place, run) for run in _invaded(kit, memo, healing, world)]
     size = f"{len(runs)} runs from {len(worlds)} worlds, {len(kinds)} faults at each write"
     return Report(size + waivers(kit.waive), _counterexamples(kit, runs), states=len(runs))
 
@@ -78,18 +79,23 @@ def _counterexamples(kit: Kit, runs: Iterable[tuple[int, Run]]) -> tuple[Counter
 
 
 def _struck(
-    kit: Kit, memo: Memo, world: World, reference: Run, faults: Iterable[WriteFault]
+    kit: Kit,
+    memo: Memo,
+    healing: Healing,
+    world: World,
+    reference: Run,
+    faults: Iterable[WriteFault],
 ) -> Iterator[Run]:
     for fault in faults:
         for place in range(len(reference.sent)):
-            run = drive(kit, world, strike=_once(place, fault), memo=memo)
+            run = drive(kit, world, strike=_once(place, fault), memo=memo, healing=healing)
             yield run if run.violation else _compared(kit, run, reference)
 
 
-def _blinded(kit: Kit, memo: Memo, world: World, reference: Run) -> Iterator[Run]:
+def _blinded(kit: Kit, memo: Memo, healing: Healing, world: World, reference: Run) -> Iterator[Run]:
     """Repeat the run with each read of each pass failing once."""
     for each in sorted(set(reference.reads), key=str):
-        run = drive(kit, world, blind=_once_blind(*each), memo=memo)
+        run = drive(kit, world, blind=_once_blind(*each), memo=memo, healing=healing)
         if run.violation is None:
             run = _compared(kit, run, reference)
         if run.violation is not None:
@@ -102,13 +108,15 @@ def _once_blind(place: int, target: ObjectRef) -> Blind:
     return lambda passes, ref: (passes, ref) == (place, target)
 
 
-def _invaded(kit: Kit, memo: Memo, world: World) -> Iterator[Run]:
+def _invaded(kit: Kit, memo: Memo, healing: Healing, world: World) -> Iterator[Run]:
     """Run from each world with one hostile object, and again once the hostility has ended."""
     for hostile in hostile_worlds(kit, world):
-        run = drive(kit, hostile.world, hostile=True, memo=memo)
+        run = drive(kit, hostile.world, hostile=True, memo=memo, healing=healing)
         # A strike, though it strikes nothing: the fewest writes are no measure here.
         if run.violation is None:
-            run = drive(kit, hostile.heal(run.world), strike=_once(-1, NO_FAULT), memo=memo)
+            run = drive(
+                kit, hostile.heal(run.world), strike=_once(-1, NO_FAULT), memo=memo, healing=healing
+            )
         if run.violation is not None:
             message = f"with {hostile.name}: {run.violation.message}"
             run = evolve(run, violation=Violation(run.violation.property, message))
@@ -131,22 +139,22 @@ def _compared(kit: Kit, run: Run, reference: Run) -> Run:
 
 
 def _refused(
-    kit: Kit, memo: Memo, world: World, reference: Run, progress: frozenset[str]
+    kit: Kit, memo: Memo, healing: Healing, world: World, reference: Run, progress: frozenset[str]
 ) -> Iterator[Run]:
     for sort in sorted({_sort(each.action) for each in reference.sent}):
         targets = {each.action.target for each in reference.sent if _sort(each.action) == sort}
         for status in _PERMANENT:
             fault = WriteFault(f"refused with {status}", status=status)
-            run = drive(kit, world, strike=_always(sort, fault), memo=memo)
+            run = drive(kit, world, strike=_always(sort, fault), memo=memo, healing=healing)
             found = kept(kit.waive, _retried(run, progress, sort, targets))
-            violation = next(found, None) or _unhealed(kit, memo, run.world)
+            violation = next(found, None) or _unhealed(kit, memo, healing, run.world)
             yield evolve(run, violation=violation)
 
 
-def _unhealed(kit: Kit, memo: Memo, world: World) -> Violation | None:
+def _unhealed(kit: Kit, memo: Memo, healing: Healing, world: World) -> Violation | None:
     """Return how the loop fails to come to rest once the server accepts the write again."""
     # A strike, though it strikes nothing: P3 cannot be judged after a fault.
-    found = drive(kit, world, strike=_once(-1, NO_FAULT), memo=memo).violation
+    found = drive(kit, world, strike=_once(-1, NO_FAULT), memo=memo, healing=healing).violation
     return found and Violation(found.property, f"after a permanent refusal: {found.message}")
 
 
