@@ -10,7 +10,7 @@ from captep_core.ports import Decide
 
 __all__ = ["code_hash", "name_of"]
 
-# Sixteen digits tell two versions of a project apart.
+# Sixteen digits distinguish all versions of a project.
 _DIGITS = 16
 
 
