@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check test-cluster mutants bench format clean
+.PHONY: help demo test check museum test-cluster mutants bench format clean
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
 
@@ -27,6 +27,9 @@ check: $(READY)  ## check format, lint, types, layers and words, and run the tes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100
+
+museum: $(READY)  ## print the kill matrix of the convergence kit: which level finds which mistake
+	@$(BIN)/python -m tests.testing.matrix
 
 test-cluster: $(READY)  ## run the tests against a real kube-apiserver and etcd (from KUBEBUILDER_ASSETS, else built once with Go)
 	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster

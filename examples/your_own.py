@@ -5,12 +5,14 @@ ConfigMap of the namespace `source` to the ConfigMap of the same name in the nam
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from attrs import frozen
 
 from captep_core import (
     JSON,
     Absent,
+    Action,
     Create,
     Decision,
     ObjectRef,
@@ -19,6 +21,7 @@ from captep_core import (
     ReconcileState,
     Unreadable,
     merge_patch,
+    write_of,
 )
 from captep_core.ports import Read
 from captep_memory import MemoryGateway, load
@@ -36,14 +39,14 @@ class Verdict:
 def decide(
     key: ObjectRef,
     read: Read,
-    state: ReconcileState,  # noqa: ARG001 - captep_core.ports.Decide has it
+    state: ReconcileState,
     *,
     now: datetime,  # noqa: ARG001 - captep_core.ports.Decide has it
 ) -> Decision:
     """Keep the copy in `target` equal to `key`."""
     copy = ObjectRef("v1", "ConfigMap", "target", key.name)
     source = read(key)
-    found = read(copy)
+    found: Any = read(copy)
     if isinstance(source, Absent):
         return Decision((), None, Verdict("Gone"))
     if isinstance(source, Unreadable) or isinstance(found, Unreadable):
@@ -55,20 +58,27 @@ def decide(
             "metadata": {"name": copy.name, "namespace": copy.namespace},
             "data": source.get("data", {}),
         }
-        return Decision(
-            (Create(copy, body, "the copy does not exist"),),
-            timedelta(seconds=5),
-            Verdict("Copying"),
-        )
+        return write(Create(copy, body, "the copy does not exist"), state)
+    if is_taken(found["metadata"]):
+        return Decision((), timedelta(seconds=10), Verdict("CopyBelongsToAnother"))
     patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
     if not patch:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
-    uid = found["metadata"]["uid"]  # type: ignore[index,call-overload]  # every object has a uid
-    return Decision(
-        (Patch(copy, patch, Preconditions(uid=str(uid)), "the copy differs"),),
-        timedelta(seconds=5),
-        Verdict("Copying"),
-    )
+    uid = Preconditions(found["metadata"]["uid"])
+    return write(Patch(copy, patch, uid, "the copy differs"), state)
+
+
+def is_taken(metadata: dict[str, Any]) -> bool:
+    """Whether an object is being deleted, or another controller owns it."""
+    owners = metadata.get("ownerReferences", [])
+    return "deletionTimestamp" in metadata or any(ref.get("controller") for ref in owners)
+
+
+def write(action: Action, state: ReconcileState) -> Decision:
+    """Decide one write, and say when the server keeps refusing it."""
+    refused = tuple(known for known in state.refusals if known.write == write_of(action))
+    verdict = Verdict("WriteRefused" if refused else "Copying")
+    return Decision((action,), timedelta(seconds=5), verdict, refused)
 
 
 def main() -> None:

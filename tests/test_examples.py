@@ -23,8 +23,8 @@ EXAMPLES = {
     "prove_your_own.py": [
         "exhausted 10 views from 2 worlds",
         "exhausted 2 worlds, 2 writes",
-        "exhausted 28 runs from 2 worlds, 12 faults at each write",
-        "exhausted 1,210 states, 3,383 edges, 72 worlds driven to rest; faults<=1 events<=2 lag<=1",
+        "exhausted 43 runs from 2 worlds, 12 faults at each write",
+        "exhausted 1,454 states, 3,974 edges, 95 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
     "your_own.py": ["201 the copy does not exist", "at rest: Copied"],
 }

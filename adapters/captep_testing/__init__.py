@@ -35,9 +35,10 @@ The properties (`docs/properties.md` has them all):
 from captep_testing import moves
 from captep_testing._check import View, check, check_view, views_of
 from captep_testing._drive import Run, drive
-from captep_testing._explore import explore, replay
+from captep_testing._explore import Progress, explore, replay
 from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
 from captep_testing._kit import Kit, Move, StepTest, WorldTest
+from captep_testing._replay import save_trace
 from captep_testing._report import Counterexample, Report, TraceStep, Violation
 from captep_testing._sweep import converge, sweep
 
@@ -47,6 +48,7 @@ __all__ = [
     "Counterexample",
     "Kit",
     "Move",
+    "Progress",
     "Report",
     "Run",
     "StepTest",
@@ -62,6 +64,7 @@ __all__ = [
     "explore",
     "moves",
     "replay",
+    "save_trace",
     "sweep",
     "views_of",
 ]

@@ -5,17 +5,28 @@
 - P5a: the function never raises, whatever field an object lacks.
 - P8: a delete and a patch carry the uid for which they were decided; a patch that replaces a list
   carries the resourceVersion too.
+- P10: the finalizer goes before every write to another object.
 - P15: the interval is within its limits.
+- P15a: at rest, the interval brings the loop back in time for its next deadline.
 - P17: no output holds a canary.
 - P-sym: other uids and resourceVersions give the same decision about them.
-- F24: the function writes nothing to an unreadable object.
+- P5b: bodies are JSON.
+- P9a, P9b, P9c: the function leaves alone what another controls, deletes or marks, and does not
+  count it as its own.
+- P15b: an unreadable object on which the decision depends needs an interval.
+- P20: defaults that the server adds to a spec cause no write.
+- F24: the function writes nothing to an unreadable object and never treats it as absent.
+
+A list in the order of a set is found by a second interpreter with another hash seed. It needs a
+function that `pickle` can import by name: a closure or a function of `__main__` is not seen (P5).
 """
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -30,15 +41,32 @@ from captep_core._actions import (
     RecordEvent,
     write_of,
 )
+from captep_core._objects import instant
 from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
-from captep_core.ports import Decide, Read
+from captep_core.ports import Read
+from captep_memory import World
+from captep_testing._delivery import deliver, uid_in
 from captep_testing._drive import drive
+from captep_testing._hostile import (
+    controlled,
+    defaulted,
+    is_controlled_by,
+    lost_marks,
+    marked,
+    only_finalizers,
+    patched,
+    terminating,
+)
+from captep_testing._interpreters import other_interpreters, text_of
 from captep_testing._kit import Kit
 from captep_testing._passes import ViolationError, safe
-from captep_testing._report import Counterexample, Report, Violation
+from captep_testing._report import Counterexample, Report, Violation, kept, waivers
 
 __all__ = ["View", "check", "check_view", "judge_decision", "views_of"]
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+# A day of intervals of a minute.
+_MOST_LOOKS = 1500
 # The lists of Kubernetes objects whose order means nothing.
 _SETS = (("metadata", "finalizers"), ("metadata", "ownerReferences"), ("status", "conditions"))
 
@@ -54,6 +82,7 @@ class View:
     objects: Mapping[ObjectRef, Observed[dict[str, JSON]]] = field(repr=False)
     state: ReconcileState
     now: datetime
+    world: World | None = field(default=None, repr=False, eq=False)
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up."""
@@ -64,28 +93,50 @@ def check(kit: Kit) -> Report:
     """Check the decision for every view between each world of the kit and rest."""
     found: dict[Violation, Counterexample] = {}
     seen: set[str] = set()
-    for place, world in enumerate(kit.worlds):
+    distinct: list[View] = []
+    for place, (name, world) in enumerate(kit.named_worlds()):
         views: list[View] = []
-        drive(evolve(kit, decide=_recording(kit, views)), world)
+        drive(_recording(kit, views), world)
         for view in views:
             text = _text_of_view(view)
             if text not in seen:
                 seen.add(text)
-                for violation in check_view(kit, view):
-                    found.setdefault(violation, Counterexample(violation, place))
-    scope = f"{len(seen)} views from {len(kit.worlds)} worlds"
+                distinct.append(view)
+                for violation in kept(kit.waive, check_view(kit, view)):
+                    found.setdefault(violation, Counterexample(violation, place, named=name))
+    for violation in kept(kit.waive, _seeded(kit, distinct)):
+        found.setdefault(violation, Counterexample(violation, 0, named="any world"))
+    scope = f"{len(seen)} views from {len(kit.worlds)} worlds{waivers(kit.waive)}"
     return Report(scope, tuple(found.values()), states=len(seen))
+
+
+def _seeded(kit: Kit, views: list[View]) -> Iterator[Violation]:
+    """Repeat the decisions in interpreters with other hash seeds."""
+    for texts in other_interpreters(kit.decide, views):
+        if texts != [_safe_text(kit, view) for view in views]:
+            yield Violation(
+                "P5", "another PYTHONHASHSEED changes the decision: a set gives a list its order"
+            )
+
+
+def _safe_text(kit: Kit, view: View) -> str:
+    try:
+        return text_of(_decide(kit, view))
+    except ViolationError as error:
+        return error.violation.message
 
 
 def views_of(kit: Kit) -> list[View]:
     """List the views between each world of the kit and rest, for an author's own tests."""
     views: list[View] = []
-    for world in kit.worlds:
-        drive(evolve(kit, decide=_recording(kit, views)), world)
+    for _, world in kit.named_worlds():
+        drive(_recording(kit, views), world)
     return views
 
 
-def _recording(kit: Kit, views: list[View]) -> Decide:
+def _recording(kit: Kit, views: list[View]) -> Kit:
+    """Return the kit with a function that records its views."""
+
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         objects: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
@@ -93,10 +144,12 @@ def _recording(kit: Kit, views: list[View]) -> Decide:
             # Copies: a function that changes what it reads is caught, and its changes stay its own.
             return objects.setdefault(ref, deepcopy(read(ref)))
 
-        views.append(View(key, objects, state, now))
+        # `drive` reads by a method of its gateway, which knows the world.
+        world: World | None = getattr(getattr(read, "__self__", None), "world", None)
+        views.append(View(key, objects, state, now, world))
         return kit.decide(key, lambda ref: deepcopy(recorded(ref)), state, now=now)
 
-    return decide
+    return evolve(kit, decide=decide)
 
 
 def check_view(kit: Kit, view: View) -> Iterator[Violation]:
@@ -110,7 +163,10 @@ def check_view(kit: Kit, view: View) -> Iterator[Violation]:
         yield from judge_decision(kit, decision, view.read)
         yield from _impurities(kit, view, decision)
         yield from _asymmetries(kit, view, decision)
-        yield from _partial_views(kit, view)
+        _try_partial_views(kit, view)
+        yield from _unreadable_views(kit, view, decision)
+        yield from _hostile_views(kit, view, decision)
+        yield from _missed_deadlines(kit, view, decision)
     except ViolationError as error:
         yield error.violation
 
@@ -120,7 +176,8 @@ def _decide(kit: Kit, view: View) -> Decision:
 
 
 def judge_decision(kit: Kit, decision: Decision, read: Read) -> Iterator[Violation]:
-    """Yield the violations of one decision (P8, P15, P17)."""
+    """Yield the violations of one decision (P8, P10, P15, P17)."""
+    yield from _late_finalizer(kit, decision, read)
     for action in decision.actions:
         if not isinstance(action, RecordEvent | Create):
             for lack in _unlocked(action, read):
@@ -133,6 +190,25 @@ def judge_decision(kit: Kit, decision: Decision, read: Read) -> Iterator[Violati
             yield Violation(
                 "P17", f"the output with the verdict {decision.verdict.reason} holds a canary"
             )
+
+
+def _late_finalizer(kit: Kit, decision: Decision, read: Read) -> Iterator[Violation]:
+    """Judge P10: a crash between two writes must not leave a dependent without the finalizer."""
+    earlier: Action | None = None
+    for action in decision.actions:
+        if action.target in kit.keys and isinstance(action, Patch):
+            if earlier is not None and _adds_finalizer(action, read):
+                yield Violation("P10", f"{write_of(earlier)} goes before the finalizer")
+        elif _is_write(action):
+            earlier = action
+
+
+def _adds_finalizer(action: Patch, read: Read) -> bool:
+    metadata = action.body.get("metadata")
+    wanted = metadata.get("finalizers") if isinstance(metadata, dict) else None
+    found: Any = read(action.target)
+    held = found["metadata"].get("finalizers") or [] if isinstance(found, dict) else []
+    return isinstance(wanted, list) and bool(set(map(str, wanted)) - set(held))
 
 
 def _holds(decision: Decision, canary: str) -> bool:
@@ -171,32 +247,202 @@ def _replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, tak
 
 
 def _impurities(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
-    if _text(_decide(kit, view)) != _text(decision):
+    if text_of(_decide(kit, view)) != text_of(decision):
         yield Violation("P5", "a second call decides differently")
-    if _text(_decide(kit, _mapped(view, _reversed_keys))) != _text(decision):
+    if text_of(_decide(kit, _mapped(view, _reversed_keys))) != text_of(decision):
         yield Violation("P5", "the order of keys changes the decision")
     reordered = _decide(kit, _mapped(view, _reversed_sets))
-    if _text(reordered, sort=True) != _text(decision, sort=True):
+    if text_of(reordered, sort=True) != text_of(decision, sort=True):
         yield Violation("P5", "the order of finalizers, owners or conditions changes the decision")
 
 
 def _asymmetries(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
     names = {text: f"other-{place}" for place, text in enumerate(sorted(_identities(view)))}
     renamed = _mapped(view, lambda obj: _renamed(obj, names))
-    if _text(_decide(kit, renamed)) != json.dumps(_renamed(json.loads(_text(decision)), names)):
+    if text_of(_decide(kit, renamed)) != json.dumps(_renamed(json.loads(text_of(decision)), names)):
         yield Violation("P-sym", "other uids and resourceVersions change the decision")
 
 
-def _partial_views(kit: Kit, view: View) -> Iterator[Violation]:
+def _try_partial_views(kit: Kit, view: View) -> None:
+    """Decide for views whose objects lack a part; an exception ends the check of the view (P5a)."""
     for ref, found in view.objects.items():
         if isinstance(found, dict):
             for name in sorted(set(found) - {"apiVersion", "kind", "metadata"}):
                 lacking = {key: value for key, value in found.items() if key != name}
                 _decide(kit, _with(view, ref, lacking))
-        decision = _decide(kit, _with(view, ref, Unreadable("Timeout")))
-        for action in decision.actions:
+
+
+def _unreadable_views(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
+    for ref, found in view.objects.items():
+        blind = _decide(kit, _with(view, ref, Unreadable("Timeout")))
+        absent = _decide(kit, _with(view, ref, ABSENT))
+        for action in blind.actions:
             if action.target == ref and not isinstance(action, RecordEvent):
                 yield Violation("F24", f"{write_of(action)} although the object is unreadable")
+        writes = _writes(blind, ref)
+        # A write that nobody wants while the object is in sight rests on its absence.
+        new = set(writes) - set(_writes(decision, ref))
+        if isinstance(found, dict) and new and writes == _writes(absent, ref):
+            named = sorted({json.loads(each)[0] for each in new})
+            yield Violation("F24", f"treats an unreadable {ref} as absent: {', '.join(named)}")
+        depends = text_of(blind) != text_of(absent) or text_of(blind) != text_of(decision)
+        if depends and blind.requeue_after is None:
+            yield Violation("P15b", f"never looks again while {ref} is unreadable")
+        yield from _sent(kit, view, blind, f"with {ref} unreadable")
+
+
+def _is_write(action: Action) -> bool:
+    return not isinstance(action, RecordEvent) and action.subresource != "status"
+
+
+def _writes(decision: Decision, but: ObjectRef) -> list[str]:
+    """Return the writes of a decision as text, without reports and those on one object."""
+    return sorted(
+        json.dumps([str(write_of(action)), action.body], default=dict, sort_keys=True)
+        for action in decision.actions
+        if _is_write(action) and action.target != but
+    )
+
+
+def _sent(kit: Kit, view: View, decision: Decision, when: str) -> Iterator[Violation]:
+    """Send a decision to the world of its view, and judge the writes."""
+    world = view.world
+    if world is None:
+        return
+    seen = world
+    for action in decision.actions:
+        done = deliver(kit, world, action, uid_in(seen, action), undisturbed=False)
+        if done.violation is not None:
+            yield Violation(done.violation.property, f"{when}: {done.violation.message}")
+            return
+        world = done.world
+
+
+def _hostile_views(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
+    primary = view.objects.get(view.key)
+    uid = _identity(primary)
+    for ref, found in view.objects.items():
+        if not isinstance(found, dict):
+            continue
+        yield from _marked_view(kit, view, ref, found)
+        if ref in kit.keys or ref in kit.shared:
+            continue
+        yield from _terminating_view(kit, view, ref, found)
+        if uid is not None and is_controlled_by(found, uid):
+            yield from _controlled_view(kit, view, ref, found, decision)
+        yield from _defaulted_view(kit, view, ref, found, decision)
+
+
+def _identity(found: Any) -> object:  # noqa: ANN401 - Observed
+    return found["metadata"].get("uid") if isinstance(found, dict) else None
+
+
+def _missed_deadlines(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:
+    """Judge P15a: find the next time at which the loop would act, and follow its intervals."""
+    if decision.actions:
+        return
+    due = _next_deadline(kit, view)
+    if due is None:
+        return
+    now = view.now
+    for _ in range(_MOST_LOOKS):
+        wait = _decide(kit, evolve(view, now=now)).requeue_after
+        if wait is None:
+            yield Violation("P15a", f"never looks again, and acts {due - view.now} later")
+            return
+        now += wait
+        if now >= due:
+            break
+    if now - due > kit.lateness:
+        yield Violation("P15a", f"looks {now - due} after its deadline")
+
+
+def _next_deadline(kit: Kit, view: View) -> datetime | None:
+    """Return the first time at which the decision has actions, to a second; None within a year."""
+    quiet = view.now
+    for probe in sorted(_probes(view)):
+        if _decide(kit, evolve(view, now=probe)).actions:
+            return _between(kit, view, quiet, probe)
+        quiet = probe
+    return None
+
+
+def _between(kit: Kit, view: View, quiet: datetime, busy: datetime) -> datetime:
+    """Return the time between two at which the decision begins to have actions, by bisection."""
+    while busy - quiet > timedelta(seconds=1):
+        middle = quiet + (busy - quiet) / 2
+        if _decide(kit, evolve(view, now=middle)).actions:
+            busy = middle
+        else:
+            quiet = middle
+    return busy
+
+
+def _probes(view: View) -> set[datetime]:
+    """Return the times at which a deadline may lie.
+
+    Every order of magnitude, and all in the view.
+    """
+    steps = (timedelta(minutes=1), timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+    probes = {view.now + step for step in (*steps, timedelta(days=365))}
+    texts = _TIME.findall(
+        json.dumps([obj for obj in view.objects.values() if isinstance(obj, dict)])
+    )
+    named = {moment for text in texts if (moment := instant(text)) is not None}
+    return probes | {moment + timedelta(seconds=1) for moment in named if moment > view.now}
+
+
+def _marked_view(kit: Kit, view: View, ref: ObjectRef, found: Any) -> Iterator[Violation]:  # noqa: ANN401
+    hostile = marked(found)
+    for action in _decide(kit, _with(view, ref, hostile)).actions:
+        if isinstance(action, Patch) and action.target == ref and action.subresource is None:
+            for mark in lost_marks(hostile, patched(action, hostile)):
+                yield Violation("P9c", f"{write_of(action)} removes a foreign {mark}")
+
+
+def _terminating_view(kit: Kit, view: View, ref: ObjectRef, found: Any) -> Iterator[Violation]:  # noqa: ANN401
+    if "deletionTimestamp" in found["metadata"]:
+        return
+    for action in _decide(kit, _with(view, ref, terminating(found))).actions:
+        if action.target == ref and _is_intrusive(action) and not only_finalizers(action):
+            yield Violation("P9b", f"{write_of(action)} although it is being deleted")
+
+
+def _is_intrusive(action: Action) -> bool:
+    return not isinstance(action, RecordEvent | Create)
+
+
+def _controlled_view(
+    kit: Kit,
+    view: View,
+    ref: ObjectRef,
+    found: Any,  # noqa: ANN401 - JSON
+    decision: Decision,
+) -> Iterator[Violation]:
+    """Judge the decision when another controls a dependent of the primary."""
+    after = _decide(kit, _with(view, ref, controlled(found)))
+    for action in after.actions:
+        if action.target == ref and _is_intrusive(action):
+            yield Violation("P9a", f"{write_of(action)} although another controls it")
+    # A decision that needs the object and does not change takes the other's object for its own.
+    absent = _decide(kit, _with(view, ref, ABSENT))
+    if text_of(after) == text_of(decision) != text_of(absent):
+        yield Violation("P9a", f"counts {ref} as its own although another controls it")
+
+
+def _defaulted_view(
+    kit: Kit,
+    view: View,
+    ref: ObjectRef,
+    found: Any,  # noqa: ANN401 - JSON
+    decision: Decision,
+) -> Iterator[Violation]:
+    hostile = defaulted(found)
+    if hostile is None or any(action.target == ref for action in decision.actions):
+        return
+    for action in _decide(kit, _with(view, ref, hostile)).actions:
+        if action.target == ref and not isinstance(action, RecordEvent):
+            yield Violation("P20", f"{write_of(action)} to undo a default of the server")
 
 
 def _with(view: View, ref: ObjectRef, found: Observed[dict[str, JSON]]) -> View:
@@ -249,30 +495,3 @@ def _text_of_view(view: View) -> str:
         for ref, found in view.objects.items()
     }
     return json.dumps([str(view.key), objects, repr(view.state), str(view.now)], sort_keys=True)
-
-
-def _text(decision: Decision, *, sort: bool = False) -> str:
-    """Return a decision as JSON text; with `sort`, without the order of lists."""
-    actions = [
-        [
-            str(write_of(action)),
-            action.body,
-            action.preconditions.uid,
-            action.preconditions.resource_version,
-            action.reason,
-        ]
-        for action in decision.actions
-    ]
-    verdict = [decision.verdict.reason, decision.verdict.message]
-    outstanding = [str(refusal) for refusal in decision.outstanding]
-    content = [actions, str(decision.requeue_after), verdict, outstanding]
-    whole = json.loads(json.dumps(content, default=dict, sort_keys=True))
-    return json.dumps(_sorted(whole) if sort else whole)
-
-
-def _sorted(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
-    if isinstance(value, dict):
-        return {name: _sorted(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return sorted((_sorted(item) for item in value), key=json.dumps)
-    return value

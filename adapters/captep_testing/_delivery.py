@@ -4,14 +4,17 @@
   something.
 - P8: a write hits the incarnation for which it was decided.
 - P9: a write changes declared fields only.
+- P9a, P9b: a write on a fresh view leaves a dependent alone that another controls, and changes
+  nothing but finalizers of a dependent that is being deleted. P9c: no write removes a foreign mark.
 - P13: every predicate of `Kit.always` holds of every write.
 - P14: `lastTransitionTime` changes if and only if the status of its condition does;
   `observedGeneration` never exceeds the object's generation and never decreases.
+- P14a: a status that reports Ready for the current generation is true.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -22,14 +25,18 @@ from captep_memory import Key, MemoryGateway, Object, World
 from captep_testing._canonical import key_of_target
 from captep_testing._changes import changed_keys, changed_paths
 from captep_testing._faults import NO_FAULT, WriteFault
+from captep_testing._hostile import intrusions, lost_marks
 from captep_testing._kit import Kit
-from captep_testing._report import Violation
+from captep_testing._report import Violation, kept
 
-__all__ = ["Delivery", "deliver", "touched", "uid_in"]
+__all__ = ["Delivery", "deliver", "is_ready", "lagging", "touched", "uid_in"]
 
 # The API server's own default for 429.
 _RETRY_AFTER = timedelta(seconds=1)
 _TOUCHED = "example.com/touched"
+
+
+Serve: TypeAlias = Callable[[World, Action], tuple[World, Answer]]
 
 
 @frozen
@@ -58,6 +65,7 @@ def deliver(
     *,
     undisturbed: bool,
     fault: WriteFault = NO_FAULT,
+    serve: Serve | None = None,
 ) -> Delivery:
     """Send `action` to a world.
 
@@ -68,6 +76,7 @@ def deliver(
         planned: the uid of the target in the view on which the loop decided.
         undisturbed: whether that view was fresh and no other actor has acted since.
         fault: how the write fails.
+        serve: the server, by default the in-memory one.
     """
     if isinstance(action, RecordEvent):
         return Delivery(world, Answer(201, changed=True))
@@ -77,10 +86,11 @@ def deliver(
     violation: Violation | None = None
     for _ in range(fault.deliveries):
         before = world
-        world, answer = _serve(world, action)
-        violation = violation or _misdeed(kit, action, before, world, planned)
+        world, answer = (serve or _serve)(world, action)
+        found = _judge(kit, action, before, world, planned, undisturbed=undisturbed)
+        violation = violation or next(kept(kit.waive, found), None)
     if fault is NO_FAULT and undisturbed:
-        violation = violation or _ineffective(action, answer)
+        violation = violation or next(kept(kit.waive, _ineffective(action, answer)), None)
     return Delivery(world, None if fault.crashes else _as_seen(answer, fault), violation)
 
 
@@ -115,19 +125,51 @@ def touched(world: World, key: Key) -> World:
     return world.put(key, {**stored, "metadata": metadata})[0]
 
 
-def _ineffective(action: Action, answer: Answer) -> Violation | None:
-    if answer.changed:
-        return None
-    outcome = f"is answered with {answer.status}" if answer.is_refusal else "changes nothing"
-    return Violation("P2a", f"{write_of(action)} was decided on a fresh view and {outcome}")
+def _ineffective(action: Action, answer: Answer) -> Iterator[Violation]:
+    if not answer.changed:
+        outcome = f"is answered with {answer.status}" if answer.is_refusal else "changes nothing"
+        yield Violation("P2a", f"{write_of(action)} was decided on a fresh view and {outcome}")
 
 
-def _misdeed(
-    kit: Kit, action: Action, before: World, after: World, planned: str | None
-) -> Violation | None:
-    if before.resource_version == after.resource_version:
-        return None
-    return next(_misdeeds(kit, action, before, after, planned), None)
+def _judge(
+    kit: Kit,
+    action: Action,
+    before: World,
+    after: World,
+    planned: str | None,
+    *,
+    undisturbed: bool,
+) -> Iterator[Violation]:
+    # A stale view may not show the other controller yet, and preconditions cannot express it.
+    if undisturbed:
+        yield from intrusions(kit, action, before)
+    if before.resource_version != after.resource_version:
+        yield from _misdeeds(kit, action, before, after, planned)
+        if undisturbed and action.target in kit.keys:
+            yield from _premature(kit, action, before, after)
+
+
+def _premature(kit: Kit, action: Action, before: World, after: World) -> Iterator[Violation]:
+    """Judge P14a for a write that changes the status of a primary."""
+    key = key_of_target(action)
+    old = _status(before.get(key))
+    obj = after.get(key)
+    new = _status(obj)
+    if obj is None or old == new or "deletionTimestamp" in obj["metadata"] or not is_ready(new):
+        return
+    generation = obj["metadata"].get("generation")
+    reported = new.get("observedGeneration", generation)
+    holds = kit.ready or kit.matches
+    if reported == generation and not holds(after):
+        yield Violation("P14a", f"{write_of(action)} reports Ready before the world is right")
+
+
+def is_ready(status: Mapping[str, Any]) -> bool:
+    """Whether a status reports Ready: the condition, the field `ready`, or the phase."""
+    condition = _conditions(status).get("Ready")
+    if condition is not None:
+        return condition.get("status") == "True"
+    return status.get("ready") is True or status.get("phase") in ("Ready", "Running")
 
 
 def _misdeeds(
@@ -139,6 +181,8 @@ def _misdeeds(
     for key in changed_keys(before, after):
         for trespass in _trespasses(kit, key, before.get(key), after.get(key)):
             yield Violation("P9", f"{write} {trespass}")
+        for mark in lost_marks(before.get(key), after.get(key)):
+            yield Violation("P9c", f"{write} removes the foreign {mark} of {key.kind} {key.name}")
         for untruth in _untruths(before.get(key), after.get(key), rfc3339(after.now)):
             yield Violation("P14", f"{write}: {untruth}")
     for name, holds in kit.always.items():
@@ -183,6 +227,19 @@ def _is_timed(before: Mapping[str, Any], after: Mapping[str, Any], now: str) -> 
     if before.get("status") == after.get("status"):
         return not moved
     return moved or after.get("lastTransitionTime") == now
+
+
+def lagging(obj: Object | None) -> Iterator[str]:
+    """Name the parts of a status at rest that have not observed the generation (P14)."""
+    if obj is None or "deletionTimestamp" in obj["metadata"]:
+        return
+    generation = obj["metadata"].get("generation")
+    status = _status(obj)
+    places = {"status": status, **_conditions(status)}
+    for name, place in places.items():
+        observed = place.get("observedGeneration")
+        if isinstance(observed, int) and isinstance(generation, int) and observed < generation:
+            yield f"observedGeneration of {name} is {observed} at rest, the generation {generation}"
 
 
 def _status(obj: Object | None) -> Mapping[str, Any]:

@@ -1,13 +1,14 @@
 """One pass, whole or step by step, with the execution rules of `captep_runtime` and no others."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import NoReturn
 
-from captep_core._actions import Action, Decision, ObjectRef, RecordEvent
+from captep_core._actions import Action, Decision, ObjectRef, RecordEvent, write_of
 from captep_core._observation import ReconcileState
-from captep_core.ports import Answer, Decide
-from captep_memory import MemoryGateway, World
+from captep_core.ports import Answer, Decide, Read
 from captep_runtime import Pass, run_pass
 from captep_testing._kit import Kit
 from captep_testing._report import Violation
@@ -33,25 +34,55 @@ def safe(decide: Decide) -> Decide:
 
     def called(key: ObjectRef, read: object, state: ReconcileState, *, now: datetime) -> Decision:
         try:
-            return decide(key, read, state, now=now)  # type: ignore[arg-type]  # passed on unchanged
+            decision = decide(key, read, state, now=now)  # type: ignore[arg-type]  # passed on
         except Exception as error:
             # The text of the error may hold a Secret; its type and place are enough.
             violation = Violation("P5a", f"raises {type(error).__name__} {_place(error)}")
             raise ViolationError(violation) from error
+        for action in decision.actions:
+            for path, problem in _no_json(action.body, ""):
+                raise ViolationError(Violation("P5b", f"{write_of(action)}: {path} {problem}"))
+        return decision
 
     return called
+
+
+def _no_json(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """Yield the parts of a body that are not JSON, each with its path."""
+    match value:
+        case None | bool() | int() | str():
+            return
+        case float():
+            if not math.isfinite(value):
+                yield path or "body", f"is {value}, and JSON has no such number"
+        case Mapping():
+            for name, item in value.items():
+                if isinstance(name, str):
+                    yield from _no_json(item, f"{path}.{name}" if path else name)
+                else:
+                    yield path or "body", f"has a key of the type {type(name).__name__}"
+        case list():
+            for place, item in enumerate(value):
+                yield from _no_json(item, f"{path}[{place}]")
+        case _:
+            yield path or "body", f"is a {type(value).__name__}, expected JSON"
 
 
 def _place(error: Exception) -> str:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return f"in {last.tb_frame.f_code.co_name}, line {last.tb_lineno}" if last else ""
+    if last is None:
+        return ""
+    code = last.tb_frame.f_code
+    file = Path(code.co_filename)
+    # The last three parts name the module, wherever the project lies.
+    return f"in {code.co_name}, {'/'.join(file.parts[-3:])}:{last.tb_lineno}"
 
 
-def look(kit: Kit, key: ObjectRef, world: World, state: ReconcileState) -> Decision:
-    """Decide once for a world, and send nothing."""
-    return safe(kit.decide)(key, MemoryGateway(world).read, state, now=world.now)
+def look(kit: Kit, key: ObjectRef, read: Read, state: ReconcileState, now: datetime) -> Decision:
+    """Decide once, and send nothing."""
+    return safe(kit.decide)(key, read, state, now=now)
 
 
 class _PendingError(Exception):

@@ -3,12 +3,13 @@
 The properties that fail, the shortest trace to each, and the bounds that the run covered.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from attrs import field, frozen
 
-__all__ = ["Counterexample", "Report", "TraceStep", "Violation"]
+__all__ = ["Counterexample", "Report", "TraceStep", "Violation", "kept", "waivers"]
 
 
 @frozen
@@ -23,29 +24,42 @@ class Violation:
     message: str
 
 
+def kept(waive: Mapping[str, str], violations: Iterable[Violation]) -> Iterator[Violation]:
+    """Drop the violations of waived properties."""
+    return (violation for violation in violations if violation.property not in waive)
+
+
+def waivers(waive: Mapping[str, str]) -> str:
+    """Return the part of a scope that names the waived properties with their reasons."""
+    return "".join(f"; waived {name}: {reason}" for name, reason in sorted(waive.items()))
+
+
 @frozen
 class TraceStep:
-    """One line of a trace: what happened, the HTTP status of the answer, and the fields that
-    changed.
+    """One line of a trace.
+
+    It says what happened, the HTTP status of the answer, which fields changed, and why.
     """
 
     label: str
     status: int | None = None
     changes: tuple[str, ...] = ()
+    reason: str = ""
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"  {self.status}"
         changes = f"   {'; '.join(self.changes)}" if self.changes else ""
-        return f"{self.label}{status}{changes}"
+        reason = f"   because: {self.reason}" if self.reason else ""
+        return f"{self.label}{status}{changes}{reason}"
 
 
 @frozen
 class Counterexample:
     """A violation and the trace that leads to it.
 
-    `world` is the index of the first world in `Kit.worlds`. `steps` is the trace; `after` is what
-    the loop did once the faults had stopped. `labels` is the trace as `replay` takes it, empty when
-    `explore` did not find it.
+    `world` is the index of the first world in `Kit.worlds`, `named` its name. `steps` is the trace;
+    `after` is what the loop did once the faults had stopped. `labels` is the trace as `replay`
+    takes it, empty when `explore` did not find it.
     """
 
     violation: Violation
@@ -54,6 +68,8 @@ class Counterexample:
     after: tuple[TraceStep, ...] = ()
     labels: tuple[str, ...] = ()
     replay: str = ""
+    named: str = ""
+    instances: int = 1
 
     @property
     def property(self) -> str:
@@ -61,13 +77,35 @@ class Counterexample:
         return self.violation.property
 
     def __str__(self) -> str:
-        lines = [f"{self.property}: {self.violation.message}", f"  in worlds[{self.world}]"]
+        lines = [
+            f"{self.property}: {self.violation.message}",
+            f"  in {self.named or f'worlds[{self.world}]'}",
+        ]
         lines += [f"{number:>4} {step}" for number, step in enumerate(self.steps, 1)]
         if self.after:
             lines += ["  then, without faults:", *(f"     {step}" for step in self.after)]
         if self.replay:
             lines.append(f"  replay: {self.replay}")
         return "\n".join(lines)
+
+    def as_test(self, *, kit: str = "kit") -> str:
+        """Return a pytest function that fails as long as the trace leads to the violation.
+
+        `kit` is the expression for the kit in the module that holds the test. The text is empty
+        when `explore` did not find the counterexample.
+        """
+        if not self.labels:
+            return ""
+        words = re.findall(r"[a-z0-9]+", self.property.lower())
+        steps = "".join(f"        {label!r},\n" for label in self.labels)
+        more = f", world={self.world}" if self.world else ""
+        more += f", instances={self.instances}" if self.instances > 1 else ""
+        return (
+            f"def test_{'_'.join(words)}_holds_after_{len(self.labels)}_steps() -> None:\n"
+            f'    """{self.property}: {self.violation.message}."""\n'
+            f"    trace = [\n{steps}    ]\n"
+            f"    replay({kit}, trace{more}).require()\n"
+        )
 
 
 @frozen
@@ -86,6 +124,19 @@ class Report:
     edges: int = 0
     counts: Mapping[str, int] = field(factory=dict)
     missing: tuple[str, ...] = ()
+    code: str = ""
+
+    @property
+    def certificate(self) -> str:
+        """One line for the record: what the run covered, and the hash of the code under test.
+
+        It is empty when the report does not hold.
+        """
+        return f"{self}; code sha256:{self.code}" if self.holds else ""
+
+    def as_test(self, *, kit: str = "kit") -> str:
+        """Return pytest functions that replay the counterexamples; see `Counterexample.as_test`."""
+        return "\n\n".join(filter(None, (each.as_test(kit=kit) for each in self.counterexamples)))
 
     @property
     def holds(self) -> bool:

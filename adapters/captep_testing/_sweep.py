@@ -1,10 +1,12 @@
-"""L1: every world without a fault, with one fault at every write, and with one write refused for
-ever.
+"""L1: every world once without a fault, and once with each single disturbance.
 
 - P12, P16, P23: whatever happens to one write, the loop comes to rest in a right world.
 - P18: a fault makes the loop create or delete nothing more often than without it.
+- P9a, P9b, P9c: it leaves alone what another controls, deletes or marks, and comes to rest in a
+  right world once the other is gone.
+- P15b: a read that fails once delays the loop and does no other harm.
 - P16: the loop retries a write that is refused for ever at most once an interval and reports it,
-  unless the write is the report itself.
+  unless the write is the report itself. P16b: the report has a reason that progress never has.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,10 +15,12 @@ from attrs import evolve
 
 from captep_core._actions import Action, ObjectRef, write_of
 from captep_memory import World
-from captep_testing._drive import Run, Strike, drive
+from captep_testing._drive import Blind, Healing, Run, Strike, drive
 from captep_testing._faults import ALL_FAULTS, NO_FAULT, WriteFault
+from captep_testing._hostile import hostile_worlds
 from captep_testing._kit import Kit
-from captep_testing._report import Counterexample, Report, Violation
+from captep_testing._memo import Memo, memoised
+from captep_testing._report import Counterexample, Report, Violation, kept, waivers
 
 __all__ = ["converge", "sweep"]
 
@@ -28,34 +32,40 @@ def converge(kit: Kit) -> Report:
     """Run the loop to rest from each world of the kit (P1, P2, P2a, P3, P4a), and judge every
     write.
     """
-    runs = [(place, drive(kit, world)) for place, world in enumerate(kit.worlds)]
+    runs = [(place, drive(kit, world)) for place, (_, world) in enumerate(kit.named_worlds())]
     writes = sum(len(run.sent) for _, run in runs)
     slack = f", {kit.slack} above the minimum allowed" if kit.slack else ""
-    scope = f"{len(runs)} worlds, {writes} writes{slack}"
-    return Report(scope, _counterexamples(runs), states=len(runs), edges=writes)
+    scope = f"{len(runs)} worlds, {writes} writes{slack}{waivers(kit.waive)}"
+    return Report(scope, _counterexamples(kit, runs), states=len(runs), edges=writes)
 
 
 def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
-    """Repeat each of these runs with each fault at each write, and with each sort of write refused
-    for ever.
+    """Repeat each of these runs with one disturbance.
 
-    A world from which the loop fails to come to rest without faults is reported without trying
-    faults.
+    The disturbances: each fault at each write, each read failing once, each sort of write refused
+    for ever, each object hostile. A world from which the loop fails to come to rest without faults
+    is reported without trying any.
     """
+    kit, memo = memoised(kit)
+    healing = Healing()
     kinds = tuple(faults)
     runs: list[tuple[int, Run]] = []
-    for place, world in enumerate(kit.worlds):
-        reference = drive(kit, world)
+    worlds = [world for _, world in kit.named_worlds()]
+    references = [drive(kit, world, memo=memo, healing=healing) for world in worlds]
+    progress = frozenset[str]().union(*(reference.signals for reference in references))
+    for place, (world, reference) in enumerate(zip(worlds, references, strict=True)):
         if reference.violation:
             runs.append((place, reference))
             continue
-        runs += [(place, run) for run in _struck(kit, world, reference, kinds)]
-        runs += [(place, run) for run in _refused(kit, world, reference)]
-    scope = f"{len(runs)} runs from {len(kit.worlds)} worlds, {len(kinds)} faults at each write"
-    return Report(scope, _counterexamples(runs), states=len(runs))
+        runs += [(place, run) for run in _struck(kit, memo, healing, world, reference, kinds)]
+        runs += [(place, run) for run in _blinded(kit, memo, healing, world, reference)]
+        runs += [(place, run) for run in _refused(kit, memo, healing, world, reference, progress)]
+        runs += [(place, run) for run in _invaded(kit, memo, healing, world)]
+    size = f"{len(runs)} runs from {len(worlds)} worlds, {len(kinds)} faults at each write"
+    return Report(size + waivers(kit.waive), _counterexamples(kit, runs), states=len(runs))
 
 
-def _counterexamples(runs: Iterable[tuple[int, Run]]) -> tuple[Counterexample, ...]:
+def _counterexamples(kit: Kit, runs: Iterable[tuple[int, Run]]) -> tuple[Counterexample, ...]:
     """Return one counterexample for each violation, the one with the fewest steps."""
     shortest: dict[Violation, Counterexample] = {}
     for place, run in runs:
@@ -63,46 +73,88 @@ def _counterexamples(runs: Iterable[tuple[int, Run]]) -> tuple[Counterexample, .
             continue
         known = shortest.get(run.violation)
         if known is None or len(run.steps) < len(known.steps):
-            shortest[run.violation] = Counterexample(run.violation, place, run.steps)
+            name, _ = kit.named_worlds()[place]
+            shortest[run.violation] = Counterexample(run.violation, place, run.steps, named=name)
     return tuple(shortest.values())
 
 
-def _struck(kit: Kit, world: World, reference: Run, faults: Iterable[WriteFault]) -> Iterator[Run]:
+def _struck(
+    kit: Kit,
+    memo: Memo,
+    healing: Healing,
+    world: World,
+    reference: Run,
+    faults: Iterable[WriteFault],
+) -> Iterator[Run]:
     for fault in faults:
         for place in range(len(reference.sent)):
-            run = drive(kit, world, strike=_once(place, fault))
-            yield run if run.violation else _compared(run, reference)
+            run = drive(kit, world, strike=_once(place, fault), memo=memo, healing=healing)
+            yield run if run.violation else _compared(kit, run, reference)
+
+
+def _blinded(kit: Kit, memo: Memo, healing: Healing, world: World, reference: Run) -> Iterator[Run]:
+    """Repeat the run with each read of each pass failing once."""
+    for each in sorted(set(reference.reads), key=str):
+        run = drive(kit, world, blind=_once_blind(*each), memo=memo, healing=healing)
+        if run.violation is None:
+            run = _compared(kit, run, reference)
+        if run.violation is not None:
+            message = f"after one read of {each[1]} failed: {run.violation.message}"
+            run = evolve(run, violation=Violation(run.violation.property, message))
+        yield run
+
+
+def _once_blind(place: int, target: ObjectRef) -> Blind:
+    return lambda passes, ref: (passes, ref) == (place, target)
+
+
+def _invaded(kit: Kit, memo: Memo, healing: Healing, world: World) -> Iterator[Run]:
+    """Run from each world with one hostile object, and again once the hostility has ended."""
+    for hostile in hostile_worlds(kit, world):
+        run = drive(kit, hostile.world, hostile=True, memo=memo, healing=healing)
+        # A strike, though it strikes nothing: the fewest writes are no measure here.
+        if run.violation is None:
+            run = drive(
+                kit, hostile.heal(run.world), strike=_once(-1, NO_FAULT), memo=memo, healing=healing
+            )
+        if run.violation is not None:
+            message = f"with {hostile.name}: {run.violation.message}"
+            run = evolve(run, violation=Violation(run.violation.property, message))
+        yield run
 
 
 def _once(place: int, fault: WriteFault) -> Strike:
     return lambda sent, _: fault if sent == place else NO_FAULT
 
 
-def _compared(run: Run, reference: Run) -> Run:
+def _compared(kit: Kit, run: Run, reference: Run) -> Run:
     """Judge P18: compare the creations and deletions with the reference."""
     more = run.counts() - reference.counts()
     needless = sorted(f"{verb} {target}" for verb, target in more if verb in ("create", "delete"))
-    if not needless:
+    if not needless or "P18" in kit.waive:
         return run
     return evolve(
         run, violation=Violation("P18", f"{needless[0]} more often than without the fault")
     )
 
 
-def _refused(kit: Kit, world: World, reference: Run) -> Iterator[Run]:
+def _refused(
+    kit: Kit, memo: Memo, healing: Healing, world: World, reference: Run, progress: frozenset[str]
+) -> Iterator[Run]:
     for sort in sorted({_sort(each.action) for each in reference.sent}):
         targets = {each.action.target for each in reference.sent if _sort(each.action) == sort}
         for status in _PERMANENT:
             fault = WriteFault(f"refused with {status}", status=status)
-            run = drive(kit, world, strike=_always(sort, fault))
-            violation = _retried(kit, run, reference, sort, targets)
-            yield evolve(run, violation=violation or _unhealed(kit, run.world))
+            run = drive(kit, world, strike=_always(sort, fault), memo=memo, healing=healing)
+            found = kept(kit.waive, _retried(run, progress, sort, targets))
+            violation = next(found, None) or _unhealed(kit, memo, healing, run.world)
+            yield evolve(run, violation=violation)
 
 
-def _unhealed(kit: Kit, world: World) -> Violation | None:
+def _unhealed(kit: Kit, memo: Memo, healing: Healing, world: World) -> Violation | None:
     """Return how the loop fails to come to rest once the server accepts the write again."""
     # A strike, though it strikes nothing: P3 cannot be judged after a fault.
-    found = drive(kit, world, strike=_once(-1, NO_FAULT)).violation
+    found = drive(kit, world, strike=_once(-1, NO_FAULT), memo=memo, healing=healing).violation
     return found and Violation(found.property, f"after a permanent refusal: {found.message}")
 
 
@@ -116,25 +168,19 @@ def _always(sort: tuple[str, str], fault: WriteFault) -> Strike:
 
 
 def _retried(
-    kit: Kit, run: Run, reference: Run, sort: tuple[str, str], targets: set[ObjectRef]
-) -> Violation | None:
-    """Judge P16 for a run in which the server refuses all writes of one sort.
+    run: Run, progress: frozenset[str], sort: tuple[str, str], targets: set[ObjectRef]
+) -> Iterator[Violation]:
+    """Judge a run in which the server refuses all writes of one sort; it need not come to rest.
 
-    Such a run need not come to rest.
+    `progress`: the reasons that people see in runs without a fault.
     """
     if run.violation and run.violation.property not in ("P1", "P2"):
-        return run.violation
+        yield run.violation
     tried = [each.at_seconds for each in run.sent if _sort(each.action) == sort]
     allowed = len(targets) * (1 + int(max(tried, default=0) / run.error_interval.total_seconds()))
     if len(tried) > allowed:
         retries = f"tried {len(tried)} times where {allowed} are enough"
-        return Violation("P16", f"{' '.join(sort)} is always refused and {retries}")
-    silent = all(
-        run.verdicts[key].reason == reference.verdicts[key].reason
-        for key in kit.keys
-        if key in run.verdicts
-    )
+        yield Violation("P16", f"{' '.join(sort)} is always refused and {retries}")
     # A status that the server refuses cannot report its own refusal.
-    if tried and silent and not sort[1].endswith("/status"):
-        return Violation("P16", f"{' '.join(sort)} is always refused, and nothing reports it")
-    return None
+    if tried and not run.last_signals - progress and not sort[1].endswith("/status"):
+        yield Violation("P16b", f"{' '.join(sort)} is always refused, and nothing reports it")

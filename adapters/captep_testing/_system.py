@@ -20,18 +20,27 @@ from typing import TypeAlias
 
 from attrs import evolve, field, frozen
 
-from captep_core._actions import Action, Decision, ObjectRef, RecordEvent, write_of
-from captep_core._observation import ReconcileState
-from captep_core.ports import Answer
-from captep_memory import Key, MemoryGateway, Object, World, collect, garbage
+from captep_core._actions import (
+    JSON,
+    Action,
+    Decision,
+    ObjectRef,
+    RecordEvent,
+    purpose_of,
+    write_of,
+)
+from captep_core._observation import Observed, ReconcileState, Unreadable
+from captep_core.ports import Answer, Read
+from captep_memory import Key, Object, World, collect, garbage
 from captep_runtime import Pass
 from captep_testing._canonical import Canonical, Name, entries, key_of_target
 from captep_testing._check import judge_decision
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
+from captep_testing._memo import Memo
 from captep_testing._passes import ViolationError, advance, look
-from captep_testing._report import Violation
+from captep_testing._report import Violation, kept
 
 __all__ = ["Actor", "State", "System", "Transition"]
 
@@ -70,6 +79,7 @@ class State:
     actors: tuple[Actor, ...]
     faults: int
     events: int
+    read_faults: int = 0
     late: tuple[tuple[Action, str | None], ...] = ()
 
 
@@ -84,6 +94,7 @@ class Transition:
     state: State
     status: int | None = None
     violation: Violation | None = None
+    reason: str = ""
 
 
 @frozen
@@ -93,6 +104,7 @@ class System:
     kit: Kit
     faults: tuple[WriteFault, ...]
     lag: int
+    memo: Memo
     canonical: Canonical = field(factory=Canonical)
     _decisions: dict[object, tuple[World, Decision, Violation | None]] = field(factory=dict)
     _garbage: dict[object, tuple[World, tuple[Key, ...]]] = field(factory=dict)
@@ -121,6 +133,7 @@ class System:
             tuple(_name_of(actor, state.world) for actor in state.actors),
             state.faults,
             state.events,
+            state.read_faults,
             hits,
             state.world.now,
         )
@@ -157,12 +170,46 @@ class System:
                     violation,
                 )
 
+        if state.read_faults:
+            yield from self._observes_blindly(state, place, actor)
+
+    def _observes_blindly(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
+        """Yield the passes in which one read fails."""
+        read = self.memo.reader(state.world)
+        seen: list[ObjectRef] = []
+
+        def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            seen.append(ref)
+            return read(ref)
+
+        try:
+            look(self.kit, actor.key, recorded, actor.state, state.world.now)
+        except ViolationError:
+            return  # the pass with all reads reports it
+        for target in sorted(set(seen), key=str):
+            label = f"{actor.label}observe without {target}"
+            try:
+                blind = _without(read, target)
+                decision = look(self.kit, actor.key, blind, actor.state, state.world.now)
+            except ViolationError as error:
+                yield Transition(label, "raise", state, None, error.violation)
+                continue
+            found = kept(self.kit.waive, judge_decision(self.kit, decision, blind))
+            idle = evolve(actor, older=())
+            following = _began(idle, decision, state.world, state.world, fresh=False)
+            after = evolve(state, read_faults=state.read_faults - 1)
+            yield Transition(
+                label, "failed read", _replaced(after, place, following), None, next(found, None)
+            )
+
     def _decide(self, actor: Actor, view: World) -> tuple[Decision, Violation | None]:
         memo = (actor.key, actor.state, view.now, _identity(view))
         known = self._decisions.get(memo)
         if known is None:
-            decision = look(self.kit, actor.key, view, actor.state)
-            violation = next(judge_decision(self.kit, decision, MemoryGateway(view).read), None)
+            read = self.memo.reader(view)
+            decision = look(self.kit, actor.key, read, actor.state, view.now)
+            found = judge_decision(self.kit, decision, read)
+            violation = next(kept(self.kit.waive, found), None)
             # The memo keeps the view, so that Python reuses no id of its objects.
             known = self._decisions[memo] = (view, decision, violation)
         return known[1], known[2]
@@ -175,13 +222,20 @@ class System:
         planned = uid_in(seen, action)
         for fault in (NO_FAULT, *(self.faults if state.faults else ())):
             done = deliver(
-                self.kit, state.world, action, planned, undisturbed=actor.undisturbed, fault=fault
+                self.kit,
+                state.world,
+                action,
+                planned,
+                undisturbed=actor.undisturbed,
+                fault=fault,
+                serve=self.memo.serve,
             )
             after = State(
                 done.world,
                 state.actors,
                 state.faults - (fault is not NO_FAULT),
                 state.events,
+                state.read_faults,
                 state.late,
             )
             if fault.lingers:
@@ -200,6 +254,7 @@ class System:
                 _replaced(after, place, following),
                 done.answer.status if done.answer else None,
                 done.violation,
+                purpose_of(action),
             )
 
     def _others(self, state: State) -> Iterator[Transition]:
@@ -229,7 +284,9 @@ class System:
 
     def _arrivals(self, state: State) -> Iterator[Transition]:
         for place, (action, planned) in enumerate(state.late):
-            done = deliver(self.kit, state.world, action, planned, undisturbed=False)
+            done = deliver(
+                self.kit, state.world, action, planned, undisturbed=False, serve=self.memo.serve
+            )
             after = evolve(
                 state, world=done.world, late=(*state.late[:place], *state.late[place + 1 :])
             )
@@ -242,6 +299,13 @@ class System:
                 status,
                 done.violation,
             )
+
+
+_FAILED_READ = Unreadable("Timeout")
+
+
+def _without(read: Read, target: ObjectRef) -> Read:
+    return lambda ref: _FAILED_READ if ref == target else read(ref)
 
 
 def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:

@@ -12,7 +12,7 @@ from captep_memory import Key, Object, Request, World, group_of, serve
 from captep_testing._delivery import touched
 from captep_testing._kit import Move
 
-__all__ = ["create", "delete", "edit", "recreate", "touch"]
+__all__ = ["create", "default", "delete", "edit", "recreate", "touch"]
 
 # Another creator repeats the name and the labels. Everything else in metadata belongs to the first
 # incarnation.
@@ -33,6 +33,35 @@ def edit(ref: ObjectRef, patch: Mapping[str, Any], *, subresource: str | None = 
     place = (ref.api_version, ref.kind, ref.namespace, ref.name)
     request = Request("patch", *place, subresource, body=body)
     return lambda world: _served(world, request)
+
+
+def default(ref: ObjectRef, schema: Mapping[str, Any]) -> Move:
+    """Return the move by which the server adds the defaults of an OpenAPI schema to an object."""
+    key = Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name)
+
+    def move(world: World) -> World | None:
+        stored = world.get(key)
+        if stored is None:
+            return None
+        filled = _defaulted(stored, schema)
+        return None if filled == stored else world.put(key, filled)[0]
+
+    return move
+
+
+def _defaulted(value: Any, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON, taken apart
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        given = {
+            name: deepcopy(below["default"])
+            for name, below in properties.items()
+            if "default" in below and name not in value
+        }
+        known = {name: _defaulted(item, properties.get(name) or {}) for name, item in value.items()}
+        return {**known, **given}
+    if isinstance(value, list):
+        return [_defaulted(item, schema.get("items") or {}) for item in value]
+    return value
 
 
 def delete(ref: ObjectRef) -> Move:

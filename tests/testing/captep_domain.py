@@ -117,6 +117,15 @@ def matches(world: World) -> bool:
     )
 
 
+def is_published(world: World) -> bool:
+    """Whether the control plane shows its endpoint, which is what its Ready promises."""
+    cp = at(world, KEY)
+    return cp is not None and cp["spec"].get("controlPlaneEndpoint") == {
+        "host": worlds.HOST,
+        "port": 443,
+    }
+
+
 def finalizer_before_applies(before: World, after: World) -> bool:
     """A control plane without a finalizer gets no apply, unless it is being deleted."""
     cp, made = at(before, KEY), at(before, MAIN) is None and at(after, MAIN) is not None
@@ -190,17 +199,37 @@ OWNED = {
 }
 
 
-def captep(*names: str) -> Kit:
+_NOT_YET = (
+    "somebody deletes the CA",
+    "somebody replaces the kubeconfig",
+    "Workspace loses its endpoint",
+)
+IMPOSSIBLE: dict[str, tuple[str, ...]] = {
+    "new": _NOT_YET,
+    "held": _NOT_YET,
+    "created": _NOT_YET,
+    "provided": ("somebody replaces the kubeconfig",),
+    "ready": ("neighbours do their work",),
+    "leaving": ("user deletes the control plane",),
+}
+"""The moves that are impossible as the first one after a moment: K1 would miss them."""
+
+
+def captep(*names: str, all_moves: bool = False) -> Kit:
     """Return the kit of captep's core with the named moments, by default all."""
     moments = captep_worlds()
+    impossible = set.intersection(*(set(IMPOSSIBLE[name]) for name in names or moments))
+    possible = {name: move for name, move in MOVES.items() if all_moves or name not in impossible}
     return Kit(
         decide,
         (KEY,),
-        tuple(moments[name] for name in names or moments),
+        {name: moments[name] for name in names or moments},
         matches,
         owned=OWNED,
-        moves=MOVES,
+        moves=possible,
         neighbours=neighbours,
+        shared=(CLUSTER,),
+        ready=is_published,
         always={
             "finalizer before applies": finalizer_before_applies,
             "Workspaces left alone": leaves_workspaces_alone,

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import evolve, frozen
@@ -23,7 +23,7 @@ from captep_core import (
     Unreadable,
 )
 from captep_core.ports import Decide, Read
-from captep_memory import load
+from captep_memory import World, load
 from captep_testing import Kit
 from tests.testing.toy import (
     CHILD,
@@ -37,12 +37,14 @@ from tests.testing.toy import (
     child,
     colour,
     concluded,
+    is_ours,
     keep,
     lock,
     obj,
     owner,
     released_at_the_end,
     report,
+    stored,
     this,
     toy,
 )
@@ -371,6 +373,126 @@ def pruning() -> Kit:
     return evolve(toy(reporting(lambda _, __: {"note": ""})), worlds=(load([crd, THING], now=NOW),))
 
 
+def recreating(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M9: delete an object to change it, and create it again in the next pass."""
+    actions = held(thing) + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
+    return [
+        Delete(each.target, this(latch), "its colour differs")
+        if isinstance(each, Patch) and each.target == LATCH
+        else each
+        for each in actions
+    ]
+
+
+def latch_stays(before: World, after: World) -> bool:
+    """The latch of a living Thing is never deleted."""
+    thing = stored(before, KEY)
+    gone = stored(before, LATCH) is not None and stored(after, LATCH) is None
+    return not gone or thing is None or "deletionTimestamp" in thing["metadata"]
+
+
+WORKLOAD = ObjectRef("apps.example.dev/v1", "StatefulSet", "fleet", "a-nodes")
+
+
+def with_workload(change: Callable[[Any], bool]) -> Decide:
+    """Return the toy with a StatefulSet whose containers `change` compares."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        done = keep(key, read, state, now=now)
+        thing: Any = read(key)
+        found: Any = read(WORKLOAD)
+        if not isinstance(thing, dict) or "deletionTimestamp" in thing["metadata"]:
+            return done
+        if any(each.subresource is None for each in done.actions) or isinstance(found, Unreadable):
+            return done
+        spec: Any = {"containers": [{"name": "a", "image": "a:1"}]}
+        if isinstance(found, Absent):
+            body = {**obj(WORKLOAD, "", ownerReferences=[owner(thing)]), "spec": spec}
+            return evolve(done, actions=(Create(WORKLOAD, body, "it does not exist"),))
+        if not is_ours(thing, found):
+            return evolve(done, verdict=Verdict("NodesBelongToAnother"))
+        if change(found.get("spec")):
+            patch = Patch(WORKLOAD, {"spec": spec}, lock(found), "it differs")
+            return evolve(done, actions=(patch,))
+        return done
+
+    return decide
+
+
+def timely_name(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    """M16: create under a fresh name, and know of the object by memory alone."""
+    done = keep(key, read, state, now=now)
+    thing: Any = read(key)
+    living = isinstance(thing, dict) and "deletionTimestamp" not in thing["metadata"]
+    if done.actions or not living or state.verdict == "Logged":
+        return evolve(done, verdict=Verdict("Logged")) if not done.actions else done
+    target = evolve(CHILD, name=f"a-log-{now:%H%M%S}-{len(state.refusals)}")
+    log = obj(target, "log", ownerReferences=[owner(thing)])
+    create = Create(target, log, "nothing is logged yet")
+    return Decision((create,), SOON, Verdict("Logged"), state.refusals)
+
+
+SECRET = ObjectRef("v1", "Secret", "fleet", "a-secret")
+
+
+def with_secret(**change: Any) -> Decide:  # noqa: ANN401 - JSON
+    """Return the toy with a Secret that it changes in place."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        done = keep(key, read, state, now=now)
+        thing: Any = read(key)
+        found: Any = read(SECRET)
+        if done.actions or not isinstance(thing, dict) or "deletionTimestamp" in thing["metadata"]:
+            return done
+        if not isinstance(found, dict) or {**found, **change} == found:
+            return done
+        return evolve(done, actions=(Patch(SECRET, change, this(found), "it differs"),))
+
+    return decide
+
+
+def secret_kit(decide: Decide) -> Kit:
+    """Return the kit with an immutable Secret of the user."""
+    meta = {"name": "a-secret", "namespace": "fleet"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": True}
+    secret |= {"type": "Opaque", "data": {"key": "b2xk"}}
+    kit = toy(decide, owned=None, moves={}, sometimes={})
+    return evolve(kit, worlds=(load([THING, secret], now=NOW),))
+
+
+def sleepy(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    """M19: rotate a certificate at its end, and look once a day."""
+    done = keep(key, read, state, now=now)
+    found: Any = read(CHILD)
+    if done.actions or not isinstance(found, dict):
+        return done
+    expires = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    if now < expires or (found["data"] or {}).get("renewed"):
+        return evolve(done, requeue_after=timedelta(hours=20))
+    patch = Patch(CHILD, {"data": {"renewed": "yes"}}, this(found), "the certificate expires")
+    return evolve(done, actions=(patch,))
+
+
+def colour_stays(before: World, after: World) -> bool:
+    """No write gives the child another colour than the Thing wants, once it has the wanted one."""
+    thing = stored(before, KEY)
+    old = stored(before, CHILD)
+    new = stored(after, CHILD)
+    if thing is None or old is None or new is None:
+        return True
+    wanted = colour(thing, "spec")
+    return bool(colour(old) != wanted or colour(new) == wanted)
+
+
+def adopting(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """M23: adopt whatever has the name, even what an earlier Thing controls."""
+    actions = held(thing) + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
+    if isinstance(latch, dict) and owner(thing) not in latch["metadata"].get("ownerReferences", []):
+        body: Any = {"metadata": {"ownerReferences": [owner(thing)]}}
+        actions.append(Patch(LATCH, body, lock(latch), "adopt it"))
+    return actions
+
+
 MUSEUM = (
     Piece(
         "M1 own resourceVersion in status",
@@ -388,13 +510,36 @@ MUSEUM = (
     ),
     Piece("M7 finalizer while terminating", toy(finalizer_while_leaving), "P2a"),
     Piece("M8 two primaries, one child", two_things(), "P4a"),
+    Piece(
+        "M9 changes by delete and create",
+        toy(making(recreating), always={"the latch of a living Thing stays": latch_stays}),
+        "P13",
+    ),
     Piece("M10 edge-triggered", toy(edge_triggered), "P1"),
+    Piece(
+        "M11 compares defaults",
+        toy(
+            with_workload(lambda spec: spec != {"containers": [{"name": "a", "image": "a:1"}]}),
+            owned=None,
+        ),
+        "P20",
+    ),
     Piece("M12 a pruned field", pruning(), "P2a"),
     Piece("M13 order of a list", toy(making(first_finalizer)), "P5"),
     Piece("M14 clobbers labels", toy(altered(clobbering)), "P9"),
     Piece("M15 unreadable is absent", toy(making(unreadable_is_absent)), "F24"),
+    Piece("M16 creates under fresh names", toy(timely_name), "P18"),
+    Piece("M17 updates an immutable Secret", secret_kit(with_secret(data={"key": "bmV3"})), "P2a"),
+    Piece("M18 changes the type of a Secret", secret_kit(with_secret(type="example.com/x")), "P2a"),
+    Piece("M19 sleeps past a deadline", toy(sleepy, owned=None), "P15a"),
     Piece("M20 status with the writes", toy(making(status_at_once)), "P3"),
     Piece("M21 status without resourceVersion", toy(altered(unlocked_status)), "P14"),
+    Piece(
+        "M22 a late write undoes a newer one",
+        toy(always={"no write undoes the wanted colour": colour_stays}),
+        "P13",
+    ),
+    Piece("M23 adopts an earlier incarnation's", toy(making(adopting)), "P9a"),
     Piece("M24 content in a message", toy(talkative, canaries=("green",)), "P17"),
     Piece("M25 refused, tried under another name", toy(another_name), "P16"),
     Piece("resourceVersion as a number", toy(by_number), "P-sym"),

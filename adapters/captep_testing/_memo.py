@@ -1,0 +1,120 @@
+"""Results of the pure functions that a search repeats, by the identity of their arguments.
+
+The decision, the server, the neighbours and the clock are pure, and worlds and actions are
+immutable. So runs that share a beginning share its objects, and each step of it is computed once.
+The memo keeps its arguments alive, so that Python gives their identities to no other object.
+"""
+
+from datetime import datetime
+
+from attrs import define, evolve, field
+
+from captep_core._actions import JSON, Action, Decision, ObjectRef
+from captep_core._observation import Observed, ReconcileState
+from captep_core.ports import Answer, Decide, Read
+from captep_memory import Key, MemoryGateway, World, collect_all, group_of
+from captep_testing._kit import Kit
+
+__all__ = ["Memo", "memoised"]
+
+
+@define(eq=False)
+class _Node:
+    """A point of a decision, reached by its reads so far: it reads `ref` next, or it is decided."""
+
+    ref: ObjectRef | None = None
+    decision: Decision | None = None
+    following: dict[int, tuple[object, "_Node"]] = field(factory=dict)
+
+
+class Memo:
+    """The results of one kit."""
+
+    def __init__(self, kit: Kit) -> None:
+        """Remember nothing yet."""
+        self._decide = kit.decide
+        self._neighbours = kit.neighbours
+        self._decisions: dict[object, _Node] = {}
+        self._reads: dict[object, tuple[object, Observed[dict[str, JSON]]]] = {}
+        self._served: dict[tuple[int, int], tuple[object, object, World, Answer]] = {}
+        self._settled: dict[int, tuple[World, World]] = {}
+        self._times: dict[tuple[int, datetime], tuple[World, World]] = {}
+
+    def decide(
+        self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
+    ) -> Decision:
+        """Return the decision for what `read` shows."""
+        node = self._decisions.setdefault((key, state, now), _Node())
+        while node.decision is None and node.ref is not None:
+            known = node.following.get(id(read(node.ref)))
+            if known is None:
+                break
+            node = known[1]
+        if node.decision is not None:
+            return node.decision
+        return self._decided(key, read, state, now)
+
+    def _decided(
+        self, key: ObjectRef, read: Read, state: ReconcileState, now: datetime
+    ) -> Decision:
+        seen: list[tuple[ObjectRef, Observed[dict[str, JSON]]]] = []
+
+        def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            found = read(ref)
+            seen.append((ref, found))
+            return found
+
+        decision = self._decide(key, recorded, state, now=now)
+        node = self._decisions[(key, state, now)]
+        for ref, found in seen:
+            # A function that reads in another order is not pure; `check` finds it.
+            node.ref = ref
+            node = node.following.setdefault(id(found), (found, _Node()))[1]
+        node.decision = decision
+        return decision
+
+    def reader(self, world: World) -> Read:
+        """Return the reads of a world."""
+        gateway = MemoryGateway(world)
+
+        def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+            stored = world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
+            place = (ref, id(stored), id(world.catalog))
+            known = self._reads.get(place)
+            if known is None:
+                known = self._reads[place] = ((stored, world.catalog), gateway.read(ref))
+            return known[1]
+
+        return read
+
+    def serve(self, world: World, action: Action) -> tuple[World, Answer]:
+        """Return the world after one write, and the answer."""
+        place = (id(world), id(action))
+        known = self._served.get(place)
+        if known is None:
+            gateway = MemoryGateway(world)
+            answer = gateway.send(action)
+            known = self._served[place] = (world, action, gateway.world, answer)
+        return known[2], known[3]
+
+    def settle(self, world: World) -> World:
+        """Return the world after one round of the garbage collector and the neighbours."""
+        known = self._settled.get(id(world))
+        if known is None:
+            known = self._settled[id(world)] = (world, self._neighbours(collect_all(world)))
+        return known[1]
+
+    def at(self, world: World, now: datetime) -> World:
+        """Return a world at another time."""
+        place = (id(world), now)
+        known = self._times.get(place)
+        if known is None:
+            known = self._times[place] = (world, world.at(now))
+        return known[1]
+
+
+def memoised(kit: Kit) -> tuple[Kit, Memo]:
+    """Return the kit with a memo of its decisions."""
+    memo = Memo(kit)
+    decide: Decide = memo.decide
+    return evolve(kit, decide=decide), memo
