@@ -22,12 +22,13 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    options = argparse.Namespace()
     try:
         options = parse(argv)
         text, status = _COMMANDS[options.command](options)
         return _printed(text, status)
     except (InputError, CaptepError) as exc:
-        print(f"captep: {one_line(str(exc))}", file=sys.stderr)
+        print(_error(options, one_line(str(exc))), file=sys.stderr)
         return 1
     except BrokenPipeError:
         _discard_output()
@@ -35,6 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("captep: interrupted", file=sys.stderr)
         return 130
+
+
+def _error(options: argparse.Namespace, message: str) -> str:
+    """Return the line of an error, as a JSON object if the log has this format."""
+    if getattr(options, "log_format", "text") != "json":
+        return f"captep: {message}"
+    from captep_cli._logging import error_line  # noqa: PLC0415 - --help loads no runtime
+
+    return error_line("json", message)
 
 
 def _plan(options: argparse.Namespace) -> tuple[str, int]:
@@ -82,7 +92,11 @@ def _demo(options: argparse.Namespace) -> tuple[str, int]:
 
 
 def _run(options: argparse.Namespace) -> tuple[str, int]:
-    return "", _later("_run").run(options)
+    from captep_cli._logging import log_to_stderr  # noqa: PLC0415 - --help loads no runtime
+
+    # Before the client is imported: it may warn.
+    with log_to_stderr(options.log_format):
+        return "", _later("_run").run(options)
 
 
 _COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}

@@ -15,7 +15,6 @@ import os
 import queue
 import signal
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -36,12 +35,10 @@ from captep_core.ports import Read
 from captep_kubernetes import DryRun, LeaderElector, Transport, WatchHealth, load_transport
 from captep_runtime import (
     NO_METRICS,
-    JSONFormatter,
     Metrics,
     Page,
     PageServer,
     PrometheusMetrics,
-    TextFormatter,
     metrics_page,
     parse_bind_address,
     probe_page,
@@ -90,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         GatewayError: the start failed; one line says what to do.
     """
     messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
-    with _logging(options.log_format), _signals(messages):
+    with _signals(messages):
         return _Process(options, messages).run()
 
 
@@ -319,23 +316,6 @@ def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
             ) from error
         _log.info("%s on port %d", ", ".join(served), servers[-1].port)
     return servers
-
-
-@contextmanager
-def _logging(form: str) -> Iterator[None]:
-    """Write captep's log, and the warnings of libraries, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
-    root, ours = logging.getLogger(), logging.getLogger("captep")
-    root.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    # A warning that Python prints itself would be a line that is no JSON.
-    logging.captureWarnings(capture=True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(capture=False)
-        root.removeHandler(handler)
 
 
 @contextmanager
