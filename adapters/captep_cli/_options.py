@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from captep_cli._errors import one_line, suggestion
@@ -71,6 +72,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         made[options.command].reject(unknown)
     if options.command == "plan":
         _check_plan(made["plan"], options)
+    if options.command == "run":
+        _check_run(made["run"], options)
     return options
 
 
@@ -205,6 +208,16 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         help="HOST:PORT; 0 for none (default :8080)",
     )
     parser.add_argument(
+        "--metrics-secure",
+        action="store_true",
+        help="serve /metrics over HTTPS to users that the API server allows to get it",
+    )
+    parser.add_argument(
+        "--metrics-cert-dir",
+        metavar="DIR",
+        help="folder with tls.crt and tls.key for --metrics-secure; replaced files are read again",
+    )
+    parser.add_argument(
         "--health-probe-bind-address",
         type=_address,
         default=":8081",
@@ -298,6 +311,27 @@ def _check_plan(parser: _Parser, options: argparse.Namespace) -> None:
         parser.error("--live needs NS/NAME, the control plane to look at")
     if not options.live and not options.files:
         parser.error("expected -f FILE or --live")
+
+
+def _check_run(parser: _Parser, options: argparse.Namespace) -> None:
+    """Check the certificate of --metrics-secure, and that the flags for it fit."""
+    if not options.metrics_secure:
+        if options.metrics_cert_dir is not None:
+            parser.error("--metrics-cert-dir needs --metrics-secure")
+        return
+    if options.metrics_cert_dir is None:
+        parser.error("--metrics-secure needs --metrics-cert-dir DIR with tls.crt and tls.key")
+    if options.metrics_bind_address == options.health_probe_bind_address != "0":
+        parser.error(
+            "--metrics-secure needs an address of its own, other than"
+            f" --health-probe-bind-address {options.health_probe_bind_address}"
+        )
+    from captep_runtime import Certificate, CertificateError  # noqa: PLC0415 - only `run` needs it
+
+    try:
+        Certificate(Path(options.metrics_cert_dir))
+    except CertificateError as error:
+        parser.error(f"--metrics-cert-dir: {error}")
 
 
 def _place(text: str) -> tuple[str, str]:

@@ -28,6 +28,7 @@ from typing import Final
 from captep_cli._controller import Controller
 from captep_cli._counting import CountingTransport
 from captep_cli._live import live_reader
+from captep_cli._metrics_access import MetricsAccess
 from captep_cli._preflight import check_cluster, check_lease, fatal_problem
 from captep_core.capt._resources import WATCHED
 from captep_core.errors import GatewayError
@@ -35,6 +36,8 @@ from captep_core.ports import Read
 from captep_kubernetes import DryRun, LeaderElector, Transport, WatchHealth, load_transport
 from captep_runtime import (
     NO_METRICS,
+    Access,
+    Certificate,
     Metrics,
     Page,
     PageServer,
@@ -132,7 +135,7 @@ class _Process:
             )
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
-        servers = _serve(self._pages())
+        servers = self._serve()
         started_at = time.monotonic()
         try:
             # Until the caches are full, `_synced` logs their problems, in one line for all.
@@ -259,6 +262,19 @@ class _Process:
     def _problems(self) -> tuple[str, ...]:
         return (*self._controller.problems(), *(self._elector.problems() if self._elector else ()))
 
+    def _serve(self) -> list[PageServer]:
+        """Serve metrics and probes.
+
+        Raises:
+            GatewayError: an address is taken.
+        """
+        secure: dict[str, tuple[Certificate, Access]] = {}
+        if self._options.metrics_secure:
+            certificate = Certificate(Path(self._options.metrics_cert_dir))
+            access = MetricsAccess(self._transport)
+            secure[self._options.metrics_bind_address] = (certificate, access)
+        return _listening(self._pages(), secure)
+
     def _pages(self) -> dict[str, dict[str, Page]]:
         """Return the pages by the address that serves them."""
         probes = {
@@ -299,14 +315,18 @@ def _metrics(address: str) -> tuple[Metrics, Callable[[], bytes] | None]:
     return metrics, metrics.exposition
 
 
-def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
+def _listening(
+    pages: Mapping[str, Mapping[str, Page]], secure: Mapping[str, tuple[Certificate, Access]]
+) -> list[PageServer]:
+    """Serve the pages of each address; those in `secure` over HTTPS to users with access."""
     servers: list[PageServer] = []
     for text, served in pages.items():
         address = parse_bind_address(text)
         if address is None:
             continue
+        certificate, access = secure.get(text, (None, None))
         try:
-            servers.append(PageServer(address, served))
+            servers.append(PageServer(address, served, certificate=certificate, access=access))
         except OSError as error:
             for server in servers:
                 server.close()
