@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from captep_cli._errors import InputError, one_line
+from captep_cli._errors import InputError, UsageError, one_line
 from captep_cli._options import parse
 from captep_core.errors import CaptepError
 
@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(argv)
         text, status = _COMMANDS[options.command](options)
         return _printed(text, status)
+    except UsageError as exc:
+        print(f"captep: {one_line(str(exc))}", file=sys.stderr)
+        return 2
     except (InputError, CaptepError) as exc:
         print(_error(options, one_line(str(exc))), file=sys.stderr)
         return 1
@@ -99,7 +102,30 @@ def _run(options: argparse.Namespace) -> tuple[str, int]:
         return "", _later("_run").run(options)
 
 
-_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run}
+def _audit(options: argparse.Namespace) -> tuple[str, int]:
+    from captep_audit import (  # noqa: PLC0415 - the other commands need none of it
+        AuditLogError,
+        Judge,
+        Log,
+        read_events,
+        report_json,
+        report_text,
+    )
+
+    log, judge = Log(), Judge(options.user, options.agent)
+    try:
+        for event in read_events(options.logs, log):
+            judge.see(event)
+    except AuditLogError as error:
+        raise UsageError(str(error)) from None
+    verdict = judge.verdict()
+    status = 1 if verdict.findings else 0
+    if options.output == "json":
+        return _json(report_json(log, verdict)), status
+    return report_text(log, verdict), status
+
+
+_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "audit": _audit}
 
 
 # From a missing module to the extra that installs it. The client brings PyYAML and urllib3 too.

@@ -441,11 +441,36 @@ def _address(text: str) -> str:
     return text
 
 
+def _audit(commands: Any, name: str) -> _Parser:  # noqa: ANN401
+    parser: _Parser = commands.add_parser(
+        name,
+        help="judge any operator by the audit log of an API server",
+        description=_AUDIT,
+        epilog=_AUDIT_EXAMPLES,
+    )
+    parser.add_argument(
+        "logs", nargs="+", metavar="LOG", help="audit log, plain or gzip; - is standard input"
+    )
+    parser.add_argument("--user", metavar="NAME", help="judge only this user")
+    parser.add_argument(
+        "--agent", metavar="SUBSTRING", help="judge only user agents that contain this text"
+    )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        choices=("text", "json"),
+        default="text",
+        help="output for people or for programs (default text)",
+    )
+    return parser
+
+
 _COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
     "plan": _plan,
     "simulate": _simulate,
     "demo": _demo,
     "run": _run,
+    "audit": _audit,
 }
 _ABOUT: Final = (
     "The reconcile loop of the CAPTControlPlane: show its decisions, simulate it, run it."
@@ -480,6 +505,19 @@ examples:
     jq '{kind: "List", items: .objects}' | captep plan -f -
 
 exit status 3: the loop did not settle within 20 passes"""
+_AUDIT: Final = """\
+Judge an operator, in any language, by what an API server logged of its requests: hot loops, writes
+without an effect, repeated writes, deletes without preconditions, fights between two managers,
+resourceVersions that do not settle, reads per change, list storms, conflicts per write."""
+_AUDIT_EXAMPLES: Final = """\
+examples:
+  captep audit /var/log/kubernetes/audit.log --agent my-operator
+  captep audit audit*.log* --user system:serviceaccount:ops:my-operator -o json
+
+exit status: 0 nothing found, 1 something found, 2 wrong usage or a file that is no audit log
+
+The audit level RequestResponse lets every rule judge; Metadata has no bodies and no answers, and
+the report then says what it could not judge."""
 _DEMO: Final = """\
 Run a fleet through virtual hours with three loops and compare their costs: the loop before
 CAPTEP-0016, its intervals alone, and captep."""
