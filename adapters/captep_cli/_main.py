@@ -53,8 +53,9 @@ def _error(options: argparse.Namespace, message: str) -> str:
 def _plan(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._json import decision_json  # noqa: PLC0415 - --help loads no decision
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._text import decision_text  # noqa: PLC0415
-    from captep_core import ReconcileState, control_plane_ref, decide  # noqa: PLC0415
+    from captep_core import ReconcileState, control_plane_ref  # noqa: PLC0415
 
     show = as_it_is if options.show_secrets else masked
     if options.live:
@@ -66,6 +67,7 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
         settings = _world_settings(options)
         world, now = read_world(settings), settings.now
         key, read = world.key, world.gateway.read
+    decide = deciding(options.publish_to_cluster)
     decision = decide(key, read, ReconcileState(), now=now)
     if options.output == "json":
         return _json(decision_json(decision, show)), 0
@@ -75,12 +77,14 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
 def _simulate(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._input_world import read_world  # noqa: PLC0415
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
     from captep_cli._text import simulation_text  # noqa: PLC0415
 
     settings = _world_settings(options)
     world = read_world(settings)
-    simulation = simulate(world, settings.now, options.passes)
+    decide = deciding(options.publish_to_cluster)
+    simulation = simulate(world, settings.now, options.passes, decide)
     status = 3 if simulation.settled_after is None else 0
     if options.output == "json":
         show = as_it_is if options.show_secrets else masked

@@ -98,6 +98,7 @@ def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does 
         epilog=_PLAN_EXAMPLES,
     )
     _add_world(parser, required=False)
+    _add_policy(parser)
     parser.add_argument(
         "--live", action="store_true", help="read a cluster instead of files; writes nothing"
     )
@@ -116,6 +117,7 @@ def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         epilog=_SIMULATE_EXAMPLES,
     )
     _add_world(parser, required=True)
+    _add_policy(parser)
     parser.add_argument(
         "--refuse",
         action="append",
@@ -236,6 +238,7 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         default="none",
         help="decide and log, but write nothing (default none: write)",
     )
+    _add_policy(parser)
     return parser
 
 
@@ -279,6 +282,16 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
         "--show-secrets",
         action="store_true",
         help="show the values of Secrets instead of their fingerprints",
+    )
+
+
+def _add_policy(parser: _Parser) -> None:
+    parser.add_argument(
+        "--publish-to-cluster",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="write to the Cluster: its status only where Cluster API's core does not act on it"
+        " (auto, the default), always, or never",
     )
 
 

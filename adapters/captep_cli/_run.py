@@ -29,6 +29,7 @@ from captep_cli._controller import Controller
 from captep_cli._counting import CountingTransport
 from captep_cli._live import live_reader
 from captep_cli._metrics_access import MetricsAccess
+from captep_cli._policy import deciding
 from captep_cli._preflight import check_cluster, check_lease, fatal_problem
 from captep_core.capt._resources import WATCHED
 from captep_core.errors import GatewayError
@@ -120,6 +121,7 @@ class _Process:
             dry_run=DryRun(options.dry_run),
             metrics=self._metrics,
             may_write=self._elector.is_leading if self._elector else lambda: True,
+            decide=deciding(options.publish_to_cluster),
         )
         self._exposition = exposition
         self._health = WatchHealth(lambda: self._controller.informers)

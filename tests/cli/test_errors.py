@@ -217,6 +217,8 @@ def test_a_malformed_argument_of_simulate_ends_with_status_2(
         ),
         (("run", "--metrics-bind-address", "8080"), "HOST:PORT"),
         (("run", "--dry-run", "maybe"), "invalid choice"),
+        (("run", "--publish-to-cluster", "maybe"), "invalid choice"),
+        (("plan", "-f", NEW, "--publish-to-cluster", "yes"), "invalid choice"),
         (("demo", "--hours", "0"), "above 0"),
         (("demo", "--control-planes", "none"), "1 or more"),
     ],
