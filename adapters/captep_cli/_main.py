@@ -95,7 +95,9 @@ def _simulate(options: argparse.Namespace) -> tuple[str, int]:
 def _demo(options: argparse.Namespace) -> tuple[str, int]:
     from captep_demo import demo  # noqa: PLC0415 - the demo loads the in-memory server
 
-    return "", demo(options.control_planes, options.hours, options.seed, options.plot)
+    return "", demo(
+        options.control_planes, options.hours, options.seed, options.plot, options.report
+    )
 
 
 def _run(options: argparse.Namespace) -> tuple[str, int]:

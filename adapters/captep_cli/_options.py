@@ -50,6 +50,25 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {' '.join(unknown)}{meant}")
 
 
+class _Version(argparse.Action):
+    """Prints `captep VERSION`; the version is looked up only then, which takes a while."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(**{**settings, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """End with status 0."""
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+        try:
+            known = version("captep")
+        except PackageNotFoundError:
+            # Run from a checkout that is not installed.
+            known = "unknown"
+        print(f"captep {known}")
+        parser.exit(0)
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line.
 
@@ -57,6 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(prog="captep", description=_ABOUT, epilog=_EXAMPLES)
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=_Parser
     )
@@ -161,6 +181,9 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         help="seed of the simulated durations and Secrets (default 0)",
     )
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the writes over time")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write the measured graduation criteria as Markdown"
+    )
     return parser
 
 

@@ -241,6 +241,14 @@ def test_help_shows_examples(captep: Command, command: str) -> None:
     assert f"  captep {command}" in ended.out
 
 
+def test_version_prints_one_line(captep: Command) -> None:
+    """It ends with status 0 and needs no command."""
+    ended = captep("--version")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("captep ")
+    assert ended.out.count("\n") == 1
+
+
 def test_an_unsettled_simulation_prints_everything_and_ends_with_status_3(
     captep: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
