@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from captep_cli._dry_run import DryRunDecide
-from captep_core import JSON, Action, ObjectRef, Observed, decide
+from captep_core import JSON, Action, ObjectRef, Observed
 from captep_core.capt._resources import WATCHED, is_control_plane
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide
@@ -75,6 +75,7 @@ class Controller:
         dry_run: whether to send writes, and whether the server keeps them.
         metrics: receives the measurements.
         may_write: called before each write; false refuses it.
+        decide: the decisions.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Controller:
         dry_run: DryRun,
         metrics: Metrics,
         may_write: Callable[[], bool],
+        decide: Decide,
     ) -> None:
         self._gateway = KubernetesGateway(
             transport,

@@ -3,11 +3,15 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "one_line", "printable", "suggestion"]
+__all__ = ["InputError", "UsageError", "one_line", "printable", "suggestion"]
 
 
 class InputError(Exception):
     """Unusable input: the message says what, where and what was expected, no value of a Secret."""
+
+
+class UsageError(Exception):
+    """An argument that the command finds unusable only when it works; it ends with status 2."""
 
 
 def one_line(text: str) -> str:

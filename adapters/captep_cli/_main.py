@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from captep_cli._errors import InputError, one_line
+from captep_cli._errors import InputError, UsageError, one_line
 from captep_cli._options import parse
 from captep_core.errors import CaptepError
 
@@ -22,12 +22,16 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    options = argparse.Namespace()
     try:
         options = parse(argv)
         text, status = _COMMANDS[options.command](options)
         return _printed(text, status)
-    except (InputError, CaptepError) as exc:
+    except UsageError as exc:
         print(f"captep: {one_line(str(exc))}", file=sys.stderr)
+        return 2
+    except (InputError, CaptepError) as exc:
+        print(_error(options, one_line(str(exc))), file=sys.stderr)
         return 1
     except BrokenPipeError:
         _discard_output()
@@ -37,11 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _error(options: argparse.Namespace, message: str) -> str:
+    """Return the line of an error, as a JSON object if the log has this format."""
+    if getattr(options, "log_format", "text") != "json":
+        return f"captep: {message}"
+    from captep_cli._logging import error_line  # noqa: PLC0415 - --help loads no runtime
+
+    return error_line("json", message)
+
+
 def _plan(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._json import decision_json  # noqa: PLC0415 - --help loads no decision
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._text import decision_text  # noqa: PLC0415
-    from captep_core import ReconcileState, control_plane_ref, decide  # noqa: PLC0415
+    from captep_core import ReconcileState, control_plane_ref  # noqa: PLC0415
 
     show = as_it_is if options.show_secrets else masked
     if options.live:
@@ -53,6 +67,7 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
         settings = _world_settings(options)
         world, now = read_world(settings), settings.now
         key, read = world.key, world.gateway.read
+    decide = deciding(options.publish_to_cluster)
     decision = decide(key, read, ReconcileState(), now=now)
     if options.output == "json":
         return _json(decision_json(decision, show)), 0
@@ -62,12 +77,14 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
 def _simulate(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._input_world import read_world  # noqa: PLC0415
     from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
+    from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
     from captep_cli._text import simulation_text  # noqa: PLC0415
 
     settings = _world_settings(options)
     world = read_world(settings)
-    simulation = simulate(world, settings.now, options.passes)
+    decide = deciding(options.publish_to_cluster)
+    simulation = simulate(world, settings.now, options.passes, decide)
     status = 3 if simulation.settled_after is None else 0
     if options.output == "json":
         show = as_it_is if options.show_secrets else masked
@@ -78,13 +95,20 @@ def _simulate(options: argparse.Namespace) -> tuple[str, int]:
 def _demo(options: argparse.Namespace) -> tuple[str, int]:
     from captep_demo import demo  # noqa: PLC0415 - the demo loads the in-memory server
 
-    return "", demo(options.control_planes, options.hours, options.seed, options.plot)
+    return "", demo(
+        options.control_planes, options.hours, options.seed, options.plot, options.report
+    )
 
 
 def _run(options: argparse.Namespace) -> tuple[str, int]:
-    return "", _later("_run").run(options)
+    from captep_cli._logging import log_to_stderr  # noqa: PLC0415 - --help loads no runtime
+
+    # Before the client is imported: it may warn.
+    with log_to_stderr(options.log_format):
+        return "", _later("_run").run(options)
 
 
+<<<<<<< HEAD
 def _serve(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._serve import serve  # noqa: PLC0415 - no other command serves
 
@@ -92,6 +116,32 @@ def _serve(options: argparse.Namespace) -> tuple[str, int]:
 
 
 _COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "serve": _serve}
+=======
+def _audit(options: argparse.Namespace) -> tuple[str, int]:
+    from captep_audit import (  # noqa: PLC0415 - the other commands need none of it
+        AuditLogError,
+        Judge,
+        Log,
+        read_events,
+        report_json,
+        report_text,
+    )
+
+    log, judge = Log(), Judge(options.user, options.agent)
+    try:
+        for event in read_events(options.logs, log):
+            judge.see(event)
+    except AuditLogError as error:
+        raise UsageError(str(error)) from None
+    verdict = judge.verdict()
+    status = 1 if verdict.findings else 0
+    if options.output == "json":
+        return _json(report_json(log, verdict)), status
+    return report_text(log, verdict), status
+
+
+_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "audit": _audit}
+>>>>>>> refs/heads/cli
 
 
 # From a missing module to the extra that installs it. The client brings PyYAML and urllib3 too.

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from captep_cli._errors import one_line, suggestion
@@ -49,6 +50,25 @@ class _Parser(argparse.ArgumentParser):
         self.error(f"unknown argument {' '.join(unknown)}{meant}")
 
 
+class _Version(argparse.Action):
+    """Prints `captep VERSION`; the version is looked up only then, which takes a while."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(**{**settings, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """End with status 0."""
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+        try:
+            known = version("captep")
+        except PackageNotFoundError:
+            # Run from a checkout that is not installed.
+            known = "unknown"
+        print(f"captep {known}")
+        parser.exit(0)
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line.
 
@@ -56,6 +76,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     parser = _Parser(prog="captep", description=_ABOUT, epilog=_EXAMPLES)
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=_Parser
     )
@@ -71,6 +92,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         made[options.command].reject(unknown)
     if options.command == "plan":
         _check_plan(made["plan"], options)
+    if options.command == "run":
+        _check_run(made["run"], options)
     return options
 
 
@@ -95,6 +118,7 @@ def _plan(commands: Any, name: str) -> _Parser:  # noqa: ANN401 - argparse does 
         epilog=_PLAN_EXAMPLES,
     )
     _add_world(parser, required=False)
+    _add_policy(parser)
     parser.add_argument(
         "--live", action="store_true", help="read a cluster instead of files; writes nothing"
     )
@@ -113,6 +137,7 @@ def _simulate(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         epilog=_SIMULATE_EXAMPLES,
     )
     _add_world(parser, required=True)
+    _add_policy(parser)
     parser.add_argument(
         "--refuse",
         action="append",
@@ -156,6 +181,9 @@ def _demo(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         help="seed of the simulated durations and Secrets (default 0)",
     )
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the writes over time")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write the measured graduation criteria as Markdown"
+    )
     return parser
 
 
@@ -205,6 +233,16 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         help="HOST:PORT; 0 for none (default :8080)",
     )
     parser.add_argument(
+        "--metrics-secure",
+        action="store_true",
+        help="serve /metrics over HTTPS to users that the API server allows to get it",
+    )
+    parser.add_argument(
+        "--metrics-cert-dir",
+        metavar="DIR",
+        help="folder with tls.crt and tls.key for --metrics-secure; replaced files are read again",
+    )
+    parser.add_argument(
         "--health-probe-bind-address",
         type=_address,
         default=":8081",
@@ -223,6 +261,7 @@ def _run(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         default="none",
         help="decide and log, but write nothing (default none: write)",
     )
+    _add_policy(parser)
     return parser
 
 
@@ -269,6 +308,16 @@ def _add_world(parser: _Parser, *, required: bool) -> None:
     )
 
 
+def _add_policy(parser: _Parser) -> None:
+    parser.add_argument(
+        "--publish-to-cluster",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="write to the Cluster: its status only where Cluster API's core does not act on it"
+        " (auto, the default), always, or never",
+    )
+
+
 def _add_cluster(parser: _Parser) -> None:
     parser.add_argument("--kubeconfig", metavar="F", help="kubeconfig file (default: as kubectl)")
     parser.add_argument(
@@ -298,6 +347,27 @@ def _check_plan(parser: _Parser, options: argparse.Namespace) -> None:
         parser.error("--live needs NS/NAME, the control plane to look at")
     if not options.live and not options.files:
         parser.error("expected -f FILE or --live")
+
+
+def _check_run(parser: _Parser, options: argparse.Namespace) -> None:
+    """Check the certificate of --metrics-secure, and that the flags for it fit."""
+    if not options.metrics_secure:
+        if options.metrics_cert_dir is not None:
+            parser.error("--metrics-cert-dir needs --metrics-secure")
+        return
+    if options.metrics_cert_dir is None:
+        parser.error("--metrics-secure needs --metrics-cert-dir DIR with tls.crt and tls.key")
+    if options.metrics_bind_address == options.health_probe_bind_address != "0":
+        parser.error(
+            "--metrics-secure needs an address of its own, other than"
+            f" --health-probe-bind-address {options.health_probe_bind_address}"
+        )
+    from captep_runtime import Certificate, CertificateError  # noqa: PLC0415 - only `run` needs it
+
+    try:
+        Certificate(Path(options.metrics_cert_dir))
+    except CertificateError as error:
+        parser.error(f"--metrics-cert-dir: {error}")
 
 
 def _place(text: str) -> tuple[str, str]:
@@ -407,6 +477,7 @@ def _address(text: str) -> str:
     return text
 
 
+<<<<<<< HEAD
 def _serve(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
         name,
@@ -437,6 +508,28 @@ def _serve(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         default=20,
         metavar="N",
         help="how many times faster than real ones the peers are (default 20)",
+=======
+def _audit(commands: Any, name: str) -> _Parser:  # noqa: ANN401
+    parser: _Parser = commands.add_parser(
+        name,
+        help="judge any operator by the audit log of an API server",
+        description=_AUDIT,
+        epilog=_AUDIT_EXAMPLES,
+    )
+    parser.add_argument(
+        "logs", nargs="+", metavar="LOG", help="audit log, plain or gzip; - is standard input"
+    )
+    parser.add_argument("--user", metavar="NAME", help="judge only this user")
+    parser.add_argument(
+        "--agent", metavar="SUBSTRING", help="judge only user agents that contain this text"
+    )
+    parser.add_argument(
+        "-o",
+        dest="output",
+        choices=("text", "json"),
+        default="text",
+        help="output for people or for programs (default text)",
+>>>>>>> refs/heads/cli
     )
     return parser
 
@@ -446,7 +539,11 @@ _COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
     "simulate": _simulate,
     "demo": _demo,
     "run": _run,
+<<<<<<< HEAD
     "serve": _serve,
+=======
+    "audit": _audit,
+>>>>>>> refs/heads/cli
 }
 _ABOUT: Final = (
     "The reconcile loop of the CAPTControlPlane: show its decisions, simulate it, run it."
@@ -489,6 +586,19 @@ examples:
     jq '{kind: "List", items: .objects}' | captep plan -f -
 
 exit status 3: the loop did not settle within 20 passes"""
+_AUDIT: Final = """\
+Judge an operator, in any language, by what an API server logged of its requests: hot loops, writes
+without an effect, repeated writes, deletes without preconditions, fights between two managers,
+resourceVersions that do not settle, reads per change, list storms, conflicts per write."""
+_AUDIT_EXAMPLES: Final = """\
+examples:
+  captep audit /var/log/kubernetes/audit.log --agent my-operator
+  captep audit audit*.log* --user system:serviceaccount:ops:my-operator -o json
+
+exit status: 0 nothing found, 1 something found, 2 wrong usage or a file that is no audit log
+
+The audit level RequestResponse lets every rule judge; Metadata has no bodies and no answers, and
+the report then says what it could not judge."""
 _DEMO: Final = """\
 Run a fleet through virtual hours with three loops and compare their costs: the loop before
 CAPTEP-0016, its intervals alone, and captep."""

@@ -15,7 +15,6 @@ import os
 import queue
 import signal
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,8 @@ from typing import Final
 from captep_cli._controller import Controller
 from captep_cli._counting import CountingTransport
 from captep_cli._live import live_reader
+from captep_cli._metrics_access import MetricsAccess
+from captep_cli._policy import deciding
 from captep_cli._preflight import check_cluster, check_lease, fatal_problem
 from captep_core.capt._resources import WATCHED
 from captep_core.errors import GatewayError
@@ -36,12 +37,12 @@ from captep_core.ports import Read
 from captep_kubernetes import DryRun, LeaderElector, Transport, WatchHealth, load_transport
 from captep_runtime import (
     NO_METRICS,
-    JSONFormatter,
+    Access,
+    Certificate,
     Metrics,
     Page,
     PageServer,
     PrometheusMetrics,
-    TextFormatter,
     metrics_page,
     parse_bind_address,
     probe_page,
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         GatewayError: the start failed; one line says what to do.
     """
     messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
-    with _logging(options.log_format), _signals(messages):
+    with _signals(messages):
         return _Process(options, messages).run()
 
 
@@ -120,6 +121,7 @@ class _Process:
             dry_run=DryRun(options.dry_run),
             metrics=self._metrics,
             may_write=self._elector.is_leading if self._elector else lambda: True,
+            decide=deciding(options.publish_to_cluster),
         )
         self._exposition = exposition
         self._health = WatchHealth(lambda: self._controller.informers)
@@ -135,7 +137,7 @@ class _Process:
             )
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
-        servers = _serve(self._pages())
+        servers = self._serve()
         started_at = time.monotonic()
         try:
             # Until the caches are full, `_synced` logs their problems, in one line for all.
@@ -262,6 +264,19 @@ class _Process:
     def _problems(self) -> tuple[str, ...]:
         return (*self._controller.problems(), *(self._elector.problems() if self._elector else ()))
 
+    def _serve(self) -> list[PageServer]:
+        """Serve metrics and probes.
+
+        Raises:
+            GatewayError: an address is taken.
+        """
+        secure: dict[str, tuple[Certificate, Access]] = {}
+        if self._options.metrics_secure:
+            certificate = Certificate(Path(self._options.metrics_cert_dir))
+            access = MetricsAccess(self._transport)
+            secure[self._options.metrics_bind_address] = (certificate, access)
+        return _listening(self._pages(), secure)
+
     def _pages(self) -> dict[str, dict[str, Page]]:
         """Return the pages by the address that serves them."""
         probes = {
@@ -302,14 +317,18 @@ def _metrics(address: str) -> tuple[Metrics, Callable[[], bytes] | None]:
     return metrics, metrics.exposition
 
 
-def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
+def _listening(
+    pages: Mapping[str, Mapping[str, Page]], secure: Mapping[str, tuple[Certificate, Access]]
+) -> list[PageServer]:
+    """Serve the pages of each address; those in `secure` over HTTPS to users with access."""
     servers: list[PageServer] = []
     for text, served in pages.items():
         address = parse_bind_address(text)
         if address is None:
             continue
+        certificate, access = secure.get(text, (None, None))
         try:
-            servers.append(PageServer(address, served))
+            servers.append(PageServer(address, served, certificate=certificate, access=access))
         except OSError as error:
             for server in servers:
                 server.close()
@@ -319,23 +338,6 @@ def _serve(pages: Mapping[str, Mapping[str, Page]]) -> list[PageServer]:
             ) from error
         _log.info("%s on port %d", ", ".join(served), servers[-1].port)
     return servers
-
-
-@contextmanager
-def _logging(form: str) -> Iterator[None]:
-    """Write captep's log, and the warnings of libraries, to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JSONFormatter() if form == "json" else TextFormatter())
-    root, ours = logging.getLogger(), logging.getLogger("captep")
-    root.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    # A warning that Python prints itself would be a line that is no JSON.
-    logging.captureWarnings(capture=True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(capture=False)
-        root.removeHandler(handler)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from attrs import frozen
 from captep_cli._input_world import InputWorld, is_event, sorted_objects
 from captep_cli._json import action_json, seconds, verdict_text
 from captep_cli._mask import Show
-from captep_core import ReconcileState, decide
+from captep_core import ReconcileState
+from captep_core.ports import Decide
 from captep_memory import World, collect_all, departed
 from captep_runtime import Pass, WriteHistory, run_pass
 
@@ -31,13 +32,13 @@ class Simulation:
     objects: list[dict[str, Any]]
 
 
-def simulate(world: InputWorld, now: datetime, further: int) -> Simulation:
+def simulate(world: InputWorld, now: datetime, further: int, decide: Decide) -> Simulation:
     """Run at most 20 passes until one changes neither world nor refusals, then `further` passes.
 
     The clock stands still in the first part, as the watch events of its own writes would run the
     loop at once, and advances by each pass's interval in the second.
     """
-    run = _Run(world, now)
+    run = _Run(world, now, decide)
     settled_after = next((number for number in range(_PASSES) if not run.one_pass()), None)
     for _ in range(further):
         run.wait()
@@ -50,8 +51,9 @@ def simulate(world: InputWorld, now: datetime, further: int) -> Simulation:
 class _Run:
     """The loop: the state that it carries from one pass to the next, and the time."""
 
-    def __init__(self, world: InputWorld, now: datetime) -> None:
+    def __init__(self, world: InputWorld, now: datetime, decide: Decide) -> None:
         self._key, self._gateway = world.key, world.gateway
+        self._decide = decide
         self._now = now
         self._state = ReconcileState()
         self._history = WriteHistory()
@@ -62,7 +64,7 @@ class _Run:
         gateway = self._gateway
         before = gateway.world
         done = run_pass(
-            decide, gateway, self._key, self._state, now=self._now, history=self._history
+            self._decide, gateway, self._key, self._state, now=self._now, history=self._history
         )
         gateway.world = collect_all(gateway.world, known_owner=departed(gateway.world))
         self._state, self._history = done.state, done.history

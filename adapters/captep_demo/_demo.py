@@ -14,6 +14,7 @@ from attrs import frozen
 
 from captep_demo._lanes import LANES, START, Result, play
 from captep_demo._plot import picture
+from captep_demo._report import report
 from captep_demo._timeline import SLICE, Count
 from captep_world import StoryEvent, stories
 
@@ -23,7 +24,9 @@ _COLUMNS = 72
 _NAMES = ("tokyo", "osaka", "kyoto", "nagoya", "sapporo", "fukuoka", "sendai", "kobe")
 
 
-def demo(control_planes: int, hours: float, seed: int, plot: str | None) -> int:
+def demo(
+    control_planes: int, hours: float, seed: int, plot: str | None, report_file: str | None = None
+) -> int:
     """Play the story with each loop, print the results, and draw them.
 
     Args:
@@ -32,21 +35,31 @@ def demo(control_planes: int, hours: float, seed: int, plot: str | None) -> int:
         seed: decides how long Terraform takes, and the contents of Secrets. Equal arguments print
             equal bytes.
         plot: the file for the picture (SVG), None for no picture.
+        report_file: the file for the graduation criteria (Markdown), None for no report.
 
     Returns:
-        The exit status: 0, or 1 when writing the picture failed.
+        The exit status: 0, or 1 when writing a file failed.
     """
     results = tuple(_added_up(lane) for lane in _play_all(control_planes, hours, seed))
+    files: dict[str, str] = {}
     if plot is not None:
+        files[plot] = picture(results, control_planes=control_planes)
+    if report_file is not None:
+        files[report_file] = report(
+            results, _ROWS, control_planes=control_planes, hours=hours, seed=seed
+        )
+    for file, content in files.items():
         try:
-            Path(plot).write_text(picture(results, control_planes=control_planes), encoding="utf-8")
+            Path(file).write_text(content, encoding="utf-8")
         except OSError as error:
-            print(f"captep demo: {plot}: cannot be written: {error.strerror}", file=sys.stderr)
+            print(f"captep demo: {file}: cannot be written: {error.strerror}", file=sys.stderr)
             return 1
     for line in _report(results, control_planes, _signs(sys.stdout)):
         print(line)
     if plot is not None:
         print(f"\nThe picture is in {plot}.")
+    if report_file is not None:
+        print(f"\nThe graduation criteria are in {report_file}.")
     return 0
 
 
@@ -95,6 +108,7 @@ def _added_up(results: Sequence[Result]) -> Result:
         reported_after=_longest([result.reported_after for result in results]),
         rotations=first.rotations,
         is_over=all(result.is_over for result in results),
+        cpu_seconds=sum(result.cpu_seconds for result in results),
     )
 
 

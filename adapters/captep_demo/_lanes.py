@@ -1,11 +1,12 @@
 """The three loops of the demo, each with a world of its own and the same story."""
 
 import logging
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from captep_core import JSON, Action, ObjectRef, Observed, decide
 from captep_core.ports import Answer
@@ -14,7 +15,6 @@ from captep_demo._timeline import Count, Timeline
 from captep_memory import MemoryGateway, StoreChange, World, load
 from captep_runtime import Logger, Loop
 from captep_world import (
-    ControlLoop,
     Pace,
     Simulation,
     Story,
@@ -65,6 +65,8 @@ class Result:
     reported_after: float | None
     rotations: tuple[datetime, ...]
     is_over: bool
+    cpu_seconds: float = field(default=0.0, eq=False)
+    """CPU time of all passes; those that were not executed count as the mean of the others."""
 
 
 def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) -> Result:
@@ -75,14 +77,16 @@ def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) ->
     server = ObservedServer(load(stories.templates(_NAMESPACE), now=START), milestones)
     timeline = Timeline(START)
     simulation = Simulation(server, clock, neighbours(Pace(seed=seed)), story, subject)
-    loop: ControlLoop = CaptepLoop(server, clock, timeline)
+    loop: CaptepLoop | OlderLoop = CaptepLoop(server, clock, timeline)
     if lane.older:
         loop = OlderLoop(server, lane.older, timeline)
     simulation.attach(loop)
     simulation.run(START + limit)
+    total = timeline.total()
+    executed = total.passes - total.counted
     return Result(
         lane=lane,
-        total=timeline.total(),
+        total=total,
         slices=timeline.slices(),
         story_events=tuple(simulation.events),
         usable_after=_seconds(START, milestones.usable_at),
@@ -90,6 +94,7 @@ def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) ->
         reported_after=_seconds(milestones.failing_since, milestones.reported_at),
         rotations=tuple(milestones.rotations),
         is_over=simulation.is_over,
+        cpu_seconds=loop.cpu_seconds * total.passes / max(1, executed),
     )
 
 
@@ -180,6 +185,7 @@ class CaptepLoop:
 
     def __init__(self, server: WorldServer, clock: VirtualClock, timeline: Timeline) -> None:
         self._server, self._clock, self._timeline = server, clock, timeline
+        self.cpu_seconds = 0.0
         self._gateway = MemoryGateway(server.world)
         # A logger outside the hierarchy: the demo counts these lines and prints none of them.
         lines = logging.Logger("captep", logging.INFO)  # noqa: LOG001
@@ -198,7 +204,10 @@ class CaptepLoop:
         """Run passes that are due."""
         if limit:
             self.count(Count(passes=1))
-        return self._loop.run_due(now, limit=limit)
+        began = time.process_time()
+        due = self._loop.run_due(now, limit=limit)
+        self.cpu_seconds += time.process_time() - began
+        return due
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Read an object."""

@@ -1,7 +1,9 @@
 """The impure shell around any gateway: passes, the loop, logs, metrics and health."""
 
+from captep_runtime._certificate import Certificate, CertificateError
 from captep_runtime._execute import ERROR_INTERVAL, Pass, run_pass
 from captep_runtime._health import (
+    Access,
     Address,
     Page,
     PageServer,
@@ -20,8 +22,11 @@ __all__ = [
     "ERROR_INTERVAL",
     "NO_METRICS",
     "SILENT",
+    "Access",
     "Address",
     "Attempt",
+    "Certificate",
+    "CertificateError",
     "InMemoryMetrics",
     "JSONFormatter",
     "Logger",

@@ -2,17 +2,20 @@
 
 import logging
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
+from captep_runtime._certificate import Certificate
 from captep_runtime._log import described
 
 __all__ = [
+    "Access",
     "Address",
     "Page",
     "PageServer",
@@ -24,11 +27,15 @@ __all__ = [
 
 Page: TypeAlias = Callable[[], tuple[int, str, bytes]]
 """Returns the answer of a path: HTTP status, content type, body."""
+Access: TypeAlias = Callable[[str, str, str | None], tuple[int, str] | None]
+"""Decides on a request by method, path and Authorization header: None, or a status and a reason."""
 Probe: TypeAlias = Callable[[], tuple[str, ...]]
 """Returns the present problems, one line each; none when all is well."""
 
 _log = logging.getLogger("captep.health")
 _TEXT: Final = "text/plain; charset=utf-8"
+_SECONDS: Final = 10
+"""A client that connects and sends nothing must not keep a thread for ever."""
 
 
 @frozen
@@ -82,14 +89,24 @@ def metrics_page(exposition: Callable[[], bytes]) -> Page:
 class PageServer:
     """Serves pages from threads of its own until `close`."""
 
-    def __init__(self, address: Address, pages: Mapping[str, Page]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        pages: Mapping[str, Page],
+        *,
+        certificate: Certificate | None = None,
+        access: Access | None = None,
+    ) -> None:
         """Listen on `address` and answer the paths of `pages`.
+
+        With a `certificate` the server speaks HTTPS. `access` may refuse a request.
 
         Raises:
             OSError: another process has the address, or the host has no such address.
         """
         family = _IPv6Server if ":" in address.host else _Server
-        self._server = family((address.host, address.port), _handler(pages))
+        self._server = family((address.host, address.port), _handler(pages, access))
+        self._server.certificate = certificate
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             name="http",
@@ -112,9 +129,28 @@ class PageServer:
 
 
 class _Server(ThreadingHTTPServer):
+    certificate: Certificate | None = None
     daemon_threads = True
     # A client that does not read its answer must not delay the end of the process.
     block_on_close = False
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, with TLS where there is a certificate."""
+        connection, client = super().get_request()
+        if self.certificate is not None:
+            connection = self.certificate.wrap(connection)
+        return connection, client
+
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Answer a connection, in a thread of its own, where a slow handshake delays no other."""
+        if isinstance(request, ssl.SSLSocket):
+            request.settimeout(_SECONDS)
+            try:
+                request.do_handshake()
+            except OSError:
+                # The client speaks no TLS, does not trust the certificate, or went away.
+                return
+        super().finish_request(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - the signature of the base class
         """Log the exception as the log does, without a traceback; skip clients that went away."""
@@ -127,11 +163,10 @@ class _IPv6Server(_Server):
     address_family = socket.AF_INET6
 
 
-def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
+def _handler(pages: Mapping[str, Page], access: Access | None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Seconds. A client that connects and sends nothing must not keep a thread for ever.
-        timeout = 10
+        timeout = _SECONDS
 
         def do_GET(self) -> None:
             self._answer(with_body=True)
@@ -143,8 +178,17 @@ def _handler(pages: Mapping[str, Page]) -> type[BaseHTTPRequestHandler]:
             """Write nothing: probes come every few seconds, and the log is for changes."""
 
         def _answer(self, *, with_body: bool) -> None:
-            page = pages.get(self.path.partition("?")[0])
-            status, content_type, body = page() if page else (404, _TEXT, b"not found\n")
+            path = self.path.partition("?")[0]
+            page = pages.get(path)
+            refusal = None
+            if access is not None:
+                refusal = access(self.command, path, self.headers.get("Authorization"))
+            if refusal is not None:
+                status, content_type, body = refusal[0], _TEXT, f"{refusal[1]}\n".encode()
+            elif page is None:
+                status, content_type, body = 404, _TEXT, b"not found\n"
+            else:
+                status, content_type, body = page()
             self.send_response(status)
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(body)))

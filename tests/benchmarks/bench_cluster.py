@@ -126,7 +126,7 @@ class Neighbours:
         outputs = {"cluster_endpoint": f"https://{cluster}.example", "role_exists": True}
         if to:
             data = {
-                "kubeconfig": "kubeconfig " * 200,
+                "kubeconfig": _KUBECONFIG,
                 "cluster_endpoint": f"https://{cluster}.example",
                 "cluster_certificate_authority_data": _CA,
             }
@@ -159,6 +159,7 @@ class Neighbours:
         self._users.merge(_APPLIES.path(_FLEET, name, "status"), {"status": status})
 
 
+_KUBECONFIG = "apiVersion: v1\nkind: Config\nusers: []\n" + "# as long as a real one\n" * 80
 _CA = base64.b64encode(
     b"-----BEGIN CERTIFICATE-----\n" + b"A" * 1400 + b"\n-----END CERTIFICATE-----\n"
 ).decode()

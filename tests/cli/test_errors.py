@@ -217,6 +217,8 @@ def test_a_malformed_argument_of_simulate_ends_with_status_2(
         ),
         (("run", "--metrics-bind-address", "8080"), "HOST:PORT"),
         (("run", "--dry-run", "maybe"), "invalid choice"),
+        (("run", "--publish-to-cluster", "maybe"), "invalid choice"),
+        (("plan", "-f", NEW, "--publish-to-cluster", "yes"), "invalid choice"),
         (("demo", "--hours", "0"), "above 0"),
         (("demo", "--control-planes", "none"), "1 or more"),
     ],
@@ -231,12 +233,24 @@ def test_the_error_of_wrong_usage_says_what_was_expected(
     assert expected in ended.err
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run", "serve"])
+=======
+@pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run", "audit"])
+>>>>>>> refs/heads/cli
 def test_help_shows_examples(captep: Command, command: str) -> None:
     """It ends with status 0 and holds at least one line to type."""
     ended = captep(*filter(None, (command, "--help")))
     assert (ended.status, ended.err) == (0, "")
     assert f"  captep {command}" in ended.out
+
+
+def test_version_prints_one_line(captep: Command) -> None:
+    """It ends with status 0 and needs no command."""
+    ended = captep("--version")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("captep ")
+    assert ended.out.count("\n") == 1
 
 
 def test_an_unsettled_simulation_prints_everything_and_ends_with_status_3(

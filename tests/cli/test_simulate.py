@@ -375,3 +375,34 @@ def test_the_overlay_of_the_neighbours_keeps_the_writes_of_the_loop() -> None:
     )
     assert find(laid, "WorkspaceTemplateApply", APPLY)["spec"] == {"kept": True}
     assert len(laid) == 5
+
+
+@pytest.mark.parametrize(
+    ("mode", "with_core", "writes"),
+    [
+        ("auto", False, ["spec.controlPlaneEndpoint", "status"]),
+        ("auto", True, ["spec.controlPlaneEndpoint"]),
+        ("always", True, ["spec.controlPlaneEndpoint", "status"]),
+        ("never", False, []),
+    ],
+)
+def test_publish_to_cluster_says_what_the_loop_writes_to_the_cluster(
+    captep: Command, mode: str, with_core: bool, writes: list[str]
+) -> None:
+    """By default the status belongs to Cluster API's core where the Cluster shows that it acts."""
+    world = captep.ready()
+    cluster = find(world, "Cluster", "osaka")
+    cluster["spec"].pop("controlPlaneEndpoint", None)
+    cluster.pop("status", None)
+    if with_core:
+        cluster["metadata"]["finalizers"] = ["cluster.cluster.x-k8s.io"]
+    run = captep.simulate(world, "--publish-to-cluster", mode)
+    actions = [action for done in run["passes"] for action in done["actions"]]
+    written = {
+        "status" if "status" in action["body"] else "spec.controlPlaneEndpoint"
+        for action in actions
+        if action["target"]["kind"] == "Cluster" and action["verb"] == "patch"
+    }
+    assert sorted(written) == writes
+    decided = plan(captep, world, "--publish-to-cluster", mode)
+    assert decided["actions"] == run["passes"][0]["actions"]

@@ -253,3 +253,26 @@ def test_a_write_of_captep_counts_as_refused_ineffective_or_effective() -> None:
         loop.send(Patch(target, {"spec": {"size": size}}, Preconditions(), "a test"))
         total += more
         assert timeline.total() == total
+
+
+def test_the_report_shows_each_criterion_with_its_measured_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """captep meets all of them, and the file names the arguments of the run."""
+    file = tmp_path / "report.md"
+    assert demo(1, 0.5, 3, None, str(file)) == 0
+    assert f"The graduation criteria are in {file}." in capsys.readouterr().out
+    text = file.read_text("utf-8")
+    assert "`captep demo --control-planes 1 --hours 0.5 --seed 3`" in text
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| (yes|no) \|$", text, re.MULTILINE)
+    assert [met for *_, met in rows] == ["yes"] * 7
+    assert {name: measured for name, measured, *_ in rows}["writes that changed nothing"] == "0"
+
+
+def test_an_unwritable_report_is_an_error_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Standard output stays empty."""
+    assert demo(1, 0.1, 0, None, str(tmp_path / "none" / "report.md")) == 1
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)

@@ -1,5 +1,6 @@
 """The controller of the older loops: events of control planes and a timer wake it."""
 
+import time
 from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import Final
@@ -30,6 +31,7 @@ class OlderLoop:
     def __init__(self, server: WorldServer, intervals: Intervals, timeline: Timeline) -> None:
         """Create a loop without control planes; it adds every pass to `timeline`."""
         self._server, self._intervals, self._timeline = server, intervals, timeline
+        self.cpu_seconds = 0.0
         self._due: dict[ObjectRef, datetime] = {}
         self._failures: dict[ObjectRef, int] = {}
         self._last: tuple[datetime, Count] | None = None
@@ -72,7 +74,9 @@ class OlderLoop:
     def _run(self, key: ObjectRef, now: datetime) -> None:
         del self._due[key]
         client = Client(self._server)
+        began = time.process_time()
         outcome = reconcile(client, key, self._intervals, now=now)
+        self.cpu_seconds += time.process_time() - began
         self._last = (now, client.count)
         self._timeline.add(now, client.count)
         failures = self._failures.get(key, 0) + 1 if outcome.failed else 0

@@ -1,0 +1,632 @@
+"""Judges the requests of operators, event by event.
+
+Rules of this module:
+
+1. An actor is a user with a program: the user's name and the first word of the user agent. A write
+   belongs to a manager: the fieldManager of the request, else that word, as the server has it.
+2. A write has an effect when the resourceVersion of its answer is new. Without the answer, as at
+   the audit level Metadata, the effect is unknown, and rules that need it judge nothing.
+3. Leases, Events and reviews are no state: an elected leader writes its Lease every two seconds.
+4. The memory is bounded: objects that were not touched for long are forgotten, the oldest first.
+
+Every limit below stands with its reason. They are chosen so that a controller that follows its
+watches stays under them by a wide margin, however busy its objects are.
+"""
+
+import itertools
+import json
+import re
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qs
+
+from attrs import define, field, frozen
+
+from captep_audit._events import Event
+
+__all__ = ["Actor", "Finding", "Judge", "Verdict"]
+
+HOT_BURST: Final = (12, 10.0)
+"""Writes of one object within seconds. A creation with all its reports has half as many."""
+HOT_RATE: Final = (30, 60.0)
+"""The same for a slower loop: one write each two seconds for a minute."""
+HOT_READS: Final = (60, 60.0)
+"""Reads of one object within seconds: a controller with a cache reads each object once."""
+NO_EFFECT: Final = 3
+"""Writes of one object that changed nothing. One or two are a cache that lagged behind."""
+REPEATS: Final = (3, 900.0)
+"""The same body, sent so often within a quarter of an hour, does not last."""
+FLIPS: Final = (3, 900.0)
+"""A field that managers set back so often within a quarter of an hour is fought about."""
+UNSETTLED: Final = 10
+"""Writes of one object that still go on at the end of the log."""
+READS_PER_CHANGE: Final = (100, 5.0)
+"""From so many reads on, so many for each change of the log are polling: a watch needs none."""
+LISTS: Final = (6, 60.0)
+"""Lists of one collection within seconds: an informer lists once and then watches."""
+CONFLICTS: Final = (5, 0.05)
+"""From so many conflicts on, more than this share of the writes is a lost race."""
+_OBJECTS: Final = 20_000
+_LEAVES: Final = 300
+"""Fields that are remembered of one object."""
+_BODIES: Final = 32
+"""Bodies that are remembered of one object."""
+_FINDINGS: Final = 1000
+
+_STATELESS: Final = frozenset(
+    {
+        "leases",
+        "events",
+        "tokenreviews",
+        "subjectaccessreviews",
+        "selfsubjectaccessreviews",
+        "selfsubjectrulesreviews",
+        "localsubjectaccessreviews",
+        "selfsubjectreviews",
+    }
+)
+_THIRD_PERSON: Final = {
+    "create": "creates",
+    "update": "updates",
+    "patch": "patches",
+    "delete": "deletes",
+    "deletecollection": "deletes",
+}
+_WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_SUBRESOURCES: Final = frozenset({None, "", "status", "scale"})
+_TIME: Final = re.compile(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"')
+_BOOKKEEPING: Final = frozenset(
+    {"resourceVersion", "managedFields", "generation", "creationTimestamp", "uid", "selfLink"}
+)
+_Name = tuple[str, str, str]
+"""Resource with its group, namespace, name."""
+_Key = TypeVar("_Key")
+
+
+@frozen
+class Actor:
+    """A user with a program."""
+
+    user: str
+    program: str
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.program})" if self.program else self.user
+
+
+@frozen
+class Finding:
+    """A problem: its rule, who, which object or collection, how often, and a sentence."""
+
+    rule: str
+    actor: Actor
+    object: str
+    count: int
+    since: str
+    until: str
+    message: str
+
+
+@define
+class _Tally:
+    """The requests of one actor."""
+
+    verbs: Counter[str] = field(factory=Counter)
+    writes: int = 0
+    effective: int = 0
+    without_effect: int = 0
+    unknown: int = 0
+    refused: int = 0
+    conflicts: int = 0
+    reads: int = 0
+    deletes_without_preconditions: int = 0
+
+
+@define
+class _Case:
+    """What a rule has seen for one actor and object."""
+
+    count: int = 0
+    since: str = ""
+    until: str = ""
+    message: str = ""
+
+
+@frozen
+class _Leaf:
+    """A field of an object: the hash of its value, and who set it."""
+
+    value: int
+    manager: str
+    actor: Actor
+    is_judged: bool
+
+
+@define
+class _Seen:
+    """What is remembered of one object: its version, its fields, and the writes of each actor.
+
+    The keys of `times` are an actor with `get`, `write` or `change`, those of `flips` a field with
+    its two managers, those of `lives` an actor with `create` or `delete`.
+    """
+
+    version: str = ""
+    leaves: dict[str, _Leaf] = field(factory=dict)
+    own: dict[tuple[str, str], int] = field(factory=dict)
+    times: dict[tuple[Actor, str], deque[float]] = field(factory=dict)
+    flips: dict[tuple[str, ...], deque[float]] = field(factory=dict)
+    bodies: OrderedDict[tuple[Actor, int], deque[float]] = field(factory=OrderedDict)
+    lives: dict[tuple[Actor, str], deque[float]] = field(factory=dict)
+
+
+@frozen
+class _Write:
+    """One write and its answer. `effect` is None where the log does not show it."""
+
+    actor: Actor
+    is_judged: bool
+    manager: str
+    verb: str
+    subresource: str
+    name: _Name
+    body: Any
+    code: int
+    effect: bool | None
+    at: str
+    seconds: float
+
+    @property
+    def changes(self) -> bool:
+        """Whether the server took the write and nothing shows that it had no effect."""
+        return 0 < self.code < 300 and self.effect is not False
+
+
+@frozen
+class Verdict:
+    """The result: figures of each actor, findings by weight, and what the log could not show."""
+
+    since: str
+    until: str
+    levels: Mapping[str, int]
+    actors: Mapping[Actor, Mapping[str, Any]]
+    findings: tuple[Finding, ...]
+    dropped: int
+    not_judged: tuple[str, ...]
+
+
+class Judge:
+    """Judges events in their order. `user` and `agent` select the actors that are judged."""
+
+    def __init__(self, user: str | None = None, agent: str | None = None) -> None:
+        self._user, self._agent = user, agent
+        self._objects: OrderedDict[_Name, _Seen] = OrderedDict()
+        self._tallies: dict[Actor, _Tally] = {}
+        self._cases: dict[tuple[str, Actor, str], _Case] = {}
+        self._lists: OrderedDict[tuple[Actor, str], deque[float]] = OrderedDict()
+        self._levels: Counter[str] = Counter()
+        self._changes = 0
+        self._dropped = 0
+        self._bodies = 0
+        self._answers = 0
+        self._written = 0
+        self._since = self._until = ""
+
+    def see(self, event: Event) -> None:
+        """Judge one event; an event that is no complete request changes nothing."""
+        stage = event.get("stage", "ResponseComplete")
+        verb = event.get("verb", "")
+        if stage != "ResponseComplete" and not (stage == "ResponseStarted" and verb == "watch"):
+            return
+        at = str(event.get("stageTimestamp") or event.get("requestReceivedTimestamp") or "")
+        self._since = self._since or at
+        self._until = max(self._until, at)
+        self._levels[str(event.get("level", ""))] += 1
+        ref = event.get("objectRef")
+        if not isinstance(ref, dict) or stage == "ResponseStarted":
+            return
+        if ref.get("resource") in _STATELESS or ref.get("subresource") not in _SUBRESOURCES:
+            return
+        uri = str(event.get("requestURI", ""))
+        if verb in _WRITES:
+            if "dryRun=All" not in uri:
+                self._write(event, ref, verb, uri, at)
+        else:
+            self._read(event, ref, verb, uri, at)
+
+    def _judged(self, event: Event) -> tuple[Actor, _Tally | None]:
+        name = str((event.get("user") or {}).get("username", ""))
+        agent = str(event.get("userAgent", ""))
+        actor = Actor(name, agent.partition("/")[0].partition(" ")[0])
+        if (self._user and name != self._user) or (self._agent and self._agent not in agent):
+            return actor, None
+        tally = self._tallies.get(actor)
+        if tally is None:
+            tally = self._tallies[actor] = _Tally()
+        return actor, tally
+
+    # Reads
+
+    def _read(self, event: Event, ref: Event, verb: str, uri: str, at: str) -> None:
+        answer = event.get("responseObject")
+        name = _name_of(ref, answer)
+        if verb == "get" and name[2]:
+            self._learn(name, answer)
+        actor, tally = self._judged(event)
+        if tally is None:
+            return
+        tally.verbs[verb] += 1
+        if verb == "watch":
+            return
+        tally.reads += 1
+        if verb == "list":
+            path, _, query = uri.partition("?")
+            if "continue=" not in query:
+                self._listed(actor, path, at)
+        elif verb == "get" and name[2]:
+            times = _recent(self._seen(name).times, (actor, "get"), HOT_READS[0], _seconds(at))
+            if _is_dense(times, HOT_READS):
+                message = "reads the object again and again"
+                self._add("hot-loop", actor, _shown(name), at, message, HOT_READS[0])
+
+    def _listed(self, actor: Actor, path: str, at: str) -> None:
+        key = (actor, path)
+        times = self._lists.get(key)
+        if times is None:
+            times = self._lists[key] = deque(maxlen=LISTS[0])
+            if len(self._lists) > _OBJECTS:
+                self._lists.popitem(last=False)
+        times.append(_seconds(at))
+        if _is_dense(times, LISTS):
+            message = "lists the collection instead of watching it"
+            self._add("list-storm", actor, path, at, message, LISTS[0])
+
+    # Writes
+
+    def _write(self, event: Event, ref: Event, verb: str, uri: str, at: str) -> None:
+        answer = event.get("responseObject")
+        body = event.get("requestObject")
+        name = _name_of(ref, answer)
+        actor, tally = self._judged(event)
+        seen = self._seen(name)
+        write = _Write(
+            actor=actor,
+            is_judged=tally is not None,
+            manager=_manager(uri, actor),
+            verb=verb,
+            subresource=ref.get("subresource") or "",
+            name=name,
+            body=body,
+            code=int((event.get("responseStatus") or {}).get("code", 0) or 0),
+            effect=_effect(verb, ref, body, answer, seen.version),
+            at=at,
+            seconds=_seconds(at),
+        )
+        self._written += 1
+        self._bodies += body is not None
+        self._answers += isinstance(answer, dict) and answer.get("kind") != "Status"
+        if write.changes:
+            self._changes += 1
+            _recent(seen.times, (actor, "change"), HOT_RATE[0], write.seconds)
+            self._fight(seen, write)
+        if write.code < 300 and verb != "delete":
+            self._learn(name, answer)
+        if tally is not None:
+            _count(tally, write)
+            self._judge_write(seen, tally, write, event)
+
+    def _judge_write(self, seen: "_Seen", tally: "_Tally", write: "_Write", event: Event) -> None:
+        times = _recent(seen.times, (write.actor, "write"), HOT_RATE[0], write.seconds)
+        for limit in (HOT_RATE, HOT_BURST):
+            if _is_dense(times, limit):
+                message = f"{_THIRD_PERSON[write.verb]} the object again and again"
+                self._find("hot-loop", write, message, limit[0])
+                break
+        if write.code >= 300:
+            return
+        if write.effect is False:
+            self._find("no-effect", write, f"{write.verb} without an effect")
+        elif write.body is not None and write.verb in ("create", "patch", "update"):
+            self._judge_repeat(seen, write)
+        if write.verb in ("delete", "deletecollection"):
+            self._judge_delete(tally, write, event)
+
+    def _judge_repeat(self, seen: "_Seen", write: "_Write") -> None:
+        key = (write.actor, hash((write.verb, write.subresource, _comparable(write.body))))
+        times = seen.bodies.get(key)
+        if times is None:
+            times = seen.bodies[key] = deque(maxlen=REPEATS[0])
+            if len(seen.bodies) > _BODIES:
+                seen.bodies.popitem(last=False)
+        times.append(write.seconds)
+        if _is_dense(times, REPEATS):
+            self._find("repeated-write", write, f"sends the same {write.verb} again", REPEATS[0])
+
+    def _judge_delete(self, tally: "_Tally", write: "_Write", event: Event) -> None:
+        if event.get("level") not in ("Request", "RequestResponse"):
+            return
+        preconditions = write.body.get("preconditions") if isinstance(write.body, dict) else None
+        if not preconditions:
+            tally.deletes_without_preconditions += 1
+            message = f"{write.verb} without a uid or resourceVersion: it may hit a newer object"
+            self._find("blind-delete", write, message)
+
+    # Fights
+
+    def _fight(self, seen: "_Seen", write: "_Write") -> None:
+        if write.verb in ("create", "delete"):
+            self._judge_lives(seen, write)
+            return
+        if write.verb == "deletecollection":
+            return
+        for path, value in _leaves(write.body, write.subresource, write.verb):
+            before = seen.leaves.get(path)
+            if before is not None and before.value == value:
+                continue
+            if before is None and len(seen.leaves) >= _LEAVES:
+                break
+            own = seen.own.get((write.manager, path))
+            seen.leaves[path] = _Leaf(value, write.manager, write.actor, write.is_judged)
+            seen.own[write.manager, path] = value
+            if before is not None and before.manager != write.manager and own == value:
+                self._judge_flip(seen, write, path, before)
+
+    def _judge_flip(self, seen: "_Seen", write: "_Write", path: str, before: "_Leaf") -> None:
+        """A manager set a field back to a value that it had set before."""
+        managers = sorted((write.manager, before.manager))
+        flips = _recent(seen.flips, (path, *managers), FLIPS[0], write.seconds)
+        if not _is_dense(flips, FLIPS) or not (write.is_judged or before.is_judged):
+            return
+        actor = write.actor if write.is_judged else before.actor
+        message = f"{managers[0]} and {managers[1]} set {path} in turn"
+        self._add("fight", actor, _shown(write.name), write.at, message, FLIPS[0])
+
+    def _judge_lives(self, seen: "_Seen", write: "_Write") -> None:
+        """An object that is created and deleted in turn."""
+        times = _recent(seen.lives, (write.actor, write.verb), REPEATS[0], write.seconds)
+        opposite = "delete" if write.verb == "create" else "create"
+        others = sorted(str(actor) for actor, verb in seen.lives if verb == opposite)
+        if write.is_judged and others and _is_dense(times, REPEATS):
+            does = _THIRD_PERSON[write.verb]
+            message = f"{does} the object in turn with a {opposite} by {', '.join(others)}"
+            self._find("fight", write, message, REPEATS[0])
+
+    # Memory
+
+    def _seen(self, name: _Name) -> _Seen:
+        seen = self._objects.get(name)
+        if seen is None:
+            seen = self._objects[name] = _Seen()
+            if len(self._objects) > _OBJECTS:
+                self._objects.popitem(last=False)
+        else:
+            self._objects.move_to_end(name)
+        return seen
+
+    def _learn(self, name: _Name, answer: object) -> None:
+        version = _version(answer)
+        if version:
+            self._seen(name).version = version
+
+    def _find(self, rule: str, write: "_Write", message: str, count: int = 1) -> None:
+        self._add(rule, write.actor, _shown(write.name), write.at, message, count)
+
+    def _add(
+        self, rule: str, actor: Actor, where: str, at: str, message: str, count: int = 1
+    ) -> None:
+        """Add to a finding; its first event counts as `count`."""
+        key = (rule, actor, where)
+        case = self._cases.get(key)
+        if case is None:
+            if len(self._cases) >= _OBJECTS:
+                self._dropped += 1
+                return
+            case = self._cases[key] = _Case(since=at)
+        case.count = max(case.count + 1, count)
+        case.until = at
+        case.message = message
+
+    # The end
+
+    def verdict(self) -> Verdict:
+        """Return the verdict over the events so far."""
+        self._judge_unsettled()
+        findings = [
+            Finding(rule, actor, where, case.count, case.since, case.until, case.message)
+            for (rule, actor, where), case in self._cases.items()
+            if rule != "no-effect" or case.count >= NO_EFFECT
+        ]
+        findings += self._ratios()
+        findings.sort(key=lambda each: (each.rule, -each.count, str(each.actor), each.object))
+        dropped = self._dropped + max(0, len(findings) - _FINDINGS)
+        return Verdict(
+            since=self._since,
+            until=self._until,
+            levels=dict(self._levels),
+            actors={actor: self._figures(tally) for actor, tally in self._tallies.items()},
+            findings=tuple(findings[:_FINDINGS]),
+            dropped=dropped,
+            not_judged=self._not_judged(),
+        )
+
+    def _judge_unsettled(self) -> None:
+        end = _seconds(self._until)
+        for name, seen in self._objects.items():
+            changes = {
+                actor: times for (actor, what), times in seen.times.items() if what == "change"
+            }
+            for actor, times in changes.items():
+                others = sum(len(each) for other, each in changes.items() if other != actor)
+                # A controller that answers to the writes of others is as busy as they are.
+                if actor not in self._tallies or len(times) < UNSETTLED or 2 * others > len(times):
+                    continue
+                gaps = sorted(after - before for before, after in itertools.pairwise(times))
+                # The next write would have come by now, had the loop come to rest.
+                if end - times[-1] <= 2 * gaps[len(gaps) // 2] + 1:
+                    message = "still writes the object at the end of the log"
+                    where = _shown(name)
+                    self._add("unsettled", actor, where, self._until, message, len(times))
+
+    def _ratios(self) -> Iterator[Finding]:
+        for actor, tally in self._tallies.items():
+            if tally.conflicts >= CONFLICTS[0] and tally.conflicts > CONFLICTS[1] * tally.writes:
+                share = 100 * tally.conflicts / tally.writes
+                message = f"{share:.0f} % of the writes were conflicts (409)"
+                yield self._ratio("conflicts", actor, tally.conflicts, message)
+            per_change = tally.reads / max(1, self._changes)
+            if tally.reads >= READS_PER_CHANGE[0] and per_change > READS_PER_CHANGE[1]:
+                message = f"{per_change:.1f} reads for each change in the log"
+                yield self._ratio("reads-per-change", actor, tally.reads, message)
+
+    def _ratio(self, rule: str, actor: Actor, count: int, message: str) -> Finding:
+        return Finding(rule, actor, "", count, self._since, self._until, message)
+
+    def _figures(self, tally: _Tally) -> Mapping[str, Any]:
+        return {
+            "requests": dict(sorted(tally.verbs.items())),
+            "writes": tally.writes,
+            "effective": tally.effective,
+            "without_effect": tally.without_effect,
+            "unknown_effect": tally.unknown,
+            "refused": tally.refused,
+            "conflicts": tally.conflicts,
+            "conflicts_per_write": round(tally.conflicts / tally.writes, 4) if tally.writes else 0,
+            "reads": tally.reads,
+            "reads_per_change": round(tally.reads / max(1, self._changes), 2),
+            "deletes_without_preconditions": tally.deletes_without_preconditions,
+        }
+
+    def _not_judged(self) -> tuple[str, ...]:
+        notes = []
+        if self._written and self._bodies == 0:
+            notes.append(
+                "repeated writes, fights and preconditions of deletes: the log has no request"
+                " bodies (audit level Request)"
+            )
+        if self._written and self._answers == 0:
+            notes.append(
+                "writes without an effect: the log has no answers (audit level RequestResponse)"
+            )
+        return tuple(notes)
+
+
+def _name_of(ref: Event, answer: object) -> _Name:
+    group = ref.get("apiGroup") or ""
+    resource = f"{ref.get('resource', '')}.{group}".rstrip(".")
+    name = ref.get("name") or ""
+    if not name and isinstance(answer, dict) and answer.get("kind") != "Status":
+        metadata = answer.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    return resource, ref.get("namespace") or "", str(name)
+
+
+def _shown(name: _Name) -> str:
+    resource, namespace, own = name
+    return f"{resource} {namespace}/{own}" if namespace else f"{resource} {own}"
+
+
+def _manager(uri: str, actor: Actor) -> str:
+    if "fieldManager=" in uri:
+        given = parse_qs(uri.partition("?")[2]).get("fieldManager")
+        if given:
+            return given[0]
+    return actor.program or actor.user
+
+
+def _version(obj: object) -> str:
+    if not isinstance(obj, dict) or obj.get("kind") == "Status":
+        return ""
+    metadata = obj.get("metadata")
+    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
+
+
+def _count(tally: _Tally, write: _Write) -> None:
+    tally.verbs[write.verb] += 1
+    tally.writes += 1
+    if write.code >= 300:
+        tally.refused += 1
+        # A create that finds its object there lost no race: it did not look.
+        tally.conflicts += write.code == 409 and write.verb != "create"
+    elif write.effect is None:
+        tally.unknown += 1
+    elif write.effect:
+        tally.effective += 1
+    else:
+        tally.without_effect += 1
+
+
+def _effect(verb: str, ref: Event, body: object, answer: object, known: str) -> bool | None:
+    """Return whether a write that was taken had an effect, None when the log does not show it."""
+    if verb not in ("patch", "update"):
+        return True
+    after = _version(answer)
+    before = known
+    if verb == "update":
+        before = _version(body) or str(ref.get("resourceVersion") or "") or known
+    return after != before if after and before else None
+
+
+def _comparable(body: object) -> str:
+    """Return a body as text that is equal for equal wishes: without times and bookkeeping."""
+    if isinstance(body, dict) and isinstance(body.get("metadata"), dict):
+        kept = {key: value for key, value in body["metadata"].items() if key not in _BOOKKEEPING}
+        body = {**body, "metadata": kept}
+    return _TIME.sub('"T"', json.dumps(body, sort_keys=True))
+
+
+def _leaves(body: object, subresource: str, verb: str) -> Iterator[tuple[str, int]]:
+    """Yield the fields that a write sets, with a hash of each value; times are left out."""
+    if isinstance(body, list):
+        for step in body:
+            if isinstance(step, dict) and step.get("op") in ("add", "replace", "remove"):
+                path = str(step.get("path", "")).strip("/").replace("/", ".")
+                yield path, _hashed(step.get("value"))
+        return
+    if not isinstance(body, dict):
+        return
+    for top, value in body.items():
+        if top in ("apiVersion", "kind") or (
+            verb == "update" and (top == "status") != bool(subresource)
+        ):
+            continue
+        yield from _leaves_below(value, top)
+
+
+def _leaves_below(value: object, path: str) -> Iterator[tuple[str, int]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            if path != "metadata" or key not in _BOOKKEEPING:
+                yield from _leaves_below(item, f"{path}.{key}")
+    else:
+        yield path, _hashed(value)
+
+
+def _hashed(value: object) -> int:
+    if isinstance(value, list | dict):
+        return hash(_TIME.sub('"T"', json.dumps(value, sort_keys=True)))
+    if isinstance(value, str) and _TIME.fullmatch(f'"{value}"'):
+        return 0
+    return hash((type(value).__name__, value))
+
+
+def _recent(times: dict[_Key, deque[float]], key: _Key, most: int, now: float) -> deque[float]:
+    """Add a time to those of a key, the latest `most` of which are kept, and return them."""
+    found = times.get(key)
+    if found is None:
+        found = times[key] = deque(maxlen=most)
+    found.append(now)
+    return found
+
+
+def _is_dense(times: deque[float], limit: tuple[int, float]) -> bool:
+    """Whether the latest times hold as many as the limit says, within its seconds."""
+    number, seconds = limit
+    return len(times) >= number and times[-1] - times[-number] <= seconds
+
+
+def _seconds(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
