@@ -108,15 +108,12 @@ def _run(options: argparse.Namespace) -> tuple[str, int]:
         return "", _later("_run").run(options)
 
 
-<<<<<<< HEAD
 def _serve(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._serve import serve  # noqa: PLC0415 - no other command serves
 
     return "", serve(options)
 
 
-_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "serve": _serve}
-=======
 def _audit(options: argparse.Namespace) -> tuple[str, int]:
     from captep_audit import (  # noqa: PLC0415 - the other commands need none of it
         AuditLogError,
@@ -140,8 +137,14 @@ def _audit(options: argparse.Namespace) -> tuple[str, int]:
     return report_text(log, verdict), status
 
 
-_COMMANDS = {"plan": _plan, "simulate": _simulate, "demo": _demo, "run": _run, "audit": _audit}
->>>>>>> refs/heads/cli
+_COMMANDS = {
+    "plan": _plan,
+    "simulate": _simulate,
+    "demo": _demo,
+    "run": _run,
+    "serve": _serve,
+    "audit": _audit,
+}
 
 
 # From a missing module to the extra that installs it. The client brings PyYAML and urllib3 too.

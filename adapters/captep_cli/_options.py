@@ -477,7 +477,6 @@ def _address(text: str) -> str:
     return text
 
 
-<<<<<<< HEAD
 def _serve(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
         name,
@@ -508,7 +507,10 @@ def _serve(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         default=20,
         metavar="N",
         help="how many times faster than real ones the peers are (default 20)",
-=======
+    )
+    return parser
+
+
 def _audit(commands: Any, name: str) -> _Parser:  # noqa: ANN401
     parser: _Parser = commands.add_parser(
         name,
@@ -529,7 +531,6 @@ def _audit(commands: Any, name: str) -> _Parser:  # noqa: ANN401
         choices=("text", "json"),
         default="text",
         help="output for people or for programs (default text)",
->>>>>>> refs/heads/cli
     )
     return parser
 
@@ -539,11 +540,8 @@ _COMMANDS: Final[dict[str, Callable[[Any, str], _Parser]]] = {
     "simulate": _simulate,
     "demo": _demo,
     "run": _run,
-<<<<<<< HEAD
     "serve": _serve,
-=======
     "audit": _audit,
->>>>>>> refs/heads/cli
 }
 _ABOUT: Final = (
     "The reconcile loop of the CAPTControlPlane: show its decisions, simulate it, run it."

@@ -1,7 +1,8 @@
-"""pytest fixtures: the in-memory API server in the process, and over HTTP.
+"""pytest fixtures for the in-memory API server, and the option `--captep-replay FILE`.
 
 The entry point `captep` loads this package in every run of pytest, so it imports nothing of the
-server before a test asks for a fixture: a measurement of coverage begins after plugins are loaded.
+server or the kit before a test asks for it: a measurement of coverage begins after plugins are
+loaded. With the option, `explore` of the operator that the file names replays the trace.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ import pytest
 if TYPE_CHECKING:
     from captep_memory.testing import KubeAPI, KubeWorld
 
-__all__ = ["kube_api", "kube_world"]
+__all__ = [
+    "kube_api",
+    "kube_world",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_unconfigure",
+]
 
 
 @pytest.fixture
@@ -33,3 +40,36 @@ def kube_api(tmp_path: Path) -> Iterator[KubeAPI]:
 
     with serving(tmp_path / "kubeconfig") as api:
         yield api
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.addoption(
+        "--captep-replay", metavar="FILE", help="replay the trace of a captep counterexample"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the trace.
+
+    Raises:
+        pytest.UsageError: the file is missing or holds no trace.
+    """
+    name = config.getoption("--captep-replay")
+    if name is None:
+        return
+    from captep_testing._replay import load_trace, request  # noqa: PLC0415 - see the docstring above
+
+    try:
+        request(load_trace(Path(name)))
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--captep-replay: {error}") from error
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Search again."""
+    if config.getoption("--captep-replay") is None:
+        return
+    from captep_testing._replay import request  # noqa: PLC0415 - see the docstring above
+
+    request(None)

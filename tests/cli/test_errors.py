@@ -233,11 +233,7 @@ def test_the_error_of_wrong_usage_says_what_was_expected(
     assert expected in ended.err
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run", "serve"])
-=======
-@pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run", "audit"])
->>>>>>> refs/heads/cli
+@pytest.mark.parametrize("command", ["", "plan", "simulate", "demo", "run", "serve", "audit"])
 def test_help_shows_examples(captep: Command, command: str) -> None:
     """It ends with status 0 and holds at least one line to type."""
     ended = captep(*filter(None, (command, "--help")))

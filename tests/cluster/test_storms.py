@@ -348,7 +348,8 @@ def test_an_absent_server_is_asked_seldom(
             within=SLACK,
         )
         assert_at_rest(apiserver, "controller")
-        # Two refusals in a row are followed by a list, which fails as well; none follows the repair.
+        # Two refusals in a row are followed by a list, which fails as well; none follows the
+        # repair.
         lists = asked_for(wire, "list", since=began)
         assert all(len(times) <= 2 for times in lists.values())
         assert all(times[-1] < healed for times in lists.values())

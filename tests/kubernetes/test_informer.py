@@ -665,7 +665,9 @@ def test_a_watch_that_is_refused_twice_leads_to_a_list(
 
 
 def test_a_server_that_refuses_everything_for_a_while_is_not_listed_again() -> None:
-    """503 to watches and lists alike is not about a resourceVersion: the watch goes on where it was."""
+    """503 to watches and lists alike is not about a resourceVersion: the watch goes on where it
+    was.
+    """
     ill = {"is": False}
 
     def watch() -> RawResponse | Stream:
@@ -884,7 +886,9 @@ def test_a_watch_that_ends_while_it_is_stopped_is_closed_once(
 def test_a_watch_that_ends_with_an_error_is_a_problem(
     end: Object | bytes, problem: Unreadable | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A bad line or an error event is a problem until the next watch; a due end and 410 are no problem."""
+    """A bad line or an error event is a problem until the next watch; a due end and 410 are no
+    problem.
+    """
     caplog.set_level(logging.INFO)
     lines = iter([Lines(end)])
     dead = Dead(3, LIST=listed, WATCH=lambda: next(lines, Ended()))

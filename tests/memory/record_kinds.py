@@ -2,8 +2,9 @@
 
     KUBEBUILDER_ASSETS=$(tests/apiserver/build) python -m tests.memory.record_kinds
 
-The fields come from /openapi/v3. What a Go type does with a zero value (a pointer keeps it, omitempty
-drops it) is not in there: the script measures it, field by field, with dry runs of the manifests below.
+The fields come from /openapi/v3. What a Go type does with a zero value (a pointer keeps it,
+omitempty drops it) is not in there: the script measures it, field by field, with dry runs of the
+manifests below.
 """
 
 import copy
@@ -154,7 +155,8 @@ def _field(schema: Schema, schemas: Mapping[str, Schema], types: Schema) -> Sche
 
 
 def _measure(server: ApiServer, path: str, manifest: Schema, root: str, types: Schema) -> None:
-    """Mark each field that the manifest reaches: `zero` is whether the server keeps a zero value."""
+    """Mark each field that the manifest reaches: `zero` is whether the server keeps a zero value.
+    """
     base = {**manifest, "metadata": {"name": "probe"}}
     for place, field in list(_places(base, root, types)):
         if "zero" in field or "measured" in field:

@@ -54,7 +54,7 @@ def test_the_option_refuses_a_missing_file() -> None:
             "-m",
             "pytest",
             "-p",
-            "captep_testing.pytest_plugin",
+            "captep_pytest",
             "--captep-replay",
             "no.json",
         ],
