@@ -359,10 +359,20 @@ def test_a_control_plane_of_the_go_controller_is_taken_over(
         },
     )
     apiserver.call("DELETE", SECRETS.path(namespace, "akita-outputs-kubeconfig"))
+    # A Secret elsewhere counts only when the Workspace of our own apply owns it.
+    name = (around.objects.get(apply) or {})["status"]["workspaceName"]
+    workspace = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, name)
+    owner = {
+        "apiVersion": workspace.api_version,
+        "kind": workspace.kind,
+        "name": name,
+        "uid": (around.objects.get(workspace) or {})["metadata"]["uid"],
+        "controller": True,
+    }
     apiserver.create(
         SECRETS.path("default"),
         {
-            "metadata": {"name": "akita-outputs-kubeconfig"},
+            "metadata": {"name": "akita-outputs-kubeconfig", "ownerReferences": [owner]},
             "data": {"kubeconfig": "a2luZDogQ29uZmlnCiMgb2xkCg=="},
         },
     )
