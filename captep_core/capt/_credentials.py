@@ -21,6 +21,8 @@ from captep_core.capt._outputs import Invalid, Missing, Present, json_text, quot
 
 __all__ = ["Authority", "parse_authority", "parse_certificate", "parse_kubeconfig"]
 
+# The first bytes of JSON text, white space before it included. Base64 of PEM has none of them.
+_JSON_STARTS = b'"{ntf-0123456789 \t\r\n'
 _BOM = b"\xef\xbb\xbf"
 _BEGIN = b"-----BEGIN CERTIFICATE-----"
 _END = b"-----END CERTIFICATE-----"
@@ -80,6 +82,8 @@ def _text_of(value: bytes | None) -> Present[bytes] | Missing | Invalid:
     """Unwrap JSON text; bytes that are not UTF-8 are no JSON."""
     if value is None or not value.strip():
         return Missing()
+    if value[:1] not in _JSON_STARTS:
+        return Present(value)
     try:
         held = json_text(value.decode())
     except ValueError:

@@ -60,21 +60,17 @@ class WriteWithEvents:
 
 def writes(facts: Facts, policy: Policy) -> list[WriteWithEvents]:
     """List the writes for a control plane that is not being deleted; empty when nothing differs."""
-    if isinstance(facts.owner, Absent):
+    owner = facts.owner
+    if isinstance(owner, Absent):
         return _rotation(facts)
-    if not isinstance(facts.owner, Cluster):
+    if not isinstance(owner, Cluster):
         return []
-    found: list[WriteWithEvents] = []
-    found.extend(_control_plane(facts, facts.owner))
-    found.extend(_spot_role(facts))
-    found.extend(_main(facts))
+    wanted = [_control_plane(facts, owner), _spot_check(facts), _spot_create(facts), _main(facts)]
     if facts.publishes:
-        found.extend(_kubeconfig_apply(facts))
-        found.extend(_ca(facts))
-        found.extend(_kubeconfig(facts))
-    if facts.publishes and policy.publish_to_cluster != "never":
-        found.extend(_cluster_endpoint(facts, facts.owner))
-    return found
+        wanted += [_kubeconfig_apply(facts), _ca(facts), _kubeconfig(facts)]
+        if policy.publish_to_cluster != "never":
+            wanted.append(_cluster_endpoint(facts, owner))
+    return [each for each in wanted if each is not None]
 
 
 def _rotation(facts: Facts) -> list[WriteWithEvents]:
@@ -85,11 +81,15 @@ def _rotation(facts: Facts) -> list[WriteWithEvents]:
     """
     if not (facts.publishes and facts.initialized and cluster_reference(facts.control_plane)):
         return []
-    secrets = [*_ca(facts), *_kubeconfig(facts)]
-    return [each for each in secrets if isinstance(each.write, Patch)]
+    secrets = (_ca(facts), _kubeconfig(facts))
+    return [each for each in secrets if each is not None and isinstance(each.write, Patch)]
 
 
-def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
+def _written(write: Create | Patch | None) -> WriteWithEvents | None:
+    return None if write is None else WriteWithEvents(write)
+
+
+def _control_plane(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:
     meta = facts.control_plane.metadata
     spec = facts.control_plane.spec
     finalizers = with_finalizer(meta.finalizers, FINALIZER)
@@ -106,7 +106,7 @@ def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
     if endpoint != spec.control_plane_endpoint:
         purposes.append("publish the endpoint")
     if not purposes:
-        return
+        return None
     patch = shared(
         facts.observed.key,
         meta,
@@ -129,8 +129,7 @@ def _control_plane(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
         },
         ", ".join(purposes),
     )
-    if patch is not None:
-        yield WriteWithEvents(patch)
+    return _written(patch)
 
 
 def _published(facts: Facts, published: HostPort) -> HostPort:
@@ -164,11 +163,11 @@ def _unless_replaced(before: HostPort, after: HostPort) -> Fields | None:
     return endpoint_fields(before) if before == after else None
 
 
-def _cluster_endpoint(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvents]:
+def _cluster_endpoint(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:
     before = cluster.spec.control_plane_endpoint
     after = _published(facts, before)
     if after == before:
-        return
+        return None
     patch = shared(
         cluster_ref(facts.namespace, cluster.metadata.name),
         cluster.metadata,
@@ -176,31 +175,36 @@ def _cluster_endpoint(facts: Facts, cluster: Cluster) -> Iterator[WriteWithEvent
         {"spec": {"controlPlaneEndpoint": endpoint_fields(after)}},
         "publish the endpoint",
     )
-    if patch is not None:
-        yield WriteWithEvents(patch)
+    return _written(patch)
 
 
-def _spot_role(facts: Facts) -> Iterator[WriteWithEvents]:
+def _spot_check(facts: Facts) -> WriteWithEvents | None:
     check = WorkspaceTemplateApplySpec(ObjectReference("spot-role-check", facts.namespace))
-    yield from _apply(facts, SPOT_CHECK, facts.observed.spot_check.apply, check)
-    if facts.spot_role_is_missing:
-        create = WorkspaceTemplateApplySpec(ObjectReference("spot-role-create", facts.namespace))
-        yield from _apply(facts, SPOT_CREATE, facts.observed.spot_create.apply, create)
+    return _apply(facts, SPOT_CHECK, facts.observed.spot_check.apply, check)
 
 
-def _main(facts: Facts) -> Iterator[WriteWithEvents]:
+def _spot_create(facts: Facts) -> WriteWithEvents | None:
+    if not facts.spot_role_is_missing:
+        return None
+    create = WorkspaceTemplateApplySpec(ObjectReference("spot-role-create", facts.namespace))
+    return _apply(facts, SPOT_CREATE, facts.observed.spot_create.apply, create)
+
+
+def _main(facts: Facts) -> WriteWithEvents | None:
     template = facts.observed.template
     if facts.names.is_ambiguous or not isinstance(template, WorkspaceTemplate):
-        return
+        return None
     if facts.unwritten_secret is not None:
-        return
+        return None
     # The VPC decides on `waitForWorkspaces`: while it is unknown, neither answer is right.
     if isinstance(facts.observed.vpc, Unreadable):
-        return
+        return None
     apply = facts.observed.main.apply
     wanted = _main_spec(facts)
-    for each in _apply(facts, MAIN, apply, wanted):
-        yield WriteWithEvents(each.write, (*_version_not_passed_on(facts, apply, wanted),))
+    found = _apply(facts, MAIN, apply, wanted)
+    if found is None:
+        return None
+    return WriteWithEvents(found.write, tuple(_version_not_passed_on(facts, apply, wanted)))
 
 
 def _main_spec(facts: Facts) -> WorkspaceTemplateApplySpec:
@@ -275,13 +279,13 @@ def _version_not_passed_on(
         yield RecordEvent(key, "Warning", "VersionNotPassedOn", message, facts.uid)
 
 
-def _kubeconfig_apply(facts: Facts) -> Iterator[WriteWithEvents]:
+def _kubeconfig_apply(facts: Facts) -> WriteWithEvents | None:
     apply = facts.observed.kubeconfig.apply
     workspace = facts.observed.main.workspace_name
     if not (isinstance(facts.endpoint, Present) and workspace and facts.region):
-        return
+        return None
     if not isinstance(facts.certificate, Present):
-        return
+        return None
     wanted = WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(*KUBECONFIG_TEMPLATE),
         variables={
@@ -293,7 +297,7 @@ def _kubeconfig_apply(facts: Facts) -> Iterator[WriteWithEvents]:
         write_connection_secret_to_ref=_place_of_outputs(facts, apply),
         wait_for_workspaces=(ObjectReference(workspace),),
     )
-    yield from _apply(facts, KUBECONFIG_APPLY, apply, wanted)
+    return _apply(facts, KUBECONFIG_APPLY, apply, wanted)
 
 
 def _place_of_outputs(
@@ -313,7 +317,7 @@ def _apply(
     child: Child,
     observed: Observed[WorkspaceTemplateApply],
     wanted: WorkspaceTemplateApplySpec,
-) -> Iterator[WriteWithEvents]:
+) -> WriteWithEvents | None:
     """Write a WorkspaceTemplateApply; whether its Workspace outlives it is the user's to say."""
     owned: Fields = {}
     if isinstance(observed, WorkspaceTemplateApply):
@@ -322,29 +326,28 @@ def _apply(
         if retains is not None:
             wanted = evolve(wanted, retain_workspace_on_delete=retains)
     desired = Desired(child.ref(facts), {"spec": wanted}, child.purpose)
-    write = dependent(desired, observed, owned, facts.as_owner)
-    if write is not None:
-        yield WriteWithEvents(write)
+    return _written(dependent(desired, observed, owned, facts.as_owner))
 
 
-def _ca(facts: Facts) -> Iterator[WriteWithEvents]:
-    if isinstance(facts.certificate, Present):
-        authority = facts.certificate.value.pem
-        yield from _secret(facts, CA, facts.secrets.ca, {"tls.crt": authority, "ca.crt": authority})
+def _ca(facts: Facts) -> WriteWithEvents | None:
+    if not isinstance(facts.certificate, Present):
+        return None
+    authority = facts.certificate.value.pem
+    return _secret(facts, CA, facts.secrets.ca, {"tls.crt": authority, "ca.crt": authority})
 
 
-def _kubeconfig(facts: Facts) -> Iterator[WriteWithEvents]:
+def _kubeconfig(facts: Facts) -> WriteWithEvents | None:
     if not isinstance(facts.kubeconfig, Present):
-        return
+        return None
     held = facts.secrets.kubeconfig
     if isinstance(held, Secret) and _has_wrong_type(facts, held):
         # The type of a Secret is immutable, and Cluster API reads only Secrets of its own type.
-        if not held.metadata.deletion_timestamp:
-            reason = f"its type is not {SECRET_TYPE} and cannot be changed: it is created again"
-            target = KUBECONFIG.ref(facts)
-            yield WriteWithEvents(Delete(target, Preconditions(held.metadata.uid), reason))
-        return
-    yield from _secret(facts, KUBECONFIG, held, {"value": facts.kubeconfig.value})
+        if held.metadata.deletion_timestamp:
+            return None
+        reason = f"its type is not {SECRET_TYPE} and cannot be changed: it is created again"
+        delete = Delete(KUBECONFIG.ref(facts), Preconditions(held.metadata.uid), reason)
+        return WriteWithEvents(delete)
+    return _secret(facts, KUBECONFIG, held, {"value": facts.kubeconfig.value})
 
 
 def _has_wrong_type(facts: Facts, held: Secret) -> bool:
@@ -353,7 +356,7 @@ def _has_wrong_type(facts: Facts, held: Secret) -> bool:
 
 def _secret(
     facts: Facts, child: Child, observed: Observed[Secret], data: Mapping[str, bytes]
-) -> Iterator[WriteWithEvents]:
+) -> WriteWithEvents | None:
     """Write our keys of a Secret, our label and our ownership; other keys and labels stay."""
     owned: Fields = {}
     if isinstance(observed, Secret):
@@ -366,6 +369,4 @@ def _secret(
         labels=facts.secret_labels,
         fixed={"type": SECRET_TYPE},
     )
-    write = dependent(desired, observed, owned, facts.as_owner)
-    if write is not None:
-        yield WriteWithEvents(write)
+    return _written(dependent(desired, observed, owned, facts.as_owner))

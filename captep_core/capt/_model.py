@@ -177,8 +177,8 @@ class ClusterStatus:
     failure_reason: str = ""
     failure_message: str = ""
     conditions: tuple[Condition, ...] = ()
-    initialization: JSON = exact_json()  # noqa: RUF009 - an attrs field
-    v1beta2: JSON = exact_json()  # noqa: RUF009 - an attrs field
+    initialization: JSON = field(default=None, eq=False)
+    v1beta2: JSON = field(default=None, eq=False)
 
 
 @frozen
@@ -197,7 +197,7 @@ class WorkspaceTemplate:
     """
 
     metadata: ObjectMeta
-    spec: JSON = exact_json()  # noqa: RUF009 - an attrs field
+    spec: JSON = field(default=None, eq=False)
 
 
 @frozen

@@ -41,6 +41,7 @@ _DEFAULT_PORT = 443
 _LONGEST_NAME = 253
 # Greedy without nesting, so that a long text is matched in one run.
 _JSON_SCALAR = re.compile(r"true|false|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_JSON_STARTS = '"{ntf-0123456789'
 _AUTHORITY_END = re.compile(r"[/?#]")
 _USER_INFO = re.compile(r"\A((?:[A-Za-z][A-Za-z0-9+.-]*://)?)[^/?#]*@")
 _SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
@@ -93,6 +94,8 @@ def json_text(text: str) -> Present[str] | Missing | Invalid:
     itself; a list is no host and no certificate.
     """
     plain = text.strip()
+    if plain[:1] not in _JSON_STARTS:
+        return Present(text)
     if plain == "null":
         return Missing()
     if plain.startswith("{") or _JSON_SCALAR.fullmatch(plain):

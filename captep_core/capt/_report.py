@@ -267,12 +267,13 @@ def _cluster(
     old = cluster.status
     is_ready = bool(reported.ready) and isinstance(verdict, Ready | Degraded)
     stays_ready = old.control_plane_ready and _is_one_way(old)
-    new = evolve(
-        old,
+    new = ClusterStatus(
         control_plane_ready=bool(reported.ready) or stays_ready,
         failure_reason="" if is_ready else old.failure_reason,
         failure_message="" if is_ready else old.failure_message,
         conditions=_cluster_conditions(old.conditions, reported, now=now),
+        initialization=old.initialization,
+        v1beta2=old.v1beta2,
     )
     yield from _cluster_status(facts, cluster, new)
 
