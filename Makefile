@@ -39,6 +39,7 @@ mutants: $(READY)  ## list the changes to the core that no test of the core noti
 	@$(BIN)/mutmut run && $(BIN)/mutmut results
 
 bench: $(READY)  ## print the figures of tests/benchmarks/README.md as JSON lines (with KUBEBUILDER_ASSETS also a fleet on a real kube-apiserver)
+	@$(BIN)/python -m tests.benchmarks.report
 	@$(BIN)/python -m tests.benchmarks.bench_core
 	@$(BIN)/python -m tests.benchmarks.bench_memory
 	@$(BIN)/python -m tests.benchmarks.bench_fleet

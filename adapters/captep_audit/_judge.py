@@ -85,7 +85,7 @@ _Name = tuple[str, str, str]
 _Key = TypeVar("_Key")
 
 
-@frozen
+@frozen(cache_hash=True)
 class Actor:
     """A user with a program."""
 
@@ -161,7 +161,7 @@ class _Seen:
     lives: dict[tuple[Actor, str], deque[float]] = field(factory=dict)
 
 
-@frozen
+@define
 class _Write:
     """One write and its answer. `effect` is None where the log does not show it."""
 
@@ -203,6 +203,8 @@ class Judge:
         self._user, self._agent = user, agent
         self._objects: OrderedDict[_Name, _Seen] = OrderedDict()
         self._tallies: dict[Actor, _Tally] = {}
+        self._actors: dict[tuple[str, str], tuple[Actor, _Tally | None]] = {}
+        self._interned: dict[Actor, Actor] = {}
         self._cases: dict[tuple[str, Actor, str], _Case] = {}
         self._lists: OrderedDict[tuple[Actor, str], deque[float]] = OrderedDict()
         self._levels: Counter[str] = Counter()
@@ -219,32 +221,37 @@ class Judge:
         verb = event.get("verb", "")
         if stage != "ResponseComplete" and not (stage == "ResponseStarted" and verb == "watch"):
             return
-        at = str(event.get("stageTimestamp") or event.get("requestReceivedTimestamp") or "")
+        at = event.get("stageTimestamp") or event.get("requestReceivedTimestamp") or ""
         self._since = self._since or at
         self._until = max(self._until, at)
-        self._levels[str(event.get("level", ""))] += 1
+        self._levels[event.get("level", "")] += 1
         ref = event.get("objectRef")
-        if not isinstance(ref, dict) or stage == "ResponseStarted":
+        if not ref or stage == "ResponseStarted":
             return
         if ref.get("resource") in _STATELESS or ref.get("subresource") not in _SUBRESOURCES:
             return
-        uri = str(event.get("requestURI", ""))
-        if verb in _WRITES:
-            if "dryRun=All" not in uri:
-                self._write(event, ref, verb, uri, at)
-        else:
+        uri = event.get("requestURI", "")
+        if verb not in _WRITES:
             self._read(event, ref, verb, uri, at)
+        elif "dryRun=All" not in uri:
+            self._write(event, ref, verb, uri, at)
 
     def _judged(self, event: Event) -> tuple[Actor, _Tally | None]:
-        name = str((event.get("user") or {}).get("username", ""))
-        agent = str(event.get("userAgent", ""))
-        actor = Actor(name, agent.partition("/")[0].partition(" ")[0])
+        """Return the actor of an event, and its tally if it is judged."""
+        user = event.get("user")
+        key = (user.get("username", "") if user else "", event.get("userAgent", ""))
+        # One object for each actor: a comparison of it costs as much as half of an event.
+        known = self._actors.get(key)
+        if known is None:
+            known = self._actors[key] = self._new_actor(*map(str, key))
+        return known
+
+    def _new_actor(self, name: str, agent: str) -> tuple[Actor, _Tally | None]:
+        new = Actor(name, agent.partition("/")[0].partition(" ")[0])
+        actor = self._interned.setdefault(new, new)
         if (self._user and name != self._user) or (self._agent and self._agent not in agent):
             return actor, None
-        tally = self._tallies.get(actor)
-        if tally is None:
-            tally = self._tallies[actor] = _Tally()
-        return actor, tally
+        return actor, self._tallies.setdefault(actor, _Tally())
 
     # Reads
 

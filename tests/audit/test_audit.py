@@ -141,7 +141,7 @@ def test_a_fight_names_both_managers_and_the_field() -> None:
 
 
 def test_a_fight_is_found_from_the_side_of_the_other_manager() -> None:
-    """The judged operator is a party, whoever writes last."""
+    """The judged operator is a party, also when the other manager writes last."""
     log = Writer()
     for number in range(4):
         log.add(10 * number, "update", {"data": {"a": "1"}})
