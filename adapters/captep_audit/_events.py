@@ -37,7 +37,7 @@ class AuditLogError(Exception):
 
 @define
 class Log:
-    """What was read: the files in the order of their events, and the lines that are no events."""
+    """The events that were read, their files in order, and the lines that are no events."""
 
     files: list[str] = field(factory=list)
     events: int = 0

@@ -146,7 +146,7 @@ class _Leaf:
 
 @define
 class _Seen:
-    """What is remembered of one object: its version, its fields, and the writes of each actor.
+    """The record of one object: its version, its fields, and the writes of each actor.
 
     The keys of `times` are an actor with `get`, `write` or `change`, those of `flips` a field with
     its two managers, those of `lives` an actor with `create` or `delete`.

@@ -1,4 +1,4 @@
-"""Who may read /metrics over HTTPS: the API server authenticates and authorizes each token.
+"""Access to /metrics over HTTPS: the API server authenticates and authorizes each token.
 
 As with kubebuilder's filter WithAuthenticationAndAuthorization, a request needs a bearer token. A
 TokenReview names its user, and a SubjectAccessReview says whether the user may `get` the path. This

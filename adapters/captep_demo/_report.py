@@ -20,7 +20,7 @@ _LINES = 20
 
 @frozen
 class Criterion:
-    """One criterion: its measured value and its threshold."""
+    """One criterion: its measured value next to its threshold."""
 
     name: str
     measured: str

@@ -141,7 +141,7 @@ def test_a_fight_names_both_managers_and_the_field() -> None:
 
 
 def test_a_fight_is_found_from_the_side_of_the_other_manager() -> None:
-    """The judged operator is a party, also when the other manager writes last."""
+    """The judged operator is a party, also when the other one writes last."""
     log = Writer()
     for number in range(4):
         log.add(10 * number, "update", {"data": {"a": "1"}})
@@ -199,7 +199,7 @@ def test_a_write_without_effect_is_one_whose_answer_has_the_known_version() -> N
 
 
 def test_the_same_body_three_times_in_a_quarter_of_an_hour_is_repeated() -> None:
-    """Times in the body and its resourceVersion do not count; a refused write is none."""
+    """Times in the body and its resourceVersion do not count; a refused write does not either."""
     log = Writer()
     for number in range(3):
         body = {

@@ -1,4 +1,4 @@
-"""The log of `captep run`: with JSON every line is an object, from any library."""
+"""The log of `captep run`: with JSON every line is an object, those of libraries included."""
 
 import json
 import subprocess

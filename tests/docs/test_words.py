@@ -121,7 +121,7 @@ def test_readme_is_one_page() -> None:
     assert len(file_text(ROOT / "README.md").splitlines()) <= 120
 
 
-GENERIC = ("runtime", "memory", "kubernetes", "testing", "operator")
+GENERIC = ("runtime", "memory", "kubernetes", "testing", "pytest", "operator", "audit")
 
 
 @pytest.mark.parametrize("adapter", GENERIC)
@@ -197,6 +197,14 @@ def test_no_file_names_a_path_of_this_machine() -> None:
 
 def _readable(path: Path) -> str:
     return path.read_text("utf-8", errors="replace")
+
+
+def test_no_file_has_the_markers_of_a_conflict() -> None:
+    """A merge is finished before it is committed."""
+    marker = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    pieces = [Piece(path, 1, _readable(path)) for path in files()]
+    found = [place for place, _ in places(marker, pieces)]
+    assert not found, listed(found)
 
 
 def test_documents_end_with_one_line_end_and_have_no_trailing_space() -> None:

@@ -426,7 +426,7 @@ def test_a_pod_uses_the_token_and_the_authority_of_its_service_account(
 
 
 def test_a_configuration_s_own_credentials_are_sent(tmp_path: Path) -> None:
-    """Who builds the official client's Configuration gets its token, its hook and its password."""
+    """The official client's Configuration keeps its token, its hook and its password."""
     tokens = iter(["one", "two"])
 
     def renew(configuration: client.Configuration) -> None:
