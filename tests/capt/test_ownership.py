@@ -173,6 +173,17 @@ def test_any_version_of_cluster_api_may_own() -> None:
     assert stranger.reason == "ControlPlaneUpdateFailed"
 
 
+@pytest.mark.parametrize("kind", ["Machine", "MachinePool", "ClusterClass", "cluster"])
+def test_another_kind_of_cluster_api_is_no_cluster(kind: str) -> None:
+    """The group alone does not make an owner the Cluster, whatever its name and uid."""
+    impostor = owner(kind, "tokyo", api_version=CLUSTER_API, of="uid-of-cluster-tokyo")
+    verdict = look(_owned_by(impostor)).verdict
+    assert verdict.reason == "ControlPlaneUpdateFailed"
+    assert f"is controlled by {kind} tokyo and not by a Cluster" in verdict.message
+    loose = {**impostor, "controller": False}
+    assert look(_owned_by(loose, _owner_of_cp())).actions == ()
+
+
 def test_the_controlling_cluster_reference_wins() -> None:
     """This holds in either order of the list."""
     other = _owner_of_cp(name="osaka", controller=False)
