@@ -228,3 +228,28 @@ def test_the_variable_of_the_kubeconfig_has_the_blocks_alone(name: str, encode: 
 def test_a_clean_variable_stays_as_eks_gave_it() -> None:
     """The bytes of existing clusters do not change: no write."""
     assert look(ready()).actions == ()
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda encoded: f"{encoded[:40]}\n{encoded[40:]}\n",
+        lambda encoded: encoded.rstrip("="),
+        lambda encoded: f" {encoded}",
+    ],
+    ids=["wrapped", "unpadded", "indented"],
+)
+def test_a_clean_variable_keeps_the_spelling_of_its_base64(spell: Encode) -> None:
+    """An existing kubeconfig is not generated again because of line ends or padding."""
+    text = spell(base64_of(CA + "\n"))
+    key = "cluster_certificate_authority_data"
+    objects = changed(
+        ready(),
+        "WorkspaceTemplateApply",
+        "tokyo-kubeconfig-apply",
+        {"spec": {"variables": {key: text}}},
+    )
+    done = run(_holding(objects, text))
+    apply = done.find("WorkspaceTemplateApply", "tokyo-kubeconfig-apply")
+    assert apply["spec"]["variables"][key] == text
+    assert {str(each.target) for each in done.writes} == {"Secret fleet/tokyo-ca"}
