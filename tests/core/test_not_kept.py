@@ -74,7 +74,10 @@ def test_a_create_names_the_object_and_no_uid() -> None:
 
 
 def dropping(
-    body: dict[str, JSON], observed: dict[str, JSON], record: NotKept, **options: Any  # noqa: ANN401
+    body: dict[str, JSON],
+    observed: dict[str, JSON],
+    record: NotKept,
+    **options: Any,  # noqa: ANN401
 ) -> dict[str, JSON]:
     """Drop what the record says from the body of a patch."""
     known = {"target": REF, "uid": "u1", "generation": 2, **options}
