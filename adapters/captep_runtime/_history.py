@@ -168,6 +168,8 @@ class WriteHistory:
         others = tuple(other for other in self.attempts if other is not before)
         if before is None:
             before = Attempt(write, fingerprint, _values(action), now)
+        if not answer.is_refusal:
+            others = tuple(_after_acceptance(other, write) for other in others)
         if answer.changed:
             others = tuple(_after_overwrite(other, before) for other in others)
         attempt = _after_try(before, answer, refusal, now=now, interval=interval)
@@ -236,6 +238,13 @@ def _backoff(attempt: Attempt, answer: Answer, interval: timedelta) -> timedelta
             return max(interval, min(answer.retry_after or _ZERO, LONGEST_RETRY_AFTER))
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def _after_acceptance(other: Attempt, accepted: Write) -> Attempt:
+    """Return `other` after another body of its write went through: the write is not refused now."""
+    if other.write != accepted or other.refusal is None or isinstance(other.refusal, Reverted):
+        return other
+    return evolve(other, refusal=None, backoff=_ZERO, refused_since=None)
 
 
 def _after_overwrite(other: Attempt, done: Attempt) -> Attempt:

@@ -187,6 +187,16 @@ def test_a_refusal_in_a_fight_neither_ends_nor_lengthens_it() -> None:
     assert again.backoff_of(patch("a"), now=at(30)) == timedelta(seconds=20)
 
 
+def test_another_body_that_goes_through_ends_the_refusal_of_the_write() -> None:
+    """A person has corrected the value; a fight over the old one goes on."""
+    other = patch("a", {"data": {"z": "1"}})
+    history = after((0, patch("a"), REFUSED), (1, other, OK))
+    assert history.refused_in_backoff(now=at(2)) == ()
+    assert history.refused_since(write_of(patch("a"))) is None
+    fight = after(*((n, patch("a"), OK) for n in range(3)), (3, other, OK))
+    assert len(fight.fights()) == len(fight.refused_in_backoff(now=at(4))) == 1
+
+
 def test_a_conflict_has_no_backoff() -> None:
     """The next pass has seen the newer object."""
     history = after((0, create("a"), Answer(409, changed=False)))
