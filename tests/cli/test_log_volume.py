@@ -49,8 +49,7 @@ def test_a_control_plane_costs_twenty_lines_to_make_and_none_at_rest() -> None:
 
 
 def fleet() -> list[dict[str, Any]]:
-    """Return control planes that wait for their Cluster: each has a verdict and no write but one.
-    """
+    """Return control planes that wait for their Cluster: each has a verdict and no write but one."""
     return [
         {
             "apiVersion": "controlplane.cluster.x-k8s.io/v1beta1",

@@ -650,7 +650,7 @@ def test_a_live_read_of_an_absent_object_is_absent() -> None:
         (404, ABSENT),
         (403, Unreadable("Forbidden", f"{PATH}/one: HTTP 403")),
     ):
-        with gateway(Cluster(replying(status, {}))) as (made, _):
+        with gateway(Cluster(replying(status, {"kind": "Status"}))) as (made, _):
             assert made.read_live(ONE) == expected
 
 

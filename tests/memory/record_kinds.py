@@ -155,8 +155,7 @@ def _field(schema: Schema, schemas: Mapping[str, Schema], types: Schema) -> Sche
 
 
 def _measure(server: ApiServer, path: str, manifest: Schema, root: str, types: Schema) -> None:
-    """Mark each field that the manifest reaches: `zero` is whether the server keeps a zero value.
-    """
+    """Mark each field that the manifest reaches: `zero` is whether the server keeps a zero value."""
     base = {**manifest, "metadata": {"name": "probe"}}
     for place, field in list(_places(base, root, types)):
         if "zero" in field or "measured" in field:
