@@ -31,6 +31,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "Reverted",
+    "Throttled",
     "VerdictLike",
     "Write",
     "purpose_of",
@@ -197,18 +198,56 @@ class Conflicted:
 
 
 @frozen
-class Reverted:
-    """The server accepted the write, and the next passes want it again: somebody reverts or drops
-    what it writes.
+class Throttled:
+    """The server has been too busy for the write (HTTP 429), and not for long: it is retried and
+    not reported yet.
     """
 
     write: Write
 
     def __str__(self) -> str:
-        return f"{self.write} is accepted but does not last"
+        return f"{self.write} is refused: HTTP 429"
 
 
-Refusal: TypeAlias = Refused | Conflicted | Reverted
+@frozen
+class Reverted:
+    """The server accepts the write, and it does not last: another writer undoes it, or the server
+    drops it.
+
+    It stays known until the write has stood for a while, whether or not a pass wants the write.
+    `fields`: the JSON paths that the write sets, empty for a create and a delete. `manager`: the
+    field manager of the other writer, "" when it is unknown.
+    """
+
+    write: Write
+    fields: tuple[str, ...] = ()
+    manager: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.write} is accepted but does not last{self._cause()}"
+
+    def _cause(self) -> str:
+        other = self.manager or "another writer"
+        match self.write.verb:
+            case "create":
+                return f": {other} deletes it"
+            case "delete":
+                return f": {other} creates it again"
+            case _:
+                return f": {other} changes {_listed(self.fields)}" if self.fields else ""
+
+
+def _listed(fields: tuple[str, ...]) -> str:
+    more = len(fields) - _LISTED_FIELDS
+    shown = ", ".join(fields[:_LISTED_FIELDS])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+# A message for people: three paths say where to look.
+_LISTED_FIELDS = 3
+
+
+Refusal: TypeAlias = Refused | Conflicted | Throttled | Reverted
 """A write that did not go through when it was last tried: an observation of the passes that follow.
 """
 

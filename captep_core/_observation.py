@@ -5,11 +5,11 @@ absent.
 from enum import Enum
 from typing import Final, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
-from captep_core._actions import Refusal
+from captep_core._actions import ObjectRef, Refusal
 
-__all__ = ["ABSENT", "Absent", "Observed", "ReconcileState", "Unreadable"]
+__all__ = ["ABSENT", "Absent", "NotKept", "Observed", "ReconcileState", "Unreadable"]
 
 T = TypeVar("T")
 
@@ -43,12 +43,36 @@ Observed: TypeAlias = T | Absent | Unreadable
 
 
 @frozen
+class NotKept:
+    """A field that the server did not keep from a write that it accepted.
+
+    `uid`: of the object that was patched, "" for a create. `generation`: of the object in the
+    answer, 0 for a kind without one. `wanted`, `kept`: digests of the value in the write and of the
+    value that the server made of it ("" for none).
+    """
+
+    target: ObjectRef
+    subresource: str | None
+    path: tuple[str, ...]
+    wanted: str = field(repr=False)
+    kept: str = field(default="", repr=False)
+    uid: str = ""
+    generation: int = 0
+
+    def __str__(self) -> str:
+        return f"{'.'.join(self.path)} of {self.target}"
+
+
+@frozen
 class ReconcileState:
     """State carried from one pass to the next for one object. Losing it, as on a restart, is safe.
 
     `refusals`: the writes that did not go through, oldest try first. `verdict`: the reason of the
-    verdict that was recorded last, "" before the first one.
+    verdict that was recorded last, "" before the first one. `not_kept`: the fields that the server
+    did not keep from writes that it accepted. `deleted`: the objects that earlier passes deleted.
     """
 
     refusals: tuple[Refusal, ...] = ()
     verdict: str = ""
+    not_kept: tuple[NotKept, ...] = ()
+    deleted: tuple[ObjectRef, ...] = ()

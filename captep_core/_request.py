@@ -151,7 +151,13 @@ def answer_of(response: RawResponse, *, changed: bool) -> Answer:
     """
     is_replaced = response.status == 422 and _causes(response) == ["metadata.uid"]
     status = 409 if is_replaced else response.status
-    return Answer(status, changed and status < 300, retry_after_of(response))
+    is_accepted = status < 300
+    return Answer(
+        status,
+        changed and is_accepted,
+        retry_after_of(response),
+        response.body if is_accepted else None,
+    )
 
 
 def reason_of(response: RawResponse) -> str:

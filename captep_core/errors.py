@@ -4,6 +4,7 @@
 CaptepError
 ├── WireError       an object in the cluster, or in a file, does not have the shape of its kind:
 │                   its author must act
+├── DecisionError   a decision cannot be executed: the author of the operator must act
 └── GatewayError    the way to the server is wrong: the person who runs the controller must act
 ```
 
@@ -13,7 +14,7 @@ what follows from it.
 
 from attrs import frozen
 
-__all__ = ["CaptepError", "GatewayError", "WireError"]
+__all__ = ["CaptepError", "DecisionError", "GatewayError", "WireError"]
 
 
 class CaptepError(Exception):
@@ -32,6 +33,10 @@ class WireError(CaptepError):
 
     def __str__(self) -> str:
         return f"{self.where}: {'; '.join(self.problems)}"
+
+
+class DecisionError(CaptepError):
+    """A reconcile function returned something that cannot be executed; the message is one line."""
 
 
 class GatewayError(CaptepError):

@@ -1,15 +1,15 @@
 """The ports of the pure side: adapters implement `Gateway`, operators `Decide`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
-from attrs import frozen
+from attrs import field, frozen
 
 from captep_core._actions import JSON, Action, Decision, ObjectRef
 from captep_core._observation import Observed, ReconcileState
 
-__all__ = ["Answer", "Clock", "Decide", "Gateway", "Read"]
+__all__ = ["Answer", "Clock", "Decide", "Gateway", "Read", "ReadsLive"]
 
 Read: TypeAlias = Callable[[ObjectRef], Observed[dict[str, JSON]]]
 """Look one object up: its JSON as on the wire, ABSENT, or Unreadable.
@@ -25,12 +25,13 @@ class Answer:
     `status`: the HTTP status. It is 504 also when no answer came, and the write may have landed or
     not. `changed`: whether the action is known to have changed the state of the server.
     `retry_after`: how long the server asked to be left alone (429 and 503), None when it did not
-    ask.
+    ask. `object`: the object after an accepted create or patch, None when the answer had none.
     """
 
     status: int
     changed: bool
     retry_after: timedelta | None = None
+    object: Mapping[str, JSON] | None = field(default=None, eq=False, repr=False)
 
     @property
     def is_refusal(self) -> bool:
@@ -47,6 +48,15 @@ class Gateway(Protocol):
 
     def send(self, action: Action) -> Answer:
         """Translate `action` to one request and return the answer, a 404 for a delete included."""
+        ...
+
+
+@runtime_checkable
+class ReadsLive(Protocol):
+    """A gateway whose `read` answers from a cache and leaves out `metadata.managedFields`."""
+
+    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Ask the server itself for the whole object; see `Read`."""
         ...
 
 

@@ -25,16 +25,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from captep_cli._controller import Controller
-from captep_cli._counting import CountingTransport
 from captep_cli._live import live_reader
 from captep_cli._metrics_access import MetricsAccess
 from captep_cli._policy import deciding
-from captep_cli._preflight import check_cluster, check_lease, fatal_problem
-from captep_core.capt._resources import WATCHED
+from captep_core.capt._resources import CONTROL_PLANES, WATCHED
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
 from captep_kubernetes import DryRun, LeaderElector, Transport, WatchHealth, load_transport
+from captep_operator import (
+    Controller,
+    CountingTransport,
+    check_cluster,
+    check_lease,
+    fatal_problem,
+)
 from captep_runtime import (
     NO_METRICS,
     Access,
@@ -51,6 +55,8 @@ from captep_runtime import (
 __all__ = ["live_read", "run"]
 
 _log = logging.getLogger("captep.run")
+_NAME: Final = "captcontrolplane"
+"""The controller in logs and metrics, named as controller-runtime names it: by its kind."""
 # Six and two of the ten seconds that rule 2 allows; closing watches and servers takes the rest.
 # Kubernetes kills a pod 30 s after SIGTERM.
 _PASSES_END_WITHIN: Final = timedelta(seconds=6)
@@ -117,6 +123,9 @@ class _Process:
         )
         self._controller = Controller(
             self._transport,
+            name=_NAME,
+            primary=CONTROL_PLANES,
+            watched=WATCHED,
             namespaces=self._namespaces,
             dry_run=DryRun(options.dry_run),
             metrics=self._metrics,

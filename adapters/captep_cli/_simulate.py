@@ -1,22 +1,18 @@
 """`captep simulate`: the loop of one control plane, alone in its world."""
 
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 
-from captep_cli._input_world import InputWorld, is_event, sorted_objects
+from captep_cli._input_world import InputWorld, sorted_objects
 from captep_cli._json import action_json, seconds, verdict_text
 from captep_cli._mask import Show
-from captep_core import ReconcileState
 from captep_core.ports import Decide
-from captep_memory import World, collect_all, departed
-from captep_runtime import Pass, WriteHistory, run_pass
+from captep_operator import simulated
+from captep_runtime import Pass
 
 __all__ = ["Simulation", "simulate", "simulation_json"]
-
-_PASSES: Final = 20
-"""The limit of the command's contract; a new control plane settles within three."""
 
 
 @frozen
@@ -33,54 +29,9 @@ class Simulation:
 
 
 def simulate(world: InputWorld, now: datetime, further: int, decide: Decide) -> Simulation:
-    """Run at most 20 passes until one changes neither world nor refusals, then `further` passes.
-
-    The clock stands still in the first part, as the watch events of its own writes would run the
-    loop at once, and advances by each pass's interval in the second.
-    """
-    run = _Run(world, now, decide)
-    settled_after = next((number for number in range(_PASSES) if not run.one_pass()), None)
-    for _ in range(further):
-        run.wait()
-        run.one_pass()
-    return Simulation(
-        tuple(run.passes), settled_after, sorted_objects(world.gateway.world, world.malformed)
-    )
-
-
-class _Run:
-    """The loop: the state that it carries from one pass to the next, and the time."""
-
-    def __init__(self, world: InputWorld, now: datetime, decide: Decide) -> None:
-        self._key, self._gateway = world.key, world.gateway
-        self._decide = decide
-        self._now = now
-        self._state = ReconcileState()
-        self._history = WriteHistory()
-        self.passes: list[Pass] = []
-
-    def one_pass(self) -> bool:
-        """Run a pass, then the garbage collector; return whether anything changed."""
-        gateway = self._gateway
-        before = gateway.world
-        done = run_pass(
-            self._decide, gateway, self._key, self._state, now=self._now, history=self._history
-        )
-        gateway.world = collect_all(gateway.world, known_owner=departed(gateway.world))
-        self._state, self._history = done.state, done.history
-        self.passes.append(done)
-        return done.changed or _is_changed(before, gateway.world)
-
-    def wait(self) -> None:
-        """Advance the clock by the interval of the last pass."""
-        self._now += self.passes[-1].requeue_after or timedelta(0)
-        self._gateway.world = self._gateway.world.at(self._now)
-
-
-def _is_changed(before: World, after: World) -> bool:
-    return any(
-        not is_event(change.object) for change in after.changes(since=before.resource_version)
-    )
+    """Run the loop until it settles, then `further` passes; see `captep_operator.simulated`."""
+    run = simulated(decide, world.gateway, world.key, now, further=further)
+    return Simulation(run.passes, run.settled_after, sorted_objects(run.world, world.malformed))
 
 
 def simulation_json(simulation: Simulation, show: Show) -> dict[str, Any]:

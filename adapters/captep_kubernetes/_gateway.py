@@ -20,7 +20,7 @@ from typing import Final
 
 from attrs import evolve
 
-from captep_core import ABSENT, JSON, Action, ObjectRef, Observed, RecordEvent, Unreadable
+from captep_core import ABSENT, JSON, Absent, Action, ObjectRef, Observed, RecordEvent, Unreadable
 from captep_core._request import (
     RawResponse,
     WriteRequest,
@@ -191,6 +191,10 @@ class KubernetesGateway:
         watched = self._kinds.get((change.ref.api_version, change.ref.kind))
         return content_changed(change, None if watched is None else watched.conditions)
 
+    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Ask the server for the whole object; see `captep_core.ports.ReadsLive`."""
+        return self._get(self._resource(ref), ref)
+
     def version(self, ref: ObjectRef) -> str | None:
         """Return the cached resourceVersion of an object, None when it is not known to exist."""
         ref = self._canonical(ref)
@@ -318,21 +322,28 @@ class KubernetesGateway:
         return self._fetch(ref, identity[0], informer)
 
     def _fetch(self, ref: ObjectRef, uid: str, informer: Informer) -> Observed[dict[str, JSON]]:
-        path = self._resource(ref).path(ref.namespace, ref.name)
+        found = self._get(self._resource(ref), ref)
+        if isinstance(found, Absent):
+            informer.observe_delete(ref, uid)
+        if isinstance(found, Absent | Unreadable):
+            return found
+        self._keep(ref, found)
+        informer.observe_write(found)
+        return without_managed_fields(found)
+
+    def _get(self, resource: Resource, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        path = resource.path(ref.namespace, ref.name)
         try:
             response = self._transport.request("GET", path, timeout=_READ_SECONDS)
         except UnansweredError as error:
             return Unreadable("Timeout" if "Timeout" in str(error) else "Unavailable", str(error))
         if _is_absent(response):
-            informer.observe_delete(ref, uid)
             return ABSENT
         if response.status != 200 or response.body is None:
             return Unreadable(reason_of(response), f"{path}: HTTP {response.status}")
         if _metadata(response.body).get("name") != ref.name:
             return Unreadable("Malformed", f"{path}: HTTP 200 with another object")
-        self._keep(ref, response.body)
-        informer.observe_write(response.body)
-        return without_managed_fields(dict(response.body))
+        return dict(response.body)
 
     def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> None:
         if not self._is_by_metadata(ref):

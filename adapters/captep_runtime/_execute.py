@@ -6,16 +6,19 @@ Rules of this module:
    refused Event stops nothing.
 2. A 404 for a delete is success. 504 is an unknown outcome: the next pass observes before it
    writes.
-3. A refusal stays known while its write is wanted (`Decision.outstanding`). A refused retry moves
-   to the end of the list, so that several refused writes take turns.
+3. A refusal stays known while its write is wanted (`Decision.outstanding`) or in backoff. A refused
+   retry moves to the end of the list, so that several refused writes take turns. A fight stays
+   known until the write has stood for a while.
 4. A pass that knows of a refusal comes back after `Decision.requeue_after_refusal`, and a loop
    keeps the refused write in backoff as long: both have this one source.
-5. A pass that stops at a write in backoff comes back when the backoff ends, so that a wake-up in
-   between does not postpone the retry.
-6. A verdict counts as reported once its Events were sent: a pass that stopped before them keeps the
+5. A pass that stops at a write in backoff comes back when the backoff ends, if that is earlier, so
+   that a wake-up in between does not postpone the retry.
+6. A server that is too busy for a write (429) delays that write and nothing else.
+7. A verdict counts as reported once its Events were sent: a pass that stopped before them keeps the
    verdict that was reported before.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -23,17 +26,32 @@ from attrs import evolve, frozen
 
 from captep_core._actions import (
     Action,
+    Create,
     Decision,
+    Delete,
     ObjectRef,
+    Patch,
     RecordEvent,
     Refusal,
+    Refused,
+    Reverted,
+    Throttled,
     Write,
     refusal_of,
     write_of,
 )
-from captep_core._observation import ReconcileState
-from captep_core.ports import Answer, Decide, Gateway
-from captep_runtime._history import EMPTY_HISTORY, WriteHistory
+from captep_core._not_kept import leaves, not_kept
+from captep_core._observation import NotKept, ReconcileState
+from captep_core.ports import Answer, Decide, Gateway, ReadsLive
+from captep_runtime._bodies import require_decision
+from captep_runtime._history import (
+    EMPTY_HISTORY,
+    UNREPORTED_FOR,
+    Change,
+    WriteHistory,
+    fields_of,
+)
+from captep_runtime._managers import managers_of
 
 __all__ = ["ERROR_INTERVAL", "Pass", "run_pass"]
 
@@ -57,7 +75,7 @@ class Pass:
     `changed`: whether the world, or the refusals that the next pass sees, differ from what this
     pass found. `progressed`: whether the next pass will see something worth deciding on at once,
     rather than the same failure again. `error_interval`: when to look again while a refusal is
-    known. `retry_after`: how long the server asked to be left alone.
+    known.
     """
 
     decision: Decision
@@ -70,7 +88,13 @@ class Pass:
     changed: bool
     progressed: bool
     error_interval: timedelta
-    retry_after: timedelta | None = None
+    new_not_kept: tuple[NotKept, ...] = ()
+
+
+_TOO_MANY_REQUESTS: Final = 429
+
+_LONGEST_STATE: Final = 64
+"""More fields and objects than one key has; it bounds the memory where names always change."""
 
 
 @frozen
@@ -79,13 +103,16 @@ class _Sending:
 
     `before`: the history that earlier passes left. `interval`: the interval of a refusal.
     `backs_off`: whether a refused write gets a backoff of that length. `backoff`: the remaining
-    backoff of the write that stopped the pass, zero when no backoff did.
+    backoff of the write that stopped the pass, zero when no backoff did. `not_kept`, `deleted`: as
+    in `ReconcileState`.
     """
 
     before: WriteHistory
     history: WriteHistory
     interval: timedelta
     backs_off: bool
+    not_kept: tuple[NotKept, ...] = ()
+    deleted: tuple[ObjectRef, ...] = ()
     sent: tuple[tuple[Action, Answer], ...] = ()
     refused: tuple[Refusal, ...] = ()
     stopped: bool = False
@@ -116,20 +143,50 @@ def run_pass(
             `requeue_after_refusal`.
         backs_off: whether the same write waits out that interval after a refusal, whatever wakes
             the key in between. A loop needs this; passes that all run at one moment do not.
+
+    Raises:
+        DecisionError: `decide` returned no Decision, or an action has a body that is no JSON.
     """
-    decision = decide(key, gateway.read, state, now=now)
     recent = history.recent(now=now)
+    known = _known_at(state.refusals, recent, now=now)
+    in_backoff = _unlisted(recent.refused_in_backoff(now=now), known)
+    decision = decide(key, gateway.read, evolve(state, refusals=(*in_backoff, *known)), now=now)
+    require_decision(decision)
     sending = _Sending(
         before=recent,
         history=recent,
         interval=decision.requeue_after_refusal or error_interval,
         backs_off=backs_off,
+        not_kept=state.not_kept,
+        deleted=state.deleted,
     )
     for action in decision.actions:
         if sending.stopped:
             break
         sending = _send(gateway, action, sending, now=now)
-    return _conclude(decision, state, sending)
+    return _conclude(decision, state, known, sending, now=now)
+
+
+def _known_at(
+    refusals: Sequence[Refusal], history: WriteHistory, *, now: datetime
+) -> tuple[Refusal, ...]:
+    """Return the refusals as they are at `now`: a server that is busy for long gets a report."""
+    return tuple(
+        _throttled(refusal.write, history, now=now) if isinstance(refusal, Throttled) else refusal
+        for refusal in refusals
+    )
+
+
+def _throttled(write: Write, history: WriteHistory, *, now: datetime) -> Refusal:
+    since = history.refused_since(write)
+    is_long = since is not None and now - since >= UNREPORTED_FOR
+    return Refused(write, _TOO_MANY_REQUESTS) if is_long else Throttled(write)
+
+
+def _unlisted(refusals: Iterable[Refusal], listed: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """Return the refusals of writes that the list does not have."""
+    writes = {refusal.write for refusal in listed}
+    return tuple(refusal for refusal in refusals if refusal.write not in writes)
 
 
 def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime) -> _Sending:
@@ -138,61 +195,133 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime)
     backoff = sending.before.backoff_of(action, now=now)
     if backoff:
         return evolve(sending, stopped=True, backoff=backoff)
+    cause = _cause(gateway, action, sending.before, now=now)
     answer = gateway.send(action)
-    refusal = _refusal(action, answer, is_reverted=sending.before.is_reverted(action, now=now))
-    wait = max(
-        sending.interval if sending.backs_off else _ZERO,
-        answer.retry_after or _ZERO,
+    refusal = _refusal(action, answer, sending.before, cause, now=now)
+    history = sending.history.after(
+        action,
+        answer,
+        refusal,
+        now=now,
+        interval=sending.interval if sending.backs_off else _ZERO,
     )
     return evolve(
         sending,
-        history=sending.history.after(action, answer, refusal, now=now, wait=wait),
+        history=history,
+        not_kept=_not_kept_after(sending.not_kept, action, answer),
+        deleted=_deleted_after(sending.deleted, action, answer),
         sent=(*sending.sent, (action, answer)),
         refused=() if refusal is None else (refusal,),
         stopped=refusal is not None,
     )
 
 
-def _refusal(action: Action, answer: Answer, *, is_reverted: bool) -> Refusal | None:
+def _cause(
+    gateway: Gateway, action: Change, history: WriteHistory, *, now: datetime
+) -> Reverted | None:
+    """Name the fight that accepting `action` will show, and the other writer, once for each fight.
+
+    The object is read before the write: our own write takes the field over from the other manager.
+    A write that had no effect met no other writer, and so there is nobody to name.
+    """
+    known = history.fight_of(action)
+    if known is not None or not history.is_reverted(action, now=now):
+        return known
+    if write_of(action) in history.without_effect():
+        return Reverted(write_of(action))
+    paths = fields_of(action)
+    read = gateway.read_live if isinstance(gateway, ReadsLive) else gateway.read
+    manager = "" if isinstance(action, Create) else managers_of(read(action.target), paths)
+    return Reverted(write_of(action), tuple(".".join(path) for path in paths), manager)
+
+
+def _refusal(
+    action: Change,
+    answer: Answer,
+    history: WriteHistory,
+    cause: Reverted | None,
+    *,
+    now: datetime,
+) -> Refusal | None:
     """Return the refusal that `answer` amounts to, None when the write went through."""
-    write = write_of(action)
     if not answer.is_refusal:
-        return refusal_of(write, answer.status) if is_reverted else None
-    if write.verb == "delete" and answer.status == 404:
+        return cause if history.is_reverted(action, now=now) else None
+    if isinstance(action, Delete) and answer.status == 404:
         return None
+    write = write_of(action)
+    if answer.status == _TOO_MANY_REQUESTS:
+        return _throttled(write, history, now=now)
     return refusal_of(write, answer.status)
 
 
-def _conclude(decision: Decision, before: ReconcileState, sending: _Sending) -> Pass:
-    refusals = _known_refusals(decision, sending)
+def _not_kept_after(
+    known: tuple[NotKept, ...], action: Change, answer: Answer
+) -> tuple[NotKept, ...]:
+    if answer.is_refusal or answer.object is None or isinstance(action, Delete):
+        return known
+    tried = {path for path, _ in leaves(action.body)}
+    others = tuple(
+        record
+        for record in known
+        if (record.target, record.subresource) != (action.target, action.subresource)
+        or (isinstance(action, Patch) and record.path not in tried)
+    )
+    return (*others, *not_kept(action, answer.object))[-_LONGEST_STATE:]
+
+
+def _deleted_after(
+    known: tuple[ObjectRef, ...], action: Change, answer: Answer
+) -> tuple[ObjectRef, ...]:
+    if answer.is_refusal or not isinstance(action, Delete) or action.target in known:
+        return known
+    return (*known, action.target)[-_LONGEST_STATE:]
+
+
+def _conclude(
+    decision: Decision,
+    before: ReconcileState,
+    known: tuple[Refusal, ...],
+    sending: _Sending,
+    *,
+    now: datetime,
+) -> Pass:
+    refusals = _refusals_after(decision, sending)
+    seen_before = {*before.refusals, *sending.before.refused_in_backoff(now=now)}
     refused = {refusal.write for refusal in sending.refused}
     effective = _effective_writes(sending)
-    # A write without effect that is new, or a refusal that came or went, is something to decide on.
+    # A refusal that came or went, a write without effect that is new and a field that the server
+    # does not keep are something to decide on.
     has_news = (
-        set(refusals) != set(before.refusals)
+        set(refusals) != set(known)
         or not sending.history.without_effect() <= sending.before.without_effect()
+        or sending.not_kept != before.not_kept
     )
-    retry_after = _retry_after(sending)
     return Pass(
         decision=decision,
         sent=sending.sent,
-        state=ReconcileState(refusals, _reported_verdict(decision, before, len(sending.sent))),
+        state=ReconcileState(
+            refusals,
+            _reported_verdict(decision, before, len(sending.sent)),
+            sending.not_kept,
+            sending.deleted,
+        ),
         history=sending.history,
-        new_refusals=tuple(refusal for refusal in refusals if refusal not in before.refusals),
-        requeue_after=_requeue_after(decision, sending, refusals, retry_after),
+        new_refusals=tuple(refusal for refusal in refusals if refusal not in seen_before),
+        requeue_after=_requeue_after(decision, sending),
         effective_writes=len(effective),
         changed=bool(effective) or has_news,
         progressed=any(write not in refused for write in effective) or has_news,
         error_interval=sending.interval,
-        retry_after=retry_after,
+        new_not_kept=tuple(each for each in sending.not_kept if each not in before.not_kept),
     )
 
 
-def _known_refusals(decision: Decision, sending: _Sending) -> tuple[Refusal, ...]:
+def _refusals_after(decision: Decision, sending: _Sending) -> tuple[Refusal, ...]:
     """Return the refusals that the next pass sees, the oldest try first."""
     tried = {write_of(action) for action, _ in sending.sent}
-    untried = (refusal for refusal in decision.outstanding if refusal.write not in tried)
-    return (*untried, *sending.refused)
+    untried = tuple(refusal for refusal in decision.outstanding if refusal.write not in tried)
+    wanted = (*untried, *sending.refused)
+    return (*_unlisted(sending.history.fights(), wanted), *wanted)
 
 
 def _effective_writes(sending: _Sending) -> list[Write]:
@@ -203,22 +332,12 @@ def _effective_writes(sending: _Sending) -> list[Write]:
     ]
 
 
-def _retry_after(sending: _Sending) -> timedelta | None:
-    asked = [answer.retry_after for _, answer in sending.sent if answer.retry_after]
-    return max(asked, default=None)
-
-
-def _requeue_after(
-    decision: Decision,
-    sending: _Sending,
-    refusals: tuple[Refusal, ...],
-    retry_after: timedelta | None,
-) -> timedelta | None:
+def _requeue_after(decision: Decision, sending: _Sending) -> timedelta | None:
     if sending.backoff:
-        return sending.backoff
+        return min(sending.backoff, sending.interval)
     # An outstanding refusal counts even when its retry has just gone through: the pass knew of it.
-    if decision.outstanding or refusals:
-        return max(sending.interval, retry_after or _ZERO)
+    if decision.outstanding or sending.refused:
+        return sending.interval
     return decision.requeue_after
 
 

@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics over the standard library's HTTP server."""
 
+import errno
 import logging
 import socket
 import ssl
@@ -104,8 +105,7 @@ class PageServer:
         Raises:
             OSError: another process has the address, or the host has no such address.
         """
-        family = _IPv6Server if ":" in address.host else _Server
-        self._server = family((address.host, address.port), _handler(pages, access))
+        self._server = _server(address, _handler(pages, access))
         self._server.certificate = certificate
         self._thread = threading.Thread(
             target=self._server.serve_forever,
@@ -161,6 +161,30 @@ class _Server(ThreadingHTTPServer):
 
 class _IPv6Server(_Server):
     address_family = socket.AF_INET6
+
+
+class _DualStackServer(_IPv6Server):
+    """Listens on IPv6 and IPv4 at once: in an IPv6-only cluster, probes come over IPv6."""
+
+    def server_bind(self) -> None:
+        """Take IPv4 connections as well, whatever the default of the system is."""
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+def _server(address: Address, handler: type[BaseHTTPRequestHandler]) -> _Server:
+    where = (address.host, address.port)
+    if address.host:
+        family = _IPv6Server if ":" in address.host else _Server
+        return family(where, handler)
+    if socket.has_dualstack_ipv6():
+        try:
+            return _DualStackServer(("::", address.port), handler)
+        except OSError as error:
+            # A kernel may know IPv6 and have no address of it; another error is about the port.
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+    return _Server(where, handler)
 
 
 def _handler(pages: Mapping[str, Page], access: Access | None) -> type[BaseHTTPRequestHandler]:

@@ -25,6 +25,7 @@ from captep_core._actions import (
     Refusal,
     Refused,
     Reverted,
+    Throttled,
     write_of,
 )
 from captep_core._objects import rfc3339
@@ -95,6 +96,8 @@ def _status_of(refusal: Refusal) -> Mapping[str, str | int]:
             return {"status": status}
         case Conflicted():
             return {"status": 409}
+        case Throttled():
+            return {"status": 429}
         case Reverted():
             return {}
         case _ as unreachable:
@@ -102,8 +105,13 @@ def _status_of(refusal: Refusal) -> Mapping[str, str | int]:
 
 
 def lines(verdict_before: str, done: Pass) -> tuple[Line, ...]:
-    """Return the lines of a pass: writes that changed something, new refusals, another verdict."""
-    return (*_write_lines(done), *_refusal_lines(done), *_verdict_lines(verdict_before, done))
+    """Return the lines of a pass: effective writes, new refusals, fields not kept, the verdict."""
+    return (
+        *_write_lines(done),
+        *_refusal_lines(done),
+        *_not_kept_lines(done),
+        *_verdict_lines(verdict_before, done),
+    )
 
 
 def _write_lines(done: Pass) -> list[Line]:
@@ -115,10 +123,16 @@ def _write_lines(done: Pass) -> list[Line]:
 
 
 def _refusal_lines(done: Pass) -> list[Line]:
-    # Conflicts alone are everyday: two writers met, and the retry has seen the newer object.
-    only_conflicts = all(isinstance(new, Conflicted) for new in done.new_refusals)
-    level = logging.DEBUG if only_conflicts else logging.WARNING
+    # Alone, these two are everyday: the retry has seen the newer object, or the server has time.
+    is_everyday = all(isinstance(new, Conflicted | Throttled) for new in done.new_refusals)
+    level = logging.DEBUG if is_everyday else logging.WARNING
     return [Line(level, str(new), _status_of(new)) for new in done.new_refusals]
+
+
+def _not_kept_lines(done: Pass) -> list[Line]:
+    return [
+        Line(logging.WARNING, f"the server does not keep {new}", {}) for new in done.new_not_kept
+    ]
 
 
 def _verdict_lines(verdict_before: str, done: Pass) -> list[Line]:

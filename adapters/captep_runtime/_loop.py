@@ -187,8 +187,11 @@ class Loop:
                 for run in self._runs.values()
                 if now - run.started_at > longest_run.total_seconds()
             )
+        # A thread that has not begun yet has no identity, and is not dead.
         dead = [
-            thread.name for thread in self._threads if not thread.is_alive() and not self._stopping
+            thread.name
+            for thread in self._threads
+            if thread.ident is not None and not thread.is_alive() and not self._stopping
         ]
         return (
             *(f"{name} has ended" for name in dead),
@@ -261,8 +264,9 @@ class Loop:
                 if key is None or due_at is None:
                     break
                 state = self._states[key]
-                if self._can_skip(state.seen):
-                    self._skip(key, state, now, at)
+                skipped = self._skipped(state, at)
+                if skipped is not None:
+                    self._skip(key, skipped, now)
                     skips += 1
                 else:
                     run = _Run(key, state, str(uuid.uuid4()), due_at, now)
@@ -274,13 +278,14 @@ class Loop:
             self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, waited)
         return run
 
-    def _can_skip(self, seen: ReadSet | None) -> bool:
-        if seen is None or self._version is None:
-            return False
-        return seen.is_unchanged(self._version)
+    def _skipped(self, state: KeyState, at: datetime) -> KeyState | None:
+        """Return the state after a skipped pass, None when the pass must run."""
+        if state.seen is None or self._version is None:
+            return None
+        return after_skip(state, now=at) if state.seen.is_unchanged(self._version) else None
 
-    def _skip(self, key: ObjectRef, state: KeyState, now: float, at: datetime) -> None:
-        self._states[key] = after_skip(state, now=at)
+    def _skip(self, key: ObjectRef, state: KeyState, now: float) -> None:
+        self._states[key] = state
         wait = aligned(state.interval, self._tuning.align_to, now=now)
         self._queue.done(key, now=now, requeue_after=wait)
 
@@ -311,7 +316,7 @@ class Loop:
             self._reporter.too_busy(run.key, run.reconcile_id, run.state.busy_passes + 1)
         with self._changed:
             self._keep(run, state)
-            if requeue.has_cooldown:
+            if requeue.is_too_busy:
                 # A wake-up that came during the pass must not end the cooldown either.
                 self._queue.forget(run.key)
             self._queue.done(run.key, now=now)

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from captep_core._actions import JSON, Action, ObjectRef
 from captep_core._observation import Observed, Unreadable
-from captep_core.ports import Answer, Gateway
+from captep_core.ports import Answer, Gateway, ReadsLive
 
 __all__ = ["ReadIndex", "ReadSet", "TrackingGateway", "Version"]
 
@@ -126,6 +126,11 @@ class TrackingGateway:
         if isinstance(found, Unreadable):
             self._has_unknown_version = True
         return found
+
+    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Ask the server itself; `decide` does not see it, so the index need not know."""
+        gateway = self._gateway
+        return gateway.read_live(ref) if isinstance(gateway, ReadsLive) else gateway.read(ref)
 
     def send(self, action: Action) -> Answer:
         """Pass `action` on."""

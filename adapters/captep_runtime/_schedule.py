@@ -76,12 +76,10 @@ NEW_KEY: Final = KeyState()
 class Requeue:
     """When a key is due again: after `delay` seconds, None for not by itself.
 
-    `has_cooldown`: nothing wakes the key before. `is_too_busy`: it has the cooldown because too
-    many passes in a row made progress.
+    `is_too_busy`: too many passes in a row made progress, so that nothing wakes the key before.
     """
 
     delay: float | None
-    has_cooldown: bool = False
     is_too_busy: bool = False
 
 
@@ -102,7 +100,6 @@ def after_pass(
     interval = _interval(key, done, tuning)
     requeue = _requeue(busy_passes, interval, done, tuning, now=now)
     is_quiet = not done.decision.actions and not has_new_state and interval is not None
-    cooldown = requeue.delay or 0.0
     state = evolve(
         before,
         state=done.state,
@@ -110,7 +107,7 @@ def after_pass(
         busy_passes=0 if requeue.is_too_busy else busy_passes,
         verdict=verdict_text(done.decision.verdict),
         failure="",
-        cooldown_until=now + cooldown if requeue.has_cooldown else float("-inf"),
+        cooldown_until=now + (requeue.delay or 0.0) if requeue.is_too_busy else float("-inf"),
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
     )
@@ -122,10 +119,17 @@ def verdict_text(verdict: VerdictLike) -> str:
     return f"{verdict.reason}: {verdict.message}" if verdict.message else verdict.reason
 
 
-def after_skip(state: KeyState, *, now: datetime) -> KeyState:
-    """Return the state after a skipped pass: the same, without attempts too old to matter."""
+def after_skip(state: KeyState, *, now: datetime) -> KeyState | None:
+    """Return the state after a skipped pass: the same, without attempts too old to matter.
+
+    Return None when a fight has ended meanwhile: the reconcile function must see that.
+    """
     history = state.history.recent(now=now)
-    return state if history is state.history else evolve(state, history=history)
+    if history is state.history:
+        return state
+    if history.fights() != state.history.fights():
+        return None
+    return evolve(state, history=history)
 
 
 def aligned(wait: float, align_to: float, *, now: float) -> float:
@@ -143,11 +147,7 @@ def _requeue(
     busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float
 ) -> Requeue:
     wait = None if interval is None else aligned(interval, tuning.align_to, now=now)
-    if done.retry_after is not None:
-        # A cooldown drops the wake-ups that came during the pass, so that a pass must follow it.
-        delay = done.retry_after.total_seconds() if wait is None else wait
-        return Requeue(delay, has_cooldown=True)
     if busy_passes > tuning.max_busy_passes:
         cooldown = done.error_interval.total_seconds()
-        return Requeue(cooldown, has_cooldown=True, is_too_busy=True)
+        return Requeue(cooldown, is_too_busy=True)
     return Requeue(0.0) if busy_passes else Requeue(wait)

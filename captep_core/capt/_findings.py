@@ -11,7 +11,7 @@ Rules of this module:
 from collections.abc import Iterator
 from typing import assert_never
 
-from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Write
+from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Reverted, Throttled, Write
 from captep_core._objects import foreign_controller
 from captep_core._observation import Absent, Unreadable
 from captep_core.capt._children import (
@@ -277,22 +277,28 @@ def _kubeconfig_failure(message: str) -> Finding:
 
 
 def refused(facts: Facts, refusal: Refusal, patch: Patch | None) -> Iterator[Finding]:
-    """Report a refused write that is still wanted; a conflict is retried and never reported.
+    """Report a refused write that is still wanted, or a fight.
+
+    A conflict is retried and never reported; a server that is too busy is reported after a while.
 
     `patch` is the wanted patch of the control plane or its Cluster: the endpoint has a reason of
     its own.
     """
-    if isinstance(refusal, Conflicted):
+    if isinstance(refusal, Conflicted | Throttled):
         return
-    rank, reason = _place(facts, refusal.write, patch)
+    fields = refusal.fields if isinstance(refusal, Reverted) else ()
+    rank, reason = _place(facts, refusal.write, patch, fields)
     yield Finding(rank, Severity.FAILURE, reason, str(refusal))
 
 
-def _place(facts: Facts, write: Write, patch: Patch | None) -> tuple[Rank, str]:
+def _place(
+    facts: Facts, write: Write, patch: Patch | None, fields: tuple[str, ...]
+) -> tuple[Rank, str]:
     child = child_of(facts, write.target)
     if child is not None:
         return child.rank, child.reason
     spec = patch.body.get("spec") if patch else None
-    if isinstance(spec, dict) and "controlPlaneEndpoint" in spec:
+    is_endpoint = isinstance(spec, dict) and "controlPlaneEndpoint" in spec
+    if is_endpoint or any(each.startswith("spec.controlPlaneEndpoint") for each in fields):
         return Rank.ENDPOINT, "EndpointUpdateFailed"
     return Rank.CONTROL_PLANE, "ControlPlaneUpdateFailed"

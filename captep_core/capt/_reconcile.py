@@ -56,6 +56,8 @@ from captep_core._actions import (
     ObjectRef,
     Patch,
     Refusal,
+    Reverted,
+    Throttled,
     Write,
     write_of,
 )
@@ -211,7 +213,8 @@ def _conclude(
     verdict = judge(findings, initialized=facts.initialized)
     if isinstance(verdict, Unknown) and facts.initialized:
         return _keep_report(facts, wanted, verdict, policy)
-    conflicts = [refusal.write for refusal in known if isinstance(refusal, Conflicted)]
+    retried = Conflicted | Throttled
+    conflicts = [refusal.write for refusal in known if isinstance(refusal, retried)]
     reports = report(facts, verdict, policy, now=now, refused=_writes(known), conflicts=conflicts)
     return _schedule(facts, wanted, reports, verdict, policy)
 
@@ -219,19 +222,32 @@ def _conclude(
 def _refused_writes(
     facts: Facts, wanted: list[WriteWithEvents], known: Sequence[Refusal]
 ) -> list[Finding]:
-    """Report the refused writes that are still wanted, in the order of the writes.
+    """Report the refused writes that are still wanted, in the order of the writes, and the fights.
 
-    The order of the tries changes from pass to pass; with it, the verdict would too.
+    The order of the tries changes from pass to pass; with it, the verdict would too. A fight goes
+    on while its write is not wanted: the other writer may undo it minutes later.
     """
     if not known:
         return []
     by_write = {refusal.write: refusal for refusal in known}
     findings: list[Finding] = []
+    if not facts.control_plane.metadata.deletion_timestamp:
+        findings.extend(_fights(facts, wanted, known))
     for each in wanted:
         refusal = by_write.get(write_of(each.write))
         if refusal is not None:
             patch = each.write if isinstance(each.write, Patch) else None
             findings.extend(refused(facts, refusal, patch))
+    return findings
+
+
+def _fights(facts: Facts, wanted: list[WriteWithEvents], known: Sequence[Refusal]) -> list[Finding]:
+    """Report the fights over writes that are not wanted at the moment."""
+    writes = {write_of(each.write) for each in wanted}
+    findings: list[Finding] = []
+    for fight in sorted(known, key=str):
+        if isinstance(fight, Reverted) and fight.write not in writes:
+            findings.extend(refused(facts, fight, None))
     return findings
 
 

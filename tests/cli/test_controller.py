@@ -10,12 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from captep_cli._counting import CountingTransport
-from captep_cli._dry_run import DryRunDecide
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
-from captep_cli._preflight import fatal_problem
 from captep_cli._run import _Process
 from captep_core import (
     ABSENT,
@@ -32,6 +29,9 @@ from captep_core.capt._resources import RESOURCES
 from captep_core.errors import GatewayError
 from captep_core.ports import Read
 from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
+from captep_operator._counting import CountingTransport
+from captep_operator._dry_run import DryRunDecide
+from captep_operator._preflight import fatal_problem
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

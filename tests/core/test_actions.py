@@ -69,7 +69,11 @@ def test_an_event_has_the_fields_that_every_action_has() -> None:
         (403, "create Secret fleet/tokyo is refused: HTTP 403", False),
         (409, "create Secret fleet/tokyo is refused: HTTP 409", True),
         (300, "create Secret fleet/tokyo is refused: HTTP 300", False),
-        (299, "create Secret fleet/tokyo is accepted but does not last", False),
+        (
+            299,
+            "create Secret fleet/tokyo is accepted but does not last: another writer deletes it",
+            False,
+        ),
     ],
 )
 def test_a_refusal_names_the_write_and_the_http_status(

@@ -632,6 +632,36 @@ def test_a_proxy_that_answers_a_delete_removes_nothing_from_the_cache() -> None:
     assert made.exists(ONE)
 
 
+def test_a_live_read_asks_the_server_and_keeps_the_managed_fields() -> None:
+    """The cache leaves them out; a live read leaves the cache as it is."""
+    managed: JSON = [{"manager": "kubectl-edit", "fieldsV1": {"f:spec": {}}}]
+    found = obj(ONE, 6)
+    found["metadata"] = {**found["metadata"], "managedFields": managed}  # type: ignore[dict-item]  # JSON
+    cluster = Cluster(replying(200, found))
+    with gateway(cluster) as (made, _):
+        assert made.read_live(ONE) == found
+        assert made.read(ONE) == ABSENT
+    assert [(asked.method, asked.path) for asked in cluster.requests] == [("GET", f"{PATH}/one")]
+
+
+def test_a_live_read_of_an_absent_object_is_absent() -> None:
+    """A refused one is unreadable for the reason of the server."""
+    for status, expected in (
+        (404, ABSENT),
+        (403, Unreadable("Forbidden", f"{PATH}/one: HTTP 403")),
+    ):
+        with gateway(Cluster(replying(status, {"kind": "Status"}))) as (made, _):
+            assert made.read_live(ONE) == expected
+
+
+def test_an_answer_has_the_object_that_the_server_made() -> None:
+    """A loop sees in it which fields the server does not keep; a refusal has none."""
+    with gateway(Cluster(replying(200, obj(ONE, 6)))) as (made, _):
+        assert made.send(PATCH).object == obj(ONE, 6)
+    with gateway(Cluster(replying(403, {}))) as (made, _):
+        assert made.send(PATCH).object is None
+
+
 def test_a_fetch_updates_the_cache() -> None:
     """The cache has a fetched version before its watch event, and a 404 too: no second request."""
     answers = iter(

@@ -1,22 +1,31 @@
 """One pass: what it sends, what it keeps for the next pass, and when that is due."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from captep_core import (
+    JSON,
     Action,
     Decision,
     ObjectRef,
+    Observed,
     ReconcileState,
+    Refusal,
     Refused,
     Reverted,
+    Throttled,
     Write,
     refusal_of,
     write_of,
 )
+from captep_core.errors import DecisionError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import Pass, WriteHistory, run_pass
 from tests.runtime.toys import (
@@ -65,7 +74,7 @@ def test_a_pass_without_refusals_sends_all_actions_in_order() -> None:
     assert server.sent == list(actions)
     assert done.sent == tuple((action, OK) for action in actions)
     assert (done.state, done.requeue_after, done.effective_writes) == (
-        ReconcileState((), "Waiting"),
+        ReconcileState((), "Waiting", (), (child("c"),)),
         timedelta(seconds=5),
         3,
     )
@@ -91,7 +100,8 @@ def test_a_pass_stops_at_the_first_refused_write(status: int, action: Action) ->
         )
     else:
         assert server.sent == [create("a"), action]
-        assert done.state.refusals == done.new_refusals == (refusal_of(write_of(action), status),)
+        refusal = Throttled if status == 429 else partial(refusal_of, status=status)
+        assert done.state.refusals == done.new_refusals == (refusal(write_of(action)),)
         assert (done.requeue_after, done.effective_writes, done.changed, done.progressed) == (
             TEN,
             1,
@@ -185,33 +195,58 @@ def test_another_status_is_another_refusal() -> None:
     assert (done.state.refusals, done.changed) == ((Refused(write_of(create("a")), 422),), True)
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(3, 10), (90, 90)])
-def test_retry_after_lengthens_the_error_interval_and_never_shortens_it(
+@pytest.mark.parametrize(("asked", "waits"), [(3, 10), (25, 25), (600, 60)])
+def test_a_busy_server_delays_the_write_by_retry_after_and_at_most_a_minute(
     asked: int, waits: int
 ) -> None:
-    """The longer of the two counts."""
+    """The pass comes back after the error interval, as ever; only the write waits longer."""
     answer = Answer(429, changed=False, retry_after=timedelta(seconds=asked))
-    done = once(wants(create("a")), ToyServer(answer))
-    assert (done.requeue_after, done.retry_after) == (
-        timedelta(seconds=waits),
-        timedelta(seconds=asked),
-    )
-
-
-def test_the_longest_retry_after_of_a_pass_counts() -> None:
-    """An Event asks for 30 s and a write for 20 s."""
-    busy = [
-        Answer(429, changed=False, retry_after=timedelta(seconds=seconds)) for seconds in (30, 20)
-    ]
-    assert once(wants(event(), create("a")), ToyServer(*busy)).retry_after == timedelta(seconds=30)
-
-
-def test_a_write_stays_in_backoff_for_as_long_as_the_server_asks() -> None:
-    """Retry-After: 25 keeps the write longer than the error interval of 10 s does."""
-    server = ToyServer(Answer(429, changed=False, retry_after=timedelta(seconds=25)))
+    server = ToyServer(answer)
     first = once(wants(create("a")), server, backs_off=True)
-    early = once(wants(create("a")), server, first, at=20, backs_off=True)
-    assert (early.sent, early.requeue_after) == ((), timedelta(seconds=5))
+    early = once(wants(create("a")), server, first, at=waits - 1, backs_off=True)
+    late = once(wants(create("a")), server, early, at=waits, backs_off=True)
+    assert [done.requeue_after for done in (first, early)] == [TEN, timedelta(seconds=1)]
+    assert [len(done.sent) for done in (first, early, late)] == [1, 0, 1]
+
+
+def test_a_busy_server_is_a_refusal_after_half_a_minute() -> None:
+    """A 429 that lasts is worth a report; the success that follows ends it."""
+    busy = Answer(429, changed=False)
+    write = write_of(create("a"))
+    done, seen = None, []
+    for at in (0, 10, 20, 30):
+        done = once(wants(create("a")), ToyServer(busy), done, at=at, backs_off=True)
+        seen.append(done.state.refusals)
+    assert seen == [(Throttled(write),)] * 3 + [(Refused(write, 429),)]
+    assert done is not None
+    assert done.new_refusals == (Refused(write, 429),)
+    assert once(wants(create("a")), ToyServer(), done, at=40).state.refusals == ()
+
+
+def test_a_busy_server_is_reported_although_its_write_is_in_backoff() -> None:
+    """Retry-After: 600 keeps the write back for a minute, and `decide` learns of it after 30 s."""
+    given: list[tuple[Refusal, ...]] = []
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        given.append(state.refusals)
+        return wants(create("a"))(key, read, state, now=now)
+
+    answer = Answer(429, changed=False, retry_after=timedelta(seconds=600))
+    done = None
+    for at in (0, 29, 30):
+        done = once(decide, ToyServer(answer), done, at=at, backs_off=True)
+    write = write_of(create("a"))
+    assert given == [(), (Throttled(write),), (Refused(write, 429),)]
+
+
+def test_a_busy_server_delays_no_other_write() -> None:
+    """The second write goes out in the next pass, which comes at once."""
+    server = ToyServer(Answer(429, changed=False, retry_after=timedelta(seconds=600)))
+    decide = wants(create("a"), create("b"))
+    first = once(decide, server, backs_off=True)
+    once(decide, server, first, backs_off=True)
+    assert first.progressed
+    assert [write_of(action).target.name for action in server.sent] == ["a", "b"]
 
 
 def test_a_decision_without_interval_keeps_none() -> None:
@@ -235,25 +270,48 @@ def test_a_write_without_effect_that_is_wanted_again_counts_as_reverted() -> Non
     assert second.requeue_after == TEN
 
 
-def test_the_third_effect_of_one_write_within_a_minute_is_a_fight() -> None:
+FIGHT = Reverted(write_of(patch("a")), ("data.name",))
+
+
+def fought(times: Sequence[float], server: ToyServer | None = None) -> list[Pass]:
+    """Run a pass that wants the same patch at each of the times, in seconds."""
+    passes: list[Pass] = []
+    for number, at in enumerate(times):
+        decide = wants(patch("a", version=str(number)))
+        before = passes[-1] if passes else None
+        passes.append(once(decide, server or ToyServer(), before, at=at, backs_off=True))
+    return passes
+
+
+@pytest.mark.parametrize("delay", [0, 0.5, 5, 15, 40, 70, 299, 449])
+def test_the_third_effect_of_one_write_within_a_quarter_of_an_hour_is_a_fight(delay: float) -> None:
     """The resourceVersion of the patch does not matter."""
-    server, done = ToyServer(), None
-    refusals = []
-    for number in range(4):
-        done = once(wants(patch("a", version=str(number))), server, done, at=number)
-        refusals.append(done.state.refusals)
-    fight = (Reverted(write_of(patch("a"))),)
-    assert refusals == [(), (), fight, fight]
-    assert done is not None
-    assert (done.effective_writes, done.changed, done.progressed) == (1, True, False)
+    passes = fought([0, delay, 2 * delay])
+    assert [done.state.refusals for done in passes] == [(), (), (FIGHT,)]
+    assert passes[-1].new_refusals == (FIGHT,)
+    assert (passes[-1].effective_writes, passes[-1].changed, passes[-1].requeue_after) == (
+        1,
+        True,
+        TEN,
+    )
 
 
-def test_corrections_more_than_half_a_minute_apart_are_no_fight() -> None:
+def test_effects_more_than_half_the_window_apart_are_no_fight() -> None:
     """They are everyday work, however often they come."""
-    done = None
-    for number in range(6):
-        done = once(wants(patch("a")), ToyServer(), done, at=31 * number)
-        assert done.state.refusals == ()
+    passes = fought([451 * number for number in range(6)])
+    assert {done.state.refusals for done in passes} == {()}
+
+
+def test_the_backoff_of_a_fight_grows_to_five_minutes() -> None:
+    """A key that wants the write each second sends it after 10 s, 20 s, 40 s and so on."""
+    sent, done = list[float](), None
+    for second in range(1500):
+        done = once(wants(patch("a")), ToyServer(), done, at=second, backs_off=True)
+        sent.extend([second] * len(done.sent))
+        assert done.requeue_after is not None
+        assert done.requeue_after <= TEN
+    waits = [later - earlier for earlier, later in pairwise(sent)]
+    assert waits == [1, 1, 10, 20, 40, 80, 160, 300, 300, 300]
 
 
 def test_writes_with_different_bodies_are_no_fight() -> None:
@@ -264,14 +322,181 @@ def test_writes_with_different_bodies_are_no_fight() -> None:
         assert done.state.refusals == ()
 
 
-def test_a_fight_ends_when_its_write_is_no_longer_wanted() -> None:
-    """The refusal goes at once, and the history after a minute."""
+def test_two_values_that_we_set_in_turn_are_no_fight() -> None:
+    """The second value overwrites the first one: we changed our mind, and nobody else did."""
     done = None
-    for _ in range(3):
-        done = once(wants(patch("a")), ToyServer(), done)
-    quiet = once(wants(), ToyServer(), done)
-    assert (quiet.state.refusals, quiet.requeue_after) == ((), timedelta(seconds=5))
-    assert once(wants(), ToyServer(), quiet, at=61).history == WriteHistory()
+    for number in range(8):
+        value: dict[str, JSON] = {"data": {"n": str(number % 2), "same": "1"}}
+        done = once(wants(patch("a", value)), ToyServer(), done, at=number)
+        assert done.state.refusals == ()
+
+
+def test_a_fight_stays_known_until_the_write_has_stood_for_a_quarter_of_an_hour() -> None:
+    """It is known although no pass wants the write, and does not shorten the interval."""
+    done = fought([0, 1, 2])[-1]
+    for at in (3, 60, 901):
+        done = once(wants(), ToyServer(), done, at=at)
+        assert (done.state.refusals, done.requeue_after) == ((FIGHT,), timedelta(seconds=5))
+    over = once(wants(), ToyServer(), done, at=902)
+    assert (over.state.refusals, over.changed, over.history) == ((), True, WriteHistory())
+
+
+def test_a_fight_is_logged_once() -> None:
+    """The passes that follow know it, wanted or not, and it is no new refusal to them."""
+    passes = fought([0, 1, 2])
+    quiet = once(wants(), ToyServer(), passes[-1], at=3)
+    again = once(wants(patch("a")), ToyServer(), quiet, at=20)
+    assert [done.new_refusals for done in (*passes, quiet, again)] == [(), (), (FIGHT,), (), ()]
+
+
+class Managed(ToyServer):
+    """A server that names the managers of the fields of each object, and counts live reads."""
+
+    def __init__(self, *managers: tuple[str, dict[str, JSON]]) -> None:
+        super().__init__()
+        self.managers = managers
+        self.live_reads: list[ObjectRef] = []
+
+    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Return an object with `managedFields` only."""
+        self.live_reads.append(ref)
+        entries: list[JSON] = [
+            {"manager": manager, "fieldsV1": fields} for manager, fields in self.managers
+        ]
+        return {"metadata": {"managedFields": entries}}
+
+
+def test_a_fight_names_the_manager_of_the_field_after_one_read() -> None:
+    """The read comes before the third effect: our own write takes the field over."""
+    server = Managed(
+        ("kubectl-edit", {"f:data": {".": {}, "f:name": {}}}),
+        ("other", {"f:data": {"f:name2": {}}, "f:metadata": {}}),
+    )
+    passes = fought([0, 1, 2, 12, 32], server)
+    expected = Reverted(write_of(patch("a")), ("data.name",), "kubectl-edit")
+    assert [done.state.refusals for done in passes[2:]] == [(expected,)] * 3
+    assert server.live_reads == [child("a")]
+    assert str(expected) == (
+        "patch ConfigMap fleet/a is accepted but does not last: kubectl-edit changes data.name"
+    )
+
+
+def test_a_fight_over_a_create_or_a_delete_has_no_fields() -> None:
+    """A deleted object names no manager; an object that was created again does."""
+    server = Managed(("helm", {"f:data": {}}))
+    for action in (create("a"), delete("a")):
+        done = None
+        for at in range(3):
+            done = once(wants(action), server, done, at=at)
+        assert done is not None
+        (fight,) = done.state.refusals
+        manager = "helm" if action == delete("a") else ""
+        assert fight == Reverted(write_of(action), (), manager)
+    assert server.live_reads == [child("a")]
+
+
+def test_a_create_and_a_delete_in_turn_are_a_fight() -> None:
+    """Each has its third effect within the window."""
+    server, done, known = ToyServer(), None, list[set[str]]()
+    for at in range(6):
+        decide = wants(delete("a") if at % 2 else create("a"))
+        done = once(decide, server, done, at=at)
+        known.append({refusal.write.verb for refusal in done.state.refusals})
+    assert known == [set(), set(), set(), set(), {"create"}, {"create", "delete"}]
+
+
+def test_a_refusal_that_is_not_wanted_for_a_moment_is_known_while_it_is_in_backoff() -> None:
+    """Wanted again, the write goes last as before, and does not stop the others."""
+    given: list[tuple[Refusal, ...]] = []
+
+    def deciding(*actions: Action) -> Decide:
+        def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+            given.append(state.refusals)
+            return wants(*actions)(key, read, state, now=now)
+
+        return decide
+
+    server = ToyServer(Answer(422, changed=False))
+    refused = once(deciding(create("a")), server, backs_off=True)
+    unwanted = once(deciding(), server, refused, at=1, backs_off=True)
+    again = once(deciding(create("a"), create("b")), server, unwanted, at=2, backs_off=True)
+    refusal = Refused(write_of(create("a")), 422)
+    assert given == [(), (refusal,), (refusal,)]
+    assert unwanted.state.refusals == ()
+    assert [write_of(action).target.name for action in server.sent] == ["a", "b"]
+    assert (again.state.refusals, again.new_refusals) == ((refusal,), ())
+
+
+def answered(body: dict[str, JSON]) -> Answer:
+    """An answer with the object that the server made of a write."""
+    return Answer(200, changed=True, object=body)
+
+
+def test_a_field_that_the_server_does_not_keep_goes_into_the_state_once() -> None:
+    """The record names it; the pass has news, and the next pass with the same answer has none."""
+    pruned = answered({"metadata": {"uid": "u1", "generation": 3}, "data": {}})
+    done = once(wants(patch("a")), ToyServer(pruned))
+    (record,) = done.state.not_kept
+    assert (record.target, record.path, record.uid, record.generation) == (
+        child("a"),
+        ("data", "name"),
+        "u1",
+        3,
+    )
+    assert (str(record), done.new_not_kept) == ("data.name of ConfigMap fleet/a", (record,))
+    later = once(wants(), ToyServer(), done)
+    assert (later.state.not_kept, later.new_not_kept, later.changed) == ((record,), (), False)
+
+
+def test_a_write_that_the_server_keeps_ends_the_record_of_its_fields() -> None:
+    """The definition of the kind has the field now; records of other fields stay."""
+    pruned = answered({"metadata": {"uid": "u1"}, "data": {}})
+    other: dict[str, JSON] = {"data": {"other": "1"}}
+    done = once(wants(patch("a")), ToyServer(pruned))
+    done = once(wants(patch("a", other)), ToyServer(pruned), done)
+    assert [record.path[-1] for record in done.state.not_kept] == ["name", "other"]
+    kept = answered({"metadata": {"uid": "u1"}, "data": {"name": "a"}})
+    done = once(wants(patch("a")), ToyServer(kept), done)
+    assert [record.path[-1] for record in done.state.not_kept] == ["other"]
+
+
+def test_the_state_names_the_objects_that_passes_deleted() -> None:
+    """Each once, and not those whose delete was refused."""
+    server = ToyServer(OK, Answer(403, changed=False))
+    done = once(wants(delete("a"), delete("b")), server)
+    done = once(wants(delete("a")), ToyServer(), done)
+    assert done.state.deleted == (child("a"),)
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["itself"] = CYCLE
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"spec": {"at": NOW}}, "$.spec.at is a datetime"),
+        ({"spec": [{"names": {"a"}}]}, "$.spec[0].names is a set"),
+        ({"data": {(1, 2): "x"}}, "$.data has a tuple as a key"),
+        ({"spec": {"ratio": float("nan")}}, "$.spec.ratio is nan"),
+        ({"spec": {"ratio": float("inf")}}, "$.spec.ratio is inf"),
+        ({"data": {"key": b"secret"}}, "$.data.key is a bytes"),
+        (CYCLE, "$" + ".itself" * 8 + ".it... is nested deeper than 200 levels"),
+    ],
+)
+def test_a_body_that_is_no_json_raises_before_anything_is_sent(body: Any, problem: str) -> None:  # noqa: ANN401
+    """The error has the path and the type of the value, and never the value."""
+    server = ToyServer()
+    with pytest.raises(DecisionError) as raised:
+        once(wants(create("a"), create("b", body)), server)
+    assert str(raised.value) == f"create ConfigMap fleet/b: the body is no JSON: {problem}"
+    assert server.sent == []
+
+
+def test_a_decide_that_returns_something_else_raises() -> None:
+    """The error has the type of the value."""
+    with pytest.raises(DecisionError, match="decide returned a dict, expected a Decision"):
+        once(lambda *_, **__: {}, ToyServer())  # type: ignore[arg-type]  # on purpose
 
 
 def test_a_refused_write_stays_in_backoff_whatever_wakes_the_key() -> None:

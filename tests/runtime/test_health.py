@@ -1,5 +1,6 @@
 """Bind addresses, probes over HTTP, and metrics in the format of Prometheus."""
 
+import errno
 import re
 import socket
 import struct
@@ -22,6 +23,7 @@ from captep_runtime import (
     parse_bind_address,
     probe_page,
 )
+from captep_runtime._health import _DualStackServer
 from captep_runtime._metrics import CATALOG
 from tests.runtime.toys import KEY, NOW, Clock, ToyServer, wants
 
@@ -98,6 +100,47 @@ def test_the_server_answers_probes_and_metrics() -> None:
         assert fetched(server, "/else") == (404, b"not found\n")
         status, body = fetched(server, "/metrics")
         assert (status, b"# TYPE controller_runtime_reconcile_total counter" in body) == (200, True)
+    finally:
+        server.close()
+
+
+def test_an_empty_host_listens_on_ipv4_and_ipv6() -> None:
+    """An IPv6-only cluster probes over IPv6, the others over IPv4."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("the system has no dual stack")
+    server = PageServer(Address("", 0), {"/page": probe_page(tuple)})
+    try:
+        for host in ("127.0.0.1", "[::1]"):
+            with urlopen(f"http://{host}:{server.port}/page", timeout=10) as answer:
+                assert answer.read() == b"ok"
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("failure", ["no stack", "no address"])
+def test_an_empty_host_listens_on_ipv4_alone_where_ipv6_is_missing(
+    failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system may have no dual stack, or a kernel without any IPv6 address."""
+
+    def refuse(_: object) -> None:
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: failure == "no address")
+    monkeypatch.setattr(_DualStackServer, "server_bind", refuse)
+    server = PageServer(Address("", 0), {"/page": probe_page(tuple)})
+    try:
+        assert fetched(server, "/page") == (200, b"ok")
+    finally:
+        server.close()
+
+
+def test_a_port_that_is_taken_raises() -> None:
+    """Dual stack does not hide it."""
+    server = PageServer(Address("", 0), {})
+    try:
+        with pytest.raises(OSError, match="in use"):
+            PageServer(Address("", server.port), {})
     finally:
         server.close()
 

@@ -266,41 +266,23 @@ def test_a_fight_costs_one_write_per_error_interval() -> None:
     assert isinstance(driven.loop.state(KEY).refusals[0], Reverted)
 
 
-def test_nothing_wakes_a_key_before_retry_after_ends() -> None:
-    """After Retry-After: 25 an added key waits as well."""
-    answer = Answer(429, changed=False, retry_after=timedelta(seconds=25))
-    driven = Driven(wants(create("a"), after=5), ToyServer(answer))
+def test_a_busy_server_delays_one_write_and_no_pass() -> None:
+    """After Retry-After: 600 the key wakes as ever, and its other write goes out at once."""
+    answer = Answer(429, changed=False, retry_after=timedelta(seconds=600))
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        wanted = [each for each in (create("a"), create("b")) if each not in driven.server.sent[1:]]
+        return wants(*wanted, after=5)(key, read, state, now=now)
+
+    driven = Driven(decide, ToyServer(answer))
     driven.loop.add(KEY)
     driven.until(3)
     driven.loop.add(KEY)
-    assert [at for at, _ in driven.until(26)][:2] == [0, 25]
-
-
-def test_a_short_retry_after_does_not_shorten_the_error_interval() -> None:
-    """The server asks for 3 s, and the retry comes after 10 s."""
-    driven = Driven(
-        wants(create("a"), after=30),
-        ToyServer(Answer(429, changed=False, retry_after=timedelta(seconds=3))),
-    )
-    driven.loop.add(KEY)
-    assert [at for at, _ in driven.until(10)][:2] == [0, 10]
-
-
-def test_a_cooldown_delays_a_change_during_the_pass_and_does_not_lose_it() -> None:
-    """The server answers an Event with Retry-After: 25; the pass that sent it has no interval."""
-
-    class Waking(ToyServer):
-        def send(self, action: Action) -> Answer:
-            driven.loop.notify(child("a"))
-            return super().send(action)
-
-    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: object) -> Decision:
-        read(child("a"))
-        return Decision((event(),) if len(driven.runs) == 1 else (), None, Said())
-
-    driven = Driven(decide, Waking(Answer(429, changed=False, retry_after=timedelta(seconds=25))))
-    driven.loop.add(KEY)
-    assert driven.until(100) == [(0, "tokyo"), (25, "tokyo")]
+    driven.until(59)
+    assert [at for at, _ in driven.runs] == [0, 0, 0, 3, 13, 23, 33, 43, 53]
+    assert [action.target.name for action in driven.server.sent] == ["a", "b"]
+    driven.until(60)
+    assert [action.target.name for action in driven.server.sent] == ["a", "b", "a"]
 
 
 def test_a_key_that_makes_progress_in_too_many_passes_has_a_cooldown() -> None:
@@ -598,6 +580,13 @@ def test_a_worker_that_dies_is_a_problem() -> None:
     loop._threads[0].join(20)
     assert loop.problems(longest_run=timedelta(seconds=1)) == ("worker-0 has ended",)
     loop.stop(timedelta(0))
+    assert loop.problems(longest_run=timedelta(seconds=1)) == ()
+
+
+def test_a_worker_that_has_not_begun_is_no_problem() -> None:
+    """A probe may come while the loop starts its threads."""
+    loop = threaded(wants())
+    loop._threads = (threading.Thread(target=print, name="worker-0"),)
     assert loop.problems(longest_run=timedelta(seconds=1)) == ()
 
 

@@ -37,6 +37,7 @@ from captep_core import (
     Released,
     Reverted,
     Secrets,
+    Throttled,
     Unknown,
     Unreadable,
     Verdict,
@@ -103,6 +104,8 @@ def complaint(refusal: Refusal) -> str:
             return f"HTTP {status}"
         case Conflicted():
             return "conflict"
+        case Throttled():
+            return "later"
         case Reverted():
             return "reverted"
         case _ as unreachable:

@@ -6,15 +6,15 @@ from datetime import datetime
 
 from attrs import evolve
 
-from captep_core import (
+from captep_core._actions import (
     Action,
     Decision,
     ObjectRef,
-    ReconcileState,
     RecordEvent,
     purpose_of,
     write_of,
 )
+from captep_core._observation import ReconcileState
 from captep_core.ports import Decide, Read
 from captep_kubernetes import DryRun, KubernetesGateway
 
@@ -24,14 +24,17 @@ __all__ = ["DryRunDecide"]
 class DryRunDecide:
     """A `decide` that logs its actions and returns a decision without them.
 
-    It logs the actions of a control plane when they change, not at every pass. With
+    It logs the actions of a key when they change, not at every pass. With
     `DryRun.SERVER` it sends them with `dryRun=All`, so that the log shows the server's answers.
     """
 
     def __init__(
         self, decide: Decide, gateway: KubernetesGateway, dry_run: DryRun, logger: logging.Logger
     ) -> None:
-        self._decide, self._gateway, self._dry_run, self._logger = decide, gateway, dry_run, logger
+        self._decide = decide
+        self._gateway = gateway
+        self._dry_run = dry_run
+        self._logger = logger
         self._lock = threading.Lock()
         self._logged: dict[ObjectRef, tuple[Action, ...]] = {}
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_kubernetes import KubernetesTransport, Query, RawResponse, Stream, UnansweredError
 from captep_runtime import Metrics
 

@@ -1,11 +1,11 @@
-"""The controller: caches, loop, and which change of an object wakes which control plane.
+"""The controller: caches, loop, and which change of an object wakes which key.
 
 Rules of this module:
 
-1. The cache decides whether a control plane belongs to the loop. Two threads may deliver an
-   addition and a deletion in either order, so the order of the calls decides nothing.
-2. A change wakes the control planes whose last decision read the object. A change in the server's
-   bookkeeping alone (resourceVersion, managedFields) wakes none.
+1. The cache decides whether an object of the primary kind belongs to the loop. Two threads may
+   deliver an addition and a deletion in either order, so the order of the calls decides nothing.
+2. A change wakes the keys whose last decision read the object. A change in the server's bookkeeping
+   alone (resourceVersion, managedFields) wakes none.
 3. The controller writes only while it holds the lease for certain.
 """
 
@@ -16,26 +16,28 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
-from captep_cli._dry_run import DryRunDecide
-from captep_core import JSON, Action, ObjectRef, Observed
-from captep_core.capt._resources import WATCHED, is_control_plane
+from captep_core._actions import JSON, Action, ObjectRef
+from captep_core._observation import Observed
+from captep_core._resources import Resource, Watched
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Decide
 from captep_kubernetes import (
+    FIELD_MANAGER,
     CacheChange,
     DryRun,
     Informer,
     KubernetesGateway,
     Transport,
 )
+from captep_operator._declared import only_declared
+from captep_operator._dry_run import DryRunDecide
 from captep_runtime import Logger, Loop, Metrics, Tuning
 
-__all__ = ["NAME", "Controller"]
+__all__ = ["Controller"]
 
-NAME = "captcontrolplane"
 _TICK_SECONDS = 1.0
 """Wake-ups of a fleet at rest share one tick: one second is a thirtieth of the shortest interval at
-rest, and 1,000 control planes then cost one wake-up of a thread a second instead of 33."""
+rest, and 1,000 keys then cost one wake-up of a thread a second instead of 33."""
 _LONGEST_PASS = timedelta(minutes=5)
 """A pass has at most some twenty requests of ten seconds each; a longer one hangs."""
 
@@ -53,7 +55,9 @@ class _Fence:
 
     def __init__(self, gateway: KubernetesGateway, may_write: Callable[[], bool]) -> None:
         self.read: Callable[[ObjectRef], Observed[dict[str, JSON]]] = gateway.read
-        self._gateway, self._may_write = gateway, may_write
+        self.read_live: Callable[[ObjectRef], Observed[dict[str, JSON]]] = gateway.read_live
+        self._gateway = gateway
+        self._may_write = may_write
 
     def send(self, action: Action) -> Answer:
         """Send one action.
@@ -67,47 +71,56 @@ class _Fence:
 
 
 class Controller:
-    """Reconciles every control plane of a cluster, or of some namespaces.
+    """Reconciles every object of a kind, in a cluster or in some namespaces.
 
     Args:
         transport: sends the requests to the API server.
+        name: of the controller, in logs and metrics.
+        decide: the pure reconcile function.
+        primary: the kind that is reconciled, one of `watched`.
+        watched: the kinds that `decide` reads and writes.
+        component: the name that Events carry.
         namespaces: the namespaces to watch; empty for the whole cluster.
         dry_run: whether to send writes, and whether the server keeps them.
         metrics: receives the measurements.
         may_write: called before each write; false refuses it.
-        decide: the decisions.
     """
 
     def __init__(
         self,
         transport: Transport,
         *,
+        name: str,
+        decide: Decide,
+        primary: Resource,
+        watched: Iterable[Watched],
+        component: str = FIELD_MANAGER,
         namespaces: Iterable[str],
         dry_run: DryRun,
         metrics: Metrics,
         may_write: Callable[[], bool],
-        decide: Decide,
     ) -> None:
+        kinds = tuple(watched)
+        self._primary = (primary.api_version, primary.kind)
         self._gateway = KubernetesGateway(
             transport,
-            watched=WATCHED,
+            watched=kinds,
             namespaces=namespaces,
             on_change=self._changed,
             dry_run=dry_run,
+            component=component,
         )
         logger = logging.getLogger("captep.controller")
-        deciding: Decide = (
-            decide
-            if dry_run is DryRun.NONE
-            else DryRunDecide(decide, self._gateway, dry_run, logger)
-        )
+        deciding = only_declared(decide, [each.resource for each in kinds])
+        if dry_run is not DryRun.NONE:
+            deciding = DryRunDecide(deciding, self._gateway, dry_run, logger)
         self._loop = Loop(
             deciding,
             _Fence(self._gateway, may_write),
             SystemClock(),
-            name=NAME,
+            name=name,
             metrics=metrics,
-            reporter=Logger(logger, NAME),
+            reporter=Logger(logger, name),
             seconds=time.monotonic,
             tuning=Tuning(align_to=_TICK_SECONDS),
             version=self._gateway.version,
@@ -159,7 +172,7 @@ class Controller:
     def _changed(self, change: CacheChange) -> None:
         if not self._gateway.is_relevant(change):
             return
-        if is_control_plane(change.ref):
+        if (change.ref.api_version, change.ref.kind) == self._primary:
             self._keep(change.ref)
         else:
             self._loop.notify(change.ref)

@@ -6,7 +6,7 @@ Every problem is one line that says what to do.
 from collections.abc import Iterable
 from typing import Final
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_core.errors import GatewayError
 from captep_kubernetes import (
     LEASES,

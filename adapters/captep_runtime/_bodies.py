@@ -1,0 +1,71 @@
+"""What a decision must be, checked before anything of it is sent."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from captep_core._actions import Decision, RecordEvent, write_of
+from captep_core.errors import DecisionError
+
+__all__ = ["require_decision"]
+
+_DEEPEST: Final = 200
+"""Far deeper than any manifest; a body that contains itself has no end."""
+
+
+def require_decision(decision: object) -> None:
+    """Check a decision and the bodies of its actions.
+
+    Raises:
+        DecisionError: it is no Decision, or a body is no JSON. The message has the path and the
+            type of the value, and never the value.
+    """
+    if not isinstance(decision, Decision):
+        raise DecisionError(f"decide returned {_named(decision)}, expected a Decision")
+    for action in decision.actions:
+        if isinstance(action, RecordEvent) or action.body is None:
+            continue
+        problem = _problem(action.body)
+        if problem:
+            raise DecisionError(f"{write_of(action)}: the body is no JSON: {problem}")
+
+
+def _problem(body: object) -> str:
+    """Return the first problem of a body with its path, "" when the body is JSON."""
+    pending: list[tuple[str, int, object]] = [("$", 0, body)]
+    while pending:
+        path, depth, value = pending.pop()
+        if depth > _DEEPEST:
+            return f"{path[:60]}... is nested deeper than {_DEEPEST} levels"
+        problem = _problem_here(path, value)
+        if problem:
+            return problem
+        pending.extend((inner, depth + 1, item) for inner, item in _items(path, value))
+    return ""
+
+
+def _problem_here(path: str, value: object) -> str:
+    match value:
+        case None | int() | str() | list() | tuple():
+            return ""
+        case float():
+            return "" if math.isfinite(value) else f"{path} is {value}"
+        case Mapping():
+            others = [key for key in value if not isinstance(key, str)]
+            return f"{path} has {_named(others[0])} as a key" if others else ""
+        case _:
+            return f"{path} is {_named(value)}"
+
+
+def _items(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield f"{path}.{key}", item
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield f"{path}[{number}]", item
+
+
+def _named(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

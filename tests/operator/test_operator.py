@@ -1,0 +1,182 @@
+"""An operator that is not captep's, on a server behind HTTP and in memory."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from captep_core import Create, Decision, ObjectRef, ReconcileState
+from captep_core.errors import CaptepError, DecisionError, GatewayError
+from captep_core.ports import Read
+from captep_memory import Key, Request, World, load, serve
+from captep_memory.http import HTTPFacade
+from captep_operator import Kind, Lease, Operator
+from tests.gateways import eventually
+from tests.kubernetes.scripted import transport_to
+from tests.testing.toy import CHILD, KEY, LATCH, THING, Verdict, keep
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+THINGS = Kind(KEY.api_version, KEY.kind, plural="things")
+CONFIG_MAPS = Kind("v1", "ConfigMap", plural="configmaps")
+BUILTIN = (("", "ConfigMap"), ("", "Event"), ("", "Namespace"), ("coordination.k8s.io", "Lease"))
+DEFINITION: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "things.example.dev"},
+    "spec": {
+        "group": "example.dev",
+        "scope": "Namespaced",
+        "names": {"kind": "Thing", "plural": "things"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "x-kubernetes-preserve-unknown-fields": True,
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+def operator() -> Operator:
+    """Return the operator of Things."""
+    return Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS])
+
+
+def stored(world: World, ref: ObjectRef) -> dict[str, Any] | None:
+    """Return an object as the server has it."""
+    group = ref.api_version.rpartition("/")[0]
+    return world.get(Key(group, ref.kind, ref.namespace, ref.name))
+
+
+@contextmanager
+def running(
+    made: Operator,
+    server: HTTPFacade,
+    **options: Any,  # noqa: ANN401 - options of `run`
+) -> Iterator[list[CaptepError]]:
+    """Run an operator in a thread, and stop it; yield the error that it ends with, if any."""
+    errors = list[CaptepError]()
+
+    def run() -> None:
+        try:
+            made.run(transport=transport_to(server.url), **options)
+        except CaptepError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield errors
+    finally:
+        made.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPFacade]:
+    """A server with the definition and one Thing."""
+    with HTTPFacade(load([DEFINITION, THING], now=NOW), kinds=BUILTIN) as facade:
+        yield facade
+
+
+def is_there(server: HTTPFacade, ref: ObjectRef) -> Callable[[], bool]:
+    """Return a probe for an object."""
+    return lambda: stored(server.world, ref) is not None
+
+
+def test_an_operator_reconciles_and_mends_until_it_is_stopped(server: HTTPFacade) -> None:
+    """It creates the children of an object that is there, and a child that somebody deletes."""
+    made = operator()
+    with running(made, server) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+        eventually(is_there(server, LATCH), "the latch is created")
+        gone = Request("delete", "v1", "ConfigMap", CHILD.namespace, CHILD.name, body={})
+        uid = (stored(server.world, CHILD) or {})["metadata"]["uid"]
+        server.apply(lambda world: serve(world, gone)[0])
+
+        def is_mended() -> bool:
+            found = stored(server.world, CHILD)
+            return found is not None and found["metadata"]["uid"] != uid
+
+        eventually(is_mended, "the child is created again")
+    assert errors == []
+
+
+def test_an_operator_writes_while_it_holds_its_lease(server: HTTPFacade) -> None:
+    """The lease is free again after the end."""
+    lease = Lease("fleet", "things")
+    ref = ObjectRef("coordination.k8s.io/v1", "Lease", "fleet", "things")
+    with running(operator(), server, lease=lease) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+        held = stored(server.world, ref)
+        assert held is not None
+        assert held["spec"]["holderIdentity"]
+    assert errors == []
+    assert not (stored(server.world, ref) or {"spec": {}})["spec"].get("holderIdentity")
+
+
+def test_an_operator_that_is_stopped_before_it_runs_ends_at_once(server: HTTPFacade) -> None:
+    """Nothing is written."""
+    made = operator()
+    made.stop()
+    made.run(transport=transport_to(server.url), lease=Lease("fleet", "things"))
+    assert stored(server.world, CHILD) is None
+
+
+def test_a_kind_that_the_server_does_not_have_is_one_line(server: HTTPFacade) -> None:
+    """The line names all such kinds."""
+    missing = Kind("example.dev/v1", "Gadget", plural="gadgets")
+    made = Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, missing])
+    with pytest.raises(GatewayError, match=r"^not installed in the cluster: gadgets\.example\.dev"):
+        made.run(transport=transport_to(server.url))
+
+
+def test_an_operator_plans_in_memory() -> None:
+    """The first decision adds the finalizer and creates both children."""
+    decision = operator().plan([THING], "fleet", "a", NOW)
+    assert [action.target for action in decision.actions] == [KEY, CHILD, LATCH]
+
+
+def test_an_operator_simulates_in_memory() -> None:
+    """The loop settles, and the passes after that do nothing."""
+    run = operator().simulate([THING], "fleet", "a", NOW, further=2)
+    assert run.settled_after is not None
+    assert (stored(run.world, KEY) or {})["status"]["ready"] is True
+    assert [done.sent for done in run.passes[-2:]] == [(), ()]
+
+
+@pytest.mark.parametrize("does", ["reads", "writes"])
+def test_a_kind_that_is_not_declared_is_named(does: str) -> None:
+    """The message says what to do."""
+    secret = ObjectRef("v1", "Secret", "fleet", "a")
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        if does == "reads":
+            read(secret)
+        actions = (Create(secret, {}, "it is missing"),)
+        return Decision(actions, timedelta(seconds=30), Verdict("Fine"))
+
+    made = Operator("things", decide, primary=THINGS)
+    with pytest.raises(DecisionError) as raised:
+        made.plan([THING], "fleet", "a", NOW)
+    assert str(raised.value) == (
+        f"the decision {does} Secret fleet/a, and Secret (v1) is not declared: add it to reads"
+    )
+
+
+def test_a_kind_that_is_named_twice_raises() -> None:
+    """The primary kind counts."""
+    with pytest.raises(ValueError, match=r"Thing \(example.dev/v1\) is named twice"):
+        Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, THINGS])
