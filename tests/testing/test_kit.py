@@ -19,6 +19,7 @@ from captep_testing import (
     explore,
     moves,
     replay,
+    sweep,
     views_of,
 )
 from captep_testing._canonical import Canonical
@@ -360,3 +361,12 @@ def test_a_certificate_has_the_hash_of_the_code() -> None:
     assert report.certificate.endswith(f"; code sha256:{report.code}")
     assert len(report.code) == 16
     assert explore(piece("M1 "), faults=0, events=0).certificate == ""
+
+
+def test_a_sweep_from_several_worlds_covers_as_much_as_one_from_each() -> None:
+    """A world on the way of another one keeps its own writes, and its own faults at them."""
+    new, later, _ = toy_worlds()
+    on_the_way = drive(toy(), new).world
+    together = sweep(evolve(toy(), worlds=(new, on_the_way, later))).require().states
+    apart = sum(sweep(evolve(toy(), worlds=(each,))).states for each in (new, on_the_way, later))
+    assert together == apart
