@@ -1,4 +1,4 @@
-"""L3: random traces beyond the bounds of `explore`, as a Hypothesis state machine.
+"""Random traces beyond the bounds of `explore`, as a Hypothesis state machine.
 
 Needs `captep[testing]`.
 Each run draws a swarm: some kinds of steps are switched off, so that the others come in long rows.

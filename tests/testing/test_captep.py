@@ -31,11 +31,12 @@ def test_every_moment_leads_to_rest_with_the_fewest_writes() -> None:
     assert report.edges >= 30
 
 
-def test_no_single_fault_keeps_it_from_rest() -> None:
+@pytest.mark.parametrize("moment", sorted(MOMENTS))
+def test_no_single_fault_keeps_it_from_rest(moment: str) -> None:
     """P12, P16, P18 and P23 hold with one fault at every write, and with every sort of write
     refused.
     """
-    assert sweep(captep()).require().states >= 900
+    assert sweep(captep(moment)).require().states >= 40
 
 
 def test_one_event_at_any_time_does_no_harm() -> None:

@@ -19,12 +19,14 @@ from captep_testing import (
     explore,
     moves,
     replay,
+    sweep,
     views_of,
 )
 from captep_testing._canonical import Canonical
 from captep_testing._changes import changed_paths, lower_bound, shown
 from captep_testing._delivery import deliver
 from tests.testing import museum
+from tests.testing.broker import broker
 from tests.testing.toy import (
     CHILD,
     FINALIZER,
@@ -322,3 +324,49 @@ def test_a_report_without_violations_holds() -> None:
     assert report.require() is report
     assert check(toy()).properties == frozenset()
     assert FINALIZER in (stored(made(), KEY) or {})["metadata"]["finalizers"]
+
+
+def test_a_body_that_is_not_json_is_a_violation_with_its_path() -> None:
+    """P5b: the report names the write and the path, and nothing raises a TypeError."""
+    found = check(broker("a datetime in a body")).counterexamples[0].violation
+    assert found.property == "P5b"
+    assert found.message == (
+        "create ConfigMap mq/b-config: metadata.annotations.created is a datetime, expected JSON"
+    )
+
+
+def test_a_waiver_hides_its_property_and_shows_its_reason() -> None:
+    """The certificate names the property that the operator breaks on purpose."""
+    kit = evolve(broker("looks again after two days"), waive={"P15": "nothing ever changes"})
+    report = check(kit).require()
+    assert str(report).endswith("; waived P15: nothing ever changes")
+
+
+def test_a_report_names_the_world_of_a_counterexample() -> None:
+    """A kit may name its worlds."""
+    report = converge(broker("releases before the drain"))
+    assert "  in leaving" in str(report).splitlines()
+
+
+def test_a_move_that_is_never_possible_fails_the_run() -> None:
+    """K1: a mistyped kind makes a move impossible, and such a search proves nothing."""
+    nobody = evolve(CHILD, kind="ConfigMapp")
+    kit = evolve(toy(), moves={"user deletes": moves.delete(KEY), "typo": moves.delete(nobody)})
+    assert explore(kit, faults=0, events=1).missing == ("the move 'typo'",)
+
+
+def test_a_certificate_has_the_hash_of_the_code() -> None:
+    """Only a report that holds has a certificate."""
+    report = explore(toy(), faults=0, events=1)
+    assert report.certificate.endswith(f"; code sha256:{report.code}")
+    assert len(report.code) == 16
+    assert explore(piece("M1 "), faults=0, events=0).certificate == ""
+
+
+def test_a_sweep_from_several_worlds_covers_as_much_as_one_from_each() -> None:
+    """A world on the way of another one keeps its own writes, and its own faults at them."""
+    new, later, _ = toy_worlds()
+    on_the_way = drive(toy(), new).world
+    together = sweep(evolve(toy(), worlds=(new, on_the_way, later))).require().states
+    apart = sum(sweep(evolve(toy(), worlds=(each,))).states for each in (new, on_the_way, later))
+    assert together == apart
