@@ -102,7 +102,7 @@ def without_not_kept(
         is_known = (
             record is not None
             and record.wanted == digest_of(wanted)
-            and record.kept == _digest_at(observed, path)
+            and _is_still(record.kept, observed, path)
         )
         if not is_known:
             _set(result, path, wanted)
@@ -147,6 +147,16 @@ def _at(obj: _Node, path: Path) -> "JSON | _Nothing":
 def _digest_at(obj: Mapping[str, JSON], path: Path) -> str:
     found = _at(obj, path)
     return _ABSENT if isinstance(found, _Nothing) or found is None else digest_of(found)
+
+
+def _is_still(kept: str, observed: Mapping[str, JSON], path: Path) -> bool:
+    """Whether a field is as the server made it; to a typed model, an empty value equals an absent
+    one.
+    """
+    if kept == _digest_at(observed, path):
+        return True
+    found = _at(observed, path)
+    return kept == _ABSENT and not isinstance(found, _Nothing) and not found
 
 
 def _is_kept(wanted: JSON, found: "JSON | _Nothing") -> bool:

@@ -58,6 +58,7 @@ class ObjectMeta:
     namespace: str = ""
     uid: str = ""
     resource_version: str = ""
+    generation: int = 0
     deletion_timestamp: str = ""
     finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()

@@ -12,6 +12,8 @@ Rules of this module:
    it replaces a list, because a merge patch would undo the entries of others, and on `/status`,
    where the API server does not compare the uid.
 
+5. A field that the server does not keep is not wanted again (`captep_core._not_kept`).
+
 There are two kinds of targets. A *dependent* is an object that an owner controls: another
 controller's is left alone, an orphan is adopted, and one that is being deleted is not written. A
 *shared object* has other owners or none (the object that is reconciled, its parent): the caller
@@ -24,7 +26,7 @@ made by `exact_json` is mirrored as it is.
 """
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -33,8 +35,9 @@ from attrs import AttrsInstance, cmp_using, field, frozen
 
 from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
 from captep_core._diff import merge_patch, same_json, without_nulls
+from captep_core._not_kept import without_not_kept
 from captep_core._objects import ObjectMeta, Owner, OwnerReference, controller_of, with_controller
-from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._observation import Absent, NotKept, Observed, Unreadable
 
 __all__ = [
     "Dependent",
@@ -90,14 +93,19 @@ class Desired:
 
 
 def dependent(
-    desired: Desired, observed: Observed[D], owned: Fields, owner: Owner
+    desired: Desired,
+    observed: Observed[D],
+    owned: Fields,
+    owner: Owner,
+    *,
+    known: Collection[NotKept] = (),
 ) -> Create | Patch | None:
     """Create a dependent of `owner`, or correct its owned fields and adopt it; None when there is
     nothing to write.
 
     `owned` holds the fields of `desired.owned` as they were observed; it counts only when the
     object is there. Nothing is written while the object is unreadable, is being deleted or has
-    another controller.
+    another controller. `known` are the fields that the server is known not to keep.
     """
     match observed:
         case Absent():
@@ -105,11 +113,17 @@ def dependent(
         case Unreadable():
             return None
         case _:
-            return _correct(desired, observed.metadata, owned, owner)
+            return _correct(desired, observed.metadata, owned, owner, known)
 
 
 def shared(
-    target: ObjectRef, meta: ObjectMeta, observed: Fields, desired: Fields, reason: str
+    target: ObjectRef,
+    meta: ObjectMeta,
+    observed: Fields,
+    desired: Fields,
+    reason: str,
+    *,
+    known: Collection[NotKept] = (),
 ) -> Patch | None:
     """Correct owned fields of a shared object; None when nothing differs.
 
@@ -118,23 +132,53 @@ def shared(
     if observed == desired:
         return None
     before = as_json(observed)
-    return _patch(target, meta, before, as_json(desired), reason)
+    return _patch(target, meta, before, as_json(desired), reason, known)
 
 
 def status(
-    target: ObjectRef, meta: ObjectMeta, observed: AttrsInstance, desired: AttrsInstance
+    target: ObjectRef,
+    meta: ObjectMeta,
+    observed: AttrsInstance,
+    desired: AttrsInstance,
+    *,
+    known: Collection[NotKept] = (),
 ) -> Patch | None:
     """Correct the status of a shared object, given as two instances of one class; None when nothing
     differs.
     """
     if observed == desired:
         return None
-    body = merge_patch(as_json(observed), as_json(desired))
-    if not body:
+    before = {"status": as_json(observed)}
+    body = merge_patch(before, {"status": as_json(desired)})
+    body = _without(body, before, target, meta, known, "status")
+    fields = body.get("status")
+    if not isinstance(fields, dict):
         return None
     preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
-    reason = f"report: {', '.join(sorted(body))}"
-    return Patch(target, {"status": body}, preconditions, reason, "status")
+    reason = f"report: {', '.join(sorted(fields))}"
+    return Patch(target, body, preconditions, reason, "status")
+
+
+def _without(
+    body: dict[str, JSON],
+    observed: Mapping[str, JSON],
+    target: ObjectRef,
+    meta: ObjectMeta,
+    known: Collection[NotKept],
+    subresource: str | None = None,
+) -> dict[str, JSON]:
+    """Leave out of a patch the fields that the server is known not to keep."""
+    if not known:
+        return body
+    return without_not_kept(
+        body,
+        observed,
+        known,
+        target=target,
+        uid=meta.uid,
+        generation=meta.generation,
+        subresource=subresource,
+    )
 
 
 def _create(desired: Desired, owner: Owner) -> Create:
@@ -157,7 +201,13 @@ def _create(desired: Desired, owner: Owner) -> Create:
     return Create(target, body, desired.purpose)
 
 
-def _correct(desired: Desired, meta: ObjectMeta, owned: Fields, owner: Owner) -> Patch | None:
+def _correct(
+    desired: Desired,
+    meta: ObjectMeta,
+    owned: Fields,
+    owner: Owner,
+    known: Collection[NotKept],
+) -> Patch | None:
     controller = controller_of(meta)
     is_ours = controller is not None and controller.uid == owner.metadata.uid
     if meta.deletion_timestamp or (controller is not None and not is_ours):
@@ -168,7 +218,7 @@ def _correct(desired: Desired, meta: ObjectMeta, owned: Fields, owner: Owner) ->
     labels = {name: meta.labels[name] for name in desired.labels if name in meta.labels}
     before = {"metadata": _metadata(meta.owner_references, labels), **owned}
     after = {"metadata": _metadata(references, desired.labels), **desired.owned}
-    patch = _patch(desired.target, meta, as_json(before), as_json(after), desired.purpose)
+    patch = _patch(desired.target, meta, as_json(before), as_json(after), desired.purpose, known)
     return patch and attrs.evolve(patch, reason=f"{desired.purpose}: {_differences(patch.body)}")
 
 
@@ -202,8 +252,9 @@ def _patch(
     observed: Mapping[str, JSON],
     desired: Mapping[str, JSON],
     reason: str,
+    known: Collection[NotKept],
 ) -> Patch | None:
-    body = merge_patch(observed, desired)
+    body = _without(merge_patch(observed, desired), observed, target, meta, known)
     if not body:
         return None
     version = meta.resource_version if _replaces_a_list(body, observed) else ""

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from attrs import evolve, frozen
 
 from captep_core._actions import Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
-from captep_core._objects import is_controlled_by, with_finalizer
+from captep_core._objects import with_finalizer
 from captep_core._observation import Absent, Observed, Unreadable
 from captep_core._write import Desired, Fields, dependent, shared
 from captep_core.capt._children import (
@@ -128,6 +128,7 @@ def _control_plane(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:
             },
         },
         ", ".join(purposes),
+        known=facts.not_kept,
     )
     return _written(patch)
 
@@ -174,6 +175,7 @@ def _cluster_endpoint(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:
         {"spec": {"controlPlaneEndpoint": _unless_replaced(before, after)}},
         {"spec": {"controlPlaneEndpoint": endpoint_fields(after)}},
         "publish the endpoint",
+        known=facts.not_kept,
     )
     return _written(patch)
 
@@ -326,7 +328,7 @@ def _apply(
         if retains is not None:
             wanted = evolve(wanted, retain_workspace_on_delete=retains)
     desired = Desired(child.ref(facts), {"spec": wanted}, child.purpose)
-    return _written(dependent(desired, observed, owned, facts.as_owner))
+    return _written(dependent(desired, observed, owned, facts.as_owner, known=facts.not_kept))
 
 
 def _ca(facts: Facts) -> WriteWithEvents | None:
@@ -340,7 +342,7 @@ def _kubeconfig(facts: Facts) -> WriteWithEvents | None:
     if not isinstance(facts.kubeconfig, Present):
         return None
     held = facts.secrets.kubeconfig
-    if isinstance(held, Secret) and _has_wrong_type(facts, held):
+    if isinstance(held, Secret) and facts.type_is_replaceable(held):
         # The type of a Secret is immutable, and Cluster API reads only Secrets of its own type.
         if held.metadata.deletion_timestamp:
             return None
@@ -348,10 +350,6 @@ def _kubeconfig(facts: Facts) -> WriteWithEvents | None:
         delete = Delete(KUBECONFIG.ref(facts), Preconditions(held.metadata.uid), reason)
         return WriteWithEvents(delete)
     return _secret(facts, KUBECONFIG, held, {"value": facts.kubeconfig.value})
-
-
-def _has_wrong_type(facts: Facts, held: Secret) -> bool:
-    return held.type != SECRET_TYPE and is_controlled_by(held.metadata, facts.uid)
 
 
 def _secret(
@@ -369,4 +367,4 @@ def _secret(
         labels=facts.secret_labels,
         fixed={"type": SECRET_TYPE},
     )
-    return _written(dependent(desired, observed, owned, facts.as_owner))
+    return _written(dependent(desired, observed, owned, facts.as_owner, known=facts.not_kept))

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from captep_core._actions import JSON
-from captep_core._objects import Owner, controller_of, is_foreign
-from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._objects import Owner, controller_of, is_controlled_by, is_foreign
+from captep_core._observation import Absent, NotKept, Observed, Unreadable
 from captep_core.capt._credentials import Authority
 from captep_core.capt._model import (
     CAPTControlPlane,
@@ -20,6 +20,7 @@ from captep_core.capt._names import (
     CONTROL_PLANE_API,
     CONTROL_PLANE_KIND,
     REGION_ANNOTATION,
+    SECRET_TYPE,
     Names,
 )
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
@@ -61,6 +62,27 @@ class Facts:
     def names(self) -> Names:
         """The names of the objects around the control plane."""
         return self.observed.names
+
+    @property
+    def not_kept(self) -> tuple[NotKept, ...]:
+        """The fields that the server is known not to keep."""
+        return self.observed.state.not_kept
+
+    def has_wrong_type(self, kubeconfig: Secret) -> bool:
+        """Whether the kubeconfig Secret is ours and has another type than Cluster API reads."""
+        return kubeconfig.type != SECRET_TYPE and is_controlled_by(kubeconfig.metadata, self.uid)
+
+    def type_is_replaceable(self, kubeconfig: Secret) -> bool:
+        """Whether deleting the Secret and creating it again can correct its type.
+
+        A policy that sets the type undoes that each time, so one deletion per process is enough,
+        and none where the answer to the creation showed another type.
+        """
+        if not self.has_wrong_type(kubeconfig):
+            return False
+        target = self.names.kubeconfig
+        is_altered = any(each.target == target and each.path == ("type",) for each in self.not_kept)
+        return not is_altered and target not in self.observed.state.deleted
 
     @property
     def region(self) -> str:

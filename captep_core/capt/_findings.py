@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Reverted, Throttled, Write
-from captep_core._objects import foreign_controller
+from captep_core._objects import ObjectMeta, foreign_controller
 from captep_core._observation import Absent, Unreadable
 from captep_core.capt._children import (
     CA,
@@ -26,7 +26,7 @@ from captep_core.capt._children import (
 )
 from captep_core.capt._facts import Facts
 from captep_core.capt._model import Cluster, Secret, WorkspaceTemplateApply
-from captep_core.capt._names import template_ref, workspace_ref
+from captep_core.capt._names import SECRET_TYPE, template_ref, workspace_ref
 from captep_core.capt._observed import AppliedTemplate
 from captep_core.capt._outputs import Invalid, Missing, Present
 from captep_core.capt._ownership import ClusterOfAnother, ForeignController
@@ -41,11 +41,14 @@ def find(facts: Facts) -> list[Finding]:
     found: list[Finding] = []
     for look in (_owner, _template, _main, _workspace, _spot_role, _endpoint):
         found.extend(look(facts))
+    if facts.not_kept:
+        found.extend(_fields_not_kept(facts))
     if facts.publishes:
         found.extend(_sources(facts))
         found.extend(_kubeconfig_apply(facts))
         found.extend(_out_of_reach(facts, CA))
         found.extend(_out_of_reach(facts, KUBECONFIG))
+        found.extend(_wrong_type(facts))
     return found
 
 
@@ -93,6 +96,45 @@ def _template(facts: Facts) -> Iterator[Finding]:
     elif isinstance(template, Unreadable):
         ref = template_ref(wanted.namespace or facts.namespace, wanted.name)
         yield unreadable(Rank.TEMPLATE, "WorkspaceTemplateUnreadable", doing, ref, template)
+
+
+def _wrong_type(facts: Facts) -> Iterator[Finding]:
+    secret = facts.secrets.kubeconfig
+    if not isinstance(secret, Secret) or not facts.has_wrong_type(secret):
+        return
+    if not facts.type_is_replaceable(secret):
+        target = KUBECONFIG.ref(facts)
+        problem = f"{target} has the type {secret.type}, expected {SECRET_TYPE}"
+        message = f"{problem}: something in the cluster sets it"
+        yield Finding(KUBECONFIG.rank, Severity.FAILURE, KUBECONFIG.reason, message)
+
+
+def _fields_not_kept(facts: Facts) -> Iterator[Finding]:
+    """Report fields of metadata and spec that the server does not keep; a status needs no words."""
+    for record in facts.not_kept:
+        if record.subresource is not None or record.path[0] in ("status", "type"):
+            continue
+        meta = _metadata_of(facts, record.target)
+        if meta is None or record.uid not in ("", meta.uid):
+            continue
+        if record.generation in (0, meta.generation):
+            rank, reason = _place(
+                facts, Write("patch", record.target), None, (".".join(record.path),)
+            )
+            message = f"the server does not keep {record}"
+            yield Finding(rank, Severity.FAILURE, reason, message)
+
+
+def _metadata_of(facts: Facts, target: ObjectRef) -> ObjectMeta | None:
+    if target == facts.observed.key:
+        return facts.control_plane.metadata
+    if target == facts.names.cluster:
+        return facts.owner.metadata if isinstance(facts.owner, Cluster) else None
+    child = child_of(facts, target)
+    observed = None if child is None else child.observed(facts)
+    if isinstance(observed, WorkspaceTemplateApply | Secret):
+        return observed.metadata
+    return None
 
 
 def _main(facts: Facts) -> Iterator[Finding]:

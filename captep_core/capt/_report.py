@@ -71,7 +71,13 @@ def report(
     if _as_kept(old, new) != old:
         # Upstream's definition prunes `version`: it rides along and is no reason to write.
         new = evolve(new, version=_version(facts))
-        patch = status(facts.observed.key, facts.control_plane.metadata, old, new)
+        patch = status(
+            facts.observed.key,
+            facts.control_plane.metadata,
+            old,
+            new,
+            known=facts.not_kept,
+        )
         if patch is not None:
             events = tuple(_changed_verdict(facts, old.conditions, verdict))
             writes.append(WriteWithEvents(patch, events))
@@ -282,7 +288,7 @@ def _cluster_status(
     facts: Facts, cluster: Cluster, new: ClusterStatus
 ) -> Iterator[WriteWithEvents]:
     target = cluster_ref(facts.namespace, cluster.metadata.name)
-    patch = status(target, cluster.metadata, cluster.status, new)
+    patch = status(target, cluster.metadata, cluster.status, new, known=facts.not_kept)
     if patch is not None:
         yield WriteWithEvents(patch)
 
