@@ -97,10 +97,10 @@ def foreign_controller(meta: ObjectMeta, uid: str) -> OwnerReference | None:
 
     An earlier owner of the same name has another uid, so it counts as foreign.
     """
-    controller = controller_of(meta)
-    if controller is None or controller.uid == uid:
-        return None
-    return controller
+    for reference in meta.owner_references:
+        if reference.controller:
+            return None if reference.uid == uid else reference
+    return None
 
 
 def is_foreign(meta: ObjectMeta, uid: str) -> bool:

@@ -28,10 +28,11 @@ made by `exact_json` is mirrored as it is.
 import binascii
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Any, Protocol, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
-from attrs import AttrsInstance, cmp_using, field, frozen
+from attrs import AttrsInstance, field
 
 from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
 from captep_core._diff import merge_patch, same_json, without_nulls
@@ -63,7 +64,20 @@ def exact_json() -> Any:  # noqa: ANN401 - an attrs field of any type
     """Declare a field of a model that holds raw JSON and is compared and written exactly; None
     means absent.
     """
-    return field(default=None, eq=cmp_using(eq=same_json), metadata={_EXACT: True})
+    return field(default=None, eq=_Exact, metadata={_EXACT: True})
+
+
+class _Exact:
+    """JSON for comparison; attrs' own `cmp_using` takes twice as long, in every pass."""
+
+    __slots__ = ("value",)
+    __hash__ = None  # type: ignore[assignment]  # JSON has none
+
+    def __init__(self, value: JSON) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Exact) and same_json(self.value, other.value)
 
 
 class Dependent(Protocol):
@@ -76,9 +90,8 @@ class Dependent(Protocol):
 D = TypeVar("D", bound=Dependent)
 
 
-@frozen
-class Desired:
-    """A dependent as it should be.
+class Desired(NamedTuple):
+    """A dependent as it should be; a named tuple, because each pass makes several.
 
     `owned`: the fields that we own (`spec`, `data`, ...), as they should be. `labels`: the labels
     that we own. `fixed`: fields that a creation sets and that nothing can change afterwards, such
@@ -88,8 +101,12 @@ class Desired:
     target: ObjectRef
     owned: Fields
     purpose: str
-    labels: Mapping[str, str] = field(factory=dict)
-    fixed: Mapping[str, JSON] = field(factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
+    fixed: Mapping[str, JSON] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        """Name the target alone: the fields may be those of a Secret."""
+        return f"Desired({self.target})"
 
 
 def dependent(

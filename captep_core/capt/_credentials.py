@@ -29,6 +29,17 @@ _END = b"-----END CERTIFICATE-----"
 _MARKERS = (b"-----BEGIN", b"-----END")
 _NO_PEM = "it is not a PEM certificate, neither in clear nor in base64"
 
+# Blocks as every tool writes them: the usual case, in one match.
+_CANONICAL = re.compile(
+    rb"""(?:
+        -----BEGIN\ CERTIFICATE-----\n
+        (?: [A-Za-z0-9+/]{64}\n )*
+        (?: [A-Za-z0-9+/]{4} ){0,15}
+        (?: [A-Za-z0-9+/]{2}== | [A-Za-z0-9+/]{3}= | [A-Za-z0-9+/]{4} )\n
+        -----END\ CERTIFICATE-----\n?
+    )+""",
+    re.VERBOSE,
+)
 _KUBECONFIG_LINE = re.compile(
     rb"""^(?:
         (?: clusters | "clusters" | 'clusters' | users | "users" | 'users' )
@@ -104,6 +115,8 @@ def _decoded(text: bytes) -> bytes:
 
 def _certificates(value: bytes) -> bytes:
     """Return the certificate blocks of PEM; b"" without any, or when anything is damaged."""
+    if _CANONICAL.fullmatch(value):
+        return value
     lines = value.removeprefix(_BOM).splitlines(keepends=True)
     blocks: list[bytes] = []
     has_text = value.startswith(_BOM)

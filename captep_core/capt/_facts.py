@@ -57,6 +57,7 @@ class Facts:
     certificate: Output[Authority]
     kubeconfig: Output[bytes]
     secrets_ready: bool
+    spot_role_is_missing: bool
 
     @property
     def names(self) -> Names:
@@ -100,13 +101,6 @@ class Facts:
     def secret_labels(self) -> Mapping[str, str]:
         """The labels that our Secrets carry: Cluster API caches only Secrets with this label."""
         return {CLUSTER_NAME_LABEL: self.names.cluster.name}
-
-    @property
-    def spot_role_is_missing(self) -> bool:
-        """Whether the check has found that the AWS account has no role for spot instances."""
-        check = self.observed.spot_check
-        shown = outputs(check)
-        return bool(shown) and is_ready(check) and shown.get("role_exists") is not True
 
     @property
     def unwritten_secret(self) -> tuple[str, str] | None:
@@ -172,6 +166,7 @@ def facts_of(
         certificate=ca,
         kubeconfig=token,
         secrets_ready=_secrets_ready(secrets, ca, token, bool(status.secrets_ready)),
+        spot_role_is_missing=_spot_role_is_missing(observed.spot_check),
     )
 
 
@@ -188,6 +183,11 @@ def _reads_vpc(template: Observed[WorkspaceTemplate]) -> bool:
     files = found if isinstance(found, list) else []
     references = [each.get("secretKeyRef") for each in files if isinstance(each, dict)]
     return any(isinstance(each, dict) and each.get("name") == _VPC_SECRET for each in references)
+
+
+def _spot_role_is_missing(check: AppliedTemplate) -> bool:
+    shown = outputs(check)
+    return bool(shown) and is_ready(check) and shown.get("role_exists") is not True
 
 
 def _is_foreign(applied: AppliedTemplate, uid: str) -> bool:

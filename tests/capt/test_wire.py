@@ -44,6 +44,7 @@ def test_a_control_plane_is_read_field_by_field() -> None:
             "fleet",
             "uid-of-captcontrolplane-tokyo",
             "100",
+            generation=1,
             finalizers=("controlplane.cluster.x-k8s.io/captcontrolplane",),
             owner_references=(
                 OwnerReference(

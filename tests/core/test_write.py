@@ -288,3 +288,9 @@ def test_no_other_module_of_the_core_constructs_a_create_or_a_patch() -> None:
     core = Path(captep_core.__file__).parent
     found = {path.name for path in core.rglob("*.py") if _constructed(path)}
     assert found == {"_write.py"}
+
+
+def test_the_repr_of_a_desired_object_shows_no_field() -> None:
+    """The fields may be those of a Secret."""
+    desired = Desired(TARGET, {"data": {"value": b"canary"}}, "why", fixed={"type": "T"})
+    assert repr(desired) == "Desired(Thing fleet/tokyo)"
