@@ -21,7 +21,7 @@ from datetime import datetime
 
 from attrs import evolve, field, frozen
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_core._objects import rfc3339
 
 __all__ = ["Elector", "LeaseTimes"]

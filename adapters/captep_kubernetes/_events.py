@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 
 from attrs import evolve, frozen
 
-from captep_core import RecordEvent
+from captep_core._actions import RecordEvent
 from captep_core._request import RecordedEvent, event_name
 
 __all__ = ["EventBook"]

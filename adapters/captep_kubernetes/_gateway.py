@@ -20,7 +20,8 @@ from typing import Final
 
 from attrs import evolve
 
-from captep_core import ABSENT, JSON, Absent, Action, ObjectRef, Observed, RecordEvent, Unreadable
+from captep_core._actions import JSON, Action, ObjectRef, RecordEvent
+from captep_core._observation import ABSENT, Absent, Observed, Unreadable
 from captep_core._request import (
     RawResponse,
     WriteRequest,

@@ -32,9 +32,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from captep_core import JSON, Backoff, ObjectRef, Unreadable, jittered
+from captep_core._actions import JSON, ObjectRef
+from captep_core._observation import Unreadable
 from captep_core._request import RawResponse, reason_of, retry_after_of
 from captep_core._resources import Representation, Resource
+from captep_core._workqueue import Backoff, jittered
 from captep_kubernetes._resources import reference
 from captep_kubernetes._store import CacheChange, Known, Object, Store, is_version
 from captep_kubernetes._transport import (

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from captep_core import JSON, jittered
+from captep_core._actions import JSON
 from captep_core._request import RawResponse, reason_of
+from captep_core._workqueue import jittered
 from captep_kubernetes._election import Elector, LeaseTimes
 from captep_kubernetes._resources import LEASES
 from captep_kubernetes._transport import MERGE_PATCH, Transport, UnansweredError

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from captep_core import JSON
+from captep_core._actions import JSON
 
 __all__ = ["Object", "Packed", "Packer"]
 

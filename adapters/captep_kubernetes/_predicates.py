@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_core._resources import Fields
 from captep_kubernetes._informer import without_managed_fields
 from captep_kubernetes._store import CacheChange, Object

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-from captep_core import JSON, ObjectRef
+from captep_core._actions import JSON, ObjectRef
 from captep_core._resources import Resource
 
 __all__ = ["EVENTS", "LEASES", "reference"]

@@ -20,7 +20,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from captep_core import JSON, ObjectRef
+from captep_core._actions import JSON, ObjectRef
 from captep_kubernetes._packing import Object, Packed, Packer
 
 __all__ = ["CacheChange", "Known", "Object", "Store", "is_newer", "is_version"]

@@ -26,7 +26,7 @@ from attrs import field, frozen
 from kubernetes import client
 from kubernetes.client import rest
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_core._request import RawResponse
 from captep_core.errors import CaptepError, GatewayError
 from captep_kubernetes._credentials import (

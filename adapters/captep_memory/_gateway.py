@@ -7,16 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
-from captep_core import (
-    ABSENT,
-    JSON,
-    Action,
-    ObjectRef,
-    Observed,
-    RecordEvent,
-    Unreadable,
-    write_of,
-)
+from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, write_of
+from captep_core._observation import ABSENT, Observed, Unreadable
 from captep_core._request import (
     RawResponse,
     RecordedEvent,
