@@ -1,8 +1,8 @@
 """The dependents that a control plane controls: one row for each, which findings, writes and
 refusals share.
 
-To add a dependent, add a row here and the function with its owned fields in
-`captep_core.capt._desired`.
+To add a dependent, follow "Add an owned child" in CONTRIBUTING.md: the row here is one of its
+steps.
 """
 
 from collections.abc import Callable

@@ -35,11 +35,17 @@ __all__ = ["Facts", "facts_of"]
 class Facts:
     """One observation and its meaning.
 
-    `uid` and `namespace` are those of the control plane. `initialized`: it has been Ready before.
-    controller has the main apply, or its name is that of another apply of ours. `publishes`:
-    endpoint and Secrets are kept up to date, because the main Workspace is ours, and it is Ready or
-    the control plane has been. `secrets_ready`: both Secrets are there and agree with a valid
-    source; while one of the four Secrets is unreadable, the value that was reported last.
+    - `uid` and `namespace` are those of the control plane, and `as_owner` is the control plane as
+      the controller of its dependents.
+    - `initialized`: it has been Ready before.
+    - `main_is_foreign`: another controller has the main apply, or its name is that of another apply
+      of ours.
+    - `publishes`: endpoint and Secrets are kept up to date, because the main apply is ours, and its
+      Workspace is Ready or the control plane has been.
+    - `secrets_ready`: both Secrets are there and agree with a valid source; while one of the four
+      Secrets is unreadable, the value that was reported last.
+    - `spot_role_is_missing`: the check has found that the AWS account has no role for spot
+      instances.
     """
 
     observed: ControlPlane

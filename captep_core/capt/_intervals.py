@@ -42,10 +42,11 @@ def _mode(_: object, attribute: "Attribute[str]", value: str) -> None:
 class Policy:
     """How often to look, and what of the Cluster is written.
 
-    `initializing`: something is still to appear. `failing`: something is wrong, or a write was
-    refused; the one source of that interval. `ready`: everything is well, or a deletion is under
-    way. `publish_to_cluster`: `auto` writes the status of the Cluster only where Cluster API's core
-    does not act on it, `always` writes it in any case, and `never` writes nothing of the Cluster.
+    `initializing`: something is still to appear. `failing`: something is wrong, or the server
+    refused a write; decisions take that interval from nowhere else. `ready`: everything is well, or
+    a deletion is under way. `publish_to_cluster`: `auto` writes the status of the Cluster only
+    where Cluster API's core does not act on it, `always` writes it in any case, and `never` writes
+    nothing of the Cluster.
     """
 
     initializing: timedelta = field(default=timedelta(seconds=5), validator=_positive)
