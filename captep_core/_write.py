@@ -124,13 +124,19 @@ def dependent(
     object is there. Nothing is written while the object is unreadable, is being deleted or has
     another controller. `known` are the fields that the server is known not to keep.
     """
-    match observed:
-        case Absent():
-            return _create(desired, owner)
-        case Unreadable():
-            return None
-        case _:
-            return _correct(desired, observed.metadata, owned, owner, known)
+    if isinstance(observed, Absent):
+        return _create(desired, owner)
+    if isinstance(observed, Unreadable):
+        return None
+    meta = observed.metadata
+    controller = controller_of(meta)
+    is_ours = controller is not None and controller.uid == owner.metadata.uid
+    if meta.deletion_timestamp or (controller is not None and not is_ours):
+        return None
+    # Most passes end here, before anything is built.
+    if is_ours and owned == desired.owned and desired.labels.items() <= meta.labels.items():
+        return None
+    return _correct(desired, meta, owned, owner, known)
 
 
 def shared(
@@ -225,12 +231,6 @@ def _correct(
     owner: Owner,
     known: Collection[NotKept],
 ) -> Patch | None:
-    controller = controller_of(meta)
-    is_ours = controller is not None and controller.uid == owner.metadata.uid
-    if meta.deletion_timestamp or (controller is not None and not is_ours):
-        return None
-    if is_ours and owned == desired.owned and desired.labels.items() <= meta.labels.items():
-        return None
     references = with_controller(meta.owner_references, owner)
     labels = {name: meta.labels[name] for name in desired.labels if name in meta.labels}
     before = {"metadata": _metadata(meta.owner_references, labels), **owned}

@@ -36,7 +36,7 @@ class Facts:
     """One observation and its meaning.
 
     - `uid` and `namespace` are those of the control plane, and `as_owner` is the control plane as
-      the controller of its dependents.
+      the controller of its dependents. `not_kept` are the fields that the server does not keep.
     - `initialized`: it has been Ready before.
     - `main_is_foreign`: another controller has the main apply, or its name is that of another apply
       of ours.
@@ -52,6 +52,8 @@ class Facts:
     control_plane: CAPTControlPlane
     secrets: Secrets
     endpoint: Endpoint
+    names: Names
+    not_kept: tuple[NotKept, ...]
     owner: Observed[Cluster] | ForeignController | ClusterOfAnother
     uid: str
     namespace: str
@@ -64,16 +66,6 @@ class Facts:
     kubeconfig: Output[bytes]
     secrets_ready: bool
     spot_role_is_missing: bool
-
-    @property
-    def names(self) -> Names:
-        """The names of the objects around the control plane."""
-        return self.observed.names
-
-    @property
-    def not_kept(self) -> tuple[NotKept, ...]:
-        """The fields that the server is known not to keep."""
-        return self.observed.state.not_kept
 
     def has_wrong_type(self, kubeconfig: Secret) -> bool:
         """Whether the kubeconfig Secret is ours and has another type than Cluster API reads."""
@@ -161,6 +153,8 @@ def facts_of(
         control_plane=control_plane,
         secrets=secrets,
         endpoint=endpoint,
+        names=observed.names,
+        not_kept=observed.state.not_kept,
         owner=owner_of(observed.cluster, control_plane),
         uid=uid,
         namespace=observed.key.namespace or "",
@@ -222,8 +216,14 @@ def _secrets_ready(
         return reported
     if not (isinstance(ca, Present) and isinstance(token, Present)):
         return False
-    has_authority = _agrees(secrets.ca, ca.value.pem, "tls.crt", "ca.crt")
-    return has_authority and _agrees(secrets.kubeconfig, token.value, "value")
+    if not (isinstance(secrets.ca, Secret) and isinstance(secrets.kubeconfig, Secret)):
+        return False
+    authority = secrets.ca.data
+    return (
+        authority.get("tls.crt") == ca.value.pem
+        and authority.get("ca.crt") == ca.value.pem
+        and secrets.kubeconfig.data.get("value") == token.value
+    )
 
 
 def _any_is_unreadable(secrets: Secrets) -> bool:
@@ -233,10 +233,3 @@ def _any_is_unreadable(secrets: Secrets) -> bool:
         or isinstance(secrets.ca, Unreadable)
         or isinstance(secrets.kubeconfig, Unreadable)
     )
-
-
-def _agrees(secret: Observed[Secret], source: bytes, *keys: str) -> bool:
-    """Whether a Secret holds the source under every one of the keys."""
-    if not isinstance(secret, Secret):
-        return False
-    return all(secret.data.get(key) == source for key in keys)

@@ -54,7 +54,8 @@ def is_lost(applied: AppliedTemplate) -> bool:
 
 def failure(applied: AppliedTemplate) -> str:
     """Return the provider's message of a failure without credentials, "" when it reports none."""
-    return redacted(_message(applied))
+    message = _message(applied)
+    return redacted(message) if message else ""
 
 
 def _message(applied: AppliedTemplate) -> str:

@@ -1,9 +1,11 @@
 """What the observation looks up, where, and what follows when an object cannot be read."""
 
 import pytest
+from attrs import evolve
 
-from captep_core import ABSENT, Invalid, Missing, ObjectRef, Unreadable
+from captep_core import ABSENT, Invalid, Missing, ObjectRef, Unreadable, reconcile
 from captep_core.capt._model import CAPTControlPlane, Secret, Workspace, WorkspaceTemplateApply
+from captep_core.capt._names import names_of
 from captep_core.capt._observe import observe
 from captep_core.capt._observed import AppliedTemplate, ControlPlane, Secrets
 from captep_core.capt._ownership import cluster_reference
@@ -119,3 +121,13 @@ def test_the_first_of_two_uncontrolling_cluster_references_counts() -> None:
     found = cluster_reference(observed.object)
     assert found is not None
     assert found.name == "a"
+
+
+def test_the_names_of_an_observation_are_those_of_its_writes() -> None:
+    """Names are derived once, where the objects are read; no write derives them again."""
+    objects = without(without(ready(), "Secret", "tokyo-ca"), "Secret", "tokyo-kubeconfig")
+    observed, secrets, endpoint = observe(KEY, reader(load(objects, now=NOW)))
+    renamed = evolve(observed, names=names_of(KEY, "kyoto", ""))
+    decision = reconcile(renamed, secrets, endpoint, now=NOW)
+    assert {action.target.name for action in decision.actions} >= {"kyoto-ca", "kyoto-kubeconfig"}
+    assert not {"tokyo-ca", "tokyo-kubeconfig"} & {each.target.name for each in decision.actions}
