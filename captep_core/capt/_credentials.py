@@ -192,12 +192,11 @@ def _is_kubeconfig(plain: bytes) -> bool:
 
 
 def _is_json_kubeconfig(plain: bytes) -> bool:
+    # JSON that begins with a brace is an object, or it is broken.
     from json import loads  # noqa: PLC0415 - most kubeconfigs are YAML
 
     try:
         config = loads(plain.decode())
     except (ValueError, RecursionError):
-        return False
-    if not isinstance(config, dict):
         return False
     return "clusters" in config or "users" in config or config.get("kind") == "Config"

@@ -18,7 +18,7 @@ from captep_core._objects import is_foreign, without_finalizer
 from captep_core._observation import Observed, Unreadable
 from captep_core._write import shared
 from captep_core.capt._children import KUBECONFIG_APPLY, MAIN
-from captep_core.capt._desired import WriteWithEvents, endpoint_fields
+from captep_core.capt._desired import WriteWithEvents, endpoint_fields, with_events
 from captep_core.capt._facts import Facts
 from captep_core.capt._findings import unreadable
 from captep_core.capt._intervals import Policy
@@ -86,8 +86,7 @@ def _withdraw_endpoint(facts: Facts, policy: Policy) -> Iterator[WriteWithEvents
         {"spec": {"controlPlaneEndpoint": None}},
         "withdraw the endpoint that was ours",
     )
-    if patch is not None:
-        yield WriteWithEvents(patch)
+    yield from with_events(patch)
 
 
 def _bare(endpoint: HostPort) -> HostPort:
@@ -173,12 +172,8 @@ def _release(facts: Facts, before: list[WriteWithEvents]) -> Iterator[WriteWithE
         {"metadata": {"finalizers": rest or None}},
         "release the control plane",
     )
-    if patch is None:
-        return
-    if _is_recorded(facts, before):
-        yield WriteWithEvents(patch)
-    else:
-        yield WriteWithEvents(patch, (_event(facts, "Deleting", "nothing is left to delete"),))
+    event = _event(facts, "Deleting", "nothing is left to delete")
+    yield from with_events(patch, *(() if _is_recorded(facts, before) else (event,)))
 
 
 def _is_recorded(facts: Facts, before: list[WriteWithEvents]) -> bool:

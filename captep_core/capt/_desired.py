@@ -45,7 +45,14 @@ from captep_core.capt._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE,
 from captep_core.capt._outputs import Present
 from captep_core.capt._ownership import cluster_reference, with_cluster_as_owner
 
-__all__ = ["WriteWithEvents", "eks_version", "endpoint_fields", "is_version", "writes"]
+__all__ = [
+    "WriteWithEvents",
+    "eks_version",
+    "endpoint_fields",
+    "is_version",
+    "with_events",
+    "writes",
+]
 
 
 @frozen
@@ -87,6 +94,11 @@ def _rotation(facts: Facts) -> list[WriteWithEvents]:
 
 def _written(write: Create | Patch | None) -> WriteWithEvents | None:
     return None if write is None else WriteWithEvents(write)
+
+
+def with_events(write: Patch | None, *events: RecordEvent) -> tuple[WriteWithEvents, ...]:
+    """Return a write with its Events; nothing when there is no write."""
+    return () if write is None else (WriteWithEvents(write, events),)
 
 
 def _control_plane(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:

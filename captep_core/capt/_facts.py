@@ -126,9 +126,8 @@ class Facts:
         the output.
         """
         connection = self.secrets.connection
-        written = ""
-        if isinstance(connection, Secret):
-            written = connection.data.get("cluster_endpoint", b"").decode(errors="replace")
+        held = connection.data if isinstance(connection, Secret) else {}
+        written = held.get("cluster_endpoint", b"").decode(errors="replace")
         output = outputs(self.observed.main).get("cluster_endpoint")
         if isinstance(output, str) and output != written:
             is_published = parse_endpoint(written) == self.endpoint

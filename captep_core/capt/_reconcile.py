@@ -76,10 +76,12 @@ from captep_core.capt._report import Reported, event_of, report
 from captep_core.capt._verdict import (
     AwaitingWorkspaceDeletion,
     ControlPlaneUnreadable,
+    Degraded,
     Deleting,
     Finding,
     Gone,
     Paused,
+    Ready,
     Released,
     Unknown,
     Verdict,
@@ -215,8 +217,25 @@ def _conclude(
         return _keep_report(facts, wanted, verdict, policy)
     retried = Conflicted | Throttled
     conflicts = [refusal.write for refusal in known if isinstance(refusal, retried)]
+    if _is_premature(facts, verdict, wanted, conflicts):
+        return _schedule(facts, wanted, [], verdict, policy)
     reports = report(facts, verdict, policy, now=now, refused=_writes(known), conflicts=conflicts)
     return _schedule(facts, wanted, reports, verdict, policy)
+
+
+def _is_premature(
+    facts: Facts,
+    verdict: Verdict,
+    wanted: list[WriteWithEvents],
+    conflicts: Sequence[Write],
+) -> bool:
+    """Whether Ready would be reported for the first time before a write that is only to be retried.
+
+    A conflict and a busy server are no findings, so the verdict does not know of such a write.
+    """
+    if facts.control_plane.status.ready or not isinstance(verdict, Ready | Degraded):
+        return False
+    return any(write_of(each.write) in conflicts for each in wanted)
 
 
 def _refused_writes(

@@ -24,7 +24,7 @@ from attrs import evolve
 from captep_core._actions import RecordEvent, Write
 from captep_core._objects import Condition, find_condition, instant, with_condition
 from captep_core._write import status
-from captep_core.capt._desired import WriteWithEvents, eks_version, is_version
+from captep_core.capt._desired import WriteWithEvents, eks_version, is_version, with_events
 from captep_core.capt._facts import Facts
 from captep_core.capt._intervals import Policy
 from captep_core.capt._model import (
@@ -289,8 +289,7 @@ def _cluster_status(
 ) -> Iterator[WriteWithEvents]:
     target = cluster_ref(facts.namespace, cluster.metadata.name)
     patch = status(target, cluster.metadata, cluster.status, new, known=facts.not_kept)
-    if patch is not None:
-        yield WriteWithEvents(patch)
+    yield from with_events(patch)
 
 
 def _cluster_conditions(

@@ -250,3 +250,21 @@ def test_an_apply_whose_adoption_is_refused_publishes_nothing() -> None:
     refused = run(objects, refuse={("patch", ref(orphan)): 403})
     assert "controlPlaneEndpoint" not in refused.find("CAPTControlPlane", "tokyo")["spec"]
     assert run(objects).find("CAPTControlPlane", "tokyo")["spec"]["controlPlaneEndpoint"]
+
+
+def test_an_unreadable_workspace_leaves_open_whose_the_secret_is() -> None:
+    """Unknown is not foreign: nothing that was reported changes."""
+    owners = [_workspace_owner("tokyo-kubeconfig")]
+    objects = _outputs_at(ready(), "tokyo-outputs-kubeconfig", "default", *owners)
+    blind = {ref(find(objects, "Workspace", "tokyo-kubeconfig")): "Timeout"}
+    decision = look(objects, unreadable=blind)
+    assert decision.verdict.reason == "SecretReconciliationFailed"
+    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+
+
+def test_without_its_workspace_nobody_owns_the_secret_in_default() -> None:
+    """The uid of a Workspace that is gone proves nothing."""
+    owners = [_workspace_owner("tokyo-kubeconfig")]
+    objects = _outputs_at(ready(), "tokyo-outputs-kubeconfig", "default", *owners)
+    done = run(without(objects, "Workspace", "tokyo-kubeconfig"))
+    assert "default/tokyo-outputs-kubeconfig" in done.last.verdict.message

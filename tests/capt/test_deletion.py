@@ -394,3 +394,11 @@ def test_secrets_and_spot_applies_are_left_to_garbage_collection() -> None:
         (APPLY, "tokyo-spot-role-check"),
     ):
         assert leaves.has(kind, name)
+
+
+def test_an_endpoint_that_is_no_endpoint_is_withdrawn_only_where_it_is_the_same() -> None:
+    """A URL that cannot be parsed is compared as it stands."""
+    odd = {"host": "https://not a host", "port": 443}
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneEndpoint": odd}})
+    objects = changed(objects, "Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": odd}})
+    assert WITHDRAW in str(_writes(_going(objects)))

@@ -12,7 +12,7 @@ from captep_core import (
 )
 from captep_memory import MemoryGateway, load
 from captep_runtime import WriteHistory, run_pass
-from tests.capt.driving import NOW, Run, look, run, writes_of
+from tests.capt.driving import NOW, Run, look, ref, run, writes_of
 from tests.capt.worlds import (
     CLUSTER_API,
     FINALIZER,
@@ -146,3 +146,14 @@ def test_an_owner_reference_that_is_lost_between_passes_makes_no_wrong_secret(pa
         state, history = done.state, done.history
     names = {obj["metadata"]["name"] for obj in gateway.world.objects() if obj["kind"] == "Secret"}
     assert not {"alpha-cp-ca", "alpha-cp-kubeconfig", "alpha-cp-outputs-kubeconfig"} & names
+
+
+def test_a_labelled_cluster_that_cannot_be_read_is_waited_for() -> None:
+    """Another Cluster may not stand in for it."""
+    labelled = changed(
+        _orphan(ready(ALPHA)), CP, "alpha-cp", {"metadata": {"labels": {LABEL: "alpha"}}}
+    )
+    blind = {ref(find(labelled, "Cluster", "alpha")): "Timeout"}
+    decision = look(labelled, key=KEY, unreadable=blind)
+    assert decision.verdict.reason == "ClusterUnreadable"
+    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []

@@ -3,6 +3,7 @@
 import pytest
 
 from captep_core import APIEndpoint, Invalid, Missing, Present, parse_endpoint
+from captep_core.capt._outputs import public_url
 from tests.capt.driving import look, run
 from tests.capt.worlds import HOST, base64_of, changed, find, ready
 
@@ -211,3 +212,9 @@ def test_an_impossible_host_overwrites_no_endpoint(text: str) -> None:
     done = run(objects)
     for kind in ("CAPTControlPlane", "Cluster"):
         assert done.find(kind, "tokyo")["spec"] == find(ready(), kind, "tokyo")["spec"]
+
+
+@pytest.mark.parametrize("text", ["null", " {} "])
+def test_a_text_that_is_no_string_has_no_url_to_make_public(text: str) -> None:
+    """Nothing is published of it, so that nothing is taken out of it."""
+    assert public_url(text) == text

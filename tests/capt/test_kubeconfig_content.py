@@ -180,3 +180,9 @@ def test_a_large_kubeconfig_is_judged_at_once() -> None:
         assert look(_token(ready(), b"x" + held)).verdict.reason == "SecretError"
     large = KUBECONFIG.encode() + b"# padding\n" * 10**5
     assert _copied(run(_token(ready(), large))) == large
+
+
+def test_a_quoted_key_before_bytes_that_are_no_text_is_yaml() -> None:
+    """Only the top level is judged; the bytes are copied as they are."""
+    held = b'"a": \xff\nclusters: []\n'
+    assert _copied(run(_token(ready(), held))) == held

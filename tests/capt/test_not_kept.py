@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from captep_core import Degraded, Patch, Policy, ReconcileState, decide, write_of
+from captep_core import Degraded, ObjectRef, Patch, Policy, ReconcileState, decide, write_of
 from captep_core._not_kept import digest_of, not_kept
 from captep_core._observation import NotKept
 from captep_core.capt._verdict import Severity
@@ -172,3 +172,29 @@ def test_with_a_definition_that_prunes_one_write_is_tried_and_then_the_loop_rest
     assert sent == ["patch CAPTControlPlane fleet/tokyo/status"]
     assert {each.path[:2] for each in state.not_kept} == {("status", "workspaceStatus")}
     assert (done.decision.verdict.reason, done.requeue_after) == ("Ready", Policy().ready)
+
+
+LABEL = ("metadata", "labels", "cluster.x-k8s.io/cluster-name")
+
+
+def test_a_field_of_a_dependent_that_is_not_kept_is_named() -> None:
+    """The reason is that of the dependent."""
+    record = NotKept(SECRET, None, LABEL, digest_of("tokyo"), uid="uid-of-secret-tokyo-kubeconfig")
+    verdict = decided(ready(), record).verdict
+    assert verdict.reason == "SecretReconciliationFailed"
+    assert "the server does not keep metadata.labels" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        NotKept(SECRET, None, LABEL, "", uid="uid-of-another"),
+        NotKept(KEY, None, ("spec", "x"), "", uid="", generation=99),
+        NotKept(SECRET, None, ("type",), ""),
+        NotKept(ObjectRef("v1", "Secret", "fleet", "other"), None, LABEL, ""),
+    ],
+    ids=["another incarnation", "another generation", "a type that is right", "another object"],
+)
+def test_a_record_that_no_longer_applies_is_not_reported(record: NotKept) -> None:
+    """The verdict is about the objects as they are."""
+    assert decided(ready(), record).verdict.reason == "Ready"

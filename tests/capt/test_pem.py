@@ -253,3 +253,8 @@ def test_a_clean_variable_keeps_the_spelling_of_its_base64(spell: Encode) -> Non
     apply = done.find("WorkspaceTemplateApply", "tokyo-kubeconfig-apply")
     assert apply["spec"]["variables"][key] == text
     assert {str(each.target) for each in done.writes} == {"Secret fleet/tokyo-ca"}
+
+
+def test_bytes_that_are_no_text_are_no_certificate() -> None:
+    """A value that begins like JSON and is not UTF-8 is judged as it is."""
+    assert isinstance(parse_certificate(b"0\xff"), Invalid)

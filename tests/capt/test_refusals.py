@@ -12,6 +12,7 @@ from captep_core import (
     Refusal,
     Refused,
     Reverted,
+    Throttled,
     Write,
     control_plane_ref,
     write_of,
@@ -352,3 +353,25 @@ def test_a_name_that_is_too_long_is_reported_as_its_refusal() -> None:
     assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
     assert done.last.verdict.message.endswith("is refused: HTTP 422")
     assert done.passes[-1].requeue_after == Policy().failing
+
+
+@pytest.mark.parametrize("retried", [Conflicted, Throttled])
+def test_ready_is_not_reported_before_a_write_that_only_needs_a_retry(
+    retried: type[Conflicted] | type[Throttled],
+) -> None:
+    """Such a write is no finding, and Ready without its endpoint would be a lie."""
+    objects = changed(ready(), "CAPTControlPlane", "tokyo", {"status": None})
+    objects = changed(
+        objects, "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneEndpoint": None}}
+    )
+    decision = look(objects, refusals=[retried(Write("patch", KEY))])
+    assert decision.verdict.reason == "Ready"
+    assert writes_of(decision.actions) == [f"patch {KEY}"]
+
+
+def test_a_region_that_nobody_gives_is_named_also_without_a_cluster() -> None:
+    """The finding of the missing Cluster goes first; both are there."""
+    objects = without(ready(), "Cluster", "tokyo")
+    objects = without(objects, "WorkspaceTemplateApply", "tokyo-kubeconfig-apply")
+    objects = changed(objects, "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneConfig": None}})
+    assert look(objects).verdict.message == "Waiting for owner cluster"

@@ -195,3 +195,10 @@ def test_an_existing_main_apply_is_not_judged_by_the_secret_of_the_vpc() -> None
     decision = look(objects)
     assert (decision.actions, decision.verdict.reason) == ((), "Ready")
     assert find(objects, APPLY, MAIN)["spec"]["waitForWorkspaces"]
+
+
+def test_a_missing_template_is_reported_before_the_secret_that_it_would_read() -> None:
+    """Without the template nobody knows what it reads."""
+    vpc = _vpc("tokyo-vpc", writes_to="elsewhere")
+    objects = [each for each in plus(new(), vpc) if each["kind"] != "WorkspaceTemplate"]
+    assert look(objects).verdict.reason == "WorkspaceTemplateNotFound"

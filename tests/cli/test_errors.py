@@ -253,7 +253,7 @@ def test_an_unsettled_simulation_prints_everything_and_ends_with_status_3(
     captep: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has 20 passes and the further ones, and no settled_after."""
-    monkeypatch.setattr("captep_cli._simulate._is_changed", lambda *_: True)
+    monkeypatch.setattr("captep_operator._simulation._is_changed", lambda *_: True)
     ended = captep("simulate", "-f", NEW, "-o", "json", "--passes", "2")
     printed = ended.json("simulate")
     assert (ended.status, printed["settled"], printed["settled_after"], len(printed["passes"])) == (

@@ -12,6 +12,7 @@ from captep_core import (
     Patch,
     Preconditions,
     RecordEvent,
+    Reverted,
     Write,
     purpose_of,
     refusal_of,
@@ -92,3 +93,27 @@ def test_a_cluster_scoped_object_is_named_without_a_namespace() -> None:
 def test_an_unforeseen_error_is_reported_without_its_text() -> None:
     """The text of a library's error may quote the value."""
     assert _problems(ValueError("canary"), "$.data") == ["$.data: not what it should be"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "said"),
+    [
+        ("create", (), "create Secret fleet/tokyo is accepted but does not last: x deletes it"),
+        (
+            "delete",
+            (),
+            "delete Secret fleet/tokyo is accepted but does not last: x creates it again",
+        ),
+        (
+            "patch",
+            ("data.value",),
+            "patch Secret fleet/tokyo is accepted but does not last: x changes data.value",
+        ),
+        ("patch", (), "patch Secret fleet/tokyo is accepted but does not last"),
+    ],
+)
+def test_a_fight_says_what_the_other_writer_does(
+    verb: str, fields: tuple[str, ...], said: str
+) -> None:
+    """The manager is named where the server knows it."""
+    assert str(Reverted(Write(verb, TARGET), fields, "x")) == said

@@ -28,7 +28,7 @@ _WINDOW = 8
 
 def _texts(canary: str) -> tuple[str, ...]:
     """Secret texts in every shape that the loop looks into."""
-    pem = f"-----BEGIN CERTIFICATE-----\n{canary}AAA=\n-----END CERTIFICATE-----\n"
+    pem = f"-----BEGIN CERTIFICATE-----\n{canary}A\n-----END CERTIFICATE-----\n"
     return (
         canary,
         f"https://{canary} is no host",
