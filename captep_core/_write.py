@@ -38,7 +38,7 @@ from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
 from captep_core._diff import merge_patch, same_json, without_nulls
 from captep_core._not_kept import without_not_kept
 from captep_core._objects import ObjectMeta, Owner, OwnerReference, controller_of, with_controller
-from captep_core._observation import Absent, NotKept, Observed, Unreadable
+from captep_core._observation import ABSENT, NotKept, Observed, Unreadable
 
 __all__ = [
     "Dependent",
@@ -124,7 +124,7 @@ def dependent(
     object is there. Nothing is written while the object is unreadable, is being deleted or has
     another controller. `known` are the fields that the server is known not to keep.
     """
-    if isinstance(observed, Absent):
+    if observed is ABSENT:
         return _create(desired, owner)
     if isinstance(observed, Unreadable):
         return None
@@ -134,9 +134,13 @@ def dependent(
     if meta.deletion_timestamp or (controller is not None and not is_ours):
         return None
     # Most passes end here, before anything is built.
-    if is_ours and owned == desired.owned and desired.labels.items() <= meta.labels.items():
+    if is_ours and owned == desired.owned and _has_labels(meta, desired.labels):
         return None
     return _correct(desired, meta, owned, owner, known)
+
+
+def _has_labels(meta: ObjectMeta, labels: Mapping[str, str]) -> bool:
+    return not labels or labels.items() <= meta.labels.items()
 
 
 def shared(

@@ -37,7 +37,7 @@ _CANONICAL = re.compile(
         (?: [A-Za-z0-9+/]{4} ){0,15}
         (?: [A-Za-z0-9+/]{2}== | [A-Za-z0-9+/]{3}= | [A-Za-z0-9+/]{4} )\n
         -----END\ CERTIFICATE-----\n?
-    )+""",
+    )++""",
     re.VERBOSE,
 )
 _KUBECONFIG_LINE = re.compile(
@@ -68,18 +68,18 @@ def parse_authority(value: bytes | None) -> Present[Authority] | Missing | Inval
     None means that there is no such key. White space and missing padding in the base64 are
     forgiven. A value that has no text outside its blocks comes back as it is.
     """
-    held = _text_of(value)
-    if not isinstance(held, Present):
-        return held
-    if b"-----" in held.value:
-        clear = _certificates(held.value)
+    text = _text_of(value)
+    if not isinstance(text, bytes):
+        return text
+    if b"-----" in text:
+        clear = _certificates(text)
         return Present(Authority(clear, clear.decode())) if clear else Invalid(_NO_PEM)
-    decoded = _decoded(held.value)
+    decoded = _decoded(text)
     blocks = _certificates(decoded)
     if not blocks:
         return Invalid(_NO_PEM)
     if blocks == decoded:
-        return Present(Authority(blocks, held.value.decode()))
+        return Present(Authority(blocks, text.decode()))
     return Present(Authority(blocks, binascii.b2a_base64(blocks, newline=False).decode()))
 
 
@@ -89,20 +89,20 @@ def parse_certificate(value: bytes | None) -> Present[bytes] | Missing | Invalid
     return Present(found.value.pem) if isinstance(found, Present) else found
 
 
-def _text_of(value: bytes | None) -> Present[bytes] | Missing | Invalid:
+def _text_of(value: bytes | None) -> bytes | Missing | Invalid:
     """Unwrap JSON text; bytes that are not UTF-8 are no JSON."""
     if value is None or not value.strip():
         return Missing()
     if value[:1] not in _JSON_STARTS:
-        return Present(value)
+        return value
     try:
         held = json_text(value.decode())
     except ValueError:
-        return Present(value)
+        return value
     if not isinstance(held, Present):
         return held
     inside = held.value.encode(errors="replace")
-    return Present(inside) if inside.strip() else Missing()
+    return inside if inside.strip() else Missing()
 
 
 def _decoded(text: bytes) -> bytes:

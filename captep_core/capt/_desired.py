@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from captep_core._actions import Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
 from captep_core._objects import with_finalizer
-from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._observation import ABSENT, Observed, Unreadable
 from captep_core._write import Desired, Fields, dependent, shared
 from captep_core.capt._children import (
     CA,
@@ -41,7 +41,7 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateApplySpec,
 )
-from captep_core.capt._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE, cluster_ref
+from captep_core.capt._names import FINALIZER, KUBECONFIG_TEMPLATE, SECRET_TYPE
 from captep_core.capt._outputs import Present
 from captep_core.capt._ownership import cluster_reference, with_cluster_as_owner
 
@@ -68,7 +68,7 @@ class WriteWithEvents:
 def writes(facts: Facts, policy: Policy) -> list[WriteWithEvents]:
     """List the writes for a control plane that is not being deleted; empty when nothing differs."""
     owner = facts.owner
-    if isinstance(owner, Absent):
+    if owner is ABSENT:
         return _rotation(facts)
     if not isinstance(owner, Cluster):
         return []
@@ -182,7 +182,7 @@ def _cluster_endpoint(facts: Facts, cluster: Cluster) -> WriteWithEvents | None:
     if after == before:
         return None
     patch = shared(
-        cluster_ref(facts.namespace, cluster.metadata.name),
+        facts.names.cluster,
         cluster.metadata,
         {"spec": {"controlPlaneEndpoint": _unless_replaced(before, after)}},
         {"spec": {"controlPlaneEndpoint": endpoint_fields(after)}},
@@ -225,7 +225,7 @@ def _main_spec(facts: Facts) -> WorkspaceTemplateApplySpec:
     spec = facts.control_plane.spec
     template = spec.workspace_template_ref
     waits_for: tuple[ObjectReference, ...] = ()
-    if not isinstance(facts.observed.vpc, Absent):
+    if facts.observed.vpc is not ABSENT:
         waits_for = (_place_of(facts.names.vpc),)
     return WorkspaceTemplateApplySpec(
         template_ref=ObjectReference(template.name, template.namespace or facts.namespace),

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from captep_core._actions import JSON
 from captep_core._objects import Owner, controller_of, is_controlled_by, is_foreign
-from captep_core._observation import Absent, NotKept, Observed, Unreadable
+from captep_core._observation import ABSENT, NotKept, Observed, Unreadable
 from captep_core.capt._credentials import Authority
 from captep_core.capt._model import (
     CAPTControlPlane,
@@ -108,7 +108,7 @@ class Facts:
         the first one for ever. Upstream's template derives its name from ours.
         """
         vpc = self.observed.vpc
-        if not isinstance(self.observed.main.apply, Absent):
+        if self.observed.main.apply is not ABSENT:
             return None
         if not isinstance(vpc, WorkspaceTemplateApply) or not _reads_vpc(self.observed.template):
             return None

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Reverted, Throttled, Write
 from captep_core._objects import ObjectMeta, foreign_controller
-from captep_core._observation import Absent, Unreadable
+from captep_core._observation import ABSENT, Absent, Unreadable
 from captep_core.capt._children import (
     CA,
     KUBECONFIG,
@@ -59,6 +59,8 @@ def unreadable(rank: Rank, reason: str, doing: str, ref: ObjectRef, why: Unreada
 
 def _owner(facts: Facts) -> Iterator[Finding]:
     match facts.owner:
+        case Cluster():
+            pass
         case Absent():
             message = "Waiting for owner cluster"
             yield Finding(Rank.CLUSTER, Severity.WAITING, "Creating", message, Holds.ALWAYS)
@@ -78,8 +80,6 @@ def _owner(facts: Facts) -> Iterator[Finding]:
             )
             reason = "ClusterBelongsToAnother"
             yield Finding(Rank.CLUSTER, Severity.FAILURE, reason, message, Holds.ALWAYS)
-        case Cluster():
-            pass
         case _:
             assert_never(facts.owner)
 
@@ -88,7 +88,7 @@ def _template(facts: Facts) -> Iterator[Finding]:
     wanted = facts.control_plane.spec.workspace_template_ref
     template = facts.observed.template
     doing = "Failed to get WorkspaceTemplate"
-    if isinstance(template, Absent):
+    if template is ABSENT:
         resource = "workspacetemplates.infrastructure.cluster.x-k8s.io"
         namespace = wanted.namespace or facts.namespace
         message = f'{doing}: {resource} "{wanted.name}" not found in namespace {namespace}'
@@ -166,7 +166,7 @@ def _out_of_reach(facts: Facts, child: Child) -> Iterator[Finding]:
         ref = child.ref(facts)
         doing = f"Failed to get {ref.kind}"
         yield unreadable(child.rank, child.unreadable_reason, doing, ref, observed)
-    elif not isinstance(observed, Absent):
+    elif observed is not ABSENT:
         other = foreign_controller(observed.metadata, facts.uid)
         if other is not None:
             controller = f"{other.kind} {other.name} (uid {other.uid})"
@@ -231,6 +231,9 @@ def _endpoint(facts: Facts) -> Iterator[Finding]:
     if facts.main_is_foreign:
         return
     match facts.endpoint:
+        case Present() | Unreadable():
+            # The object behind an unreadable endpoint has a finding of its own.
+            pass
         case Invalid(problem=problem):
             message = f"Failed to get endpoint from workspace: {problem}"
             reason = "EndpointUpdateFailed"
@@ -238,9 +241,6 @@ def _endpoint(facts: Facts) -> Iterator[Finding]:
         case Missing():
             message = "Waiting for endpoint to be available"
             yield Finding(Rank.NO_ENDPOINT, Severity.WAITING, "Creating", message, Holds.ALWAYS)
-        case Present() | Unreadable():
-            # The object behind an unreadable endpoint has a finding of its own.
-            pass
         case _:
             assert_never(facts.endpoint)
 
@@ -255,28 +255,28 @@ def _sources(facts: Facts) -> Iterator[Finding]:
 
 def _certificate(facts: Facts) -> Iterator[Finding]:
     match facts.certificate:
+        case Present() | Missing():
+            pass
         case Unreadable() as why:
             message = f"Failed to get secret: the connection Secret cannot be read: {why}"
             yield Finding(Rank.SOURCE, Severity.UNREADABLE, "SecretError", message)
         case Invalid(problem=problem):
             message = f"Failed to get certificate authority data: {problem}"
             yield Finding(Rank.SOURCE, Severity.FAILURE, "SecretError", message)
-        case Present() | Missing():
-            pass
         case _:
             assert_never(facts.certificate)
 
 
 def _kubeconfig(facts: Facts) -> Iterator[Finding]:
     match facts.kubeconfig:
+        case Present() | Missing():
+            pass
         case Unreadable() as why:
             message = f"Failed to reconcile secrets: the outputs Secret cannot be read: {why}"
             yield Finding(Rank.SECRET, Severity.UNREADABLE, KUBECONFIG.reason, message)
         case Invalid(problem=problem):
             message = f"Failed to get kubeconfig: {problem}"
             yield Finding(Rank.SOURCE, Severity.FAILURE, "SecretError", message)
-        case Present() | Missing():
-            pass
         case _:
             assert_never(facts.kubeconfig)
 
@@ -305,7 +305,7 @@ def _one_is_terminating(facts: Facts) -> bool:
 def _kubeconfig_apply(facts: Facts) -> Iterator[Finding]:
     applied = facts.observed.kubeconfig
     yield from _out_of_reach(facts, KUBECONFIG_APPLY)
-    if isinstance(applied.apply, Absent) and not facts.region:
+    if applied.apply is ABSENT and not facts.region:
         missing = "neither spec.controlPlaneConfig.region nor the Cluster's annotation"
         problem = f"no region: {missing} cluster.x-k8s.io/region is set"
         message = f"Failed to create kubeconfig WorkspaceTemplateApply: {problem}"

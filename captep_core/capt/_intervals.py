@@ -58,10 +58,10 @@ class Policy:
 def interval(verdict: Verdict, policy: Policy) -> timedelta | None:
     """Return when to look again, None when there is nothing to come back for."""
     match verdict:
-        case Gone() | Paused() | Released():
-            return None
         case Ready() | Deleting() | AwaitingWorkspaceDeletion():
             return policy.ready
+        case Gone() | Paused() | Released():
+            return None
         case Creating():
             return policy.initializing
         case Failed() | Unknown() | ControlPlaneUnreadable():

@@ -8,7 +8,7 @@ Rules of this module:
 """
 
 from captep_core._actions import ObjectRef
-from captep_core._observation import Absent, Observed, ReconcileState, Unreadable
+from captep_core._observation import ABSENT, Observed, ReconcileState, Unreadable
 from captep_core.capt._model import (
     CAPTControlPlane,
     Cluster,
@@ -123,7 +123,7 @@ def _vpc(
     if names.cluster.name != names.control_plane:
         ref = apply_ref(usual.namespace, f"{names.cluster.name}-vpc")
         vpc = as_observed(read(ref), WorkspaceTemplateApply)
-        if not isinstance(vpc, Absent):
+        if vpc is not ABSENT:
             return ref, vpc
     return usual, as_observed(read(usual), WorkspaceTemplateApply)
 

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from captep_core._actions import JSON
 from captep_core._objects import Condition, find_condition
-from captep_core._observation import Absent, Unreadable
+from captep_core._observation import ABSENT, Absent, Unreadable
 from captep_core._redact import redacted
 from captep_core.capt._credentials import Authority, parse_authority, parse_kubeconfig
 from captep_core.capt._model import Secret, Workspace, WorkspaceTemplateApply
@@ -49,7 +49,7 @@ def is_ready(applied: AppliedTemplate) -> bool:
 
 def is_lost(applied: AppliedTemplate) -> bool:
     """Whether the apply names a Workspace that does not exist."""
-    return bool(applied.workspace_name) and isinstance(applied.workspace, Absent)
+    return bool(applied.workspace_name) and applied.workspace is ABSENT
 
 
 def failure(applied: AppliedTemplate) -> str:
@@ -80,9 +80,9 @@ def outputs(applied: AppliedTemplate) -> Mapping[str, JSON]:
 def certificate(secrets: Secrets) -> Output[Authority]:
     """Return the certificate authority as PEM, from the connection Secret."""
     held = _key(secrets.connection, "cluster_certificate_authority_data")
-    if not isinstance(held, Present):
+    if not isinstance(held, bytes):
         return held
-    found = parse_authority(held.value)
+    found = parse_authority(held)
     match found:
         case Present():
             return found
@@ -99,9 +99,9 @@ def certificate(secrets: Secrets) -> Output[Authority]:
 def kubeconfig(secrets: Secrets, applied: AppliedTemplate) -> Output[bytes]:
     """Return the kubeconfig from the outputs Secret of the kubeconfig Workspace."""
     held = _key(secrets.outputs, "kubeconfig")
-    if not isinstance(held, Present):
+    if not isinstance(held, bytes):
         return held
-    found = parse_kubeconfig(held.value)
+    found = parse_kubeconfig(held)
     if isinstance(found, Missing) and _was_ready(applied):
         return Invalid("kubeconfig not found in secret")
     return found
@@ -113,11 +113,11 @@ def _was_ready(applied: AppliedTemplate) -> bool:
     return ready is not None and ready.status == "True"
 
 
-def _key(secret: ObservedSecret, key: str) -> Output[bytes]:
+def _key(secret: ObservedSecret, key: str) -> bytes | Missing | Invalid | Unreadable:
     """Return the bytes under a key: empty without the key, Missing without the Secret."""
     match secret:
         case Secret(data=data):
-            return Present(data.get(key, b""))
+            return data.get(key, b"")
         case Unreadable():
             return secret
         case ForeignSecret(ref=ref):

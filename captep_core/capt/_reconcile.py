@@ -61,7 +61,7 @@ from captep_core._actions import (
     Write,
     write_of,
 )
-from captep_core._observation import Absent, ReconcileState, Unreadable
+from captep_core._observation import ABSENT, ReconcileState, Unreadable
 from captep_core.capt._deletion import plan_deletion
 from captep_core.capt._desired import WriteWithEvents, writes
 from captep_core.capt._facts import Facts, facts_of
@@ -74,14 +74,13 @@ from captep_core.capt._observed import ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint
 from captep_core.capt._report import Reported, event_of, report
 from captep_core.capt._verdict import (
+    REPORTS_READY,
     AwaitingWorkspaceDeletion,
     ControlPlaneUnreadable,
-    Degraded,
     Deleting,
     Finding,
     Gone,
     Paused,
-    Ready,
     Released,
     Unknown,
     Verdict,
@@ -132,7 +131,7 @@ def reconcile(
         raise.
     """
     observed = control_plane.object
-    if isinstance(observed, Absent):
+    if observed is ABSENT:
         return _rest(Gone(), policy)
     if isinstance(observed, Unreadable):
         message = f"{control_plane.key} cannot be read: {observed}"
@@ -209,15 +208,15 @@ def _conclude(
 ) -> Decision[Verdict]:
     """Judge, with the refusals that still matter, and choose what goes first."""
     known = facts.observed.state.refusals
-    findings.extend(_refused_writes(facts, wanted, known))
+    if known:
+        findings.extend(_refused_writes(facts, wanted, known))
     if departing is not None and not findings:
         return _schedule(facts, wanted, [], departing, policy)
     verdict = judge(findings, initialized=facts.initialized)
     if isinstance(verdict, Unknown) and facts.initialized:
         return _keep_report(facts, wanted, verdict, policy)
-    retried = Conflicted | Throttled
-    conflicts = [refusal.write for refusal in known if isinstance(refusal, retried)]
-    if _is_premature(facts, verdict, wanted, conflicts):
+    conflicts = [refusal.write for refusal in known if isinstance(refusal, (Conflicted, Throttled))]
+    if conflicts and _is_premature(facts, verdict, wanted, conflicts):
         return _schedule(facts, wanted, [], verdict, policy)
     reports = report(facts, verdict, policy, now=now, refused=_writes(known), conflicts=conflicts)
     return _schedule(facts, wanted, reports, verdict, policy)
@@ -233,7 +232,7 @@ def _is_premature(
 
     A conflict and a busy server are no findings, so the verdict does not know of such a write.
     """
-    if facts.control_plane.status.ready or not isinstance(verdict, Ready | Degraded):
+    if facts.control_plane.status.ready or not isinstance(verdict, REPORTS_READY):
         return False
     return any(write_of(each.write) in conflicts for each in wanted)
 
@@ -246,8 +245,6 @@ def _refused_writes(
     The order of the tries changes from pass to pass; with it, the verdict would too. A fight goes
     on while its write is not wanted: the other writer may undo it minutes later.
     """
-    if not known:
-        return []
     by_write = {refusal.write: refusal for refusal in known}
     findings: list[Finding] = []
     if not facts.control_plane.metadata.deletion_timestamp:

@@ -36,9 +36,17 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt._names import CORE_FINALIZER, cluster_ref
+from captep_core.capt._names import CORE_FINALIZER
 from captep_core.capt._provider import outputs
-from captep_core.capt._verdict import Creating, Degraded, Failed, Ready, Severity, Unknown
+from captep_core.capt._verdict import (
+    REPORTS_READY,
+    Creating,
+    Degraded,
+    Failed,
+    Ready,
+    Severity,
+    Unknown,
+)
 
 __all__ = ["Reported", "event_of", "report"]
 
@@ -102,14 +110,14 @@ def event_of(facts: Facts, verdict: Reported) -> RecordEvent:
 def _is_calm(verdict: Reported) -> bool:
     if isinstance(verdict, Degraded):
         return verdict.severity is Severity.WAITING
-    return isinstance(verdict, Creating | Ready)
+    return isinstance(verdict, (Creating, Ready))
 
 
 def _changed_verdict(
     facts: Facts, conditions: tuple[Condition, ...], verdict: Reported
 ) -> Iterator[RecordEvent]:
     ready = find_condition(conditions, "Ready")
-    is_ready = isinstance(verdict, Ready | Degraded)
+    is_ready = isinstance(verdict, REPORTS_READY)
     if ready is None or (ready.status == "True") != is_ready or ready.reason != verdict.reason:
         yield event_of(facts, verdict)
 
@@ -134,7 +142,7 @@ def _status(
     old = facts.control_plane.status
     template = old.workspace_template_status
     message = verdict.message[:_LONGEST_MESSAGE]
-    ready = isinstance(verdict, Ready | Degraded)
+    ready = isinstance(verdict, REPORTS_READY)
     wanted = Condition("Ready", "True" if ready else "False", verdict.reason, message)
     return CAPTControlPlaneStatus(
         ready=ready,
@@ -145,7 +153,7 @@ def _status(
         workspace_template_status=WorkspaceTemplateState(
             ready=ready,
             last_applied_revision=_revision(facts) if ready else template.last_applied_revision,
-            last_failure_message="" if isinstance(verdict, Creating | Ready) else message,
+            last_failure_message="" if isinstance(verdict, (Creating, Ready)) else message,
         ),
         workspace_status=_mirror(facts, old.workspace_status),
         conditions=with_condition(old.conditions, wanted, now=now),
@@ -153,7 +161,7 @@ def _status(
 
 
 def _phase(verdict: Reported) -> str:
-    if isinstance(verdict, Ready | Degraded):
+    if isinstance(verdict, REPORTS_READY):
         return "Ready"
     return "Creating" if isinstance(verdict, Creating) else "Failed"
 
@@ -256,7 +264,7 @@ def _stale_failures(
     facts: Facts, cluster: Cluster, reported: CAPTControlPlaneStatus, verdict: Reported
 ) -> Iterator[WriteWithEvents]:
     """Remove failures once Ready: core copies them from a control plane and never clears them."""
-    if reported.ready and isinstance(verdict, Ready | Degraded):
+    if reported.ready and isinstance(verdict, REPORTS_READY):
         new = evolve(cluster.status, failure_reason="", failure_message="")
         yield from _cluster_status(facts, cluster, new)
 
@@ -271,7 +279,7 @@ def _cluster(
 ) -> Iterator[WriteWithEvents]:
     """Write what core would make of the status; stale failures go when all is Ready."""
     old = cluster.status
-    is_ready = bool(reported.ready) and isinstance(verdict, Ready | Degraded)
+    is_ready = bool(reported.ready) and isinstance(verdict, REPORTS_READY)
     stays_ready = old.control_plane_ready and _is_one_way(old)
     new = ClusterStatus(
         control_plane_ready=bool(reported.ready) or stays_ready,
@@ -287,8 +295,7 @@ def _cluster(
 def _cluster_status(
     facts: Facts, cluster: Cluster, new: ClusterStatus
 ) -> Iterator[WriteWithEvents]:
-    target = cluster_ref(facts.namespace, cluster.metadata.name)
-    patch = status(target, cluster.metadata, cluster.status, new, known=facts.not_kept)
+    patch = status(facts.names.cluster, cluster.metadata, cluster.status, new, known=facts.not_kept)
     yield from with_events(patch)
 
 

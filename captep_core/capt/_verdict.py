@@ -19,6 +19,7 @@ from typing import TypeAlias, assert_never
 from attrs import frozen
 
 __all__ = [
+    "REPORTS_READY",
     "AwaitingWorkspaceDeletion",
     "ControlPlaneUnreadable",
     "Creating",
@@ -192,6 +193,10 @@ Verdict: TypeAlias = (
     | Degraded
     | Ready
 )
+
+
+# Both report Ready. A tuple, because `isinstance` with a union builds the union in each pass.
+REPORTS_READY = (Ready, Degraded)
 
 
 def judge(

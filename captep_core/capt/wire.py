@@ -43,7 +43,7 @@ def structure(raw: object, kind: type[T]) -> T:
 
 def as_observed(raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
     """Make the JSON that was read into an observation; a malformed object is unreadable."""
-    if isinstance(raw, Absent | Unreadable):
+    if isinstance(raw, (Absent, Unreadable)):
         return raw
     try:
         return structure(raw, kind)
