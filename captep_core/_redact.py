@@ -22,6 +22,16 @@ _NAME = (
     r"(?:pass(?:word|wd|phrase)|(?:secret[_-]?)?access[_-]?key|(?:secret|api|private)[_-]?key"
     r"|client[_-]?secret|(?:session|security|auth|refresh|id)?[_-]?token)"
 )
+# Go writes `&` in JSON as an escape that ends with u0026.
+_PRESIGNED = (
+    r"(?:\bx-(?:amz|goog)-(?:signature|credential)|(?:[?&;]|u0026)(?:signature|sig|awsaccesskeyid))"
+)
+# How a sentence goes on after `invalid password:`. The list is short, because a word that is not in
+# it may be the password.
+_PROSE = (
+    r"(?:must|should|shall|may|can|cannot|expected|required|it|is|the|this|too|not|does|has"
+    r"|contains|value|length|at|only|minimum|missing)[ ][a-z0-9]"
+)
 _QUOTE = r"""\\*["']?"""
 
 
@@ -35,11 +45,13 @@ def _kinds() -> Iterator[tuple[str, str]]:
     header = r"authorization\\*[\"']?\s*[:=]\s*\\*[\"']?(?:bearer|basic)\s+"
     yield rf"(?i)\b({header})[^\s\"'\\]+", r"\1{}"
     yield r"(?i)\b(bearer\s+)[a-z0-9._~+/=-]{12,}", r"\1{}"
+    # The parts of a presigned URL that open it (AWS, Google Cloud, Azure).
+    yield rf"(?i)({_PRESIGNED}=){_VALUE}", r"\1{}"
     # A name with `=`, or a quoted name with a colon, and its value.
     yield rf"(?i)({_NAME}{_QUOTE}\s*=\s*){_VALUE}", r"\1{}"
     yield rf"(?i)({_NAME}\\*[\"']\s*:\s*){_VALUE}", r"\1{}"
     # A bare name with a colon; `ExpiredToken: The token ...` is an error code before prose.
-    yield rf"(?i)(?<![a-z0-9])(pass(?:word|wd|phrase):\s*){_VALUE}", r"\1{}"
+    yield rf"(?i)(?<![a-z0-9])(pass(?:word|wd|phrase):\s*)(?!{_PROSE}){_VALUE}", r"\1{}"
     yield rf"(?i)(?<![a-z0-9])({_NAME}:\s*)(?=\S*[0-9])[^\s,;\"']{{8,}}", r"\1{}"
     # Forms that only credentials have: keys of AWS, tokens of GitHub, JSON Web Tokens.
     yield r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", "{}"

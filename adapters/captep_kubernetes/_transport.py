@@ -56,6 +56,8 @@ _CONNECT_SECONDS: Final = 5.0
 _CHUNK_BYTES: Final = 1 << 16
 # An object has at most 1.5 MB in etcd, its JSON a little more: no server sends such a line.
 _LONGEST_LINE: Final = 16 << 20
+# A page of a list has at most 500 objects, a few KB each: only a broken server sends so much.
+_LONGEST_ANSWER: Final = 128 << 20
 _WRITES = ("POST", "PUT", "PATCH")
 _NEVER_SENT = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "HANDSHAKE_FAILURE")
 
@@ -177,7 +179,7 @@ class KubernetesTransport:
         request = _Request(method, path, query, _encoded(method, path, body), content_type, accept)
         with _answered(method, path):
             raw = self._authenticated(request, timeout)
-            return RawResponse(raw.status, _headers(raw.headers), _parsed(raw.data))
+            return _response(raw, method, path)
 
     def stream(
         self, path: str, *, query: Query = (), accept: str = _JSON_TYPE, timeout: float
@@ -187,7 +189,7 @@ class KubernetesTransport:
         with _answered("GET", path):
             raw = self._authenticated(request, timeout)
             if raw.status != 200:
-                return RawResponse(raw.status, _headers(raw.headers), _parsed(raw.data))
+                return _response(raw, "GET", path)
             stream = _HTTPStream(raw, path)
             with self._lock:
                 self._streams.add(stream)
@@ -354,6 +356,15 @@ def _message(method: str, path: str, error: Exception) -> str:
 
 def _one_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _response(raw: urllib3.BaseHTTPResponse, method: str, path: str) -> RawResponse:
+    content = raw.read(_LONGEST_ANSWER + 1)
+    if len(content) > _LONGEST_ANSWER:
+        raw.close()
+        problem = f"{method} {path}: an answer of more than {_LONGEST_ANSWER >> 20} MB"
+        raise UnansweredError(problem, may_have_landed=method != "GET")
+    return RawResponse(raw.status, _headers(raw.headers), _parsed(content))
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:

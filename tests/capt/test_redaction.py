@@ -74,6 +74,18 @@ CREDENTIALS: dict[str, tuple[str, list[str]]] = {
         ["canary-0123456789"],
     ),
     "a token of GitHub": ("ghp_0123456789abcdefghijABCDEFGHIJ012345 denied", ["ghp_0123456789"]),
+    "a presigned URL of S3": (
+        "https://b.s3.amazonaws.com/k?X-Amz-Credential=canary%2F2026&X-Amz-Signature=canary: 403",
+        ["canary"],
+    ),
+    "a presigned URL of Azure": (
+        "https://a.blob.core.windows.net/c?sv=2024-11-04&sig=canary%2Bx%3D: 403",
+        ["canary"],
+    ),
+    "a presigned URL in JSON": (
+        r'{"url":"https://b.example/k?Expires=1\u0026Signature=canary\u0026x=1"}',
+        ["canary"],
+    ),
     "two of them": (
         f"key {KEY_ID} with password=hunter2-canary",
         [KEY_ID, "hunter2-canary"],
@@ -113,6 +125,10 @@ ERRORS = [
     "cannot get referenced Secret fleet/tokyo-vpc-vpc-connection: key vpc_config",
     "password must be at least 8 characters",
     "Invalid password",
+    "invalid password: must have 8 to 41 characters",
+    "Invalid Password: It is too short",
+    "invalid value for password: expected printable ASCII characters",
+    "git error: signature=3 has no key",
     "the token has expired",
     "bearer of bad news",
     f'Get "https://{HOST}/api/v1/namespaces": dial tcp: lookup {HOST}: no such host',

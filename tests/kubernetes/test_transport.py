@@ -121,6 +121,38 @@ def test_an_answer_that_is_no_json_object_has_no_body(status: int, content: byte
     assert (answer.status, answer.body) == (status, None)
 
 
+def in_chunks(content: bytes) -> Reply:
+    """Answer without a length, as a server does that does not know it yet."""
+
+    def reply(_: Asked, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for part in (content[:5], content[5:], b""):
+            handler.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+
+    return reply
+
+
+@pytest.mark.parametrize(("method", "may_have_landed"), [("GET", False), ("PATCH", True)])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_an_answer_without_an_end_is_no_answer(
+    method: str, may_have_landed: bool, chunked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory that one answer takes is bounded; the connection is not used again."""
+    monkeypatch.setattr("captep_kubernetes._transport._LONGEST_ANSWER", 10)
+    fits = b'{"a": 123}'
+    too_long = b'{"a": 1234}'
+
+    def answer(content: bytes) -> Reply:
+        return in_chunks(content) if chunked else raw(200, content)
+
+    assert send(answer(fits), method).body == {"a": 123}
+    with pytest.raises(UnansweredError, match="an answer of more than 0 MB") as caught:
+        send(answer(too_long), method)
+    assert caught.value.may_have_landed is may_have_landed
+
+
 def test_json_passes_unchanged_both_ways() -> None:
     """null deletes in a merge patch, so it must arrive; numbers, times and unknown fields stay."""
     body: Mapping[str, JSON] = {
