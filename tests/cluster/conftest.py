@@ -13,7 +13,7 @@ from tests.cluster.crds import definitions
 from tests.cluster.manifests import bind
 from tests.cluster.tampering import Tampering
 
-USERS = ("captep", "other", "controller", "standby", "tenant", "blind", "nobody")
+USERS = ("captep", "other", "controller", "standby", "tenant", "blind", "measured", "nobody")
 _numbers = itertools.count(1)
 
 
