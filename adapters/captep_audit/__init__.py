@@ -5,8 +5,9 @@ The operator may be in any language, and need not know of captep. `read_events` 
 """
 
 from captep_audit._events import AuditLogError, Log, read_events
-from captep_audit._judge import Actor, Finding, Judge, Verdict
+from captep_audit._judge import Judge
 from captep_audit._report import report_json, report_text
+from captep_audit._verdict import Actor, Finding, Verdict
 
 __all__ = [
     "Actor",

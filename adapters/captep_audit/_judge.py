@@ -9,45 +9,45 @@ Rules of this module:
 3. Leases, Events and reviews are no state: an elected leader writes its Lease every two seconds.
 4. The memory is bounded: objects that were not touched for long are forgotten, the oldest first.
 
-Every limit below stands with its reason. They are chosen so that a controller that follows its
-watches stays under them by a wide margin, however busy its objects are.
+The limits stand in `captep_audit._limits`.
 """
 
 import itertools
-import json
-import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qs
 
 from attrs import define, field, frozen
 
 from captep_audit._events import Event
+from captep_audit._limits import (
+    CONFLICTS,
+    FLIPS,
+    HOT_BURST,
+    HOT_RATE,
+    HOT_READS,
+    LISTS,
+    NO_EFFECT,
+    READS_PER_CHANGE,
+    REPEATS,
+    UNSETTLED,
+)
+from captep_audit._request import (
+    Name,
+    comparable,
+    effect_of,
+    leaves_of,
+    manager_of,
+    name_of,
+    seconds_of,
+    shown,
+    version_of,
+)
+from captep_audit._tally import Tally
+from captep_audit._verdict import Actor, Finding, Verdict
 
-__all__ = ["Actor", "Finding", "Judge", "Verdict"]
+__all__ = ["Judge"]
 
-HOT_BURST: Final = (12, 10.0)
-"""Writes of one object within seconds. A creation with all its reports has half as many."""
-HOT_RATE: Final = (30, 60.0)
-"""The same for a slower loop: one write each two seconds for a minute."""
-HOT_READS: Final = (60, 60.0)
-"""Reads of one object within seconds: a controller with a cache reads each object once."""
-NO_EFFECT: Final = 3
-"""Writes of one object that changed nothing. One or two are a cache that lagged behind."""
-REPEATS: Final = (3, 900.0)
-"""The same body, sent so often within a quarter of an hour, does not last."""
-FLIPS: Final = (3, 900.0)
-"""A field that managers set back so often within a quarter of an hour is fought about."""
-UNSETTLED: Final = 10
-"""Writes of one object that still go on at the end of the log."""
-READS_PER_CHANGE: Final = (100, 5.0)
-"""From so many reads on, so many for each change of the log are polling: a watch needs none."""
-LISTS: Final = (6, 60.0)
-"""Lists of one collection within seconds: an informer lists once and then watches."""
-CONFLICTS: Final = (5, 0.05)
-"""From so many conflicts on, more than this share of the writes is a lost race."""
 _OBJECTS: Final = 20_000
 _LEAVES: Final = 300
 """Fields that are remembered of one object."""
@@ -76,52 +76,7 @@ _THIRD_PERSON: Final = {
 }
 _WRITES: Final = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _SUBRESOURCES: Final = frozenset({None, "", "status", "scale"})
-_TIME: Final = re.compile(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"')
-_BOOKKEEPING: Final = frozenset(
-    {"resourceVersion", "managedFields", "generation", "creationTimestamp", "uid", "selfLink"}
-)
-_Name = tuple[str, str, str]
-"""Resource with its group, namespace, name."""
 _Key = TypeVar("_Key")
-
-
-@frozen(cache_hash=True)
-class Actor:
-    """A user with a program."""
-
-    user: str
-    program: str
-
-    def __str__(self) -> str:
-        return f"{self.user} ({self.program})" if self.program else self.user
-
-
-@frozen
-class Finding:
-    """A problem: its rule, who, which object or collection, how often, and a sentence."""
-
-    rule: str
-    actor: Actor
-    object: str
-    count: int
-    since: str
-    until: str
-    message: str
-
-
-@define
-class _Tally:
-    """The requests of one actor."""
-
-    verbs: Counter[str] = field(factory=Counter)
-    writes: int = 0
-    effective: int = 0
-    without_effect: int = 0
-    unknown: int = 0
-    refused: int = 0
-    conflicts: int = 0
-    reads: int = 0
-    deletes_without_preconditions: int = 0
 
 
 @define
@@ -170,7 +125,7 @@ class _Write:
     manager: str
     verb: str
     subresource: str
-    name: _Name
+    name: Name
     body: Any
     code: int
     effect: bool | None
@@ -183,27 +138,14 @@ class _Write:
         return 0 < self.code < 300 and self.effect is not False
 
 
-@frozen
-class Verdict:
-    """The result: figures of each actor, findings by weight, and what the log could not show."""
-
-    since: str
-    until: str
-    levels: Mapping[str, int]
-    actors: Mapping[Actor, Mapping[str, Any]]
-    findings: tuple[Finding, ...]
-    dropped: int
-    not_judged: tuple[str, ...]
-
-
 class Judge:
     """Judges events in their order. `user` and `agent` select the actors that are judged."""
 
     def __init__(self, user: str | None = None, agent: str | None = None) -> None:
         self._user, self._agent = user, agent
-        self._objects: OrderedDict[_Name, _Seen] = OrderedDict()
-        self._tallies: dict[Actor, _Tally] = {}
-        self._actors: dict[tuple[str, str], tuple[Actor, _Tally | None]] = {}
+        self._objects: OrderedDict[Name, _Seen] = OrderedDict()
+        self._tallies: dict[Actor, Tally] = {}
+        self._actors: dict[tuple[str, str], tuple[Actor, Tally | None]] = {}
         self._interned: dict[Actor, Actor] = {}
         self._cases: dict[tuple[str, Actor, str], _Case] = {}
         self._lists: OrderedDict[tuple[Actor, str], deque[float]] = OrderedDict()
@@ -236,7 +178,7 @@ class Judge:
         elif "dryRun=All" not in uri:
             self._write(event, ref, verb, uri, at)
 
-    def _judged(self, event: Event) -> tuple[Actor, _Tally | None]:
+    def _judged(self, event: Event) -> tuple[Actor, Tally | None]:
         """Return the actor of an event, and its tally if it is judged."""
         user = event.get("user")
         key = (user.get("username", "") if user else "", event.get("userAgent", ""))
@@ -246,18 +188,18 @@ class Judge:
             known = self._actors[key] = self._new_actor(*map(str, key))
         return known
 
-    def _new_actor(self, name: str, agent: str) -> tuple[Actor, _Tally | None]:
+    def _new_actor(self, name: str, agent: str) -> tuple[Actor, Tally | None]:
         new = Actor(name, agent.partition("/")[0].partition(" ")[0])
         actor = self._interned.setdefault(new, new)
         if (self._user and name != self._user) or (self._agent and self._agent not in agent):
             return actor, None
-        return actor, self._tallies.setdefault(actor, _Tally())
+        return actor, self._tallies.setdefault(actor, Tally())
 
     # Reads
 
     def _read(self, event: Event, ref: Event, verb: str, uri: str, at: str) -> None:
         answer = event.get("responseObject")
-        name = _name_of(ref, answer)
+        name = name_of(ref, answer)
         if verb == "get" and name[2]:
             self._learn(name, answer)
         actor, tally = self._judged(event)
@@ -272,10 +214,10 @@ class Judge:
             if "continue=" not in query:
                 self._listed(actor, path, at)
         elif verb == "get" and name[2]:
-            times = _recent(self._seen(name).times, (actor, "get"), HOT_READS[0], _seconds(at))
+            times = _recent(self._seen(name).times, (actor, "get"), HOT_READS[0], seconds_of(at))
             if _is_dense(times, HOT_READS):
                 message = "reads the object again and again"
-                self._add("hot-loop", actor, _shown(name), at, message, HOT_READS[0])
+                self._add("hot-loop", actor, shown(name), at, message, HOT_READS[0])
 
     def _listed(self, actor: Actor, path: str, at: str) -> None:
         key = (actor, path)
@@ -284,7 +226,7 @@ class Judge:
             times = self._lists[key] = deque(maxlen=LISTS[0])
             if len(self._lists) > _OBJECTS:
                 self._lists.popitem(last=False)
-        times.append(_seconds(at))
+        times.append(seconds_of(at))
         if _is_dense(times, LISTS):
             message = "lists the collection instead of watching it"
             self._add("list-storm", actor, path, at, message, LISTS[0])
@@ -294,21 +236,21 @@ class Judge:
     def _write(self, event: Event, ref: Event, verb: str, uri: str, at: str) -> None:
         answer = event.get("responseObject")
         body = event.get("requestObject")
-        name = _name_of(ref, answer)
+        name = name_of(ref, answer)
         actor, tally = self._judged(event)
         seen = self._seen(name)
         write = _Write(
             actor=actor,
             is_judged=tally is not None,
-            manager=_manager(uri, actor),
+            manager=manager_of(uri, actor),
             verb=verb,
             subresource=ref.get("subresource") or "",
             name=name,
             body=body,
             code=int((event.get("responseStatus") or {}).get("code", 0) or 0),
-            effect=_effect(verb, ref, body, answer, seen.version),
+            effect=effect_of(verb, ref, body, answer, seen.version),
             at=at,
-            seconds=_seconds(at),
+            seconds=seconds_of(at),
         )
         self._written += 1
         self._bodies += body is not None
@@ -320,10 +262,10 @@ class Judge:
         if write.code < 300 and verb != "delete":
             self._learn(name, answer)
         if tally is not None:
-            _count(tally, write)
+            tally.count(write.verb, write.code, effect=write.effect)
             self._judge_write(seen, tally, write, event)
 
-    def _judge_write(self, seen: "_Seen", tally: "_Tally", write: "_Write", event: Event) -> None:
+    def _judge_write(self, seen: "_Seen", tally: Tally, write: "_Write", event: Event) -> None:
         times = _recent(seen.times, (write.actor, "write"), HOT_RATE[0], write.seconds)
         for limit in (HOT_RATE, HOT_BURST):
             if _is_dense(times, limit):
@@ -340,7 +282,7 @@ class Judge:
             self._judge_delete(tally, write, event)
 
     def _judge_repeat(self, seen: "_Seen", write: "_Write") -> None:
-        key = (write.actor, hash((write.verb, write.subresource, _comparable(write.body))))
+        key = (write.actor, hash((write.verb, write.subresource, comparable(write.body))))
         times = seen.bodies.get(key)
         if times is None:
             times = seen.bodies[key] = deque(maxlen=REPEATS[0])
@@ -350,7 +292,7 @@ class Judge:
         if _is_dense(times, REPEATS):
             self._find("repeated-write", write, f"sends the same {write.verb} again", REPEATS[0])
 
-    def _judge_delete(self, tally: "_Tally", write: "_Write", event: Event) -> None:
+    def _judge_delete(self, tally: Tally, write: "_Write", event: Event) -> None:
         if event.get("level") not in ("Request", "RequestResponse"):
             return
         preconditions = write.body.get("preconditions") if isinstance(write.body, dict) else None
@@ -367,7 +309,7 @@ class Judge:
             return
         if write.verb == "deletecollection":
             return
-        for path, value in _leaves(write.body, write.subresource, write.verb):
+        for path, value in leaves_of(write.body, write.subresource, write.verb):
             before = seen.leaves.get(path)
             if before is not None and before.value == value:
                 continue
@@ -387,7 +329,7 @@ class Judge:
             return
         actor = write.actor if write.is_judged else before.actor
         message = f"{managers[0]} and {managers[1]} set {path} in turn"
-        self._add("fight", actor, _shown(write.name), write.at, message, FLIPS[0])
+        self._add("fight", actor, shown(write.name), write.at, message, FLIPS[0])
 
     def _judge_lives(self, seen: "_Seen", write: "_Write") -> None:
         """An object that is created and deleted in turn."""
@@ -401,7 +343,7 @@ class Judge:
 
     # Memory
 
-    def _seen(self, name: _Name) -> _Seen:
+    def _seen(self, name: Name) -> _Seen:
         seen = self._objects.get(name)
         if seen is None:
             seen = self._objects[name] = _Seen()
@@ -411,13 +353,13 @@ class Judge:
             self._objects.move_to_end(name)
         return seen
 
-    def _learn(self, name: _Name, answer: object) -> None:
-        version = _version(answer)
+    def _learn(self, name: Name, answer: object) -> None:
+        version = version_of(answer)
         if version:
             self._seen(name).version = version
 
     def _find(self, rule: str, write: "_Write", message: str, count: int = 1) -> None:
-        self._add(rule, write.actor, _shown(write.name), write.at, message, count)
+        self._add(rule, write.actor, shown(write.name), write.at, message, count)
 
     def _add(
         self, rule: str, actor: Actor, where: str, at: str, message: str, count: int = 1
@@ -451,14 +393,14 @@ class Judge:
             since=self._since,
             until=self._until,
             levels=dict(self._levels),
-            actors={actor: self._figures(tally) for actor, tally in self._tallies.items()},
+            actors={actor: tally.figures(self._changes) for actor, tally in self._tallies.items()},
             findings=tuple(findings[:_FINDINGS]),
             dropped=dropped,
             not_judged=self._not_judged(),
         )
 
     def _judge_unsettled(self) -> None:
-        end = _seconds(self._until)
+        end = seconds_of(self._until)
         for name, seen in self._objects.items():
             changes = {
                 actor: times for (actor, what), times in seen.times.items() if what == "change"
@@ -472,7 +414,7 @@ class Judge:
                 # The next write would have come by now, had the loop come to rest.
                 if end - times[-1] <= 2 * gaps[len(gaps) // 2] + 1:
                     message = "still writes the object at the end of the log"
-                    where = _shown(name)
+                    where = shown(name)
                     self._add("unsettled", actor, where, self._until, message, len(times))
 
     def _ratios(self) -> Iterator[Finding]:
@@ -489,21 +431,6 @@ class Judge:
     def _ratio(self, rule: str, actor: Actor, count: int, message: str) -> Finding:
         return Finding(rule, actor, "", count, self._since, self._until, message)
 
-    def _figures(self, tally: _Tally) -> Mapping[str, Any]:
-        return {
-            "requests": dict(sorted(tally.verbs.items())),
-            "writes": tally.writes,
-            "effective": tally.effective,
-            "without_effect": tally.without_effect,
-            "unknown_effect": tally.unknown,
-            "refused": tally.refused,
-            "conflicts": tally.conflicts,
-            "conflicts_per_write": round(tally.conflicts / tally.writes, 4) if tally.writes else 0,
-            "reads": tally.reads,
-            "reads_per_change": round(tally.reads / max(1, self._changes), 2),
-            "deletes_without_preconditions": tally.deletes_without_preconditions,
-        }
-
     def _not_judged(self) -> tuple[str, ...]:
         notes = []
         if self._written and self._bodies == 0:
@@ -516,105 +443,6 @@ class Judge:
                 "writes without an effect: the log has no answers (audit level RequestResponse)"
             )
         return tuple(notes)
-
-
-def _name_of(ref: Event, answer: object) -> _Name:
-    group = ref.get("apiGroup") or ""
-    resource = f"{ref.get('resource', '')}.{group}".rstrip(".")
-    name = ref.get("name") or ""
-    if not name and isinstance(answer, dict) and answer.get("kind") != "Status":
-        metadata = answer.get("metadata")
-        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
-    return resource, ref.get("namespace") or "", str(name)
-
-
-def _shown(name: _Name) -> str:
-    resource, namespace, own = name
-    return f"{resource} {namespace}/{own}" if namespace else f"{resource} {own}"
-
-
-def _manager(uri: str, actor: Actor) -> str:
-    if "fieldManager=" in uri:
-        given = parse_qs(uri.partition("?")[2]).get("fieldManager")
-        if given:
-            return given[0]
-    return actor.program or actor.user
-
-
-def _version(obj: object) -> str:
-    if not isinstance(obj, dict) or obj.get("kind") == "Status":
-        return ""
-    metadata = obj.get("metadata")
-    return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
-
-
-def _count(tally: _Tally, write: _Write) -> None:
-    tally.verbs[write.verb] += 1
-    tally.writes += 1
-    if write.code >= 300:
-        tally.refused += 1
-        # A create that finds its object there lost no race: it did not look.
-        tally.conflicts += write.code == 409 and write.verb != "create"
-    elif write.effect is None:
-        tally.unknown += 1
-    elif write.effect:
-        tally.effective += 1
-    else:
-        tally.without_effect += 1
-
-
-def _effect(verb: str, ref: Event, body: object, answer: object, known: str) -> bool | None:
-    """Return whether a write that was taken had an effect, None when the log does not show it."""
-    if verb not in ("patch", "update"):
-        return True
-    after = _version(answer)
-    before = known
-    if verb == "update":
-        before = _version(body) or str(ref.get("resourceVersion") or "") or known
-    return after != before if after and before else None
-
-
-def _comparable(body: object) -> str:
-    """Return a body as text that is equal for equal wishes: without times and bookkeeping."""
-    if isinstance(body, dict) and isinstance(body.get("metadata"), dict):
-        kept = {key: value for key, value in body["metadata"].items() if key not in _BOOKKEEPING}
-        body = {**body, "metadata": kept}
-    return _TIME.sub('"T"', json.dumps(body, sort_keys=True))
-
-
-def _leaves(body: object, subresource: str, verb: str) -> Iterator[tuple[str, int]]:
-    """Yield the fields that a write sets, with a hash of each value; times are left out."""
-    if isinstance(body, list):
-        for step in body:
-            if isinstance(step, dict) and step.get("op") in ("add", "replace", "remove"):
-                path = str(step.get("path", "")).strip("/").replace("/", ".")
-                yield path, _hashed(step.get("value"))
-        return
-    if not isinstance(body, dict):
-        return
-    for top, value in body.items():
-        if top in ("apiVersion", "kind") or (
-            verb == "update" and (top == "status") != bool(subresource)
-        ):
-            continue
-        yield from _leaves_below(value, top)
-
-
-def _leaves_below(value: object, path: str) -> Iterator[tuple[str, int]]:
-    if isinstance(value, dict) and value:
-        for key, item in value.items():
-            if path != "metadata" or key not in _BOOKKEEPING:
-                yield from _leaves_below(item, f"{path}.{key}")
-    else:
-        yield path, _hashed(value)
-
-
-def _hashed(value: object) -> int:
-    if isinstance(value, list | dict):
-        return hash(_TIME.sub('"T"', json.dumps(value, sort_keys=True)))
-    if isinstance(value, str) and _TIME.fullmatch(f'"{value}"'):
-        return 0
-    return hash((type(value).__name__, value))
 
 
 def _recent(times: dict[_Key, deque[float]], key: _Key, most: int, now: float) -> deque[float]:
@@ -630,10 +458,3 @@ def _is_dense(times: deque[float], limit: tuple[int, float]) -> bool:
     """Whether the latest times hold as many as the limit says, within its seconds."""
     number, seconds = limit
     return len(times) >= number and times[-1] - times[-number] <= seconds
-
-
-def _seconds(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return 0.0

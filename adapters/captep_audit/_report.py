@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from captep_audit._events import Log
-from captep_audit._judge import Finding, Verdict
+from captep_audit._verdict import Finding, Verdict
 
 __all__ = ["report_json", "report_text"]
 
