@@ -33,7 +33,7 @@ from captep_core.ports import Answer, Read
 from captep_memory import Key, World, group_of
 from captep_runtime import ERROR_INTERVAL, Pass, WriteHistory, run_pass
 from captep_testing._canonical import Canonical, Name, entries
-from captep_testing._changes import changed_keys, lower_bound, shown
+from captep_testing._changes import changed_keys, lower_bound
 from captep_testing._delivery import deliver, lagging, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
@@ -247,8 +247,7 @@ class _Driver:
         self.sent.append(Sent(action, (before.now - self._start).total_seconds(), changed))
         label = f"{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
         status = answer.status if answer else None
-        changes = tuple(shown(before, after))
-        self.steps.append(TraceStep(label, status, changes, purpose_of(action)))
+        self.steps.append(TraceStep(label, before, after, status, purpose_of(action)))
 
     def run(self) -> Violation | None:
         """Run to rest; return the violation."""
@@ -337,7 +336,7 @@ class _Driver:
             )
         if self.world.resource_version != before.resource_version:
             self._close_segment(before)
-            self.steps.append(TraceStep("others", None, tuple(shown(before, self.world))))
+            self.steps.append(TraceStep("others", before, self.world))
 
     def _close_segment(self, end: World) -> None:
         surplus = max(0, self._segment_writes - lower_bound(self._segment, end))

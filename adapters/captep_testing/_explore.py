@@ -13,7 +13,6 @@ from attrs import evolve, field, frozen
 from captep_core._observation import ReconcileState
 from captep_testing import _replay
 from captep_testing._canonical import Name
-from captep_testing._changes import shown
 from captep_testing._code import code_hash
 from captep_testing._drive import Healing, Run, drive
 from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
@@ -243,8 +242,7 @@ def _walk(
         last = possible.get(label)
         if last is None:
             return f": step {number}, {label!r}, is no longer possible"
-        changes = tuple(shown(state.world, last.state.world))
-        steps.append(TraceStep(label, last.status, changes, last.reason))
+        steps.append(TraceStep(label, state.world, last.state.world, last.status, last.reason))
         state = last.state
         if last.violation:
             break

@@ -9,6 +9,9 @@ from typing import Self
 
 from attrs import field, frozen
 
+from captep_memory import World
+from captep_testing._changes import shown
+
 __all__ = ["Counterexample", "Report", "TraceStep", "Violation", "kept", "waivers"]
 
 
@@ -36,15 +39,22 @@ def waivers(waive: Mapping[str, str]) -> str:
 
 @frozen
 class TraceStep:
-    """One line of a trace.
+    """One line of a trace: what happened, the HTTP status of the answer, and why.
 
-    It says what happened, the HTTP status of the answer, which fields changed, and why.
+    `before` and `after` are the worlds around the step.
     """
 
     label: str
+    before: World = field(repr=False)
+    after: World = field(repr=False)
     status: int | None = None
-    changes: tuple[str, ...] = ()
     reason: str = ""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The fields that changed, object by object, without values."""
+        # Most steps are never printed, and a difference costs as much as a pass.
+        return tuple(shown(self.before, self.after))
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"  {self.status}"
