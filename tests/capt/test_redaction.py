@@ -75,11 +75,11 @@ CREDENTIALS: dict[str, tuple[str, list[str]]] = {
     ),
     "a token of GitHub": ("ghp_0123456789abcdefghijABCDEFGHIJ012345 denied", ["ghp_0123456789"]),
     "a presigned URL of S3": (
-        "https://b.s3.amazonaws.com/k?X-Amz-Credential=canary%2F2026&X-Amz-Signature=canary: 403",
+        "https://b.s3.example.com/k?X-Amz-Credential=canary%2F2026&X-Amz-Signature=canary: 403",
         ["canary"],
     ),
     "a presigned URL of Azure": (
-        "https://a.blob.core.windows.net/c?sv=2024-11-04&sig=canary%2Bx%3D: 403",
+        "https://a.blob.example.com/c?sv=2024-11-04&sig=canary%2Bx%3D: 403",
         ["canary"],
     ),
     "a presigned URL in JSON": (
