@@ -199,7 +199,11 @@ class _Node:
 
     def header(self, name: str) -> str:
         """Return a text that travels in a header, without white space around it."""
-        value = self.text(name).strip()
+        text = self.text(name)
+        value = text.strip()
+        if text and not value:
+            # Taken for a missing `as`, it would give the requests the rights of the user itself.
+            raise GatewayError(f"{self.at(name)}: expected more than white space")
         _check_header(self.at(name), value)
         return value
 
