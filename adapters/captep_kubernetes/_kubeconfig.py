@@ -100,14 +100,19 @@ class Material:
         """Return the text as it is now.
 
         Raises:
-            GatewayError: the file cannot be read.
+            GatewayError: the file cannot be read, or it is empty.
         """
         if self.path is None:
             return self.data
         try:
-            return self.path.read_bytes()
+            text = self.path.read_bytes()
         except OSError as error:
             raise GatewayError(f"{self.where}: {self.path}: {error.strerror}") from error
+        if not text.strip():
+            # Without authorities those of the system would count. A file that somebody is about
+            # to write is empty for a moment.
+            raise GatewayError(f"{self.where}: {self.path}: expected PEM, the file is empty")
+        return text
 
 
 @frozen
@@ -219,11 +224,15 @@ class _Node:
         return _texts(self.at(name), self.value.get(name))
 
     def data(self, name: str) -> bytes:
-        text = "".join(self.text(name).split())
+        given = self.text(name)
+        text = "".join(given.split())
         try:
-            return base64.b64decode(text, validate=True)
+            data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             raise GatewayError(f"{self.at(name)}: expected base64") from None
+        if given and not data.strip():
+            raise GatewayError(f"{self.at(name)}: expected PEM, found white space")
+        return data
 
     def file_path(self, name: str) -> Path | None:
         text = self.text(name)

@@ -220,6 +220,17 @@ def test_a_field_of_a_user_is_honoured_or_named(
             "clusters[0].cluster.certificate-authority: FOLDER/absent: No such file or directory",
         ),
         (
+            {"certificate-authority": "/dev/null"},
+            (
+                "clusters[0].cluster.certificate-authority: /dev/null: "
+                "expected PEM, the file is empty"
+            ),
+        ),
+        (
+            {"certificate-authority-data": " \n"},
+            ("clusters[0].cluster.certificate-authority-data: expected PEM, found white space"),
+        ),
+        (
             {"certificate-authority-data": "a"},
             "clusters[0].cluster.certificate-authority-data: expected base64",
         ),
