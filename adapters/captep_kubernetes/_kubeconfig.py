@@ -305,11 +305,7 @@ def read_settings(files: list[Path], context: str | None) -> Settings:
 
 def _cluster(node: _Node, name: str) -> ClusterEntry:
     node.check(_CLUSTER_FIELDS)
-    server = node.text("server").strip().rstrip("/")
-    if not _is_address(server, ("https", "http")):
-        raise GatewayError(
-            f"{node.file}: the cluster {name!r} has no server: expected an https:// address"
-        )
+    server = _server(node, name)
     is_verified = not node.flag("insecure-skip-tls-verify")
     authority = node.material("certificate-authority")
     if authority is not None and not is_verified:
@@ -328,6 +324,29 @@ def _cluster(node: _Node, name: str) -> ClusterEntry:
         node.text("proxy-url"),
         _plugin_config(node),
     )
+
+
+def _server(node: _Node, name: str) -> str:
+    """Return the server's address with its scheme in small letters, without a slash at the end."""
+    text = node.text("server").strip()
+    problem = GatewayError(
+        f"{node.file}: the cluster {name!r} has no server: expected an https:// address"
+    )
+    try:
+        split = urlsplit(text)
+        has_host = bool(split.hostname) and split.port != 0
+    except ValueError:
+        raise problem from None
+    if split.scheme not in ("https", "http") or not has_host or len(text.split()) > 1:
+        raise problem
+    if split.username is not None:
+        # kubectl sends it as a password; here it would appear in messages.
+        raise GatewayError(
+            f"{node.at('server')}: holds a user: move it to username and password of the user"
+        )
+    if split.query or split.fragment:
+        raise GatewayError(f"{node.at('server')}: expected an address without ? and #")
+    return f"{split.scheme}://{split.netloc}{split.path}".rstrip("/")
 
 
 def _user(node: _Node) -> UserEntry:
@@ -564,14 +583,6 @@ def _check_header(where: str, value: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise GatewayError(f"{where}: holds a character that is no Unicode text") from None
-
-
-def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        split = urlsplit(text)
-        return split.scheme in schemes and bool(split.hostname) and split.port != 0
-    except ValueError:
-        return False
 
 
 _KINDS: Final[Mapping[type, str]] = {

@@ -268,6 +268,21 @@ def test_a_field_of_a_user_is_honoured_or_named(
             {"server": "192.0.2.1:6443"},
             "the cluster 'c' has no server: expected an https:// address",
         ),
+        (
+            {"server": "https://two words"},
+            "the cluster 'c' has no server: expected an https:// address",
+        ),
+        (
+            {"server": f"https://u:{SECRET}@192.0.2.1"},
+            (
+                "clusters[0].cluster.server: holds a user: "
+                "move it to username and password of the user"
+            ),
+        ),
+        (
+            {"server": "https://192.0.2.1?a=b"},
+            "clusters[0].cluster.server: expected an address without ? and #",
+        ),
     ],
 )
 def test_a_field_of_a_cluster_is_honoured_or_named(
@@ -275,6 +290,12 @@ def test_a_field_of_a_cluster_is_honoured_or_named(
 ) -> None:
     """Nothing that says how to know the server is dropped."""
     assert refusal(write(tmp_path, cluster=cluster)) == expected
+
+
+def test_the_scheme_of_the_server_may_be_in_capitals(tmp_path: Path) -> None:
+    """Its certificate is verified as that of https:// is, with the authorities of the file."""
+    path = write(tmp_path, cluster={"server": "HTTPS://192.0.2.1:6443/k8s/"})
+    assert load_transport(path).host == "https://192.0.2.1:6443/k8s"
 
 
 @pytest.mark.parametrize(
