@@ -547,9 +547,24 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _parsed(text: str) -> object:
+    """Return the value of JSON or YAML; this YAML parser refuses JSON with tabs, Go's does not."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+
+
 def _document(file: Path) -> Mapping[str, object]:
     try:
-        document = yaml.load(file.read_bytes().decode("utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
+        document = _parsed(file.read_bytes().decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
