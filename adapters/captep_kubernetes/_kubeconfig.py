@@ -31,6 +31,8 @@ __all__ = [
     "Plugin",
     "Settings",
     "UserEntry",
+    "is_token",
+    "is_unicode",
     "read_settings",
 ]
 
@@ -359,7 +361,7 @@ def _user(node: _Node) -> UserEntry:
         node.where,
         node.material("client-certificate"),
         node.material("client-key"),
-        node.header("token"),
+        _token(node),
         node.file_path("tokenFile"),
         node.header("username"),
         node.text("password"),
@@ -373,6 +375,23 @@ def _user(node: _Node) -> UserEntry:
         raise GatewayError(f"{node.at(missing)}: missing, but {given} is there")
     _check_one_method(node, user)
     return user
+
+
+def _token(node: _Node) -> str:
+    token = node.header("token")
+    if token and not is_token(token):
+        raise GatewayError(f"{node.at('token')}: expected a token: ASCII without spaces")
+    return token
+
+
+def is_token(text: str) -> bool:
+    """Say whether `text` can follow `Bearer` in a header (RFC 6750)."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def is_unicode(text: str) -> bool:
+    """Say whether `text` can be sent: half of a pair of surrogates has no UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _check_one_method(node: _Node, user: UserEntry) -> None:
@@ -594,10 +613,8 @@ def _texts(where: str, value: object) -> tuple[str, ...]:
 def _check_header(where: str, value: str) -> None:
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
         raise GatewayError(f"{where}: holds a control character, which no header can carry")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise GatewayError(f"{where}: holds a character that is no Unicode text") from None
+    if not is_unicode(value):
+        raise GatewayError(f"{where}: holds a character that is no Unicode text")
 
 
 _KINDS: Final[Mapping[type, str]] = {

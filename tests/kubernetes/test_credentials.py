@@ -227,6 +227,11 @@ def test_a_lasting_401_runs_the_plugin_every_ten_seconds(tmp_path: Path) -> None
         printed(clientKeyData="hunter2"),
         printed("hunter2", expirationTimestamp="tomorrow"),
         {"apiVersion": V1, "kind": "ExecCredential", "status": {"token": 5}},
+        printed("hunter2 hunter2"),
+        printed("hunter2\nX-Header: a"),
+        printed("hunter2\ud800"),
+        printed("hunter2\u2026"),
+        printed(clientCertificateData="hunter2\ud800", clientKeyData="hunter2"),
     ],
 )
 def test_a_plugin_without_credentials_is_an_error(

@@ -123,6 +123,14 @@ def test_a_boolean_decides_about_verification(
             "users[1].user.token: holds a control character, which no header can carry",
         ),
         (
+            {"token": f"{SECRET}\u2026"},
+            "users[1].user.token: expected a token: ASCII without spaces",
+        ),
+        (
+            {"token": f"{SECRET} {SECRET}"},
+            "users[1].user.token: expected a token: ASCII without spaces",
+        ),
+        (
             {"token": SECRET, "username": "u"},
             "users[1].user: token and username: expected one of them",
         ),
