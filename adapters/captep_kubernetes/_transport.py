@@ -295,6 +295,10 @@ class _HTTPStream:
                         raise MalformedStreamError(
                             f"GET {self._path}: a line of more than {_LONGEST_LINE >> 20} MB"
                         )
+                if pending:
+                    # A sign-in page has no line break at its end. An API server ends each event
+                    # with one, and a connection that breaks raises.
+                    raise MalformedStreamError(f"GET {self._path}: ended within a line")
             finally:
                 self._answer.close()
 

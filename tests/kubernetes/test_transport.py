@@ -415,10 +415,20 @@ class Chunks:
 
 
 def test_lines_are_put_together_from_any_chunks() -> None:
-    """Several chunks to a line, several lines to a chunk; a rest without newline is no line."""
-    chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
+    """Several chunks to a line, several lines to a chunk."""
+    chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n")
     assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
+
+
+def test_a_stream_that_ends_within_a_line_is_malformed() -> None:
+    """A sign-in page without a line break is no watch that had nothing to say."""
+    chunks = Chunks(b'a\n{"error":', b'"sign in"}')
+    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    assert next(lines) == b"a"
+    with pytest.raises(MalformedStreamError, match=f"^GET {PATH}: ended within a line$"):
+        next(lines)
+    assert chunks.closed
 
 
 def test_a_line_without_an_end_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
