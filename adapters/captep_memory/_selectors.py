@@ -199,7 +199,7 @@ def _integer(text: str) -> int | None:
 def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     terms: list[_Term] = []
     for part in filter(None, re.split(r"(?<!\\),", selector)):
-        key, operator, value = _field_parts(part)
+        key, operator, value = _field_parts(part, selector)
         if not key and not value:
             continue
         if key not in _selectable(resource):
@@ -208,16 +208,27 @@ def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     return terms
 
 
-def _field_parts(part: str) -> tuple[str, str, str]:
+def _field_parts(part: str, selector: str) -> tuple[str, str, str]:
     position = next((at for at, character in enumerate(part) if character in "!="), len(part))
     operator = next((each for each in _FIELD_OPERATORS if part.startswith(each, position)), "")
     if not operator:
-        raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
-    value = part[position + len(operator) :]
-    if stray := re.search(r"(?<!\\)=", value):
-        code = ord(stray[0])
-        raise bad_request(f"invalid field selector: unescaped character in value: {code}")
-    return part[:position], operator, re.sub(r"\\([\\,=])", r"\1", value)
+        raise bad_request(f"invalid selector: '{selector}'; can't understand '{part}'")
+    return part[:position], operator, _unescaped(part[position + len(operator) :])
+
+
+def _unescaped(value: str) -> str:
+    characters = iter(value)
+    plain = ""
+    for character in characters:
+        if character == "=":
+            code = ord(character)
+            raise bad_request(f"invalid field selector: unescaped character in value: {code}")
+        if character == "\\":
+            character = next(characters, "")  # noqa: PLW2901 - the escaped one counts
+            if character not in ("\\", ",", "="):
+                raise bad_request(f"invalid field selector: invalid escape sequence: \\{character}")
+        plain += character
+    return plain
 
 
 def _compare(get: Callable[[Mapping[str, Any]], object], operator: str, value: str) -> _Term:
