@@ -248,7 +248,10 @@ class UserCredentials:
         if self._printed is not None and not rerun and not self._has_expired():
             return
         if not rerun and self._clock() < self._plugin_not_before:
-            raise GatewayError(self._problem or "the credential plugin gave expired credentials")
+            raise GatewayError(
+                self._problem
+                or f"{plugin.where}.command: expected credentials that have not expired"
+            )
         # A plugin that fails, or prints what has expired, runs every ten seconds at most.
         self._plugin_not_before = self._clock() + _REFUSED_SECONDS
         self._printed = run_plugin(plugin, self._cluster)

@@ -250,6 +250,17 @@ def test_a_plugin_without_credentials_is_an_error(
     assert "hunter2" not in "".join((*capfd.readouterr(), caplog.text))
 
 
+def test_a_plugin_that_prints_what_has_expired_is_named(tmp_path: Path) -> None:
+    """The first request goes out, as kubectl's does; from then on the field is named."""
+    source = Source(Script(tmp_path, expiring("one", -5)).user())
+    assert source.authorization() == "Bearer one"
+    with pytest.raises(GatewayError) as failed:
+        source.authorization()
+    assert str(failed.value) == (
+        f"{WHERE}.exec.command: expected credentials that have not expired"
+    )
+
+
 def test_a_plugin_of_another_version_is_an_error(tmp_path: Path) -> None:
     """client-go compares what is configured with what is printed."""
     output = {**dict(printed("t")), "apiVersion": "client.authentication.k8s.io/v1beta1"}  # type: ignore[call-overload]
