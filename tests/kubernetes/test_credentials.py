@@ -417,7 +417,8 @@ def test_a_watch_at_rest_reconnects_with_a_new_certificate() -> None:
         assert next(lines) == b"{}"
         turning.access = Access("", TLSMaterial(b"another"))
         replaced.set()
-        assert [*lines] == [b"{}"]
+        # The second line may be on its way when the connection ends.
+        assert [*lines] in ([], [b"{}"])
         assert len(server.asked) == 1
 
 
