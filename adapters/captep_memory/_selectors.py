@@ -10,7 +10,7 @@ from captep_memory._names import label_value, qualified_name
 from captep_memory._request import Request
 from captep_memory._status import RefusedError, bad_request
 
-__all__ = ["Selector", "selector_of"]
+__all__ = ["Selector", "check_selectors", "selector_of"]
 
 Selector: TypeAlias = Callable[[Object], bool]
 
@@ -36,6 +36,17 @@ _EVENT_FIELDS = (
         "type",
     ),
 )
+
+
+def check_selectors(request: Request) -> None:
+    """Refuse selectors that do not parse, which the real server does before it looks at options.
+
+    Raises:
+        RefusedError: 400.
+    """
+    _label_terms(request.label_selector)
+    for part in _field_texts(request.field_selector):
+        _field_parts(part, request.field_selector)
 
 
 def selector_of(request: Request, resource: ServedKind) -> Selector | None:
@@ -198,7 +209,7 @@ def _integer(text: str) -> int | None:
 
 def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     terms: list[_Term] = []
-    for part in filter(None, re.split(r"(?<!\\),", selector)):
+    for part in _field_texts(selector):
         key, operator, value = _field_parts(part, selector)
         if not key and not value:
             continue
@@ -206,6 +217,10 @@ def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
             raise bad_request(f"field label not supported: {key}")
         terms.append(_compare(_reader(key), operator, value))
     return terms
+
+
+def _field_texts(selector: str) -> Iterator[str]:
+    return filter(None, re.split(r"(?<!\\),", selector))
 
 
 def _field_parts(part: str, selector: str) -> tuple[str, str, str]:
