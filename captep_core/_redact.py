@@ -19,8 +19,8 @@ REDACTED = "[redacted]"
 
 _VALUE = r"""(?:\\+"[^"]*"|"(?:\\.|[^"\\])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s,;"'&\\]+)"""
 _NAME = (
-    r"(?:pass(?:word|wd|phrase)|(?:secret[_-]?)?access[_-]?key|(?:secret|api|private)[_-]?key"
-    r"|client[_-]?secret|(?:session|security|auth|refresh|id)?[_-]?token)"
+    r"(?:pass(?:word|wd|phrase)|(?:secret[_-]?)?access[_-]?key|(?:secret|api|private|account)[_-]?key"
+    r"|(?<![a-z])pwd|client[_-]?secret|secret[_-]?string|(?:session|security|auth|refresh|id)?[_-]?token)"
 )
 # Go writes `&` in JSON as an escape that ends with u0026.
 _PRESIGNED = (
@@ -42,13 +42,15 @@ def _kinds() -> Iterator[tuple[str, str]]:
     # The user info of a URL.
     yield r"(?i)\b([a-z][a-z0-9+.-]{0,31}://)[^\s/?#\"'<>]*@", r"\1{}@"
     # Headers.
-    header = r"authorization\\*[\"']?\s*[:=]\s*\\*[\"']?(?:bearer|basic)\s+"
+    header = r"authorization\\*[\"']?\s*[:=]\s*\\*[\"']?(?:bearer|basic|digest|token|apikey)\s+"
     yield rf"(?i)\b({header})[^\s\"'\\]+", r"\1{}"
     yield r"(?i)\b(bearer\s+)[a-z0-9._~+/=-]{12,}", r"\1{}"
     # The parts of a presigned URL that open it (AWS, Google Cloud, Azure).
     yield rf"(?i)({_PRESIGNED}=){_VALUE}", r"\1{}"
     # A name with `=`, or a quoted name with a colon, and its value.
-    yield rf"(?i)({_NAME}{_QUOTE}\s*=\s*){_VALUE}", r"\1{}"
+    yield rf"(?i)({_NAME}{_QUOTE}\s*:?=\s*){_VALUE}", r"\1{}"
+    # A flag of a command and its value.
+    yield rf"(?i)(\s--[a-z-]{{0,32}}{_NAME}\s+)(?!-){_VALUE}", r"\1{}"
     yield rf"(?i)({_NAME}\\*[\"']\s*:\s*){_VALUE}", r"\1{}"
     # A bare name with a colon; `ExpiredToken: The token ...` is an error code before prose.
     yield rf"(?i)(?<![a-z0-9])(pass(?:word|wd|phrase):\s*)(?!{_PROSE}){_VALUE}", r"\1{}"
@@ -56,6 +58,12 @@ def _kinds() -> Iterator[tuple[str, str]]:
     # Forms that only credentials have: keys of AWS, tokens of GitHub, JSON Web Tokens.
     yield r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", "{}"
     yield r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}", "{}"
+    # GitLab, Slack, Google Cloud, Stripe, Vault.
+    yield (
+        r"\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bAIza[A-Za-z0-9_-]{35}",
+        "{}",
+    )
+    yield r"\b[rs]k_live_[A-Za-z0-9]{16,}|\bhv[bsr]\.[A-Za-z0-9_-]{20,}", "{}"
     yield r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?", "{}"
 
 

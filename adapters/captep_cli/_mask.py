@@ -24,10 +24,10 @@ Show: TypeAlias = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """From kind and body to the body that the output shows."""
 
 _MANIFEST: Final = re.compile(
-    r"""^\s*[\[{]|(?:^|\n)\s*["']?(?:apiVersion|kind|data|stringData)["']?\s*:"""
+    r"""^\s*"?[\[{]|(?:^|\n)\s*["']?(?:apiVersion|kind|data|stringData)["']?\s*:"""
 )
 """JSON, or a line of YAML that only a manifest has."""
-_SECRET: Final = re.compile(r"""["']?kind["']?\s*:\s*["']?Secret(?:List)?["']?\s*(?:[,}\n]|\Z)""")
+_SECRET: Final = re.compile(r"""["']?kind["']?\s*:\s*["']?Secret(?:List)?["']?\s*(?:[,}\n#]|\Z)""")
 _GZIP: Final = "H4sI"
 """The first bytes of gzip in base64: Rancher packs the manifest into an annotation."""
 _LEAST: Final = 6
@@ -83,7 +83,8 @@ def _masked_value(value: object) -> object:
 
 
 def _masked_text(text: str) -> str:
-    if _is_manifest(text) and _SECRET.search(text):
+    # JSON inside JSON has its quotes escaped.
+    if _is_manifest(text) and _SECRET.search(text.replace("\\", "")):
         return _mask(text)
     if _PRIVATE_KEY.search(_text_of(text)) and not _PRIVATE_KEY.search(text):
         return _mask(text)

@@ -115,19 +115,25 @@ def _configuration(cluster: ClusterEntry) -> client.Configuration:
 
 def _files(kubeconfig: Path | None) -> list[Path]:
     if kubeconfig is not None:
-        if not kubeconfig.is_file():
+        if not _is_there(kubeconfig):
             raise GatewayError(f"{kubeconfig}: no such file: --kubeconfig wants a kubeconfig")
         return [kubeconfig]
     listed = os.environ.get("KUBECONFIG", "")
-    named = [Path(part).expanduser() for part in listed.split(os.pathsep) if part]
+    named = [Path(os.path.expanduser(part)) for part in listed.split(os.pathsep) if part]
     # kubectl passes over missing files too, but goes on with no cluster when all are missing.
-    there = [file for file in named if file.is_file()]
+    there = [file for file in named if _is_there(file)]
     if named and not there:
         raise GatewayError(
             f"{':'.join(map(str, named))}: no such file: $KUBECONFIG wants a kubeconfig"
         )
-    default = Path("~/.kube/config").expanduser()
-    return there or ([default] if default.is_file() else [])
+    # Unlike Path.expanduser, this keeps ~ where the process has no home.
+    default = Path(os.path.expanduser("~/.kube/config"))
+    return there or ([default] if _is_there(default) else [])
+
+
+def _is_there(file: Path) -> bool:
+    """Say whether `file` can be read; a pipe can, as of `--kubeconfig <(kind get kubeconfig)`."""
+    return file.exists() and not file.is_dir()
 
 
 def _of_files(files: list[Path], context: str | None) -> Settings:

@@ -29,7 +29,13 @@ from kubernetes.config import ConfigException
 from urllib3.util.ssl_ import create_urllib3_context
 
 from captep_core.errors import GatewayError
-from captep_kubernetes._kubeconfig import ClusterEntry, Impersonation, Settings, UserEntry
+from captep_kubernetes._kubeconfig import (
+    ClusterEntry,
+    Impersonation,
+    Settings,
+    UserEntry,
+    is_token,
+)
 from captep_kubernetes._plugin import PluginCredentials, run_plugin
 
 __all__ = [
@@ -242,7 +248,10 @@ class UserCredentials:
         if self._printed is not None and not rerun and not self._has_expired():
             return
         if not rerun and self._clock() < self._plugin_not_before:
-            raise GatewayError(self._problem or "the credential plugin gave expired credentials")
+            raise GatewayError(
+                self._problem
+                or f"{plugin.where}.command: expected credentials that have not expired"
+            )
         # A plugin that fails, or prints what has expired, runs every ten seconds at most.
         self._plugin_not_before = self._clock() + _REFUSED_SECONDS
         self._printed = run_plugin(plugin, self._cluster)
@@ -273,14 +282,12 @@ class UserCredentials:
         """Read the token file, which goes before `token` (client-go); keep `token` without it."""
         where = f"{self._user.where}.tokenFile: {file}"
         try:
-            token = file.read_bytes().decode("ascii").strip()
+            token = file.read_bytes().decode(errors="replace").strip()
         except OSError as error:
             if otherwise and self._access is None:
                 return otherwise
             raise GatewayError(f"{where}: {error.strerror}") from error
-        except UnicodeDecodeError:
-            raise GatewayError(f"{where}: expected a token") from None
-        if not token or not token.isprintable() or " " in token:
+        if not is_token(token):
             raise GatewayError(f"{where}: expected a token")
         return token
 

@@ -273,12 +273,14 @@ class Informer:
 
     def _list_or_resume(self) -> Unreadable | None:
         """List; a LIST that fails too shows that the refused watch was not about its version."""
-        resume_from, self._resume_from = self._resume_from, None
+        problem: Unreadable | None = None
         try:
-            return self._list()
+            problem = self._list()
         finally:
-            if not self._version:
-                self._version = resume_from
+            # No API server gives a malformed list: what answers would accept the watch too.
+            if not self._version and not _is_malformed(problem):
+                self._version, self._resume_from = self._resume_from, None
+        return problem
 
     def _switch(self) -> None:
         """Begin with the version that `serve` named."""
@@ -409,7 +411,9 @@ class Informer:
             self._stream = stream
             if self._stopping.is_set():
                 stream.close()
-        self._report(None)
+        if not _is_malformed(self._problem):
+            # A sign-in page answers 200 too: after one, a line or the end of the watch counts.
+            self._report(None)
         try:
             return self._follow(stream)
         finally:
@@ -430,6 +434,8 @@ class Informer:
                     "Malformed", f"the watch of {self.resource} sent a line that is no event"
                 )
             kind, obj = event
+            if _is_malformed(self._problem) and kind != "ERROR":
+                self._report(None)
             if kind == "ERROR":
                 code = obj.get("code")
                 status = code if isinstance(code, int) else 500
@@ -536,6 +542,10 @@ class Informer:
 
     def _accept(self, suffix: str) -> str:
         return _ACCEPT[self._representation].format(suffix)
+
+
+def _is_malformed(problem: Unreadable | None) -> bool:
+    return problem is not None and problem.reason == "Malformed"
 
 
 def _items(body: Mapping[str, JSON]) -> list[JSON] | None:

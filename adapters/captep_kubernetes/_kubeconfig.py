@@ -31,6 +31,8 @@ __all__ = [
     "Plugin",
     "Settings",
     "UserEntry",
+    "is_token",
+    "is_unicode",
     "read_settings",
 ]
 
@@ -100,14 +102,19 @@ class Material:
         """Return the text as it is now.
 
         Raises:
-            GatewayError: the file cannot be read.
+            GatewayError: the file cannot be read, or it is empty.
         """
         if self.path is None:
             return self.data
         try:
-            return self.path.read_bytes()
+            text = self.path.read_bytes()
         except OSError as error:
             raise GatewayError(f"{self.where}: {self.path}: {error.strerror}") from error
+        if not text.strip():
+            # Without authorities those of the system would count. A file that somebody is about
+            # to write is empty for a moment.
+            raise GatewayError(f"{self.where}: {self.path}: expected PEM, the file is empty")
+        return text
 
 
 @frozen
@@ -199,7 +206,11 @@ class _Node:
 
     def header(self, name: str) -> str:
         """Return a text that travels in a header, without white space around it."""
-        value = self.text(name).strip()
+        text = self.text(name)
+        value = text.strip()
+        if text and not value:
+            # Taken for a missing `as`, it would give the requests the rights of the user itself.
+            raise GatewayError(f"{self.at(name)}: expected more than white space")
         _check_header(self.at(name), value)
         return value
 
@@ -215,11 +226,15 @@ class _Node:
         return _texts(self.at(name), self.value.get(name))
 
     def data(self, name: str) -> bytes:
-        text = "".join(self.text(name).split())
+        given = self.text(name)
+        text = "".join(given.split())
         try:
-            return base64.b64decode(text, validate=True)
+            data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             raise GatewayError(f"{self.at(name)}: expected base64") from None
+        if given and not data.strip():
+            raise GatewayError(f"{self.at(name)}: expected PEM, found white space")
+        return data
 
     def file_path(self, name: str) -> Path | None:
         text = self.text(name)
@@ -292,11 +307,7 @@ def read_settings(files: list[Path], context: str | None) -> Settings:
 
 def _cluster(node: _Node, name: str) -> ClusterEntry:
     node.check(_CLUSTER_FIELDS)
-    server = node.text("server").strip().rstrip("/")
-    if not _is_address(server, ("https", "http")):
-        raise GatewayError(
-            f"{node.file}: the cluster {name!r} has no server: expected an https:// address"
-        )
+    server = _server(node, name)
     is_verified = not node.flag("insecure-skip-tls-verify")
     authority = node.material("certificate-authority")
     if authority is not None and not is_verified:
@@ -317,6 +328,29 @@ def _cluster(node: _Node, name: str) -> ClusterEntry:
     )
 
 
+def _server(node: _Node, name: str) -> str:
+    """Return the server's address with its scheme in small letters, without a slash at the end."""
+    text = node.text("server").strip()
+    problem = GatewayError(
+        f"{node.file}: the cluster {name!r} has no server: expected an https:// address"
+    )
+    try:
+        split = urlsplit(text)
+        has_host = bool(split.hostname) and split.port != 0
+    except ValueError:
+        raise problem from None
+    if split.scheme not in ("https", "http") or not has_host or len(text.split()) > 1:
+        raise problem
+    if split.username is not None:
+        # kubectl sends it as a password; here it would appear in messages.
+        raise GatewayError(
+            f"{node.at('server')}: holds a user: move it to username and password of the user"
+        )
+    if split.query or split.fragment:
+        raise GatewayError(f"{node.at('server')}: expected an address without ? and #")
+    return f"{split.scheme}://{split.netloc}{split.path}".rstrip("/")
+
+
 def _user(node: _Node) -> UserEntry:
     node.check(_USER_FIELDS)
     if node.value.get("auth-provider") is not None:
@@ -327,7 +361,7 @@ def _user(node: _Node) -> UserEntry:
         node.where,
         node.material("client-certificate"),
         node.material("client-key"),
-        node.header("token"),
+        _token(node),
         node.file_path("tokenFile"),
         node.header("username"),
         node.text("password"),
@@ -341,6 +375,23 @@ def _user(node: _Node) -> UserEntry:
         raise GatewayError(f"{node.at(missing)}: missing, but {given} is there")
     _check_one_method(node, user)
     return user
+
+
+def _token(node: _Node) -> str:
+    token = node.header("token")
+    if token and not is_token(token):
+        raise GatewayError(f"{node.at('token')}: expected a token: ASCII without spaces")
+    return token
+
+
+def is_token(text: str) -> bool:
+    """Say whether `text` can follow `Bearer` in a header (RFC 6750)."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def is_unicode(text: str) -> bool:
+    """Say whether `text` can be sent: half of a pair of surrogates has no UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _check_one_method(node: _Node, user: UserEntry) -> None:
@@ -515,9 +566,24 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _parsed(text: str) -> object:
+    """Return the value of JSON or YAML; this YAML parser refuses JSON with tabs, Go's does not."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+
+
 def _document(file: Path) -> Mapping[str, object]:
     try:
-        document = yaml.load(file.read_bytes().decode("utf-8-sig"), _Loader)  # noqa: S506 - a SafeLoader
+        document = _parsed(file.read_bytes().decode("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
@@ -547,18 +613,8 @@ def _texts(where: str, value: object) -> tuple[str, ...]:
 def _check_header(where: str, value: str) -> None:
     if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
         raise GatewayError(f"{where}: holds a control character, which no header can carry")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise GatewayError(f"{where}: holds a character that is no Unicode text") from None
-
-
-def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        split = urlsplit(text)
-        return split.scheme in schemes and bool(split.hostname) and split.port != 0
-    except ValueError:
-        return False
+    if not is_unicode(value):
+        raise GatewayError(f"{where}: holds a character that is no Unicode text")
 
 
 _KINDS: Final[Mapping[type, str]] = {

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from captep_core._objects import instant
 from captep_core.errors import GatewayError
-from captep_kubernetes._kubeconfig import ClusterEntry, Plugin
+from captep_kubernetes._kubeconfig import ClusterEntry, Plugin, is_token, is_unicode
 
 __all__ = ["PluginCredentials", "run_plugin"]
 
@@ -91,11 +91,14 @@ def _credentials(
         key: status.get(key) or ""
         for key in ("token", "clientCertificateData", "clientKeyData", "expirationTimestamp")
     }
-    if not all(isinstance(text, str) for text in texts.values()):
+    if not all(isinstance(text, str) and is_unicode(text) for text in texts.values()):
         raise failed
     expires = instant(texts["expirationTimestamp"])
+    token = texts["token"].strip()
+    if token and not is_token(token):
+        raise failed
     credentials = PluginCredentials(
-        texts["token"].strip(),
+        token,
         texts["clientCertificateData"].encode(),
         texts["clientKeyData"].encode(),
         expires,

@@ -13,9 +13,10 @@ Rules of this module:
 """
 
 import json
+import ssl
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol, TypeAlias
@@ -190,7 +191,7 @@ class KubernetesTransport:
             raw = self._authenticated(request, timeout)
             if raw.status != 200:
                 return _response(raw, "GET", path)
-            stream = _HTTPStream(raw, path)
+            stream = _HTTPStream(raw, path, self._look)
             with self._lock:
                 self._streams.add(stream)
             return stream
@@ -231,6 +232,11 @@ class KubernetesTransport:
             preload_content=False,
         )
         return answer
+
+    def _look(self) -> None:
+        """End connections and streams whose certificates were replaced; a read that fails waits."""
+        with suppress(GatewayError, ssl.SSLError):
+            self._pool(self._credentials.current().tls)
 
     def _pool(self, material: TLSMaterial) -> urllib3.PoolManager:
         """Return the connections for `material`; those for another end."""
@@ -277,28 +283,47 @@ class _Request:
 
 
 class _HTTPStream:
-    def __init__(self, answer: urllib3.BaseHTTPResponse, path: str) -> None:
+    def __init__(
+        self, answer: urllib3.BaseHTTPResponse, path: str, look: Callable[[], None]
+    ) -> None:
         self._answer = answer
         self._path = path
+        self._look = look
+        self._is_closed = False
 
     def lines(self) -> Iterator[bytes]:
         pending = bytearray()
         with _answered("GET", self._path):
             try:
-                while chunk := self._answer.read1(_CHUNK_BYTES):
+                while chunk := self._chunk():
                     *complete, rest = chunk.split(b"\n")
                     for line in complete:
                         yield bytes(pending + line)
                         pending.clear()
                     pending += rest
+                    # A process at rest sends no request, but a watch has a bookmark every minute.
+                    self._look()
                     if len(pending) > _LONGEST_LINE:
                         raise MalformedStreamError(
                             f"GET {self._path}: a line of more than {_LONGEST_LINE >> 20} MB"
                         )
+                if pending and not self._is_closed:
+                    # A sign-in page has no line break at its end. An API server ends each event
+                    # with one, and a connection that breaks raises.
+                    raise MalformedStreamError(f"GET {self._path}: ended within a line")
             finally:
                 self._answer.close()
 
+    def _chunk(self) -> bytes:
+        try:
+            return self._answer.read1(_CHUNK_BYTES)
+        except (urllib3.exceptions.HTTPError, OSError):
+            if self._is_closed:
+                return b""
+            raise
+
     def close(self) -> None:
+        self._is_closed = True
         # Shutting the socket down wakes a thread that is blocked in a read; closing it does not.
         with suppress(OSError, ValueError, RuntimeError):
             self._answer.shutdown()

@@ -4,6 +4,7 @@ The order of the steps is that of the real handlers: path, method, Accept, Conte
 body.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -19,7 +20,9 @@ from captep_memory._request import Request, Response, Verb, group_of
 from captep_memory._routes import (
     Query,
     Route,
+    check_timeout,
     delete_options,
+    has_bad_escape,
     head_of,
     query_of,
     request_of,
@@ -41,6 +44,8 @@ from captep_memory._world import World
 __all__ = ["Asked", "HTTPAnswer", "HTTPRequest", "answer", "asked_of", "event_line", "exchange"]
 
 _PLAIN = "text/plain; charset=utf-8"
+# The older form of a watch.
+_WATCHED = re.compile(r"/(?:api/[^/]+|apis/[^/]+/[^/]+)/watch/")
 _HEALTH = frozenset({"/readyz", "/livez", "/healthz"})
 # Paths of the real server that this one does not serve.
 _UNMODELLED = (
@@ -52,6 +57,7 @@ _UNMODELLED = (
     "/logs",
     "/debug",
     "/openid",
+    *_HEALTH,
 )
 _WRITES = frozenset({"create", "update", "delete"})
 _NOT_FOUND = "404 page not found\n"
@@ -127,9 +133,20 @@ def asked_of(
 ) -> Asked | HTTPAnswer:
     """Return what a request asks, or the answer to one that never reaches `serve`."""
     path = http.target.partition("?")[0]
+    if has_bad_escape(path):
+        return HTTPAnswer(400, {"Content-Type": _PLAIN, "Connection": "close"}, b"400 Bad Request")
     route = route_of(http.target)
     kind = None if route is None else kinds.get((route.group, route.plural))
+    query = query_of(http.target)
     try:
+        if not query.get("watch"):
+            check_timeout(query)
+        if kind is None and _WATCHED.match(path):
+            raise not_modelled("paths below watch/")
+        if path.startswith("//"):
+            return _unserved("?")
+        if kind is None and http.method != "GET" and _only_reads(path.rstrip("/")):
+            raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
         if route is None or kind is None:
             return _without_resource(world, kinds, path)
         return _asked(world, http, route, kind)
@@ -169,7 +186,17 @@ def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: 
     head = head_of(name)
     if head is None and (name == "" or _is_unmodelled(name)):
         raise not_modelled(f"the path {name or '/'}")
+    if name.startswith(("/api/", "/version/")):
+        return _unserved("")
     return _unserved("?" if head is None else group_of(head))
+
+
+def _only_reads(path: str) -> bool:
+    """Whether a path without objects has routes for GET alone; the aggregator's take any method."""
+    head = head_of(f"{path}/x")
+    return path in ("/version", "/api") or (
+        head is not None and path.count("/") < 4 and is_built_in_group(group_of(head))
+    )
 
 
 def _unserved(group: str) -> HTTPAnswer:
@@ -182,6 +209,11 @@ def _unserved(group: str) -> HTTPAnswer:
 def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
     """Whether a kind lacks this path; lists over all namespaces have one."""
     if resource.built_in and (route.has_gap or _lacks_subresource(route, resource)):
+        return True
+    if route.has_gap:
+        # The real server reads `things//a` as a thing without a name.
+        if route.name is not None:
+            raise not_modelled("an empty part of a path")
         return True
     if resource.scope == "Cluster":
         return route.namespace is not None

@@ -4,6 +4,7 @@ The endpoints of built-in kinds sit behind a filter of their own (go-restful), w
 `application/*` and has a message of its own; those of custom resources do not.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -25,6 +26,7 @@ _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _ACCEPTED = f"{_JSON}, {_YAML}, {_PROTOBUF}"
 _FORMS = ("PartialObjectMetadata", "PartialObjectMetadataList", "Table")
 _META_VERSIONS = ("v1", "v1beta1")
+_PARAMETERS = re.compile(r"""[^;]*(;\s*[^;=\s]+=("[^"]*"|[^;"\s]*)\s*)*;?\s*""")
 # The internal Go packages of the built-in kinds, for messages.
 _PACKAGES = {"": "core", "coordination.k8s.io": "coordination"}
 
@@ -88,7 +90,8 @@ def _presentation(clause: _Clause, name: str, form: str) -> Presentation:
 def _clauses(accept: str) -> Iterator[_Clause]:
     for part in accept.split(","):
         name, *rest = (item.strip() for item in part.split(";"))
-        kind, _, subtype = name.lower().partition("/")
+        # goautoneg compares types and names of parameters as they are written.
+        kind, _, subtype = name.partition("/")
         pairs = (item.partition("=") for item in rest)
         parameters = {key.strip(): value.strip() for key, _, value in pairs}
         yield _Clause(kind, subtype, _quality(parameters.get("q", "1")), parameters)
@@ -110,7 +113,9 @@ def _form(clause: _Clause) -> str | None:
     """Return the requested transformation, "" for none, None for an unknown one."""
     form = clause.parameters.get("as", "")
     if not form:
-        return ""
+        # A group or a version without `as` names no form that there is.
+        is_named = any(clause.parameters.get(name) for name in ("g", "v"))
+        return None if is_named else ""
     is_meta = clause.parameters.get("g") == "meta.k8s.io"
     known = form in _FORMS and clause.parameters.get("v") in _META_VERSIONS
     return form if is_meta and known else None
@@ -123,7 +128,11 @@ def check_content_type(content_type: str) -> str:
         RefusedError: 415, an unknown type; 501, protobuf.
     """
     name = content_type.partition(";")[0].strip().lower()
-    if name in ("", _JSON):
+    if not content_type.strip():
+        return _JSON
+    if not _PARAMETERS.fullmatch(content_type) or _has_twice(content_type):
+        name = ""
+    if name == _JSON:
         return _JSON
     if name == _YAML:
         return _YAML
@@ -135,6 +144,12 @@ def check_content_type(content_type: str) -> str:
         "the body of the request was in an unknown format - "
         f"accepted media types include: {_ACCEPTED}",
     )
+
+
+def _has_twice(content_type: str) -> bool:
+    """Whether two parameters have one name, which Go's mime.ParseMediaType refuses."""
+    names = [part.partition("=")[0].strip().lower() for part in content_type.split(";")[1:]]
+    return len(set(names)) < len(names)
 
 
 def presented(

@@ -11,7 +11,7 @@ from typing import Any
 from captep_memory._json import Object, text, without
 from captep_memory._kinds import ServedKind
 from captep_memory._request import Key, Request, Response
-from captep_memory._selectors import Selector, selector_of
+from captep_memory._selectors import Selector, check_selectors, selector_of
 from captep_memory._status import (
     Cause,
     RefusedError,
@@ -69,9 +69,10 @@ def _check_not_ahead(world: World, version: int) -> None:
 
 def list_objects(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
     """Answer a LIST (row R2): all pages of one list show one snapshot."""
+    check_selectors(request)
     _check_list_options(request)
-    start, version = _page_start(world, request)
     selects = selector_of(request, resource)
+    start, version = _page_start(world, request)
     listed = [
         obj
         for obj in _snapshot(world, request, resource, version)
@@ -137,9 +138,9 @@ def _forbidden(detail: str) -> Cause:
 def _page_start(world: World, request: Request) -> tuple[str, int]:
     """Return the storage key at which a page begins, and the resourceVersion of its snapshot."""
     if request.continue_token:
+        start, version = _parse_continue(request.continue_token)
         if request.resource_version not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")
-        start, version = _parse_continue(request.continue_token)
         version = world.resource_version if version < 0 else version
     else:
         start, version = "", _number(request.resource_version, _not_listed)
@@ -244,9 +245,10 @@ def _watch_events(world: World, request: Request, resource: ServedKind) -> Itera
     Raises:
         RefusedError: 400 or 422, the options contradict each other.
     """
-    since = _number(request.resource_version, _unreadable)
+    check_selectors(request)
+    _check_watch_options(request)
     selects = selector_of(request, resource)
-    _check_initial_events(request)
+    since = _number(request.resource_version, _unreadable)
     if request.send_initial_events or (since == 0 and request.send_initial_events is None):
         for obj in sorted(
             _snapshot(world, request, resource, world.resource_version), key=_storage_key
@@ -269,16 +271,30 @@ def _watch_events(world: World, request: Request, resource: ServedKind) -> Itera
         yield from _events_since(world, request, resource, since or world.resource_version, selects)
 
 
-def _check_initial_events(request: Request) -> None:
-    if request.send_initial_events is None or request.resource_version_match == "NotOlderThan":
-        return
-    problem = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    raise invalid(
-        "ListOptions",
-        "meta.k8s.io",
-        "",
-        [Cause("FieldValueForbidden", problem, "resourceVersionMatch")],
-    )
+def _check_watch_options(request: Request) -> None:
+    """Refuse options that contradict each other; the answer lists every one."""
+    causes: list[Cause] = []
+    match = request.resource_version_match
+    newest = "NotOlderThan"
+    if request.send_initial_events is not None and match != newest:
+        causes.append(
+            _forbidden("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        )
+    if match and request.send_initial_events is None:
+        causes.append(
+            _forbidden(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
+        )
+    if match not in ("", newest):
+        shown = f'Unsupported value: "{match}": supported values: "{newest}"'
+        causes.append(Cause("FieldValueNotSupported", shown, "resourceVersionMatch"))
+    # A watch without a version begins with all objects, which sets the match by default.
+    begins_with_all = request.send_initial_events is None and request.resource_version in ("", "0")
+    if request.continue_token and (match or begins_with_all):
+        causes.append(_forbidden("resourceVersionMatch is forbidden when continue is provided"))
+    if causes:
+        raise invalid("ListOptions", "meta.k8s.io", "", causes)
 
 
 def bookmark(resource: ServedKind, version: int, *, initial: bool = False) -> Object:

@@ -25,7 +25,9 @@ __all__ = [
     "BUILT_IN",
     "Query",
     "Route",
+    "check_timeout",
     "delete_options",
+    "has_bad_escape",
     "head_of",
     "plurals_of",
     "query_of",
@@ -71,6 +73,17 @@ _VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 # FieldManagerMaxLength of k8s.io/apimachinery.
 _MANAGER_LIMIT = 128
 _INT64 = 1 << 63
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([^.0-9]*)")
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "\u00b5s": 10**3,
+    "\u03bcs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 Query = Mapping[str, Sequence[str]]
 """A query string: every value of a parameter, in order."""
@@ -152,6 +165,11 @@ def head_of(path: str) -> str | None:
     return "/".join(head[1:])
 
 
+def has_bad_escape(target: str) -> bool:
+    """Whether the path of a target has a percent sign that escapes nothing."""
+    return _BAD_ESCAPE.search(target.partition("?")[0]) is not None
+
+
 def _segments(path: str) -> list[str]:
     return unquote(path).split("/")[1:] or [""]
 
@@ -173,6 +191,9 @@ def verb_of(method: str, route: Route, query: Query, resource: ServedKind) -> Ve
         RefusedError: 405, the path does not serve the method.
     """
     verb = _VERBS.get(method)
+    if method == "HEAD" and not resource.built_in:
+        # The endpoints of custom resources do not look at the method of a read.
+        verb = "get"
     if verb is None and resource.built_in:
         raise failure(
             405,
@@ -185,6 +206,40 @@ def verb_of(method: str, route: Route, query: Query, resource: ServedKind) -> Ve
     if verb == "get" and route.name is None:
         return "watch" if _flag(query, "watch") else "list"
     return verb
+
+
+def check_timeout(query: Query) -> None:
+    """Refuse a `timeout` that is no duration of Go (time.ParseDuration).
+
+    Raises:
+        RefusedError: 400.
+    """
+    text = _first(query, "timeout")
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if not text or rest == "0":
+        return
+    problem = _duration_problem(rest)
+    if problem:
+        raise bad_request(
+            f'invalid timeout specified in the request URL - time: {problem} "{text}"'
+        )
+
+
+def _duration_problem(text: str) -> str:
+    nanoseconds = 0.0
+    rest = text
+    while rest:
+        found = _DURATION.match(rest)
+        if found is None:
+            return "invalid duration"
+        number, unit = found.groups()
+        if not unit:
+            return "missing unit in duration"
+        if unit not in _NANOSECONDS:
+            return f'unknown unit "{unit}" in duration'
+        nanoseconds += float(number) * _NANOSECONDS[unit]
+        rest = rest[found.end() :]
+    return "" if text and nanoseconds < _INT64 else "invalid duration"
 
 
 def request_of(verb: Verb, route: Route, kind: str, query: Query) -> Request:

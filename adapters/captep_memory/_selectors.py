@@ -10,7 +10,7 @@ from captep_memory._names import label_value, qualified_name
 from captep_memory._request import Request
 from captep_memory._status import RefusedError, bad_request
 
-__all__ = ["Selector", "selector_of"]
+__all__ = ["Selector", "check_selectors", "selector_of"]
 
 Selector: TypeAlias = Callable[[Object], bool]
 
@@ -36,6 +36,17 @@ _EVENT_FIELDS = (
         "type",
     ),
 )
+
+
+def check_selectors(request: Request) -> None:
+    """Refuse selectors that do not parse, which the real server does before it looks at options.
+
+    Raises:
+        RefusedError: 400.
+    """
+    _label_terms(request.label_selector)
+    for part in _field_texts(request.field_selector):
+        _field_parts(part, request.field_selector)
 
 
 def selector_of(request: Request, resource: ServedKind) -> Selector | None:
@@ -198,8 +209,8 @@ def _integer(text: str) -> int | None:
 
 def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     terms: list[_Term] = []
-    for part in filter(None, re.split(r"(?<!\\),", selector)):
-        key, operator, value = _field_parts(part)
+    for part in _field_texts(selector):
+        key, operator, value = _field_parts(part, selector)
         if not key and not value:
             continue
         if key not in _selectable(resource):
@@ -208,16 +219,31 @@ def _field_terms(selector: str, resource: ServedKind) -> list[_Term]:
     return terms
 
 
-def _field_parts(part: str) -> tuple[str, str, str]:
+def _field_texts(selector: str) -> Iterator[str]:
+    return filter(None, re.split(r"(?<!\\),", selector))
+
+
+def _field_parts(part: str, selector: str) -> tuple[str, str, str]:
     position = next((at for at, character in enumerate(part) if character in "!="), len(part))
     operator = next((each for each in _FIELD_OPERATORS if part.startswith(each, position)), "")
     if not operator:
-        raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
-    value = part[position + len(operator) :]
-    if stray := re.search(r"(?<!\\)=", value):
-        code = ord(stray[0])
-        raise bad_request(f"invalid field selector: unescaped character in value: {code}")
-    return part[:position], operator, re.sub(r"\\([\\,=])", r"\1", value)
+        raise bad_request(f"invalid selector: '{selector}'; can't understand '{part}'")
+    return part[:position], operator, _unescaped(part[position + len(operator) :])
+
+
+def _unescaped(value: str) -> str:
+    characters = iter(value)
+    plain = ""
+    for character in characters:
+        if character == "=":
+            code = ord(character)
+            raise bad_request(f"invalid field selector: unescaped character in value: {code}")
+        if character == "\\":
+            character = next(characters, "")  # noqa: PLW2901 - the escaped one counts
+            if character not in ("\\", ",", "="):
+                raise bad_request(f"invalid field selector: invalid escape sequence: \\{character}")
+        plain += character
+    return plain
 
 
 def _compare(get: Callable[[Mapping[str, Any]], object], operator: str, value: str) -> _Term:

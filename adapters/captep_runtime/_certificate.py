@@ -78,7 +78,8 @@ class Certificate:
     def _loaded(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         try:
-            context.load_cert_chain(self._folder / _CERTIFICATE, self._folder / _KEY)
+            # An empty password: OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(self._folder / _CERTIFICATE, self._folder / _KEY, password="")
         except (OSError, ValueError) as error:
             reason = getattr(error, "reason", None) or type(error).__name__
             raise CertificateError(

@@ -132,6 +132,8 @@ def parse_endpoint(text: str) -> Present[APIEndpoint] | Missing | Invalid:
     host = host.removesuffix(".")
     if not _is_host(host):
         return Invalid("the host is neither a name nor an IP address")
+    if "://" in bare or len(bare.split()) > 1:
+        return Invalid("there is more than one address")
     if not port:
         return Present(APIEndpoint(host, _DEFAULT_PORT))
     number = _PORT.fullmatch(port)
@@ -189,10 +191,16 @@ def _is_host(host: str) -> bool:
 def _fits_dns(host: str) -> bool:
     """Whether DNS can hold a name with other letters than ASCII, after IDNA (RFC 3490)."""
     try:
-        encoded = host.encode("idna")
+        encoded = host.encode("idna").decode()
     except UnicodeError:
         return False
-    return len(encoded) <= _LONGEST_NAME
+    # Some letters become a dot or a bracket, which a label cannot hold.
+    labels = encoded.split(".")
+    return (
+        len(encoded) <= _LONGEST_NAME
+        and len(labels) == host.count(".") + 1
+        and all(map(_LABEL.fullmatch, labels))
+    )
 
 
 def _is_address(host: str) -> bool:

@@ -57,6 +57,9 @@ NO_HOSTS = [
     "é" * 63,
     ".".join(["例え"] * 30),
     f"{'例' * 60}.example",
+    # Letters that IDNA turns into a dot or a bracket.
+    "a\u2488b.example",
+    "a\u2474.example",
     # No part of a name.
     "*.example",
     "a!b",
@@ -155,6 +158,10 @@ def test_a_text_that_dns_cannot_hold_is_no_host(text: str) -> None:
         "https://a.example:443,https://b.example:443",
         "https://a.example https://b.example",
         "https://a.example:443 b.example:443",
+        "https://a.example/ https://b.example/",
+        "https://a.example/,https://b.example/",
+        "https://a.example/api\nb.example",
+        "https://a.example/?next=https://b.example",
         "a.example:443,b.example:443",
         "a.example:443 b.example",
         "10.0.0.1:6443,10.0.0.2:6443",

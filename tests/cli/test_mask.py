@@ -70,6 +70,8 @@ def test_an_annotation_of_a_secret_with_content_is_masked(name: str, annotation:
         {"kind": "Object", "spec": {"forProvider": {"manifest": SECRET}}},
         {"kind": "ConfigMap", "data": {"manifest.yaml": YAML}},
         {"kind": "Thing", "metadata": {"annotations": {"kapp.k14s.io/original": MANIFEST}}},
+        {"kind": "Thing", "metadata": {"annotations": {"x/y": json.dumps(MANIFEST)}}},
+        {"kind": "Thing", "metadata": {"annotations": {"x/y": YAML.replace("t\n", "t # ours\n")}}},
         {"kind": "Thing", "spec": {"list": [{"deep": [SECRET]}]}},
     ],
     ids=lambda body: body["kind"],

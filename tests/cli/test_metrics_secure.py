@@ -1,14 +1,18 @@
 """`--metrics-secure`: HTTPS with a certificate that may be replaced, for users with permission."""
 
 import http.client
+import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from captep_cli._metrics_access import MetricsAccess
 from captep_kubernetes import RawResponse, UnansweredError
@@ -236,6 +240,34 @@ def test_a_client_without_tls_delays_no_other(authority: trustme.CA, tmp_path: P
                 plain.settimeout(10)
                 assert b"up 1" not in plain.recv(1000)
             assert silent.fileno() > 0
+
+
+def test_a_key_with_a_password_is_an_error_and_no_question(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    """OpenSSL would wait for the password at the terminal, in a process that nobody watches."""
+    issued = authority.issue_cert("localhost")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "tls.crt").write_bytes(issued.cert_chain_pems[0].bytes())
+    (tmp_path / "tls.key").write_bytes(locked)
+    ours, theirs = os.openpty()
+    code = (
+        "import os, pathlib, sys; os.setsid(); os.open(sys.argv[2], os.O_RDWR);"
+        "from captep_runtime import Certificate; Certificate(pathlib.Path(sys.argv[1]))"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path), os.ttyname(theirs)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ended = subprocess.run(
+        arguments, stdin=theirs, capture_output=True, env=environment, timeout=10, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert b"do not hold a certificate with its key" in ended.stderr
 
 
 def test_a_missing_or_wrong_file_is_named(authority: trustme.CA, tmp_path: Path) -> None:

@@ -458,6 +458,11 @@ _MEDIA = (
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
     "application/json;as=PartialObjectMetadata",
     "application/json;as=Other;g=meta.k8s.io;v=v1",
+    "application/json;g=meta.k8s.io",
+    "application/json;AS=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+    "Application/json",
+    "application/json;a=b;a=c",
+    ";",
     "text/html",
     "text/html, application/json;q=0.5",
     "text/*, */*;q=0.1",
@@ -471,7 +476,22 @@ _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json; charset=utf-8",
 )
-_VALUES = ("", "0", "1", "-1", "abc", "true", "false", "TRUE", "All", "1.5", "%zz", "%20", "x;y=1")
+_VALUES = (
+    "",
+    "0",
+    "1",
+    "1m",
+    "-1",
+    "abc",
+    "true",
+    "false",
+    "TRUE",
+    "All",
+    "1.5",
+    "%zz",
+    "%20",
+    "x;y=1",
+)
 _SELECTORS = (
     *(
         "x",
@@ -504,6 +524,7 @@ _SELECTORS = (
 )
 _FIELDS = (
     *("metadata.name=a", "metadata.name!=a", "metadata.name", "metadata.name=a=b", "spec.x=1", "="),
+    *("metadata.name=a\\x", "metadata.name=a\\", "metadata.name=a\\=b", "metadata.name=a,b"),
     *("metadata.name=a\\,b", "metadata.namespace=x", "type=Opaque", ",", "metadata.name==a,"),
 )
 _BYTES = (
@@ -537,7 +558,7 @@ _BYTES = (
 _PARAMETERS = (
     *("dryRun", "fieldManager", "fieldValidation", "limit", "timeoutSeconds", "continue", "pretty"),
     *("resourceVersionMatch", "allowWatchBookmarks", "sendInitialEvents", "force", "unknown"),
-    *("gracePeriodSeconds", "propagationPolicy"),
+    *("gracePeriodSeconds", "propagationPolicy", "timeout"),
 )
 _PATHS = (
     *("/api/v1/namespaces/{}/secrets", "/api/v1/namespaces/{}/secrets/s", "/api/v1/secrets/s"),
@@ -545,6 +566,7 @@ _PATHS = (
     *("/apis/ex.io/v1/namespaces/{}/things/a/status", "/api/v1/namespaces/{}/secrets/s/status"),
     *("/apis/ex.io/v2/namespaces/{}/things/a", "/apis/ex.io/v3/namespaces/{}/things"),
     *("/apis/ex.io/v1/namespaces/{}/things/", "/api/v1/namespaces/{}/secrets//s", "//api/v1/x"),
+    *("//apis/ex.io/v1/namespaces/{}/things", "/apis/ex.io/v1//things", "/version/x", "/a%zz"),
     *("/api/v1/namespaces/{}/nothings", "/apis/none.io/v1/nothings", "/nonsense", "/healthz"),
 )
 
@@ -553,7 +575,9 @@ _PATHS = (
 def _wire(draw: st.DrawFn) -> Template:
     """One request as bytes, odd in some of its parts."""
     method = draw(
-        st.sampled_from(["GET"] * 4 + ["POST", "PUT", "PATCH", "PATCH", "DELETE", "OPTIONS"])
+        st.sampled_from(
+            ["GET"] * 4 + ["POST", "PUT", "PATCH", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+        )
     )
     path = draw(st.sampled_from(_PATHS))
     pairs = draw(
@@ -567,10 +591,10 @@ def _wire(draw: st.DrawFn) -> Template:
         )
     )
     headers = {"Accept": draw(st.sampled_from(_MEDIA))} if _one_in(draw, 2) else {}
-    if method not in ("GET", "OPTIONS") and not _one_in(draw, 4):
+    if method not in ("GET", "HEAD", "OPTIONS") and not _one_in(draw, 4):
         media = (_PATCHES if method == "PATCH" else ()) * 3 + _MEDIA[3:7] * 3 + _MEDIA
         headers["Content-Type"] = draw(st.sampled_from(media))
-    body = "" if method in ("GET", "OPTIONS") else draw(_wire_body(path))
+    body = "" if method in ("GET", "HEAD", "OPTIONS") else draw(_wire_body(path))
     query = "&".join(f"{name}={quote(value, safe='%')}" for name, value in pairs)
     target = f"{path}?{query}" if query else path
     return {"method": method, "target": target, "headers": headers, "body": body}

@@ -1,5 +1,7 @@
 """A wrong configuration gives one line that says what to do."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,42 @@ def test_a_credential_plugin_gives_a_token(tmp_path: Path) -> None:
             kubeconfig(tmp_path, users=[{"name": "u", "user": {"exec": run}}])
         )
         assert transport._credentials.current().authorization == "Bearer fresh"
+
+
+def test_a_pipe_may_hold_the_kubeconfig(tmp_path: Path) -> None:
+    """A shell passes the output of a command as a file that is a pipe."""
+    reading, writing = os.pipe()
+    os.write(writing, kubeconfig(tmp_path).read_bytes())
+    os.close(writing)
+    try:
+        assert load_transport(Path(f"/dev/fd/{reading}")).host == "https://192.0.2.1:6443"
+    finally:
+        os.close(reading)
+
+
+def test_json_with_tabs_is_a_kubeconfig(tmp_path: Path) -> None:
+    """Go reads it; a parser of YAML alone refuses a tab before a token."""
+    path = kubeconfig(tmp_path)
+    path.write_text(json.dumps(yaml.safe_load(path.read_text()), indent="\t"))
+    assert load_transport(path).host == "https://192.0.2.1:6443"
+
+
+def test_a_key_of_json_is_there_once(tmp_path: Path) -> None:
+    """The second `users` would replace the first in silence."""
+    path = tmp_path / "config"
+    path.write_text('{"users": [], "users": []}')
+    with pytest.raises(GatewayError, match="the key 'users' is there twice"):
+        load_transport(path)
+
+
+def test_the_home_of_an_unknown_user_is_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the path as it was given."""
+    monkeypatch.setenv("KUBECONFIG", "~no-such-user/config")
+    with pytest.raises(GatewayError) as raised:
+        load_transport()
+    assert str(raised.value) == (
+        "~no-such-user/config: no such file: $KUBECONFIG wants a kubeconfig"
+    )
 
 
 def test_a_missing_configuration_is_an_error() -> None:

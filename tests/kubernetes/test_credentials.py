@@ -227,6 +227,11 @@ def test_a_lasting_401_runs_the_plugin_every_ten_seconds(tmp_path: Path) -> None
         printed(clientKeyData="hunter2"),
         printed("hunter2", expirationTimestamp="tomorrow"),
         {"apiVersion": V1, "kind": "ExecCredential", "status": {"token": 5}},
+        printed("hunter2 hunter2"),
+        printed("hunter2\nX-Header: a"),
+        printed("hunter2\ud800"),
+        printed("hunter2\u2026"),
+        printed(clientCertificateData="hunter2\ud800", clientKeyData="hunter2"),
     ],
 )
 def test_a_plugin_without_credentials_is_an_error(
@@ -243,6 +248,17 @@ def test_a_plugin_without_credentials_is_an_error(
         "config: the credential plugin 'plugin' gave no credentials: run it by hand to see why"
     )
     assert "hunter2" not in "".join((*capfd.readouterr(), caplog.text))
+
+
+def test_a_plugin_that_prints_what_has_expired_is_named(tmp_path: Path) -> None:
+    """The first request goes out, as kubectl's does; from then on the field is named."""
+    source = Source(Script(tmp_path, expiring("one", -5)).user())
+    assert source.authorization() == "Bearer one"
+    with pytest.raises(GatewayError) as failed:
+        source.authorization()
+    assert str(failed.value) == (
+        f"{WHERE}.exec.command: expected credentials that have not expired"
+    )
 
 
 def test_a_plugin_of_another_version_is_an_error(tmp_path: Path) -> None:
@@ -363,8 +379,8 @@ def test_a_new_certificate_ends_connections_and_streams() -> None:
         ended = threading.Event()
 
         def follow() -> None:
-            with pytest.raises(UnansweredError):
-                list(stream.lines())
+            # The end of a connection that nobody needs any more is no problem to report.
+            list(stream.lines())
             ended.set()
 
         threading.Thread(target=follow, daemon=True).start()
@@ -375,6 +391,35 @@ def test_a_new_certificate_ends_connections_and_streams() -> None:
         transport.request("GET", "/a", timeout=5)
         assert ended.wait(5)
         assert transport._pool(turning.access.tls) is not before
+
+
+def test_a_watch_at_rest_reconnects_with_a_new_certificate() -> None:
+    """No request is sent: the bookmark of each minute is the reason to look."""
+    turning, replaced = Turning(), threading.Event()
+
+    def reply(_asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"3\r\n{}\n\r\n")
+        replaced.wait(5)
+        handler.wfile.write(b"3\r\n{}\n\r\n")
+        handler.connection.settimeout(5)
+        handler.close_connection = True
+        # Nothing more comes from the client but the end of the connection.
+        handler.connection.recv(1)
+
+    with serving(reply) as server:
+        transport = KubernetesTransport(client.Configuration(host=server.url), turning)
+        stream = transport.stream("/a", query=[("watch", 1)], timeout=5)
+        assert not hasattr(stream, "status")
+        lines = stream.lines()
+        assert next(lines) == b"{}"
+        turning.access = Access("", TLSMaterial(b"another"))
+        replaced.set()
+        # The second line may be on its way when the connection ends.
+        assert [*lines] in ([], [b"{}"])
+        assert len(server.asked) == 1
 
 
 def test_certificates_are_read_again_and_checked(

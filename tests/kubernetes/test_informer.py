@@ -684,6 +684,43 @@ def test_a_server_that_refuses_everything_for_a_while_is_not_listed_again() -> N
     assert dead.verbs().count("LIST") <= 4
 
 
+@pytest.mark.parametrize("page", [lambda: Lines(b"<html>"), lambda: Lines(too_long)])
+def test_a_sign_in_page_on_every_path_is_one_lasting_problem(
+    page: Callable[[], Stream], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It accepts each watch with 200: that is no good answer, and no end of the problem."""
+    caplog.set_level(logging.INFO)
+
+    def is_there() -> bool:
+        return 30 <= dead.now < 130
+
+    def watch() -> Stream:
+        return page() if is_there() else Lived(20).of(dead)
+
+    dead = Dead(
+        160,
+        LIST=lambda: RawResponse(200, {}, {"error": "sign in"}) if is_there() else listed(),
+        WATCH=watch,
+    )
+    failing: set[float | None] = set()
+    wait = dead.informer._wait
+
+    def look(seconds: float) -> None:
+        if 45 < dead.now < 130:
+            failing.add(dead.informer.failing_since)
+        wait(seconds)
+
+    dead.informer._wait = look
+    dead.informer._run()
+    (since,) = failing
+    assert since is not None
+    assert since < 45
+    assert [message.partition(": not")[0] for message in caplog.messages] == [
+        "secrets",
+        "secrets: current again",
+    ]
+
+
 def too_long() -> None:
     """A line without an end."""
     raise MalformedStreamError("GET: a line of more than 16 MB")

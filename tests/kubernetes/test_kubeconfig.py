@@ -75,6 +75,10 @@ def test_a_boolean_decides_about_verification(
             {"as": "jane\nroot"},
             "users[1].user.as: holds a control character, which no header can carry",
         ),
+        ({"as": " "}, "users[1].user.as: expected more than white space"),
+        ({"as": "\u00a0\t"}, "users[1].user.as: expected more than white space"),
+        ({"as": "jane", "as-uid": " "}, "users[1].user.as-uid: expected more than white space"),
+        ({"token": " \n"}, "users[1].user.token: expected more than white space"),
         ({"as-groups": ["a"]}, "users[1].user.as-groups: expected `as` with it"),
         ({"as-uid": "5"}, "users[1].user.as-uid: expected `as` with it"),
         ({"as-user-extra": {"a": ["b"]}}, "users[1].user.as-user-extra: expected `as` with it"),
@@ -117,6 +121,14 @@ def test_a_boolean_decides_about_verification(
         (
             {"token": f"{SECRET}\nx"},
             "users[1].user.token: holds a control character, which no header can carry",
+        ),
+        (
+            {"token": f"{SECRET}\u2026"},
+            "users[1].user.token: expected a token: ASCII without spaces",
+        ),
+        (
+            {"token": f"{SECRET} {SECRET}"},
+            "users[1].user.token: expected a token: ASCII without spaces",
         ),
         (
             {"token": SECRET, "username": "u"},
@@ -216,6 +228,17 @@ def test_a_field_of_a_user_is_honoured_or_named(
             "clusters[0].cluster.certificate-authority: FOLDER/absent: No such file or directory",
         ),
         (
+            {"certificate-authority": "/dev/null"},
+            (
+                "clusters[0].cluster.certificate-authority: /dev/null: "
+                "expected PEM, the file is empty"
+            ),
+        ),
+        (
+            {"certificate-authority-data": " \n"},
+            ("clusters[0].cluster.certificate-authority-data: expected PEM, found white space"),
+        ),
+        (
             {"certificate-authority-data": "a"},
             "clusters[0].cluster.certificate-authority-data: expected base64",
         ),
@@ -253,6 +276,21 @@ def test_a_field_of_a_user_is_honoured_or_named(
             {"server": "192.0.2.1:6443"},
             "the cluster 'c' has no server: expected an https:// address",
         ),
+        (
+            {"server": "https://two words"},
+            "the cluster 'c' has no server: expected an https:// address",
+        ),
+        (
+            {"server": f"https://u:{SECRET}@192.0.2.1"},
+            (
+                "clusters[0].cluster.server: holds a user: "
+                "move it to username and password of the user"
+            ),
+        ),
+        (
+            {"server": "https://192.0.2.1?a=b"},
+            "clusters[0].cluster.server: expected an address without ? and #",
+        ),
     ],
 )
 def test_a_field_of_a_cluster_is_honoured_or_named(
@@ -260,6 +298,12 @@ def test_a_field_of_a_cluster_is_honoured_or_named(
 ) -> None:
     """Nothing that says how to know the server is dropped."""
     assert refusal(write(tmp_path, cluster=cluster)) == expected
+
+
+def test_the_scheme_of_the_server_may_be_in_capitals(tmp_path: Path) -> None:
+    """Its certificate is verified as that of https:// is, with the authorities of the file."""
+    path = write(tmp_path, cluster={"server": "HTTPS://192.0.2.1:6443/k8s/"})
+    assert load_transport(path).host == "https://192.0.2.1:6443/k8s"
 
 
 @pytest.mark.parametrize(

@@ -414,18 +414,32 @@ class Chunks:
         self.read1(0)
 
 
+def rest() -> None:
+    """Nothing changes while a stream lives."""
+
+
 def test_lines_are_put_together_from_any_chunks() -> None:
-    """Several chunks to a line, several lines to a chunk; a rest without newline is no line."""
-    chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n", b"rest")
-    assert [*_HTTPStream(chunks, PATH).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
+    """Several chunks to a line, several lines to a chunk."""
+    chunks = Chunks(b"a", b"b", b"c\nde", b"f\ng\n\nh", b"\n")
+    assert [*_HTTPStream(chunks, PATH, rest).lines()] == [b"abc", b"def", b"g", b"", b"h"]  # type: ignore[arg-type]  # stands for urllib3's
     assert (chunks.closed, {*chunks.sizes}) == (True, {65536})
+
+
+def test_a_stream_that_ends_within_a_line_is_malformed() -> None:
+    """A sign-in page without a line break is no watch that had nothing to say."""
+    chunks = Chunks(b'a\n{"error":', b'"sign in"}')
+    lines = _HTTPStream(chunks, PATH, rest).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    assert next(lines) == b"a"
+    with pytest.raises(MalformedStreamError, match=f"^GET {PATH}: ended within a line$"):
+        next(lines)
+    assert chunks.closed
 
 
 def test_a_line_without_an_end_is_malformed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stream ends before the line fills the memory."""
     monkeypatch.setattr("captep_kubernetes._transport._LONGEST_LINE", 5)
     chunks = Chunks(b"abc", b"de\nfg", b"hij", b"k", b"l")
-    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    lines = _HTTPStream(chunks, PATH, rest).lines()  # type: ignore[arg-type]  # stands for urllib3's
     assert next(lines) == b"abcde"
     with pytest.raises(MalformedStreamError):
         next(lines)
@@ -435,7 +449,7 @@ def test_a_line_without_an_end_is_malformed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_stream_that_breaks_is_no_answer() -> None:
     """The lines before the break arrive, then the error with the path; the response is closed."""
     chunks = Chunks(b"a\n", urllib3.exceptions.ProtocolError("broken"))
-    lines = _HTTPStream(chunks, PATH).lines()  # type: ignore[arg-type]  # stands for urllib3's
+    lines = _HTTPStream(chunks, PATH, rest).lines()  # type: ignore[arg-type]  # stands for urllib3's
     assert next(lines) == b"a"
     with pytest.raises(UnansweredError, match=f"^GET {PATH}: ProtocolError: broken$") as broken:
         next(lines)
@@ -446,7 +460,7 @@ def test_a_stream_that_breaks_is_no_answer() -> None:
 def test_a_stream_that_is_over_can_be_closed(error: Exception) -> None:
     """All that urllib3 raises for one whose socket is gone."""
     chunks = Chunks(error)
-    _HTTPStream(chunks, PATH).close()  # type: ignore[arg-type]  # stands for urllib3's
+    _HTTPStream(chunks, PATH, rest).close()  # type: ignore[arg-type]  # stands for urllib3's
     assert chunks.sizes == [0]
 
 

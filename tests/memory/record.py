@@ -92,8 +92,11 @@ class Numbered:
                 )
             )
         if name == "message":
+            # A number at the beginning is a status: 415 may be a resourceVersion too.
             return re.sub(
-                r"[0-9a-f-]{36}|\b\d+\b", lambda match: self.seen.get(match[0], match[0]), value
+                r"[0-9a-f-]{36}|(?<!^)\b\d+\b",
+                lambda match: self.seen.get(match[0], match[0]),
+                value,
             )
         return value
 

@@ -157,6 +157,9 @@ FRAMES: list[tuple[bytes, int]] = [
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
     (b"FOO /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    (f"GET /{SECRETS} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 404),
+    (b"GET //apis HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+    (b"GET /healthz/%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (f"FOO {SECRETS} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 405),
     (f"HEAD {SECRETS} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 405),
 ]
