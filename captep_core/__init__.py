@@ -27,6 +27,7 @@ from captep_core._actions import (
     Write,
     purpose_of,
     refusal_of,
+    worded,
     write_of,
 )
 from captep_core._diff import merge_patch
@@ -120,6 +121,7 @@ __all__ = [
     "purpose_of",
     "reconcile",
     "refusal_of",
+    "worded",
     "write_of",
 ]
 

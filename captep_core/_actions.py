@@ -9,6 +9,8 @@ Rules of this module:
    status patch.
 3. Bodies are JSON and stay out of every repr, because they may hold the content of a Secret. A
    reason never does.
+4. Refusals are equal without their messages: webhooks write durations and request ids into their
+   texts, and a changed text alone is no news.
 """
 
 from collections.abc import Mapping
@@ -36,6 +38,7 @@ __all__ = [
     "Write",
     "purpose_of",
     "refusal_of",
+    "worded",
     "write_of",
 ]
 
@@ -176,37 +179,52 @@ def _verb_of(action: Action) -> str:
 class Refused:
     """The server did not take the write when it was last tried; `status` is the HTTP status of its
     answer, 400 to 599.
+
+    `reason` and `message`: as in `captep_core.ports.Answer`. The first message stays while the
+    server refuses the write with this status and reason.
     """
 
     write: Write
     status: int
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP {self.status}"
+        return _refused(self, self.status)
 
 
 @frozen
 class Conflicted:
     """The object was newer than what the decision had seen (HTTP 409). It is retried and never
-    reported.
+    reported. `reason` and `message`: as in `Refused`.
     """
 
     write: Write
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP 409"
+        return _refused(self, 409)
 
 
 @frozen
 class Throttled:
     """The server has been too busy for the write (HTTP 429), and not for long: it is retried and
-    not reported yet.
+    not reported yet. `reason` and `message`: as in `Refused`.
     """
 
     write: Write
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP 429"
+        return _refused(self, 429)
+
+
+def _refused(refusal: Refused | Conflicted | Throttled, status: int) -> str:
+    cause = f"HTTP {status} {refusal.reason}" if refusal.reason else f"HTTP {status}"
+    text = f"{refusal.write} is refused: {cause}"
+    return f"{text}: {refusal.message}" if refusal.message else text
 
 
 @frozen
@@ -216,12 +234,15 @@ class Reverted:
 
     It stays known until the write has stood for a while, whether or not a pass wants the write.
     `fields`: the JSON paths that the write sets, empty for a create and a delete. `manager`: the
-    field manager of the other writer, "" when it is unknown.
+    field manager of the other writer, "" when it is unknown. `reason` and `message` are empty where
+    the server accepted the write.
     """
 
     write: Write
     fields: tuple[str, ...] = ()
     manager: str = ""
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
         return f"{self.write} is accepted but does not last{self._cause()}"
@@ -252,13 +273,32 @@ Refusal: TypeAlias = Refused | Conflicted | Throttled | Reverted
 """
 
 
-def refusal_of(write: Write, status: int) -> Refusal:
+def refusal_of(write: Write, status: int, reason: str = "", message: str = "") -> Refusal:
     """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it
     does not last.
     """
     if status < 300:
         return Reverted(write)
-    return Conflicted(write) if status == 409 else Refused(write, status)
+    if status == 409:
+        return Conflicted(write, reason, message)
+    return Refused(write, status, reason, message)
+
+
+def worded(refusal: Refusal, before: str = "") -> str:
+    """Say `refusal` in words, which are those of `before` as long as they differ in the server's
+    message alone.
+
+    With the message of the reported condition as `before`, a controller that starts again does not
+    rewrite the condition because a webhook's text holds a duration.
+
+    >>> write = Write("create", ObjectRef("v1", "Service", "team", "db"))
+    >>> slow = Refused(write, 403, "Forbidden", "over quota (took 12 ms)")
+    >>> worded(Refused(write, 403, "Forbidden", "over quota (took 9 ms)"), str(slow))
+    'create Service team/db is refused: HTTP 403 Forbidden: over quota (took 12 ms)'
+    """
+    text = str(refusal)
+    is_same = refusal.message and before.startswith(text.removesuffix(refusal.message))
+    return before if is_same else text
 
 
 class VerdictLike(Protocol):

@@ -26,12 +26,17 @@ class Answer:
     not. `changed`: whether the action is known to have changed the state of the server.
     `retry_after`: how long the server asked to be left alone (429 and 503), None when it did not
     ask. `object`: the object after an accepted create or patch, None when the answer had none.
+    `reason`, `message`: of the Status that a refusal came with, "" without one. The message is one
+    line of at most 1,024 bytes without credentials. Both are "" for a Secret, whose refusal may
+    quote it.
     """
 
     status: int
     changed: bool
     retry_after: timedelta | None = None
     object: Mapping[str, JSON] | None = field(default=None, eq=False, repr=False)
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     @property
     def is_refusal(self) -> bool:

@@ -234,7 +234,7 @@ class KubernetesGateway:
         informer = self._informer_of(request.target)
         if is_gone and uid and informer is not None and self._counts:
             informer.observe_delete(request.target, str(uid))
-        return answer_of(response, changed=self._counts)
+        return answer_of(response, request.target, changed=self._counts)
 
     def _record(self, action: RecordEvent) -> Answer:
         now = self._now()
@@ -250,7 +250,7 @@ class KubernetesGateway:
             if response.status == 404 and request.verb == "patch":
                 # Servers delete Events after an hour: record it as a new one, which is no patch.
                 return self._record(action)
-        return answer_of(response, changed=self._counts)
+        return answer_of(response, request.target, changed=self._counts)
 
     def _write(self, resource: Resource, request: WriteRequest) -> RawResponse:
         target = request.target
@@ -289,18 +289,18 @@ class KubernetesGateway:
         write the watch may have been faster.
         """
         if response.status >= 300 or response.body is None or not self._counts:
-            return answer_of(response, changed=False)
+            return answer_of(response, ref, changed=False)
         informer = self._informer_of(ref)
         if _is_over(response.body):
             # A patch that removes the last finalizer is answered with the object at its old
             # version: the object is gone.
             if informer is not None:
                 informer.observe_delete(ref, _identity(response.body)[0])
-            return answer_of(response, changed=True)
+            return answer_of(response, ref, changed=True)
         if informer is not None and response.body.get("kind") == ref.kind:
             self._keep(ref, response.body)
             informer.observe_write(response.body)
-        return answer_of(response, changed=before != _identity(response.body))
+        return answer_of(response, ref, changed=before != _identity(response.body))
 
     @property
     def _counts(self) -> bool:

@@ -106,7 +106,7 @@ class MemoryGateway:
         before = self.world
         self.world, response = serve(before, _request(request))
         changed = self.world.resource_version != before.resource_version
-        return answer_of(_raw(response), changed=changed)
+        return answer_of(_raw(response), request.target, changed=changed)
 
 
 def _request(request: WriteRequest) -> Request:

@@ -16,6 +16,8 @@ Rules of this module:
 6. A server that is too busy for a write (429) delays that write and nothing else.
 7. A verdict counts as reported once its Events were sent: a pass that stopped before them keeps the
    verdict that was reported before.
+8. The first message of a refusal stays while write, status and reason do: a text with a duration or
+   a request id in it is no reason to write a condition again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -101,12 +103,13 @@ _LONGEST_STATE: Final = 64
 class _Sending:
     """How far the sending of a decision has come; a new value after each answer.
 
-    `before`: the history that earlier passes left. `interval`: the interval of a refusal.
-    `backs_off`: whether a refused write gets a backoff of that length. `backoff`: the remaining
-    backoff of the write that stopped the pass, zero when no backoff did. `not_kept`, `deleted`: as
-    in `ReconcileState`.
+    `known`: the refusals that the decision saw. `before`: the history that earlier passes left.
+    `interval`: the interval of a refusal. `backs_off`: whether a refused write gets a backoff of
+    that length. `backoff`: the remaining backoff of the write that stopped the pass, zero when no
+    backoff did. `not_kept`, `deleted`: as in `ReconcileState`.
     """
 
+    known: tuple[Refusal, ...]
     before: WriteHistory
     history: WriteHistory
     interval: timedelta
@@ -150,9 +153,11 @@ def run_pass(
     recent = history.recent(now=now)
     known = _known_at(state.refusals, recent, now=now)
     in_backoff = _unlisted(recent.refused_in_backoff(now=now), known)
-    decision = decide(key, gateway.read, evolve(state, refusals=(*in_backoff, *known)), now=now)
+    seen = (*in_backoff, *known)
+    decision = decide(key, gateway.read, evolve(state, refusals=seen), now=now)
     require_decision(decision)
     sending = _Sending(
+        known=seen,
         before=recent,
         history=recent,
         interval=decision.requeue_after_refusal or error_interval,
@@ -172,15 +177,21 @@ def _known_at(
 ) -> tuple[Refusal, ...]:
     """Return the refusals as they are at `now`: a server that is busy for long gets a report."""
     return tuple(
-        _throttled(refusal.write, history, now=now) if isinstance(refusal, Throttled) else refusal
+        _throttled(refusal.write, refusal.reason, refusal.message, history, now=now)
+        if isinstance(refusal, Throttled)
+        else refusal
         for refusal in refusals
     )
 
 
-def _throttled(write: Write, history: WriteHistory, *, now: datetime) -> Refusal:
+def _throttled(
+    write: Write, reason: str, message: str, history: WriteHistory, *, now: datetime
+) -> Refusal:
     since = history.refused_since(write)
     is_long = since is not None and now - since >= UNREPORTED_FOR
-    return Refused(write, _TOO_MANY_REQUESTS) if is_long else Throttled(write)
+    if is_long:
+        return Refused(write, _TOO_MANY_REQUESTS, reason, message)
+    return Throttled(write, reason, message)
 
 
 def _unlisted(refusals: Iterable[Refusal], listed: Iterable[Refusal]) -> tuple[Refusal, ...]:
@@ -197,7 +208,9 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime)
         return evolve(sending, stopped=True, backoff=backoff)
     cause = _cause(gateway, action, sending.before, now=now)
     answer = gateway.send(action)
-    refusal = _refusal(action, answer, sending.before, cause, now=now)
+    refusal = _as_first_told(
+        _refusal(action, answer, sending.before, cause, now=now), sending.known, sending.before
+    )
     history = sending.history.after(
         action,
         answer,
@@ -250,8 +263,18 @@ def _refusal(
         return None
     write = write_of(action)
     if answer.status == _TOO_MANY_REQUESTS:
-        return _throttled(write, history, now=now)
-    return refusal_of(write, answer.status)
+        return _throttled(write, answer.reason, answer.message, history, now=now)
+    return refusal_of(write, answer.status, answer.reason, answer.message)
+
+
+def _as_first_told(
+    refusal: Refusal | None, known: Sequence[Refusal], history: WriteHistory
+) -> Refusal | None:
+    """Return `refusal` with the message that the server first gave for it; see rule 8."""
+    for earlier in (*known, *history.refusals()):
+        if earlier == refusal:
+            return earlier
+    return refusal
 
 
 def _not_kept_after(

@@ -136,6 +136,10 @@ class WriteHistory:
             if attempt.refusal is not None and _remaining(attempt, now)
         )
 
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Return the refusals of the last tries, the oldest try first."""
+        return tuple(each.refusal for each in self.attempts if each.refusal is not None)
+
     def refused_since(self, write: Write) -> datetime | None:
         """Return when the server began to refuse `write`; None when it accepted the last try."""
         times = [

@@ -183,7 +183,7 @@ def _uid_refused(*fields: JSON) -> RawResponse:
 )
 def test_a_replaced_object_is_a_conflict(response: RawResponse, status: int) -> None:
     """A 422 whose only cause is metadata.uid becomes 409; every other status stays."""
-    assert answer_of(response, changed=False) == Answer(status, changed=False)
+    assert answer_of(response, ONE, changed=False) == Answer(status, changed=False)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,59 @@ def test_a_replaced_object_is_a_conflict(response: RawResponse, status: int) -> 
 )
 def test_a_refusal_changes_nothing(status: int, changed: bool) -> None:
     """`changed` counts for a success only."""
-    assert answer_of(RawResponse(status), changed=True) == Answer(status, changed=changed)
-    assert answer_of(RawResponse(status), changed=False) == Answer(status, changed=False)
+    assert answer_of(RawResponse(status), ONE, changed=True) == Answer(status, changed=changed)
+    assert answer_of(RawResponse(status), ONE, changed=False) == Answer(status, changed=False)
+
+
+def _refused(message: JSON, reason: JSON = "Invalid") -> RawResponse:
+    return RawResponse(422, {}, {"kind": "Status", "reason": reason, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("team quota: only 3 databases per team", "team quota: only 3 databases per team"),
+        ("two\nlines\x1b[31m,\ta tab \u202e", "two lines [31m, a tab"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        ("url https://me:hunter2@example.com/", "url https://[redacted]@example.com/"),
+        ("x" * 1025, "x" * 1024),
+        ("é" * 600, "é" * 512),
+        ("x" * 1000 + " password=" + "y" * 90, "x" * 1000 + " password=[redacted]"),
+        (["no", "text"], ""),
+        (None, ""),
+    ],
+)
+def test_a_refusal_carries_the_words_of_the_server(sent: JSON, shown: str) -> None:
+    """One line of 1,024 bytes at most, without control characters and credentials."""
+    answer = answer_of(_refused(sent), ONE, changed=False)
+    assert answer == Answer(422, changed=False, reason="Invalid")
+    assert answer.message == shown
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "reason"),
+    [
+        (_refused("it says hunter2"), ObjectRef("v1", "Secret", "ns", "one"), ""),
+        (RawResponse(422, {}, {"reason": "Invalid", "message": "of a proxy"}), ONE, ""),
+        (RawResponse(502), ONE, ""),
+        (RawResponse(200, {}, {"kind": "Status", "reason": "x", "message": "y"}), ONE, ""),
+    ],
+)
+def test_an_answer_has_no_words(response: RawResponse, target: ObjectRef, reason: str) -> None:
+    """The refusal of a Secret may quote it, a proxy is no API server, and success needs none."""
+    answer = answer_of(response, target, changed=False)
+    assert (answer.reason, answer.message) == (reason, "")
+
+
+def test_a_replaced_object_has_the_reason_of_a_conflict() -> None:
+    """Reason and status say the same, so that a decision may look at either."""
+    causes: list[JSON] = [{"field": "metadata.uid"}]
+    body: dict[str, JSON] = {"kind": "Status", "reason": "Invalid", "message": "other uid"}
+    answer = answer_of(
+        RawResponse(422, {}, {**body, "details": {"causes": causes}}), ONE, changed=False
+    )
+    assert answer == Answer(409, changed=False, reason="Conflict")
+    assert answer.message == "other uid"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +277,7 @@ def test_a_server_names_the_seconds_to_wait(
     response = RawResponse(status, headers, {"details": details})
     expected = None if seconds is None else timedelta(seconds=seconds)
     assert retry_after_of(response) == expected
-    assert answer_of(response, changed=False).retry_after == expected
+    assert answer_of(response, ONE, changed=False).retry_after == expected
 
 
 @pytest.mark.parametrize(

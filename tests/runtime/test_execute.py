@@ -625,3 +625,61 @@ def test_a_pass_is_a_prefix_with_at_most_one_refusal(
     assert set(done.state.refusals) >= set(known)
     assert done.requeue_after == (TEN if done.state.refusals else timedelta(seconds=30))
     assert done.changed == (done.effective_writes > 0 or set(done.state.refusals) != set(known))
+
+
+def refusing(text: str, status: int = 422) -> ToyServer:
+    """Return a server that refuses every write with `text`."""
+    return ToyServer(usual=Answer(status, changed=False, reason="Invalid", message=text))
+
+
+@given(
+    st.lists(st.text(max_size=3), min_size=2, max_size=5),
+    st.sampled_from([403, 409, 422, 429, 500]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_first_message_of_a_refusal_stays(
+    texts: list[str], status: int, backs_off: bool, lists: bool
+) -> None:
+    """Whatever a webhook says later, the state of the key, its size and its news stay the same.
+
+    Bounds: five tries, the later ones with other bodies, within or after the backoff; for a
+    decision that lists its refusals and for one that does not.
+    """
+    done: Pass | None = None
+    for number, text in enumerate(texts):
+        body: dict[str, JSON] = {"data": {"try": str(number)}}
+        decide = wants(patch("a", body)) if lists else _forgets(patch("a", body))
+        again = once(decide, refusing(text, status), done, at=11 * number, backs_off=backs_off)
+        shown = [(each.reason, each.message) for each in again.state.refusals]
+        assert shown == [("Invalid", texts[0])]
+        if done is not None and status != 429:
+            assert (again.new_refusals, again.changed) == ((), False)
+        done = again
+
+
+def _forgets(action: Action) -> Decide:
+    """Return a Decide that wants `action` and never lists a refusal."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        return Decision((action,), timedelta(seconds=5), Said())
+
+    return decide
+
+
+def test_another_reason_is_another_refusal() -> None:
+    """The server now refuses for another cause, and its words are news."""
+    first = once(wants(create("a")), refusing("over quota"))
+    other = Answer(422, changed=False, reason="Forbidden", message="no right")
+    again = once(wants(create("a")), ToyServer(other), first, at=20)
+    refusal = Refused(write_of(create("a")), 422, "Forbidden", "no right")
+    assert again.new_refusals == (refusal,)
+    assert again.new_refusals[0].message == "no right"
+
+
+def test_a_refusal_after_a_success_has_its_own_message() -> None:
+    """The write went through in between, so the old words are over."""
+    first = once(wants(create("a")), refusing("over quota"))
+    second = once(wants(create("a")), ToyServer(), first, at=20)
+    third = once(wants(create("a")), refusing("another quota"), second, at=40)
+    assert [each.message for each in third.state.refusals] == ["another quota"]
