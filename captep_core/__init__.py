@@ -15,6 +15,7 @@ from captep_core._actions import (
     Create,
     Decision,
     Delete,
+    Manifest,
     ObjectRef,
     Patch,
     Preconditions,
@@ -31,8 +32,20 @@ from captep_core._actions import (
     write_of,
 )
 from captep_core._diff import merge_patch
+from captep_core._manifest import (
+    controller_reference,
+    is_controlled_by,
+    is_deleting,
+    outstanding,
+    preconditions_of,
+    ref_of,
+    set_condition,
+    with_finalizer,
+    without_finalizer,
+)
 from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
 from captep_core._workqueue import Backoff, WorkQueue, jittered
+from captep_core._write import difference
 
 if TYPE_CHECKING:
     from captep_core.capt._intervals import Policy, interval
@@ -87,6 +100,7 @@ __all__ = [
     "Failed",
     "Gone",
     "Invalid",
+    "Manifest",
     "Missing",
     "ObjectRef",
     "Observed",
@@ -112,15 +126,25 @@ __all__ = [
     "WorkQueue",
     "Write",
     "control_plane_ref",
+    "controller_reference",
     "decide",
+    "difference",
     "interval",
+    "is_controlled_by",
+    "is_deleting",
     "jittered",
     "merge_patch",
     "observe",
+    "outstanding",
     "parse_endpoint",
+    "preconditions_of",
     "purpose_of",
     "reconcile",
+    "ref_of",
     "refusal_of",
+    "set_condition",
+    "with_finalizer",
+    "without_finalizer",
     "worded",
     "write_of",
 ]

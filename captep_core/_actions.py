@@ -15,9 +15,11 @@ Rules of this module:
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from attrs import field, frozen
+
+from captep_core.errors import DecisionError
 
 __all__ = [
     "JSON",
@@ -26,6 +28,7 @@ __all__ = [
     "Create",
     "Decision",
     "Delete",
+    "Manifest",
     "ObjectRef",
     "Patch",
     "Preconditions",
@@ -38,11 +41,15 @@ __all__ = [
     "Write",
     "purpose_of",
     "refusal_of",
+    "require_same",
     "worded",
     "write_of",
 ]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+Manifest: TypeAlias = dict[str, Any]
+"""One object as the API has it. Type checkers let its fields be indexed, however deep they are."""
 
 
 @frozen(cache_hash=True, order=True)
@@ -74,13 +81,40 @@ class Preconditions:
 
 @frozen
 class Create:
-    """Create an object; `body` is the whole manifest, apiVersion, kind and metadata included."""
+    """Create an object; `body` is the whole manifest, apiVersion, kind and metadata included.
+
+    Raises:
+        DecisionError: the body is that of another object than `target`.
+    """
 
     target: ObjectRef
     body: Mapping[str, JSON] = field(repr=False)
     reason: str
     subresource: None = field(default=None, init=False, repr=False)
     preconditions: Preconditions = field(default=Preconditions(), init=False, repr=False)
+
+    @body.validator
+    def _names_the_target(self, _: object, body: Mapping[str, JSON]) -> None:
+        require_same(self.target, body)
+
+
+def require_same(target: ObjectRef, body: Mapping[str, JSON]) -> None:
+    """Check that the manifest `body` is that of `target`; it may leave the namespace out.
+
+    Raises:
+        DecisionError: it is not; the message names the first field that differs.
+    """
+    found = body.get("metadata")
+    metadata = found if isinstance(found, dict) else {}
+    pairs = (
+        ("apiVersion", body.get("apiVersion"), target.api_version),
+        ("kind", body.get("kind"), target.kind),
+        ("metadata.name", metadata.get("name"), target.name),
+        ("metadata.namespace", metadata.get("namespace") or target.namespace, target.namespace),
+    )
+    for path, has, expected in pairs:
+        if has != expected:
+            raise DecisionError(f"{target}: {path} of the body is {has!r}, expected {expected!r}")
 
 
 @frozen

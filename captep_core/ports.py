@@ -6,12 +6,12 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from captep_core._actions import JSON, Action, Decision, ObjectRef
+from captep_core._actions import JSON, Action, Decision, Manifest, ObjectRef
 from captep_core._observation import Observed, ReconcileState
 
 __all__ = ["Answer", "Clock", "Decide", "Gateway", "Read", "ReadsLive"]
 
-Read: TypeAlias = Callable[[ObjectRef], Observed[dict[str, JSON]]]
+Read: TypeAlias = Callable[[ObjectRef], Observed[Manifest]]
 """Look one object up: its JSON as on the wire, ABSENT, or Unreadable.
 
 It raises for no answer of a server.
@@ -47,7 +47,7 @@ class Answer:
 class Gateway(Protocol):
     """One API server as one controller sees it: own writes at once, and never back in time."""
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def read(self, ref: ObjectRef) -> Observed[Manifest]:
         """Look one object up; see `Read`."""
         ...
 
@@ -60,7 +60,7 @@ class Gateway(Protocol):
 class ReadsLive(Protocol):
     """A gateway whose `read` answers from a cache and leaves out `metadata.managedFields`."""
 
-    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def read_live(self, ref: ObjectRef) -> Observed[Manifest]:
         """Ask the server itself for the whole object; see `Read`."""
         ...
 

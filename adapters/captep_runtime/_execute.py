@@ -208,7 +208,7 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime)
         return evolve(sending, stopped=True, backoff=backoff)
     cause = _cause(gateway, action, sending.before, now=now)
     answer = gateway.send(action)
-    refusal = _as_first_told(
+    refusal = _with_first_message(
         _refusal(action, answer, sending.before, cause, now=now), sending.known, sending.before
     )
     history = sending.history.after(
@@ -267,7 +267,7 @@ def _refusal(
     return refusal_of(write, answer.status, answer.reason, answer.message)
 
 
-def _as_first_told(
+def _with_first_message(
     refusal: Refusal | None, known: Sequence[Refusal], history: WriteHistory
 ) -> Refusal | None:
     """Return `refusal` with the message that the server first gave for it; see rule 8."""

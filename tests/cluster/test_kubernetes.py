@@ -45,6 +45,7 @@ from captep_kubernetes import (
 from captep_kubernetes._credentials import UserCredentials
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
+from tests.objects import manifest
 
 pytestmark = pytest.mark.cluster
 FAST = Backoff(base=0.05, cap=0.5)
@@ -534,9 +535,9 @@ def test_a_read_secret_costs_one_request(
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))
     with a_gateway(kubeconfig, namespace) as (made, _):
         made.send(create)
-        assert made.send(
-            Create(mine, {"metadata": {"name": "mine"}, "data": {"value": "YQ=="}}, "why")
-        ) == Answer(201, changed=True)
+        assert made.send(Create(mine, manifest(mine, data={"value": "YQ=="}), "why")) == Answer(
+            201, changed=True
+        )
         put_secret(apiserver, namespace, "theirs")
         eventually(lambda: made.read(theirs) is not ABSENT, what="the watch shows it")
         apiserver.merge(secret_path(namespace, "theirs"), {"data": {"value": "Yg=="}})

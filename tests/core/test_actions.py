@@ -22,6 +22,7 @@ from captep_core import (
     write_of,
 )
 from captep_core.capt._converter import _problems
+from tests.objects import manifest
 
 TARGET = ObjectRef("v1", "Secret", "fleet", "tokyo")
 BODY: dict[str, JSON] = {"data": {"value": "canary"}}
@@ -30,7 +31,11 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
 @pytest.mark.parametrize(
     ("action", "write", "said"),
     [
-        (Create(TARGET, BODY, "because"), Write("create", TARGET), "create Secret fleet/tokyo"),
+        (
+            Create(TARGET, {**manifest(TARGET), **BODY}, "because"),
+            Write("create", TARGET),
+            "create Secret fleet/tokyo",
+        ),
         (
             Patch(TARGET, BODY, Preconditions("u"), "because"),
             Write("patch", TARGET),

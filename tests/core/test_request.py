@@ -19,6 +19,7 @@ from captep_core._request import (
     retry_after_of,
 )
 from captep_core.ports import Answer
+from tests.objects import manifest
 
 NOW = datetime(2026, 1, 1, 9, 0, 0, 5, tzinfo=timezone(timedelta(hours=9)))
 ONE = ObjectRef("example.com/v1", "Toy", "ns", "one")
@@ -31,8 +32,8 @@ OPTIONS: dict[str, JSON] = {"apiVersion": "v1", "kind": "DeleteOptions"}
     ("action", "request_"),
     [
         (
-            Create(ONE, {"spec": {"a": 1}}, "why"),
-            WriteRequest("create", ONE, {"spec": {"a": 1}}),
+            Create(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            WriteRequest("create", ONE, manifest(ONE, spec={"a": 1})),
         ),
         (
             Patch(ONE, {"spec": None}, Preconditions(), "why"),
@@ -300,7 +301,7 @@ def test_the_reason_is_the_server_s_own_where_it_has_one(
 def test_no_request_and_no_response_shows_a_body() -> None:
     """A body may hold the content of a Secret."""
     secret: dict[str, JSON] = {"data": {"value": "canary"}}
-    sent = request_of(Create(ONE, secret, "why"), now=NOW, component="toyctl")
+    sent = request_of(Create(ONE, {**manifest(ONE), **secret}, "why"), now=NOW, component="toyctl")
     assert "canary" not in repr((sent, RawResponse(200, {"cookie": "canary"}, secret)))
 
 

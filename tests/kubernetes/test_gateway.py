@@ -47,6 +47,7 @@ from tests.kubernetes.scripted import (
     serving,
     transport_to,
 )
+from tests.objects import manifest
 
 CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 ONE = ObjectRef(CONTROL_PLANE.api_version, CONTROL_PLANE.kind, "ns", "one")
@@ -58,7 +59,7 @@ EVENTS = "/api/v1/namespaces/ns/events"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GUARDED = Preconditions("uid-1", "5")
 
-CREATE = Create(ONE, {"metadata": {"name": "one"}}, "why")
+CREATE = Create(ONE, manifest(ONE), "why")
 PATCH = Patch(ONE, {"metadata": {"finalizers": ["f"]}}, GUARDED, "why")
 STATUS = Patch(
     ONE, {"status": {"phase": "Ready"}}, Preconditions("uid-1"), "why", subresource="status"
@@ -142,7 +143,7 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
 @pytest.mark.parametrize(
     ("action", "method", "path", "content_type", "body"),
     [
-        (CREATE, "POST", PATH, "application/json", {"metadata": {"name": "one"}}),
+        (CREATE, "POST", PATH, "application/json", CREATE.body),
         (
             PATCH,
             "PATCH",
@@ -369,7 +370,7 @@ def test_an_own_secret_need_not_be_fetched() -> None:
     written = obj(SECRET, 10, data={"value": "YQ=="})
     cluster = Cluster(replying(201, written))
     with gateway(cluster) as (made, _):
-        made.send(Create(SECRET, {"data": {"value": "YQ=="}}, "why"))
+        made.send(Create(SECRET, manifest(SECRET, data={"value": "YQ=="}), "why"))
         assert made.read(SECRET) == written
         assert [asked.method for asked in cluster.requests] == ["POST"]
 
@@ -753,11 +754,11 @@ def test_a_kind_that_is_not_watched_can_be_written() -> None:
     made = canned.gateway(watched=[Watched(toys)], written=[RESOURCES["v1", "Secret"]])
     change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
     actions = (
-        Create(SECRET, {}, "why"),
+        Create(SECRET, manifest(SECRET), "why"),
         change,
         change,
         Delete(SECRET, GUARDED, "why"),
-        Create(toy, {}, "why"),
+        Create(toy, manifest(toy), "why"),
     )
     assert [made.send(action) for action in actions] == [Answer(200, changed=True)] * 5
     assert [(method, path) for method, path, _ in canned.asked] == [
@@ -777,7 +778,7 @@ def test_an_answer_without_the_object_is_not_cached() -> None:
             201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}}
         )
     ).gateway()
-    assert made.send(Create(SECRET, {}, "why")) == Answer(201, changed=True)
+    assert made.send(Create(SECRET, manifest(SECRET), "why")) == Answer(201, changed=True)
     assert (made.read(SECRET), made._payloads) == (ABSENT, {})
 
 

@@ -21,7 +21,7 @@ def reporting(text: str, thing: Any, decision: Decision) -> Decision:  # noqa: A
     return evolve(decision, actions=(write,), requeue_after=SOON)
 
 
-def telling(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+def quoting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """Keep the Thing, and report what the server says."""
     decision = keep(key, read, state, now=now)
     thing = read(KEY)
@@ -47,7 +47,7 @@ def properties(kit: Kit) -> set[str]:
 
 def test_an_operator_may_report_the_words_of_the_server() -> None:
     """The kit answers each try with another text, and the first one stays reported."""
-    assert "P16c" not in properties(toy(telling))
+    assert "P16c" not in properties(toy(quoting))
 
 
 def test_an_operator_that_reports_every_text_is_found() -> None:
