@@ -14,7 +14,7 @@ Rules of this module:
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from attrs import field, frozen
@@ -366,6 +366,9 @@ class Decision(Generic[V_co]):
     the known refusals whose writes are still wanted; the executor forgets all others.
     `requeue_after_refusal` (positive) replaces `requeue_after` while a refusal is known after the
     pass, and the refused write stays in backoff as long; None leaves that to the executor.
+    `wakes_at` is a deadline, aware and in the future: the next pass begins then at the latest, also
+    when nothing has changed. An interval is for what nobody announces, a deadline for what time
+    alone changes, such as the end of a certificate.
     """
 
     actions: tuple[Action, ...]
@@ -373,3 +376,14 @@ class Decision(Generic[V_co]):
     verdict: V_co
     outstanding: tuple[Refusal, ...] = ()
     requeue_after_refusal: timedelta | None = None
+    wakes_at: datetime | None = None
+
+    def wait(self, *, now: datetime) -> timedelta | None:
+        """Return how long after `now` the next look is due, None for never by itself.
+
+        A deadline that has passed does not count.
+        """
+        if self.wakes_at is None or self.wakes_at <= now:
+            return self.requeue_after
+        left = self.wakes_at - now
+        return left if self.requeue_after is None else min(left, self.requeue_after)

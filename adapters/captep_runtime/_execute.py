@@ -16,7 +16,10 @@ Rules of this module:
 6. A server that is too busy for a write (429) delays that write and nothing else.
 7. A verdict counts as reported once its Events were sent: a pass that stopped before them keeps the
    verdict that was reported before.
-8. The first message of a refusal stays while write, status and reason do: a text with a duration or
+8. A deadline (`Decision.wakes_at`) wakes the key earlier than any interval. One that has passed
+   already is looked at again after the interval of a refusal, so that a decision that does not act
+   on it makes no busy loop.
+9. The first message of a refusal stays while write, status and reason do: a text with a duration or
    a request id in it is no reason to write a condition again.
 """
 
@@ -73,6 +76,7 @@ class Pass:
 
     `sent`: the actions that were sent, each with its answer. `state`, `history`: arguments of the
     next pass. `requeue_after`: when to look again unless something happens before, None for never.
+    `wakes_after`: the part of it that is a deadline, None without one; it is never lengthened.
     `effective_writes`: the number of writes that changed something in the server, Events left out.
     `changed`: whether the world, or the refusals that the next pass sees, differ from what this
     pass found. `progressed`: whether the next pass will see something worth deciding on at once,
@@ -91,6 +95,7 @@ class Pass:
     progressed: bool
     error_interval: timedelta
     new_not_kept: tuple[NotKept, ...] = ()
+    wakes_after: timedelta | None = None
 
 
 _TOO_MANY_REQUESTS: Final = 429
@@ -270,7 +275,7 @@ def _refusal(
 def _with_first_message(
     refusal: Refusal | None, known: Sequence[Refusal], history: WriteHistory
 ) -> Refusal | None:
-    """Return `refusal` with the message that the server first gave for it; see rule 8."""
+    """Return `refusal` with the message that the server first gave for it; see rule 9."""
     for earlier in (*known, *history.refusals()):
         if earlier == refusal:
             return earlier
@@ -312,6 +317,7 @@ def _conclude(
     seen_before = {*before.refusals, *sending.before.refused_in_backoff(now=now)}
     refused = {refusal.write for refusal in sending.refused}
     effective = _effective_writes(sending)
+    wakes_after = _wakes_after(decision, sending, now=now)
     # A refusal that came or went, a write without effect that is new and a field that the server
     # does not keep are something to decide on.
     has_news = (
@@ -330,12 +336,16 @@ def _conclude(
         ),
         history=sending.history,
         new_refusals=tuple(refusal for refusal in refusals if refusal not in seen_before),
-        requeue_after=_requeue_after(decision, sending),
+        requeue_after=min(
+            (wait for wait in (wakes_after, _requeue_after(decision, sending)) if wait is not None),
+            default=None,
+        ),
         effective_writes=len(effective),
         changed=bool(effective) or has_news,
         progressed=any(write not in refused for write in effective) or has_news,
         error_interval=sending.interval,
         new_not_kept=tuple(each for each in sending.not_kept if each not in before.not_kept),
+        wakes_after=wakes_after,
     )
 
 
@@ -353,6 +363,13 @@ def _effective_writes(sending: _Sending) -> list[Write]:
         for action, answer in sending.sent
         if answer.changed and not isinstance(action, RecordEvent)
     ]
+
+
+def _wakes_after(decision: Decision, sending: _Sending, *, now: datetime) -> timedelta | None:
+    if decision.wakes_at is None:
+        return None
+    left = decision.wakes_at - now
+    return left if left > _ZERO else sending.interval
 
 
 def _requeue_after(decision: Decision, sending: _Sending) -> timedelta | None:
