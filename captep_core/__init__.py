@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from captep_core._actions import (
     JSON,
     Action,
+    Apply,
     Conflicted,
     Create,
     Decision,
@@ -85,6 +86,7 @@ __all__ = [
     "Absent",
     "Action",
     "AppliedTemplate",
+    "Apply",
     "AwaitingWorkspaceDeletion",
     "Backoff",
     "Conflicted",

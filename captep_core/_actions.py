@@ -15,15 +15,17 @@ Rules of this module:
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from attrs import field, frozen
 
 from captep_core.errors import DecisionError
 
 __all__ = [
+    "FIELD_MANAGER_CONFLICT",
     "JSON",
     "Action",
+    "Apply",
     "Conflicted",
     "Create",
     "Decision",
@@ -142,6 +144,36 @@ class Delete:
 
 
 @frozen
+class Apply:
+    """Apply an object on the server (server-side apply, KEP-555): create it, or change its fields.
+
+    The server remembers which manager owns which field, and removes the fields that `manager`
+    applied before and no longer names. It does so for every apply, so compare first, with
+    `captep_core.difference`: an apply that changes nothing is a write too many.
+
+    `body`: apiVersion, kind and metadata with all fields that you want. `manager`: the field
+    manager, "" for the operator's own. `force`: take fields over from other managers. Without it,
+    the server answers 409, and the refusal (`Refused`, reason `FieldManagerConflict`) names them.
+    `preconditions`: with a uid, nothing is created.
+
+    Raises:
+        DecisionError: the body is that of another object than `target`.
+    """
+
+    target: ObjectRef
+    body: Mapping[str, JSON] = field(repr=False)
+    reason: str
+    manager: str = ""
+    force: bool = False
+    preconditions: Preconditions = Preconditions()
+    subresource: str | None = None
+
+    @body.validator
+    def _names_the_target(self, _: object, body: Mapping[str, JSON]) -> None:
+        require_same(self.target, body)
+
+
+@frozen
 class RecordEvent:
     """Record an Event about `target`, which has the uid `uid`.
 
@@ -166,7 +198,7 @@ class RecordEvent:
         return {"type": self.type, "reason": self.reason, "message": self.message}
 
 
-Action: TypeAlias = Create | Patch | Delete | RecordEvent
+Action: TypeAlias = Create | Patch | Delete | Apply | RecordEvent
 
 
 def purpose_of(action: Action) -> str:
@@ -178,8 +210,8 @@ def purpose_of(action: Action) -> str:
 
 @frozen
 class Write:
-    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `event`),
-    object, subresource.
+    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `apply`,
+    `event`), object, subresource.
     """
 
     verb: str
@@ -203,6 +235,8 @@ def _verb_of(action: Action) -> str:
             return "patch"
         case Delete():
             return "delete"
+        case Apply():
+            return "apply"
         case RecordEvent():
             return "event"
         case _ as unreachable:
@@ -313,7 +347,8 @@ def refusal_of(write: Write, status: int, reason: str = "", message: str = "") -
     """
     if status < 300:
         return Reverted(write)
-    if status == 409:
+    # A retry meets the same owner of the field, so this one is reported and paced.
+    if status == 409 and reason != FIELD_MANAGER_CONFLICT:
         return Conflicted(write, reason, message)
     return Refused(write, status, reason, message)
 
@@ -333,6 +368,10 @@ def worded(refusal: Refusal, before: str = "") -> str:
     text = str(refusal)
     is_same = refusal.message and before.startswith(text.removesuffix(refusal.message))
     return before if is_same else text
+
+
+FIELD_MANAGER_CONFLICT: Final = "FieldManagerConflict"
+"""The reason of an apply that meets fields of another manager (apimachinery, CauseType)."""
 
 
 class VerdictLike(Protocol):

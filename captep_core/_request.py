@@ -20,8 +20,10 @@ from typing import Final, Literal, TypeAlias, assert_never
 from attrs import field, frozen
 
 from captep_core._actions import (
+    FIELD_MANAGER_CONFLICT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -45,7 +47,7 @@ __all__ = [
     "retry_after_of",
 ]
 
-WriteVerb: TypeAlias = Literal["create", "patch", "delete"]
+WriteVerb: TypeAlias = Literal["create", "patch", "delete", "apply"]
 
 # A name has at most 253 characters (RFC 1123 subdomain); a dot and 16 digits of a hash follow it.
 _LONGEST_NAME: Final = 230
@@ -66,14 +68,17 @@ _LONGEST_NUMBER: Final = 9
 class WriteRequest:
     """One write as the API server takes it; of a RecordEvent, `target` is the Event.
 
-    `body` is the manifest of a create, the merge patch (RFC 7386) of a patch and the DeleteOptions
-    of a delete.
+    `body` is the manifest of a create and an apply, the merge patch (RFC 7386) of a patch and the
+    DeleteOptions of a delete. `manager`: the field manager, "" for the gateway's own. `force`:
+    whether an apply takes over the fields of others.
     """
 
     verb: WriteVerb
     target: ObjectRef
     body: Mapping[str, JSON] = field(repr=False)
     subresource: str | None = None
+    manager: str = ""
+    force: bool = False
 
 
 @frozen
@@ -106,6 +111,15 @@ def request_of(action: Action, *, now: datetime, component: str) -> WriteRequest
             return WriteRequest("patch", action.target, body, action.subresource)
         case Delete():
             return WriteRequest("delete", action.target, _delete_options(action.preconditions))
+        case Apply():
+            return WriteRequest(
+                "apply",
+                action.target,
+                _with_preconditions(action.body, action.preconditions),
+                action.subresource,
+                action.manager,
+                action.force,
+            )
         case RecordEvent():
             event = RecordedEvent(event_name(action))
             return event_request(action, event, now=now, component=component)
@@ -173,12 +187,26 @@ def answer_of(response: RawResponse, target: ObjectRef, *, changed: bool) -> Ans
 def _explanation(response: RawResponse, target: ObjectRef) -> tuple[str, str]:
     """Return reason and message of the Status in `response`, fit for people."""
     status = response.body or {}
+    conflicts = _manager_conflicts(response)
+    if conflicts:
+        return FIELD_MANAGER_CONFLICT, _one_line("; ".join(conflicts), _LONGEST_REFUSAL)
     if target.kind == "Secret" or status.get("kind") != "Status":
         return "", ""
     return (
         _one_line(status.get("reason"), _LONGEST_REASON),
         _one_line(status.get("message"), _LONGEST_REFUSAL),
     )
+
+
+def _manager_conflicts(response: RawResponse) -> list[str]:
+    """List the fields of others that an apply met, each with its manager and without any value."""
+    causes = _details(response).get("causes")
+    found = [each for each in causes if isinstance(each, dict)] if isinstance(causes, list) else []
+    return [
+        f"{each.get('message')}: {each.get('field')}"
+        for each in found
+        if response.status == 409 and each.get("reason") == FIELD_MANAGER_CONFLICT
+    ]
 
 
 def _one_line(text: JSON, longest: int) -> str:

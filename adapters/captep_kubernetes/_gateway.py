@@ -42,7 +42,6 @@ from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
     FIELD_MANAGER,
     MERGE_PATCH,
-    Query,
     Transport,
     UnansweredError,
 )
@@ -59,7 +58,9 @@ _DISCOVERY_SECONDS: Final = 30.0
 # The thread of an informer ends within a second of `stop`; the rest is for a busy machine.
 _STOP_SECONDS: Final = 1.5
 
-_METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
+_METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE", "apply": "PATCH"}
+# JSON is YAML: every API server that applies takes it under this name.
+_PATCHES: Final = {"patch": MERGE_PATCH, "apply": "application/apply-patch+yaml"}
 
 
 class DryRun(Enum):
@@ -257,10 +258,14 @@ class KubernetesGateway:
         name = None if request.verb == "create" else target.name
         path = resource.path(target.namespace, name, request.subresource)
         method = _METHODS[request.verb]
-        query: Query = []
+        query: list[tuple[str, str]] = []
+        if request.manager:
+            query.append(("fieldManager", request.manager))
+        if request.force:
+            query.append(("force", "true"))
         body = request.body
         if self._dry_run is DryRun.SERVER:
-            query = [("dryRun", "All")]
+            query.append(("dryRun", "All"))
             if request.verb == "delete":
                 # kube-apiserver 1.37 reads the options of a DELETE from its body alone, if it has
                 # one: with `dryRun` in the query it really deletes.
@@ -270,7 +275,7 @@ class KubernetesGateway:
             path,
             query=query,
             body=body,
-            content_type=MERGE_PATCH if request.verb == "patch" else None,
+            content_type=_PATCHES.get(request.verb),
             timeout=_WRITE_SECONDS,
         )
         if response.status < 300 and response.body is None:

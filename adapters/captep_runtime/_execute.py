@@ -31,6 +31,7 @@ from attrs import evolve, frozen
 
 from captep_core._actions import (
     Action,
+    Apply,
     Create,
     Decision,
     Delete,
@@ -285,7 +286,8 @@ def _with_first_message(
 def _not_kept_after(
     known: tuple[NotKept, ...], action: Change, answer: Answer
 ) -> tuple[NotKept, ...]:
-    if answer.is_refusal or answer.object is None or isinstance(action, Delete):
+    # The server merges what is applied: lists in the answer hold the entries of others as well.
+    if answer.is_refusal or answer.object is None or isinstance(action, Delete | Apply):
         return known
     tried = {path for path, _ in leaves(action.body)}
     others = tuple(

@@ -34,6 +34,7 @@ from attrs import evolve, field, frozen
 from captep_core._actions import (
     JSON,
     Action,
+    Apply,
     Create,
     Decision,
     ObjectRef,
@@ -233,12 +234,14 @@ def _is_public(action: Action) -> bool:
 
 
 def _unlocked(action: Action, read: Read) -> Iterator[str]:
-    if action.preconditions.uid is None:
+    found = read(action.target)
+    creates = isinstance(action, Apply) and isinstance(found, Absent)
+    if action.preconditions.uid is None and not creates:
         yield "carries no uid"
-    if isinstance(action, Patch) and action.preconditions.resource_version is None:
-        found = read(action.target)
-        if _replaces_list(action.body, found if isinstance(found, dict) else {}):
-            yield "replaces a list and carries no resourceVersion"
+    if not isinstance(action, Patch) or action.preconditions.resource_version is not None:
+        return
+    if _replaces_list(action.body, found if isinstance(found, dict) else {}):
+        yield "replaces a list and carries no resourceVersion"
 
 
 def _replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, taken apart

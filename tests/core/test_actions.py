@@ -5,6 +5,7 @@ import pytest
 from captep_core import (
     JSON,
     Action,
+    Apply,
     Conflicted,
     Create,
     Delete,
@@ -50,6 +51,11 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
             Delete(TARGET, Preconditions("u"), "because"),
             Write("delete", TARGET),
             "delete Secret fleet/tokyo",
+        ),
+        (
+            Apply(TARGET, {**manifest(TARGET), **BODY}, "because"),
+            Write("apply", TARGET),
+            "apply Secret fleet/tokyo",
         ),
         (
             RecordEvent(TARGET, "Normal", "Ready", "m", "u"),

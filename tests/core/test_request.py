@@ -5,7 +5,20 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from attrs import evolve
 
-from captep_core import JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
+from captep_core import (
+    JSON,
+    Action,
+    Apply,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Refused,
+    Write,
+    refusal_of,
+)
 from captep_core._objects import rfc3339
 from captep_core._request import (
     RawResponse,
@@ -56,6 +69,25 @@ OPTIONS: dict[str, JSON] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         (
             Patch(ONE, {"metadata": None}, LOCKED, "why"),
             WriteRequest("patch", ONE, {"metadata": {"uid": "uid-1", "resourceVersion": "5"}}),
+        ),
+        (
+            Apply(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            WriteRequest("apply", ONE, manifest(ONE, spec={"a": 1})),
+        ),
+        (
+            Apply(ONE, manifest(ONE), "why", "me", force=True, subresource="status"),
+            WriteRequest("apply", ONE, manifest(ONE), "status", "me", force=True),
+        ),
+        (
+            Apply(ONE, {**manifest(ONE), "metadata": {"name": "one"}}, "w", preconditions=LOCKED),
+            WriteRequest(
+                "apply",
+                ONE,
+                {
+                    **manifest(ONE),
+                    "metadata": {"name": "one", "uid": "uid-1", "resourceVersion": "5"},
+                },
+            ),
         ),
         (Delete(ONE, Preconditions(), "why"), WriteRequest("delete", ONE, OPTIONS)),
         (
@@ -234,6 +266,29 @@ def test_an_answer_has_no_words(response: RawResponse, target: ObjectRef, reason
     """The refusal of a Secret may quote it, a proxy is no API server, and success needs none."""
     answer = answer_of(response, target, changed=False)
     assert (answer.reason, answer.message) == (reason, "")
+
+
+@pytest.mark.parametrize("target", [ONE, ObjectRef("v1", "Secret", "ns", "one")], ids=str)
+def test_a_conflict_of_managers_names_them_and_no_value(target: ObjectRef) -> None:
+    """It is a refusal to report, unlike the conflict that a newer object is."""
+    causes: list[JSON] = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f'conflict with "{manager}" using v1',
+            "field": field,
+        }
+        for manager, field in (("kubectl", ".data.a"), ("helm", ".data.b"))
+    ]
+    message = 'Apply failed with 2 conflicts: "hunter2"'
+    body: dict[str, JSON] = {"kind": "Status", "reason": "Conflict", "message": message}
+    response = RawResponse(409, {}, {**body, "details": {"causes": [*causes, "odd"]}})
+    answer = answer_of(response, target, changed=False)
+    refusal = refusal_of(Write("apply", target), answer.status, answer.reason, answer.message)
+    assert isinstance(refusal, Refused)
+    assert str(refusal) == (
+        f"apply {target} is refused: HTTP 409 FieldManagerConflict: "
+        'conflict with "kubectl" using v1: .data.a; conflict with "helm" using v1: .data.b'
+    )
 
 
 def test_a_replaced_object_has_the_reason_of_a_conflict() -> None:

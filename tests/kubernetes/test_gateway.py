@@ -14,6 +14,7 @@ from captep_core import (
     ABSENT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -164,6 +165,13 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
             "/apis/tf.upbound.io/v1beta1/workspaces/one",
             MERGE_PATCH,
             {"spec": None},
+        ),
+        (
+            Apply(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            "PATCH",
+            f"{PATH}/one",
+            "application/apply-patch+yaml",
+            manifest(ONE, spec={"a": 1}),
         ),
         (
             DELETE,
@@ -823,3 +831,18 @@ def test_all_watches_are_stopped_at_once_and_waited_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(Informer, "stop", stop)
     made.stop()
     assert set(stopped) == set(made.informers)
+
+
+@pytest.mark.parametrize(
+    ("manager", "force", "query"),
+    [
+        ("", False, (("fieldManager", "captep"),)),
+        ("mine", True, (("fieldManager", "mine"), ("force", "true"))),
+    ],
+)
+def test_an_apply_travels_with_its_manager(
+    manager: str, force: bool, query: tuple[tuple[str, str], ...]
+) -> None:
+    """The manager is the gateway's own or the action's; force is sent only when it is asked for."""
+    _, (asked,) = sent(replying(200, obj(ONE, 6)), Apply(ONE, manifest(ONE), "w", manager, force))
+    assert asked.query == query

@@ -9,6 +9,7 @@ from captep_core import (
     ABSENT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -185,3 +186,13 @@ def test_an_event_is_recorded_once_and_counted_up(namespace: str | None) -> None
     assert {event["metadata"]["namespace"] for event in events} == {namespace or "default"}
     assert {event["involvedObject"]["uid"] for event in events} == {"u1"}
     assert spec(server) == {"a": 1}
+
+
+def test_an_apply_is_answered_or_said_not_to_be_modelled() -> None:
+    """A refusal that names the gap, where the server does not model server-side apply."""
+    server = gateway()
+    answer = server.send(Apply(REF, {**NEW, "spec": {"a": 2}}, "r", "me", force=True))
+    if answer.status == 501:
+        assert "server-side apply" in answer.message
+    else:
+        assert answer == Answer(200, changed=True)

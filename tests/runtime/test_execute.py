@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from captep_core import (
     JSON,
     Action,
+    Apply,
     Decision,
     ObjectRef,
     Observed,
@@ -28,6 +29,7 @@ from captep_core import (
 from captep_core.errors import DecisionError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import Pass, WriteHistory, run_pass
+from tests.objects import manifest
 from tests.runtime.toys import (
     KEY,
     NO_OP,
@@ -683,3 +685,37 @@ def test_a_refusal_after_a_success_has_its_own_message() -> None:
     second = once(wants(create("a")), ToyServer(), first, at=20)
     third = once(wants(create("a")), refusing("another quota"), second, at=40)
     assert [each.message for each in third.state.refusals] == ["another quota"]
+
+
+def apply(name: str) -> Apply:
+    """Apply a child."""
+    return Apply(child(name), {**manifest(child(name)), "data": {"name": name}}, f"want {name}")
+
+
+def test_a_conflict_of_managers_is_reported_and_paced() -> None:
+    """A retry at once would meet the same manager: the write waits out its interval."""
+    message = 'conflict with "kubectl" using v1: .data.name'
+    conflict = Answer(409, changed=False, reason="FieldManagerConflict", message=message)
+    server = ToyServer(usual=conflict)
+    first = once(wants(apply("a")), server, backs_off=True)
+    (refusal,) = first.state.refusals
+    assert str(refusal).endswith(f"is refused: HTTP 409 FieldManagerConflict: {message}")
+    again = once(wants(apply("a")), server, first, at=9, backs_off=True)
+    assert (again.sent, again.requeue_after) == ((), timedelta(seconds=1))
+
+
+def test_an_apply_that_somebody_undoes_is_a_fight_over_its_fields() -> None:
+    """It is known by its body, as a patch is."""
+    done: Pass | None = None
+    for number in range(3):
+        done = once(wants(apply("a")), ToyServer(), done, at=number)
+    assert done is not None
+    assert [str(each) for each in done.new_refusals] == [
+        "apply ConfigMap fleet/a is accepted but does not last: another writer changes data.name"
+    ]
+
+
+def test_an_apply_says_nothing_of_fields_that_are_not_kept() -> None:
+    """The answer holds the list entries of other managers as well."""
+    answer = Answer(200, changed=True, object={"data": {}})
+    assert once(wants(apply("a")), ToyServer(answer)).new_not_kept == ()

@@ -13,6 +13,7 @@ from captep_core import (
     Absent,
     Action,
     APIEndpoint,
+    Apply,
     AwaitingWorkspaceDeletion,
     Conflicted,
     ControlPlane,
@@ -104,6 +105,8 @@ def request(action: Action) -> str:
             return "PATCH"
         case Delete():
             return "DELETE"
+        case Apply():
+            return "PATCH what it owns"
         case RecordEvent():
             return "POST an Event"
         case _ as unreachable:
