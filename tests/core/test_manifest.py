@@ -36,6 +36,7 @@ from captep_core import (
     without_finalizer,
 )
 from captep_core._diff import without_nulls
+from captep_core._not_kept import not_kept
 from captep_core._objects import rfc3339
 from captep_core.errors import DecisionError
 from captep_memory import MemoryGateway, load
@@ -309,6 +310,18 @@ def test_an_orphan_is_adopted_and_other_owners_stay() -> None:
 def test_a_dependent_out_of_reach_is_left_alone(metadata: Any) -> None:  # noqa: ANN401 - JSON
     """Another controller has it, or it is being deleted."""
     assert difference(owned(spec={"a": 2}), stored(metadata=metadata, spec={"a": 1}), "w") is None
+
+
+def test_a_field_that_the_server_does_not_keep_is_not_wanted_again() -> None:
+    """The answer to the first patch showed that the definition prunes it."""
+    desired, observed = manifest(REF, spec={"pruned": 1, "kept": 1}), stored(spec={})
+    patch = difference(desired, observed, "why")
+    assert isinstance(patch, Patch)
+    known = not_kept(patch, stored(spec={"kept": 1}))
+    body: dict[str, JSON] = {"spec": {"kept": 1}}
+    again = difference(desired, observed, "why", known=known)
+    assert again == Patch(REF, body, Preconditions("u1"), "why")
+    assert difference(desired, stored(spec={"kept": 1}), "why", known=known) is None
 
 
 def test_a_status_is_a_write_of_its_own() -> None:
