@@ -294,8 +294,10 @@ def _schedule(
     """Choose the actions of this pass; see *Schedule* and *Refusals* at the head of the module."""
     known = facts.observed.state.refusals
     if not known:
+        # Most passes have nothing to send.
+        first = wanted or reports
         return Decision(
-            _actions(wanted or reports),
+            _actions(first) if first else (),
             interval(verdict, policy),
             verdict,
             requeue_after_refusal=policy.failing,
