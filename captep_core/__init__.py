@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 from captep_core._actions import (
     JSON,
     Action,
+    Apply,
     Conflicted,
     Create,
     Decision,
     Delete,
+    Manifest,
     ObjectRef,
     Patch,
     Preconditions,
@@ -27,11 +29,24 @@ from captep_core._actions import (
     Write,
     purpose_of,
     refusal_of,
+    worded,
     write_of,
 )
 from captep_core._diff import merge_patch
+from captep_core._manifest import (
+    controller_reference,
+    is_controlled_by,
+    is_deleting,
+    outstanding,
+    preconditions_of,
+    ref_of,
+    set_condition,
+    with_finalizer,
+    without_finalizer,
+)
 from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
 from captep_core._workqueue import Backoff, WorkQueue, jittered
+from captep_core._write import difference
 
 if TYPE_CHECKING:
     from captep_core.capt._intervals import Policy, interval
@@ -71,6 +86,7 @@ __all__ = [
     "Absent",
     "Action",
     "AppliedTemplate",
+    "Apply",
     "AwaitingWorkspaceDeletion",
     "Backoff",
     "Conflicted",
@@ -86,6 +102,7 @@ __all__ = [
     "Failed",
     "Gone",
     "Invalid",
+    "Manifest",
     "Missing",
     "ObjectRef",
     "Observed",
@@ -111,15 +128,26 @@ __all__ = [
     "WorkQueue",
     "Write",
     "control_plane_ref",
+    "controller_reference",
     "decide",
+    "difference",
     "interval",
+    "is_controlled_by",
+    "is_deleting",
     "jittered",
     "merge_patch",
     "observe",
+    "outstanding",
     "parse_endpoint",
+    "preconditions_of",
     "purpose_of",
     "reconcile",
+    "ref_of",
     "refusal_of",
+    "set_condition",
+    "with_finalizer",
+    "without_finalizer",
+    "worded",
     "write_of",
 ]
 

@@ -9,21 +9,28 @@ Rules of this module:
    status patch.
 3. Bodies are JSON and stay out of every repr, because they may hold the content of a Secret. A
    reason never does.
+4. Refusals are equal without their messages: webhooks write durations and request ids into their
+   texts, and a changed text alone is no news.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar, assert_never
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
 
 from attrs import field, frozen
 
+from captep_core.errors import DecisionError
+
 __all__ = [
+    "FIELD_MANAGER_CONFLICT",
     "JSON",
     "Action",
+    "Apply",
     "Conflicted",
     "Create",
     "Decision",
     "Delete",
+    "Manifest",
     "ObjectRef",
     "Patch",
     "Preconditions",
@@ -36,10 +43,15 @@ __all__ = [
     "Write",
     "purpose_of",
     "refusal_of",
+    "require_same",
+    "worded",
     "write_of",
 ]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+Manifest: TypeAlias = dict[str, Any]
+"""One object as the API has it. Type checkers let its fields be indexed, however deep they are."""
 
 
 @frozen(cache_hash=True, order=True)
@@ -71,13 +83,40 @@ class Preconditions:
 
 @frozen
 class Create:
-    """Create an object; `body` is the whole manifest, apiVersion, kind and metadata included."""
+    """Create an object; `body` is the whole manifest, apiVersion, kind and metadata included.
+
+    Raises:
+        DecisionError: the body is that of another object than `target`.
+    """
 
     target: ObjectRef
     body: Mapping[str, JSON] = field(repr=False)
     reason: str
     subresource: None = field(default=None, init=False, repr=False)
     preconditions: Preconditions = field(default=Preconditions(), init=False, repr=False)
+
+    @body.validator
+    def _names_the_target(self, _: object, body: Mapping[str, JSON]) -> None:
+        require_same(self.target, body)
+
+
+def require_same(target: ObjectRef, body: Mapping[str, JSON]) -> None:
+    """Check that the manifest `body` is that of `target`; it may leave the namespace out.
+
+    Raises:
+        DecisionError: it is not; the message names the first field that differs.
+    """
+    found = body.get("metadata")
+    metadata = found if isinstance(found, dict) else {}
+    pairs = (
+        ("apiVersion", body.get("apiVersion"), target.api_version),
+        ("kind", body.get("kind"), target.kind),
+        ("metadata.name", metadata.get("name"), target.name),
+        ("metadata.namespace", metadata.get("namespace") or target.namespace, target.namespace),
+    )
+    for path, has, expected in pairs:
+        if has != expected:
+            raise DecisionError(f"{target}: {path} of the body is {has!r}, expected {expected!r}")
 
 
 @frozen
@@ -105,6 +144,36 @@ class Delete:
 
 
 @frozen
+class Apply:
+    """Apply an object on the server (server-side apply, KEP-555): create it, or change its fields.
+
+    The server remembers which manager owns which field, and removes the fields that `manager`
+    applied before and no longer names. It does so for every apply, so compare first, with
+    `captep_core.difference`: an apply that changes nothing is a write too many.
+
+    `body`: apiVersion, kind and metadata with all fields that you want. `manager`: the field
+    manager, "" for the operator's own. `force`: take fields over from other managers. Without it,
+    the server answers 409, and the refusal (`Refused`, reason `FieldManagerConflict`) names them.
+    `preconditions`: with a uid, nothing is created.
+
+    Raises:
+        DecisionError: the body is that of another object than `target`.
+    """
+
+    target: ObjectRef
+    body: Mapping[str, JSON] = field(repr=False)
+    reason: str
+    manager: str = ""
+    force: bool = False
+    preconditions: Preconditions = Preconditions()
+    subresource: str | None = None
+
+    @body.validator
+    def _names_the_target(self, _: object, body: Mapping[str, JSON]) -> None:
+        require_same(self.target, body)
+
+
+@frozen
 class RecordEvent:
     """Record an Event about `target`, which has the uid `uid`.
 
@@ -129,7 +198,7 @@ class RecordEvent:
         return {"type": self.type, "reason": self.reason, "message": self.message}
 
 
-Action: TypeAlias = Create | Patch | Delete | RecordEvent
+Action: TypeAlias = Create | Patch | Delete | Apply | RecordEvent
 
 
 def purpose_of(action: Action) -> str:
@@ -141,8 +210,8 @@ def purpose_of(action: Action) -> str:
 
 @frozen
 class Write:
-    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `event`),
-    object, subresource.
+    """Which write an action is, whatever its body: verb (`create`, `patch`, `delete`, `apply`,
+    `event`), object, subresource.
     """
 
     verb: str
@@ -166,6 +235,8 @@ def _verb_of(action: Action) -> str:
             return "patch"
         case Delete():
             return "delete"
+        case Apply():
+            return "apply"
         case RecordEvent():
             return "event"
         case _ as unreachable:
@@ -176,37 +247,52 @@ def _verb_of(action: Action) -> str:
 class Refused:
     """The server did not take the write when it was last tried; `status` is the HTTP status of its
     answer, 400 to 599.
+
+    `reason` and `message`: as in `captep_core.ports.Answer`. The first message stays while the
+    server refuses the write with this status and reason.
     """
 
     write: Write
     status: int
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP {self.status}"
+        return _refused(self, self.status)
 
 
 @frozen
 class Conflicted:
     """The object was newer than what the decision had seen (HTTP 409). It is retried and never
-    reported.
+    reported. `reason` and `message`: as in `Refused`.
     """
 
     write: Write
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP 409"
+        return _refused(self, 409)
 
 
 @frozen
 class Throttled:
     """The server has been too busy for the write (HTTP 429), and not for long: it is retried and
-    not reported yet.
+    not reported yet. `reason` and `message`: as in `Refused`.
     """
 
     write: Write
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
-        return f"{self.write} is refused: HTTP 429"
+        return _refused(self, 429)
+
+
+def _refused(refusal: Refused | Conflicted | Throttled, status: int) -> str:
+    cause = f"HTTP {status} {refusal.reason}" if refusal.reason else f"HTTP {status}"
+    text = f"{refusal.write} is refused: {cause}"
+    return f"{text}: {refusal.message}" if refusal.message else text
 
 
 @frozen
@@ -216,12 +302,15 @@ class Reverted:
 
     It stays known until the write has stood for a while, whether or not a pass wants the write.
     `fields`: the JSON paths that the write sets, empty for a create and a delete. `manager`: the
-    field manager of the other writer, "" when it is unknown.
+    field manager of the other writer, "" when it is unknown. `reason` and `message` are empty where
+    the server accepted the write.
     """
 
     write: Write
     fields: tuple[str, ...] = ()
     manager: str = ""
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     def __str__(self) -> str:
         return f"{self.write} is accepted but does not last{self._cause()}"
@@ -252,13 +341,37 @@ Refusal: TypeAlias = Refused | Conflicted | Throttled | Reverted
 """
 
 
-def refusal_of(write: Write, status: int) -> Refusal:
+def refusal_of(write: Write, status: int, reason: str = "", message: str = "") -> Refusal:
     """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it
     does not last.
     """
     if status < 300:
         return Reverted(write)
-    return Conflicted(write) if status == 409 else Refused(write, status)
+    # A retry meets the same owner of the field, so this one is reported and paced.
+    if status == 409 and reason != FIELD_MANAGER_CONFLICT:
+        return Conflicted(write, reason, message)
+    return Refused(write, status, reason, message)
+
+
+def worded(refusal: Refusal, before: str = "") -> str:
+    """Say `refusal` in words, which are those of `before` as long as they differ in the server's
+    message alone.
+
+    With the message of the reported condition as `before`, a controller that starts again does not
+    rewrite the condition because a webhook's text holds a duration.
+
+    >>> write = Write("create", ObjectRef("v1", "Service", "team", "db"))
+    >>> slow = Refused(write, 403, "Forbidden", "over quota (took 12 ms)")
+    >>> worded(Refused(write, 403, "Forbidden", "over quota (took 9 ms)"), str(slow))
+    'create Service team/db is refused: HTTP 403 Forbidden: over quota (took 12 ms)'
+    """
+    text = str(refusal)
+    is_same = refusal.message and before.startswith(text.removesuffix(refusal.message))
+    return before if is_same else text
+
+
+FIELD_MANAGER_CONFLICT: Final = "FieldManagerConflict"
+"""The reason of an apply that meets fields of another manager (apimachinery, CauseType)."""
 
 
 class VerdictLike(Protocol):
@@ -292,6 +405,9 @@ class Decision(Generic[V_co]):
     the known refusals whose writes are still wanted; the executor forgets all others.
     `requeue_after_refusal` (positive) replaces `requeue_after` while a refusal is known after the
     pass, and the refused write stays in backoff as long; None leaves that to the executor.
+    `wakes_at` is a deadline, aware and in the future: the next pass begins then at the latest, also
+    when nothing has changed. An interval is for what nobody announces, a deadline for what time
+    alone changes, such as the end of a certificate.
     """
 
     actions: tuple[Action, ...]
@@ -299,3 +415,14 @@ class Decision(Generic[V_co]):
     verdict: V_co
     outstanding: tuple[Refusal, ...] = ()
     requeue_after_refusal: timedelta | None = None
+    wakes_at: datetime | None = None
+
+    def wait(self, *, now: datetime) -> timedelta | None:
+        """Return how long after `now` the next look is due, None for never by itself.
+
+        A deadline that has passed does not count.
+        """
+        if self.wakes_at is None or self.wakes_at <= now:
+            return self.requeue_after
+        left = self.wakes_at - now
+        return left if self.requeue_after is None else min(left, self.requeue_after)

@@ -8,6 +8,8 @@ Rules of this module:
 2. Preconditions travel where the API server compares them: in `metadata` of a merge patch, in
    `preconditions` of DeleteOptions.
 3. Bodies stay out of every repr, as they do in `_actions`.
+4. The text of a refusal is the server's, or a webhook's: it is redacted and bounded here, once. The
+   refusal of a Secret has no text, because it may quote the content.
 """
 
 import hashlib
@@ -18,8 +20,10 @@ from typing import Final, Literal, TypeAlias, assert_never
 from attrs import field, frozen
 
 from captep_core._actions import (
+    FIELD_MANAGER_CONFLICT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -28,6 +32,7 @@ from captep_core._actions import (
     RecordEvent,
 )
 from captep_core._objects import rfc3339
+from captep_core._redact import redacted
 from captep_core.ports import Answer
 
 __all__ = [
@@ -42,12 +47,15 @@ __all__ = [
     "retry_after_of",
 ]
 
-WriteVerb: TypeAlias = Literal["create", "patch", "delete"]
+WriteVerb: TypeAlias = Literal["create", "patch", "delete", "apply"]
 
 # A name has at most 253 characters (RFC 1123 subdomain); a dot and 16 digits of a hash follow it.
 _LONGEST_NAME: Final = 230
 # The API server refuses an Event with a longer message (events.k8s.io/v1, `note`).
 _LONGEST_MESSAGE: Final = 1024
+# In bytes: a condition and an Event hold the whole text of a refusal and what stands before it.
+_LONGEST_REFUSAL: Final = 1024
+_LONGEST_REASON: Final = 64
 # Events about cluster-scoped objects go where client-go's recorder puts them.
 _NAMESPACE_OF_CLUSTER_SCOPED: Final = "default"
 # An hour: a server that asks for more has a bug, and a deployed fix should be noticed.
@@ -60,14 +68,17 @@ _LONGEST_NUMBER: Final = 9
 class WriteRequest:
     """One write as the API server takes it; of a RecordEvent, `target` is the Event.
 
-    `body` is the manifest of a create, the merge patch (RFC 7386) of a patch and the DeleteOptions
-    of a delete.
+    `body` is the manifest of a create and an apply, the merge patch (RFC 7386) of a patch and the
+    DeleteOptions of a delete. `manager`: the field manager, "" for the gateway's own. `force`:
+    whether an apply takes over the fields of others.
     """
 
     verb: WriteVerb
     target: ObjectRef
     body: Mapping[str, JSON] = field(repr=False)
     subresource: str | None = None
+    manager: str = ""
+    force: bool = False
 
 
 @frozen
@@ -100,6 +111,15 @@ def request_of(action: Action, *, now: datetime, component: str) -> WriteRequest
             return WriteRequest("patch", action.target, body, action.subresource)
         case Delete():
             return WriteRequest("delete", action.target, _delete_options(action.preconditions))
+        case Apply():
+            return WriteRequest(
+                "apply",
+                action.target,
+                _with_preconditions(action.body, action.preconditions),
+                action.subresource,
+                action.manager,
+                action.force,
+            )
         case RecordEvent():
             event = RecordedEvent(event_name(action))
             return event_request(action, event, now=now, component=component)
@@ -143,21 +163,59 @@ def event_request(
     return WriteRequest("create", target, _new_event(record, target, rfc3339(now), component))
 
 
-def answer_of(response: RawResponse, *, changed: bool) -> Answer:
-    """Say what `response` means; `changed`: whether the server's state changed if it succeeded.
+def answer_of(response: RawResponse, target: ObjectRef, *, changed: bool) -> Answer:
+    """Say what `response` to a write of `target` means; `changed`: whether the server's state
+    changed if it succeeded.
 
     The API server answers a merge patch with another uid by 422 and names `metadata.uid`. To a
     reconcile loop the object was replaced, which is a conflict: 409.
     """
     is_replaced = response.status == 422 and _causes(response) == ["metadata.uid"]
     status = 409 if is_replaced else response.status
-    is_accepted = status < 300
+    if status < 300:
+        return Answer(status, changed, object=response.body)
+    reason, message = _explanation(response, target)
     return Answer(
         status,
-        changed and is_accepted,
-        retry_after_of(response),
-        response.body if is_accepted else None,
+        changed=False,
+        retry_after=retry_after_of(response),
+        reason="Conflict" if is_replaced and reason else reason,
+        message=message,
     )
+
+
+def _explanation(response: RawResponse, target: ObjectRef) -> tuple[str, str]:
+    """Return reason and message of the Status in `response`, fit for people."""
+    status = response.body or {}
+    conflicts = _manager_conflicts(response)
+    if conflicts:
+        return FIELD_MANAGER_CONFLICT, _one_line("; ".join(conflicts), _LONGEST_REFUSAL)
+    if target.kind == "Secret" or status.get("kind") != "Status":
+        return "", ""
+    return (
+        _one_line(status.get("reason"), _LONGEST_REASON),
+        _one_line(status.get("message"), _LONGEST_REFUSAL),
+    )
+
+
+def _manager_conflicts(response: RawResponse) -> list[str]:
+    """List the fields of others that an apply met, each with its manager and without any value."""
+    causes = _details(response).get("causes")
+    found = [each for each in causes if isinstance(each, dict)] if isinstance(causes, list) else []
+    return [
+        f"{each.get('message')}: {each.get('field')}"
+        for each in found
+        if response.status == 409 and each.get("reason") == FIELD_MANAGER_CONFLICT
+    ]
+
+
+def _one_line(text: JSON, longest: int) -> str:
+    """Return `text` on one line, without control characters and credentials, in `longest` bytes."""
+    if not isinstance(text, str):
+        return ""
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    whole = redacted(" ".join(printable.split()))
+    return whole.encode()[:longest].decode(errors="ignore").rstrip()
 
 
 def reason_of(response: RawResponse) -> str:

@@ -1,6 +1,9 @@
 """The one builder of writes: an object as it should be and as it was observed become a Create, a
 Patch or nothing.
 
+`difference` is for operators that work on JSON, `dependent`, `shared` and `status` are for those
+with a typed model.
+
 Rules of this module:
 
 1. Nothing else constructs a `Create` or a `Patch`. That makes "every write is a difference"
@@ -11,7 +14,6 @@ Rules of this module:
 4. A patch carries the uid that it was computed from. It carries the resourceVersion as well where
    it replaces a list, because a merge patch would undo the entries of others, and on `/status`,
    where the API server does not compare the uid.
-
 5. A field that the server does not keep is not wanted again (`captep_core._not_kept`).
 
 There are two kinds of targets. A *dependent* is an object that an owner controls: another
@@ -29,15 +31,31 @@ import binascii
 from collections.abc import Collection, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import attrs
 from attrs import AttrsInstance, field
 
-from captep_core._actions import JSON, Create, ObjectRef, Patch, Preconditions
-from captep_core._diff import merge_patch, same_json, without_nulls
+from captep_core._actions import (
+    JSON,
+    Create,
+    Manifest,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    require_same,
+)
+from captep_core._diff import merge_patch, merged, owned_part, same_json, without_nulls
+from captep_core._manifest import meta_of, ref_of
 from captep_core._not_kept import without_not_kept
-from captep_core._objects import ObjectMeta, Owner, OwnerReference, controller_of, with_controller
+from captep_core._objects import (
+    ObjectMeta,
+    Owner,
+    OwnerReference,
+    controller_of,
+    is_foreign,
+    with_controller,
+)
 from captep_core._observation import ABSENT, NotKept, Observed, Unreadable
 
 __all__ = [
@@ -47,6 +65,7 @@ __all__ = [
     "as_json",
     "camel_case",
     "dependent",
+    "difference",
     "exact_json",
     "shared",
     "status",
@@ -176,14 +195,88 @@ def status(
     if observed == desired:
         return None
     before = {"status": as_json(observed)}
-    body = merge_patch(before, {"status": as_json(desired)})
-    body = _without(body, before, target, meta, known, "status")
-    fields = body.get("status")
-    if not isinstance(fields, dict):
+    after = {"status": as_json(desired)}
+    patch = _patch(target, meta, before, after, "report", known, "status")
+    fields = patch.body.get("status") if patch else None
+    if patch is None or not isinstance(fields, dict):
         return None
-    preconditions = Preconditions(meta.uid or None, meta.resource_version or None)
-    reason = f"report: {', '.join(sorted(fields))}"
-    return Patch(target, body, preconditions, reason, "status")
+    return attrs.evolve(patch, reason=f"report: {', '.join(sorted(fields))}")
+
+
+# The references of other owners stay.
+_OWNERS: Final = ("metadata", "ownerReferences")
+_NO_KEYS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def difference(
+    desired: Mapping[str, Any],
+    observed: Observed[Manifest],
+    reason: str,
+    *,
+    keys: Mapping[str, str] = _NO_KEYS,
+    subresource: str | None = None,
+    known: Collection[NotKept] = (),
+) -> Create | Patch | None:
+    """Create an object, or correct the fields of it that `desired` names; None when there is
+    nothing to write.
+
+    An object whose `desired` names a controller is a dependent: it is left alone while it is being
+    deleted and when it has another controller. Nothing is written while the object is unreadable,
+    nor into the status of an object that does not exist.
+
+    Args:
+        desired: apiVersion, kind and metadata of the object with all fields that you own. Null
+            removes a field, and an empty map equals an absent one. All other fields, such as the
+            server's defaults, stay as they are.
+        observed: what `read` returned for it.
+        reason: why you write, in words for people.
+        keys: for a list of maps, by its path, the field that identifies its entries, such as
+            `{"spec.template.spec.containers": "name"}`. Entries are merged by it: fields and
+            entries that `desired` does not name stay. A list without a key is owned as a whole.
+        subresource: "status" to write the field `status` alone, None for everything but it.
+        known: `ReconcileState.not_kept`, so that what the server drops is not wanted again.
+
+    Raises:
+        DecisionError: `desired` and `observed` are two objects, or an entry of a list lacks its
+            key.
+
+    >>> service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "db", "uid": "u1"}}
+    >>> ports = [{"name": "sql", "port": 5432, "protocol": "TCP"}]
+    >>> observed = {**service, "spec": {"ports": ports, "clusterIP": "10.0.0.7"}}
+    >>> desired = {**service, "spec": {"ports": [{"name": "sql", "port": 5432}]}}
+    >>> difference(desired, observed, "the port differs", keys={"spec.ports": "name"}) is None
+    True
+    """
+    target = ref_of(desired)
+    if isinstance(observed, Unreadable):
+        return None
+    is_status = subresource == "status"
+    if observed is ABSENT:
+        body = {name: without_nulls(desired[name]) for name in desired if name != "status"}
+        return None if is_status else Create(target, body, reason)
+    # The server may send another version of the kind than the one in which decisions speak.
+    require_same(target, {**observed, "apiVersion": target.api_version})
+    owned = {name: desired[name] for name in desired if _is_owned(name, is_status=is_status)}
+    if not is_status and _is_out_of_reach(desired, observed):
+        return None
+    paths = {_OWNERS: "uid", **{tuple(path.split(".")): key for path, key in keys.items()}}
+    before = owned_part(observed, owned)
+    after = merged(owned, observed, paths)
+    meta = meta_of(observed)
+    return _patch(target, meta, before, after, reason, known, subresource)
+
+
+def _is_owned(name: str, *, is_status: bool) -> bool:
+    return name == "status" if is_status else name not in ("apiVersion", "kind", "status")
+
+
+def _is_out_of_reach(desired: Mapping[str, JSON], observed: Manifest) -> bool:
+    """Whether a dependent is being deleted or has another controller than it should have."""
+    wanted = controller_of(meta_of(desired))
+    if wanted is None:
+        return False
+    meta = meta_of(observed)
+    return bool(meta.deletion_timestamp) or is_foreign(meta, wanted.uid)
 
 
 def _without(
@@ -274,12 +367,16 @@ def _patch(
     desired: Mapping[str, JSON],
     reason: str,
     known: Collection[NotKept],
+    subresource: str | None = None,
 ) -> Patch | None:
-    body = _without(merge_patch(observed, desired), observed, target, meta, known)
+    body = _without(merge_patch(observed, desired), observed, target, meta, known, subresource)
     if not body:
         return None
-    version = meta.resource_version if _replaces_a_list(body, observed) else ""
-    return Patch(target, body, Preconditions(meta.uid or None, version or None), reason)
+    is_bound = subresource == "status" or _replaces_a_list(body, observed)
+    version = meta.resource_version if is_bound else ""
+    return Patch(
+        target, body, Preconditions(meta.uid or None, version or None), reason, subresource
+    )
 
 
 def _replaces_a_list(body: Mapping[str, JSON], observed: Mapping[str, JSON]) -> bool:

@@ -6,12 +6,12 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from captep_core._actions import JSON, Action, Decision, ObjectRef
+from captep_core._actions import JSON, Action, Decision, Manifest, ObjectRef
 from captep_core._observation import Observed, ReconcileState
 
 __all__ = ["Answer", "Clock", "Decide", "Gateway", "Read", "ReadsLive"]
 
-Read: TypeAlias = Callable[[ObjectRef], Observed[dict[str, JSON]]]
+Read: TypeAlias = Callable[[ObjectRef], Observed[Manifest]]
 """Look one object up: its JSON as on the wire, ABSENT, or Unreadable.
 
 It raises for no answer of a server.
@@ -26,12 +26,17 @@ class Answer:
     not. `changed`: whether the action is known to have changed the state of the server.
     `retry_after`: how long the server asked to be left alone (429 and 503), None when it did not
     ask. `object`: the object after an accepted create or patch, None when the answer had none.
+    `reason`, `message`: of the Status that a refusal came with, "" without one. The message is one
+    line of at most 1,024 bytes without credentials. Both are "" for a Secret, whose refusal may
+    quote it.
     """
 
     status: int
     changed: bool
     retry_after: timedelta | None = None
     object: Mapping[str, JSON] | None = field(default=None, eq=False, repr=False)
+    reason: str = ""
+    message: str = field(default="", eq=False)
 
     @property
     def is_refusal(self) -> bool:
@@ -42,7 +47,7 @@ class Answer:
 class Gateway(Protocol):
     """One API server as one controller sees it: own writes at once, and never back in time."""
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def read(self, ref: ObjectRef) -> Observed[Manifest]:
         """Look one object up; see `Read`."""
         ...
 
@@ -55,7 +60,7 @@ class Gateway(Protocol):
 class ReadsLive(Protocol):
     """A gateway whose `read` answers from a cache and leaves out `metadata.managedFields`."""
 
-    def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def read_live(self, ref: ObjectRef) -> Observed[Manifest]:
         """Ask the server itself for the whole object; see `Read`."""
         ...
 

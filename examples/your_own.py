@@ -5,23 +5,20 @@ ConfigMap of the namespace `source` to the ConfigMap of the same name in the nam
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from attrs import frozen
 
 from captep_core import (
-    JSON,
     Absent,
-    Action,
-    Create,
     Decision,
+    Manifest,
     ObjectRef,
-    Patch,
-    Preconditions,
     ReconcileState,
     Unreadable,
-    merge_patch,
-    write_of,
+    difference,
+    is_deleting,
+    outstanding,
+    worded,
 )
 from captep_core.ports import Read
 from captep_memory import MemoryGateway, load
@@ -45,40 +42,33 @@ def decide(
 ) -> Decision:
     """Keep the copy in `target` equal to `key`."""
     copy = ObjectRef("v1", "ConfigMap", "target", key.name)
-    source = read(key)
-    found: Any = read(copy)
+    source, found = read(key), read(copy)
     if isinstance(source, Absent):
         return Decision((), None, Verdict("Gone"))
     if isinstance(source, Unreadable) or isinstance(found, Unreadable):
         return Decision((), timedelta(seconds=10), Verdict("Unreadable"))
-    if isinstance(found, Absent):
-        body: dict[str, JSON] = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": copy.name, "namespace": copy.namespace},
-            "data": source.get("data", {}),
-        }
-        return write(Create(copy, body, "the copy does not exist"), state)
-    if is_taken(found["metadata"]):
+    if isinstance(found, dict) and is_taken(found):
         return Decision((), timedelta(seconds=10), Verdict("CopyBelongsToAnother"))
-    patch = merge_patch({"data": found.get("data", {})}, {"data": source.get("data", {})})
-    if not patch:
+    # We own all of `data`: null removes what the source does not have.
+    surplus = dict.fromkeys(found.get("data", {})) if isinstance(found, dict) else {}
+    desired: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": copy.name, "namespace": copy.namespace},
+        "data": {**surplus, **source.get("data", {})},
+    }
+    write = difference(desired, found, "the copy differs from its source")
+    if write is None:
         return Decision((), timedelta(minutes=5), Verdict("Copied"))
-    uid = Preconditions(found["metadata"]["uid"])
-    return write(Patch(copy, patch, uid, "the copy differs"), state)
+    refused = outstanding(state, [write])
+    verdict = Verdict("WriteRefused", worded(refused[0])) if refused else Verdict("Copying")
+    return Decision((write,), timedelta(seconds=5), verdict, refused)
 
 
-def is_taken(metadata: dict[str, Any]) -> bool:
+def is_taken(found: Manifest) -> bool:
     """Whether an object is being deleted, or another controller owns it."""
-    owners = metadata.get("ownerReferences", [])
-    return "deletionTimestamp" in metadata or any(ref.get("controller") for ref in owners)
-
-
-def write(action: Action, state: ReconcileState) -> Decision:
-    """Decide one write, and say when the server keeps refusing it."""
-    refused = tuple(known for known in state.refusals if known.write == write_of(action))
-    verdict = Verdict("WriteRefused" if refused else "Copying")
-    return Decision((action,), timedelta(seconds=5), verdict, refused)
+    owners = found["metadata"].get("ownerReferences", [])
+    return is_deleting(found) or any(owner.get("controller") for owner in owners)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ EXAMPLES = {
         "exhausted 43 runs from 2 worlds, 12 faults at each write",
         "exhausted 1,454 states, 3,974 edges, 95 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
-    "your_own.py": ["201 the copy does not exist", "at rest: Copied"],
+    "your_own.py": ["201 the copy differs from its source", "at rest: Copied"],
 }
 
 

@@ -15,7 +15,7 @@ __all__ = ["parse"]
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_VERBS: Final = ("create", "patch", "delete", "event")
+_VERBS: Final = ("create", "patch", "delete", "apply", "event")
 # A simulation's clock advances from here; datetime ends with the year 9999.
 _YEARS: Final = range(1970, 9000)
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from captep_cli._errors import printable
 from captep_cli._json import seconds, verdict_text
 from captep_cli._mask import Show
 from captep_core import (
     Action,
+    Apply,
     Create,
     Decision,
     Delete,
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["decision_text", "simulation_text"]
 
-_SIGNS: Final[Mapping[str, str]] = {"create": "+", "patch": "~", "delete": "-", "event": "!"}
+_SIGNS: Final[Mapping[str, str]] = {
+    "create": "+",
+    "patch": "~",
+    "apply": "~",
+    "delete": "-",
+    "event": "!",
+}
 
 
 def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) -> str:
@@ -95,7 +102,7 @@ def _action(action: Action, read: Read, show: Show) -> Iterator[str]:
     yield f"{_SIGNS[write_of(action).verb]} {write_of(action)}"
     yield f"    why: {purpose_of(action)}"
     match action:
-        case Create():
+        case Create() | Apply():
             yield from (
                 f"    + {path}: {_value(value)}"
                 for path, value in _leaves(show(action.target.kind, action.body))
@@ -106,6 +113,8 @@ def _action(action: Action, read: Read, show: Show) -> Iterator[str]:
             yield f"    only if its uid is {action.preconditions.uid}"
         case RecordEvent():
             yield f"    {action.type} {action.reason}: {action.message}"
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def _changes(action: Patch, read: Read, show: Show) -> Iterator[str]:

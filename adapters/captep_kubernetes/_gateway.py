@@ -42,7 +42,6 @@ from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
     FIELD_MANAGER,
     MERGE_PATCH,
-    Query,
     Transport,
     UnansweredError,
 )
@@ -59,7 +58,9 @@ _DISCOVERY_SECONDS: Final = 30.0
 # The thread of an informer ends within a second of `stop`; the rest is for a busy machine.
 _STOP_SECONDS: Final = 1.5
 
-_METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
+_METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE", "apply": "PATCH"}
+# JSON is YAML: every API server that applies takes it under this name.
+_PATCHES: Final = {"patch": MERGE_PATCH, "apply": "application/apply-patch+yaml"}
 
 
 class DryRun(Enum):
@@ -234,7 +235,7 @@ class KubernetesGateway:
         informer = self._informer_of(request.target)
         if is_gone and uid and informer is not None and self._counts:
             informer.observe_delete(request.target, str(uid))
-        return answer_of(response, changed=self._counts)
+        return answer_of(response, request.target, changed=self._counts)
 
     def _record(self, action: RecordEvent) -> Answer:
         now = self._now()
@@ -250,17 +251,21 @@ class KubernetesGateway:
             if response.status == 404 and request.verb == "patch":
                 # Servers delete Events after an hour: record it as a new one, which is no patch.
                 return self._record(action)
-        return answer_of(response, changed=self._counts)
+        return answer_of(response, request.target, changed=self._counts)
 
     def _write(self, resource: Resource, request: WriteRequest) -> RawResponse:
         target = request.target
         name = None if request.verb == "create" else target.name
         path = resource.path(target.namespace, name, request.subresource)
         method = _METHODS[request.verb]
-        query: Query = []
+        query: list[tuple[str, str]] = []
+        if request.manager:
+            query.append(("fieldManager", request.manager))
+        if request.force:
+            query.append(("force", "true"))
         body = request.body
         if self._dry_run is DryRun.SERVER:
-            query = [("dryRun", "All")]
+            query.append(("dryRun", "All"))
             if request.verb == "delete":
                 # kube-apiserver 1.37 reads the options of a DELETE from its body alone, if it has
                 # one: with `dryRun` in the query it really deletes.
@@ -270,7 +275,7 @@ class KubernetesGateway:
             path,
             query=query,
             body=body,
-            content_type=MERGE_PATCH if request.verb == "patch" else None,
+            content_type=_PATCHES.get(request.verb),
             timeout=_WRITE_SECONDS,
         )
         if response.status < 300 and response.body is None:
@@ -289,18 +294,18 @@ class KubernetesGateway:
         write the watch may have been faster.
         """
         if response.status >= 300 or response.body is None or not self._counts:
-            return answer_of(response, changed=False)
+            return answer_of(response, ref, changed=False)
         informer = self._informer_of(ref)
         if _is_over(response.body):
             # A patch that removes the last finalizer is answered with the object at its old
             # version: the object is gone.
             if informer is not None:
                 informer.observe_delete(ref, _identity(response.body)[0])
-            return answer_of(response, changed=True)
+            return answer_of(response, ref, changed=True)
         if informer is not None and response.body.get("kind") == ref.kind:
             self._keep(ref, response.body)
             informer.observe_write(response.body)
-        return answer_of(response, changed=before != _identity(response.body))
+        return answer_of(response, ref, changed=before != _identity(response.body))
 
     @property
     def _counts(self) -> bool:

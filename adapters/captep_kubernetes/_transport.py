@@ -277,8 +277,9 @@ class _Request:
         return (("Accept", self.accept), ("Content-Type", content_type))
 
     def parameters(self) -> str:
-        manager = [("fieldManager", FIELD_MANAGER)] if self.method in _WRITES else []
-        query = [*self.query, *manager]
+        query = [*self.query]
+        if self.method in _WRITES and "fieldManager" not in dict(self.query):
+            query.append(("fieldManager", FIELD_MANAGER))
         return f"?{urlencode(query)}" if query else ""
 
 

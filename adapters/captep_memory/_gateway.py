@@ -25,6 +25,8 @@ from captep_memory._world import World
 __all__ = ["MemoryGateway", "ObjectMatch"]
 
 _COMPONENT: Final = "captep"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+_APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 
 @frozen
@@ -106,20 +108,23 @@ class MemoryGateway:
         before = self.world
         self.world, response = serve(before, _request(request))
         changed = self.world.resource_version != before.resource_version
-        return answer_of(_raw(response), changed=changed)
+        return answer_of(_raw(response), request.target, changed=changed)
 
 
 def _request(request: WriteRequest) -> Request:
     target = request.target
+    manager = "" if request.verb == "delete" else request.manager or _COMPONENT
     return Request(
-        request.verb,
+        "patch" if request.verb == "apply" else request.verb,
         target.api_version,
         target.kind,
         target.namespace,
         None if request.verb == "create" else target.name,
         request.subresource,
         body=dict(request.body),
-        field_manager="" if request.verb == "delete" else _COMPONENT,
+        content_type=_APPLY_PATCH if request.verb == "apply" else _MERGE_PATCH,
+        field_manager=manager,
+        force=True if request.force else None,
     )
 
 

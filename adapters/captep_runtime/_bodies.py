@@ -17,11 +17,14 @@ def require_decision(decision: object) -> None:
     """Check a decision and the bodies of its actions.
 
     Raises:
-        DecisionError: it is no Decision, or a body is no JSON. The message has the path and the
+        DecisionError: it is no Decision, its deadline has no time zone, or a body is no JSON. The
+            message has the path and the
             type of the value, and never the value.
     """
     if not isinstance(decision, Decision):
         raise DecisionError(f"decide returned {_named(decision)}, expected a Decision")
+    if decision.wakes_at is not None and decision.wakes_at.utcoffset() is None:
+        raise DecisionError("wakes_at has no time zone, expected an aware time")
     for action in decision.actions:
         if isinstance(action, RecordEvent) or action.body is None:
             continue

@@ -16,6 +16,11 @@ Rules of this module:
 6. A server that is too busy for a write (429) delays that write and nothing else.
 7. A verdict counts as reported once its Events were sent: a pass that stopped before them keeps the
    verdict that was reported before.
+8. A deadline (`Decision.wakes_at`) wakes the key earlier than any interval. One that has passed
+   already is looked at again after the interval of a refusal, so that a decision that does not act
+   on it makes no busy loop.
+9. The first message of a refusal stays while write, status and reason do: a text with a duration or
+   a request id in it is no reason to write a condition again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,6 +31,7 @@ from attrs import evolve, frozen
 
 from captep_core._actions import (
     Action,
+    Apply,
     Create,
     Decision,
     Delete,
@@ -71,6 +77,7 @@ class Pass:
 
     `sent`: the actions that were sent, each with its answer. `state`, `history`: arguments of the
     next pass. `requeue_after`: when to look again unless something happens before, None for never.
+    `wakes_after`: the part of it that is a deadline, None without one; it is never lengthened.
     `effective_writes`: the number of writes that changed something in the server, Events left out.
     `changed`: whether the world, or the refusals that the next pass sees, differ from what this
     pass found. `progressed`: whether the next pass will see something worth deciding on at once,
@@ -89,6 +96,7 @@ class Pass:
     progressed: bool
     error_interval: timedelta
     new_not_kept: tuple[NotKept, ...] = ()
+    wakes_after: timedelta | None = None
 
 
 _TOO_MANY_REQUESTS: Final = 429
@@ -101,12 +109,13 @@ _LONGEST_STATE: Final = 64
 class _Sending:
     """How far the sending of a decision has come; a new value after each answer.
 
-    `before`: the history that earlier passes left. `interval`: the interval of a refusal.
-    `backs_off`: whether a refused write gets a backoff of that length. `backoff`: the remaining
-    backoff of the write that stopped the pass, zero when no backoff did. `not_kept`, `deleted`: as
-    in `ReconcileState`.
+    `known`: the refusals that the decision saw. `before`: the history that earlier passes left.
+    `interval`: the interval of a refusal. `backs_off`: whether a refused write gets a backoff of
+    that length. `backoff`: the remaining backoff of the write that stopped the pass, zero when no
+    backoff did. `not_kept`, `deleted`: as in `ReconcileState`.
     """
 
+    known: tuple[Refusal, ...]
     before: WriteHistory
     history: WriteHistory
     interval: timedelta
@@ -150,9 +159,11 @@ def run_pass(
     recent = history.recent(now=now)
     known = _known_at(state.refusals, recent, now=now)
     in_backoff = _unlisted(recent.refused_in_backoff(now=now), known)
-    decision = decide(key, gateway.read, evolve(state, refusals=(*in_backoff, *known)), now=now)
+    seen = (*in_backoff, *known)
+    decision = decide(key, gateway.read, evolve(state, refusals=seen), now=now)
     require_decision(decision)
     sending = _Sending(
+        known=seen,
         before=recent,
         history=recent,
         interval=decision.requeue_after_refusal or error_interval,
@@ -172,15 +183,21 @@ def _known_at(
 ) -> tuple[Refusal, ...]:
     """Return the refusals as they are at `now`: a server that is busy for long gets a report."""
     return tuple(
-        _throttled(refusal.write, history, now=now) if isinstance(refusal, Throttled) else refusal
+        _throttled(refusal.write, refusal.reason, refusal.message, history, now=now)
+        if isinstance(refusal, Throttled)
+        else refusal
         for refusal in refusals
     )
 
 
-def _throttled(write: Write, history: WriteHistory, *, now: datetime) -> Refusal:
+def _throttled(
+    write: Write, reason: str, message: str, history: WriteHistory, *, now: datetime
+) -> Refusal:
     since = history.refused_since(write)
     is_long = since is not None and now - since >= UNREPORTED_FOR
-    return Refused(write, _TOO_MANY_REQUESTS) if is_long else Throttled(write)
+    if is_long:
+        return Refused(write, _TOO_MANY_REQUESTS, reason, message)
+    return Throttled(write, reason, message)
 
 
 def _unlisted(refusals: Iterable[Refusal], listed: Iterable[Refusal]) -> tuple[Refusal, ...]:
@@ -197,7 +214,9 @@ def _send(gateway: Gateway, action: Action, sending: _Sending, *, now: datetime)
         return evolve(sending, stopped=True, backoff=backoff)
     cause = _cause(gateway, action, sending.before, now=now)
     answer = gateway.send(action)
-    refusal = _refusal(action, answer, sending.before, cause, now=now)
+    refusal = _with_first_message(
+        _refusal(action, answer, sending.before, cause, now=now), sending.known, sending.before
+    )
     history = sending.history.after(
         action,
         answer,
@@ -250,14 +269,25 @@ def _refusal(
         return None
     write = write_of(action)
     if answer.status == _TOO_MANY_REQUESTS:
-        return _throttled(write, history, now=now)
-    return refusal_of(write, answer.status)
+        return _throttled(write, answer.reason, answer.message, history, now=now)
+    return refusal_of(write, answer.status, answer.reason, answer.message)
+
+
+def _with_first_message(
+    refusal: Refusal | None, known: Sequence[Refusal], history: WriteHistory
+) -> Refusal | None:
+    """Return `refusal` with the message that the server first gave for it; see rule 9."""
+    for earlier in (*known, *history.refusals()):
+        if earlier == refusal:
+            return earlier
+    return refusal
 
 
 def _not_kept_after(
     known: tuple[NotKept, ...], action: Change, answer: Answer
 ) -> tuple[NotKept, ...]:
-    if answer.is_refusal or answer.object is None or isinstance(action, Delete):
+    # The server merges what is applied: lists in the answer hold the entries of others as well.
+    if answer.is_refusal or answer.object is None or isinstance(action, Delete | Apply):
         return known
     tried = {path for path, _ in leaves(action.body)}
     others = tuple(
@@ -289,6 +319,7 @@ def _conclude(
     seen_before = {*before.refusals, *sending.before.refused_in_backoff(now=now)}
     refused = {refusal.write for refusal in sending.refused}
     effective = _effective_writes(sending)
+    wakes_after = _wakes_after(decision, sending, now=now)
     # A refusal that came or went, a write without effect that is new and a field that the server
     # does not keep are something to decide on.
     has_news = (
@@ -307,12 +338,16 @@ def _conclude(
         ),
         history=sending.history,
         new_refusals=tuple(refusal for refusal in refusals if refusal not in seen_before),
-        requeue_after=_requeue_after(decision, sending),
+        requeue_after=min(
+            (wait for wait in (wakes_after, _requeue_after(decision, sending)) if wait is not None),
+            default=None,
+        ),
         effective_writes=len(effective),
         changed=bool(effective) or has_news,
         progressed=any(write not in refused for write in effective) or has_news,
         error_interval=sending.interval,
         new_not_kept=tuple(each for each in sending.not_kept if each not in before.not_kept),
+        wakes_after=wakes_after,
     )
 
 
@@ -330,6 +365,13 @@ def _effective_writes(sending: _Sending) -> list[Write]:
         for action, answer in sending.sent
         if answer.changed and not isinstance(action, RecordEvent)
     ]
+
+
+def _wakes_after(decision: Decision, sending: _Sending, *, now: datetime) -> timedelta | None:
+    if decision.wakes_at is None:
+        return None
+    left = decision.wakes_at - now
+    return left if left > _ZERO else sending.interval
 
 
 def _requeue_after(decision: Decision, sending: _Sending) -> timedelta | None:

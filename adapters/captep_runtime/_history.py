@@ -24,6 +24,7 @@ from typing import Final, TypeAlias, assert_never
 from attrs import evolve, field, frozen
 
 from captep_core._actions import (
+    Apply,
     Conflicted,
     Create,
     Delete,
@@ -70,7 +71,7 @@ _LIMIT: Final = 64
 
 _ZERO: Final = timedelta(0)
 
-Change: TypeAlias = Create | Patch | Delete
+Change: TypeAlias = Create | Patch | Delete | Apply
 """A write that can be refused, unlike an Event."""
 
 
@@ -136,6 +137,10 @@ class WriteHistory:
             if attempt.refusal is not None and _remaining(attempt, now)
         )
 
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Return the refusals of the last tries, the oldest try first."""
+        return tuple(each.refusal for each in self.attempts if each.refusal is not None)
+
     def refused_since(self, write: Write) -> datetime | None:
         """Return when the server began to refuse `write`; None when it accepted the last try."""
         times = [
@@ -190,11 +195,15 @@ class WriteHistory:
 EMPTY_HISTORY: Final = WriteHistory()
 
 
+# An apply names its object in its body.
+_IDENTITY: Final = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
+
+
 def fields_of(action: Change) -> tuple[tuple[str, ...], ...]:
-    """Return the paths of the fields that a patch sets; none for a create and a delete."""
-    if not isinstance(action, Patch):
+    """Return the paths of the fields that a patch or an apply sets; none for other writes."""
+    if not isinstance(action, Patch | Apply):
         return ()
-    return tuple(path for path, _ in leaves(action.body))
+    return tuple(path for path, _ in leaves(action.body) if path not in _IDENTITY)
 
 
 def _after_try(
@@ -286,7 +295,7 @@ def _within_window(times: tuple[datetime, ...], now: datetime) -> tuple[datetime
 
 
 def _values(action: Change) -> frozenset[tuple[tuple[str, ...], str]]:
-    if not isinstance(action, Patch):
+    if not isinstance(action, Patch | Apply):
         return frozenset()
     # A short digest will do: it only separates the few values that one field had.
     return frozenset((path, digest_of(value)[:8]) for path, value in leaves(action.body))

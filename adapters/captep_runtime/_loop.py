@@ -8,7 +8,7 @@ Rules of this module:
 3. A pass that makes progress makes its key due at once; the same failure again waits for its
    interval.
 4. A loop that can see versions skips a pass when the last one did nothing and nothing that it read
-   has changed.
+   has changed. A deadline of the decision ends that: time alone is a change then.
 5. An exception is a bug or an unreachable server. The loop logs it once, counts it, retries after a
    backoff, and goes on with the other keys.
 """
@@ -40,6 +40,7 @@ from captep_runtime._schedule import (
     after_pass,
     after_skip,
     aligned,
+    until,
 )
 
 __all__ = ["Loop"]
@@ -88,8 +89,8 @@ class Loop:
                 cluster, by default that of `clock`.
             version: the version of an object. With it the loop skips a pass when nothing that the
                 last one read has changed, at a tenth of the cost of deciding again. It fits a
-                `decide` that goes on doing nothing while nothing changes, whatever the time. None
-                for a pass at each interval.
+                `decide` that goes on doing nothing while nothing changes, until the deadline that
+                it names. None for a pass at each interval.
         """
         self._decide = decide
         self._gateway = gateway
@@ -264,7 +265,7 @@ class Loop:
                 if key is None or due_at is None:
                     break
                 state = self._states[key]
-                skipped = self._skipped(state, at)
+                skipped = self._skipped(state, now, at)
                 if skipped is not None:
                     self._skip(key, skipped, now)
                     skips += 1
@@ -278,15 +279,16 @@ class Loop:
             self._metrics.observe("workqueue_queue_duration_seconds", self._queue_labels, waited)
         return run
 
-    def _skipped(self, state: KeyState, at: datetime) -> KeyState | None:
+    def _skipped(self, state: KeyState, now: float, at: datetime) -> KeyState | None:
         """Return the state after a skipped pass, None when the pass must run."""
-        if state.seen is None or self._version is None:
+        if state.seen is None or self._version is None or now >= state.wakes_at:
             return None
         return after_skip(state, now=at) if state.seen.is_unchanged(self._version) else None
 
     def _skip(self, key: ObjectRef, state: KeyState, now: float) -> None:
         self._states[key] = state
         wait = aligned(state.interval, self._tuning.align_to, now=now)
+        wait = until(state.wakes_at, wait, now=now)
         self._queue.done(key, now=now, requeue_after=wait)
 
     def _run(self, run: _Run, now: datetime, seconds: Callable[[], float]) -> None:
@@ -308,7 +310,10 @@ class Loop:
             self._finish(run, done, gateway.settle(), seconds())
 
     def _finish(self, run: _Run, done: Pass, seen: ReadSet | None, now: float) -> None:
-        state, requeue = after_pass(run.state, run.key, done, self._tuning, now=now, seen=seen)
+        took = now - run.started_at
+        state, requeue = after_pass(
+            run.state, run.key, done, self._tuning, now=now, seen=seen, took=took
+        )
         self._count(run, _result(requeue), now)
         self._count_writes(done)
         self._reporter.passed(run.key, run.reconcile_id, run.state.verdict, done)

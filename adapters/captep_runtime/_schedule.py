@@ -22,6 +22,7 @@ __all__ = [
     "after_pass",
     "after_skip",
     "aligned",
+    "until",
     "verdict_text",
 ]
 
@@ -56,7 +57,8 @@ class KeyState:
     `verdict`, `failure`: the last ones that were logged. `cooldown_until`: in the queue's seconds;
     no wake-up counts before. `seen`: what the last pass read, if the next pass would decide the
     same on the same, None otherwise. `interval`: the seconds to wait after a skipped pass, before
-    alignment.
+    alignment. `wakes_at`: the deadline of the last pass, in the queue's seconds; a pass that begins
+    then or later is not skipped.
     """
 
     state: ReconcileState = field(factory=ReconcileState)
@@ -67,6 +69,7 @@ class KeyState:
     cooldown_until: float = float("-inf")
     seen: ReadSet | None = None
     interval: float = 0.0
+    wakes_at: float = math.inf
 
 
 NEW_KEY: Final = KeyState()
@@ -91,14 +94,20 @@ def after_pass(
     *,
     now: float,
     seen: ReadSet | None = None,
+    took: float = 0.0,
 ) -> tuple[KeyState, Requeue]:
-    """Return the state after a pass that read `seen` and ended at `now`, and the requeue."""
+    """Return the state after a pass that read `seen`, took `took` seconds and ended at `now`, and
+    the requeue.
+    """
     # The next pass reads the state. Where quiet passes are skipped, a new state is reason for a
     # pass now.
     has_new_state = seen is not None and done.state != before.state
     busy_passes = before.busy_passes + 1 if done.progressed or has_new_state else 0
     interval = _interval(key, done, tuning)
-    requeue = _requeue(busy_passes, interval, done, tuning, now=now)
+    wakes_at = math.inf
+    if done.wakes_after is not None:
+        wakes_at = now - took + done.wakes_after.total_seconds()
+    requeue = _requeue(busy_passes, interval, done, tuning, now=now, wakes_at=wakes_at)
     is_quiet = not done.decision.actions and not has_new_state and interval is not None
     state = evolve(
         before,
@@ -110,6 +119,7 @@ def after_pass(
         cooldown_until=now + (requeue.delay or 0.0) if requeue.is_too_busy else float("-inf"),
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
+        wakes_at=wakes_at,
     )
     return state, requeue
 
@@ -137,6 +147,11 @@ def aligned(wait: float, align_to: float, *, now: float) -> float:
     return wait if align_to <= 0 else math.ceil((now + wait) / align_to) * align_to - now
 
 
+def until(wakes_at: float, wait: float, *, now: float) -> float:
+    """Shorten a wait so that it ends at a deadline: neither jitter nor alignment makes it late."""
+    return min(wait, max(0.0, wakes_at - now))
+
+
 def _interval(key: ObjectRef, done: Pass, tuning: Tuning) -> float | None:
     if done.requeue_after is None:
         return None
@@ -144,9 +159,17 @@ def _interval(key: ObjectRef, done: Pass, tuning: Tuning) -> float | None:
 
 
 def _requeue(
-    busy_passes: int, interval: float | None, done: Pass, tuning: Tuning, *, now: float
+    busy_passes: int,
+    interval: float | None,
+    done: Pass,
+    tuning: Tuning,
+    *,
+    now: float,
+    wakes_at: float,
 ) -> Requeue:
-    wait = None if interval is None else aligned(interval, tuning.align_to, now=now)
+    wait: float | None = None
+    if interval is not None:
+        wait = until(wakes_at, aligned(interval, tuning.align_to, now=now), now=now)
     if busy_passes > tuning.max_busy_passes:
         cooldown = done.error_interval.total_seconds()
         return Requeue(cooldown, is_too_busy=True)

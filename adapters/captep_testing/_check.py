@@ -6,7 +6,7 @@
 - P8: a delete and a patch carry the uid for which they were decided; a patch that replaces a list
   carries the resourceVersion too.
 - P10: the finalizer goes before every write to another object.
-- P15: the interval is within its limits.
+- P15: the interval is within its limits, and a deadline lies in the future.
 - P15a: at rest, the interval brings the loop back in time for its next deadline.
 - P17: no output holds a canary.
 - P-sym: other uids and resourceVersions give the same decision about them.
@@ -34,6 +34,7 @@ from attrs import evolve, field, frozen
 from captep_core._actions import (
     JSON,
     Action,
+    Apply,
     Create,
     Decision,
     ObjectRef,
@@ -161,6 +162,8 @@ def check_view(kit: Kit, view: View) -> Iterator[Violation]:
             yield Violation("P5", "changes what it reads")
             return
         yield from judge_decision(kit, decision, view.read)
+        if decision.wakes_at is not None and decision.wakes_at <= view.now:
+            yield Violation("P15", f"wakes_at is {decision.wakes_at - view.now} after now")
         yield from _impurities(kit, view, decision)
         yield from _asymmetries(kit, view, decision)
         _try_partial_views(kit, view)
@@ -231,12 +234,14 @@ def _is_public(action: Action) -> bool:
 
 
 def _unlocked(action: Action, read: Read) -> Iterator[str]:
-    if action.preconditions.uid is None:
+    found = read(action.target)
+    creates = isinstance(action, Apply) and isinstance(found, Absent)
+    if action.preconditions.uid is None and not creates:
         yield "carries no uid"
-    if isinstance(action, Patch) and action.preconditions.resource_version is None:
-        found = read(action.target)
-        if _replaces_list(action.body, found if isinstance(found, dict) else {}):
-            yield "replaces a list and carries no resourceVersion"
+    if not isinstance(action, Patch) or action.preconditions.resource_version is not None:
+        return
+    if _replaces_list(action.body, found if isinstance(found, dict) else {}):
+        yield "replaces a list and carries no resourceVersion"
 
 
 def _replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, taken apart
@@ -286,7 +291,7 @@ def _unreadable_views(kit: Kit, view: View, decision: Decision) -> Iterator[Viol
             named = sorted({json.loads(each)[0] for each in new})
             yield Violation("F24", f"treats an unreadable {ref} as absent: {', '.join(named)}")
         depends = text_of(blind) != text_of(absent) or text_of(blind) != text_of(decision)
-        if depends and blind.requeue_after is None:
+        if depends and blind.requeue_after is None and blind.wakes_at is None:
             yield Violation("P15b", f"never looks again while {ref} is unreadable")
         yield from _sent(kit, view, blind, f"with {ref} unreadable")
 
@@ -346,7 +351,11 @@ def _missed_deadlines(kit: Kit, view: View, decision: Decision) -> Iterator[Viol
         return
     now = view.now
     for _ in range(_MOST_LOOKS):
-        wait = _decide(kit, evolve(view, now=now)).requeue_after
+        looked = _decide(kit, evolve(view, now=now))
+        # The deadline is known to a second, and the look may come just in time.
+        if looked.actions:
+            break
+        wait = looked.wait(now=now)
         if wait is None:
             yield Violation("P15a", f"never looks again, and acts {due - view.now} later")
             return

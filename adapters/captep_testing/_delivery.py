@@ -13,13 +13,13 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from captep_core._actions import Action, Create, RecordEvent, write_of
+from captep_core._actions import JSON, Action, Create, RecordEvent, write_of
 from captep_core._objects import rfc3339
+from captep_core._request import RawResponse, answer_of, reason_of
 from captep_core.ports import Answer
 from captep_memory import Key, MemoryGateway, Object, World
 from captep_testing._canonical import key_of_target
@@ -31,8 +31,9 @@ from captep_testing._report import Violation, kept
 
 __all__ = ["Delivery", "deliver", "is_ready", "lagging", "touched", "uid_in"]
 
-# The API server's own default for 429.
-_RETRY_AFTER = timedelta(seconds=1)
+# The API server's own default for 429, in seconds.
+_RETRY_AFTER = "1"
+_NO_ANSWER = 504
 _TOUCHED = "example.com/touched"
 
 
@@ -91,7 +92,8 @@ def deliver(
         violation = violation or next(kept(kit.waive, found), None)
     if fault is NO_FAULT and undisturbed:
         violation = violation or next(kept(kit.waive, _ineffective(action, answer)), None)
-    return Delivery(world, None if fault.crashes else _as_seen(answer, fault), violation)
+    seen = None if fault.crashes else _as_seen(world, action, answer, fault)
+    return Delivery(world, seen, violation)
 
 
 def _serve(world: World, action: Action) -> tuple[World, Answer]:
@@ -100,12 +102,24 @@ def _serve(world: World, action: Action) -> tuple[World, Answer]:
     return gateway.world, answer
 
 
-def _as_seen(answer: Answer, fault: WriteFault) -> Answer:
-    """Return the answer as the sender sees it."""
+def _as_seen(world: World, action: Action, answer: Answer, fault: WriteFault) -> Answer:
+    """Return the answer as the sender sees it.
+
+    The text of a refusal changes with the time, as those of webhooks do (P16c). An answer that did
+    not come has none.
+    """
     if fault.status is None:
         return answer
-    retry_after = _RETRY_AFTER if fault.status in (429, 503) else None
-    return Answer(fault.status, changed=False, retry_after=retry_after)
+    headers = {"retry-after": _RETRY_AFTER} if fault.status in (429, 503) else {}
+    status: dict[str, JSON] | None = None
+    if fault.status != _NO_ANSWER:
+        message = f"refused by a webhook at {rfc3339(world.now, 'milliseconds')}"
+        status = {
+            "kind": "Status",
+            "reason": reason_of(RawResponse(fault.status)),
+            "message": message,
+        }
+    return answer_of(RawResponse(fault.status, headers, status), action.target, changed=False)
 
 
 def touched(world: World, key: Key) -> World:

@@ -41,7 +41,8 @@ def text_of(decision: Decision, *, sort: bool = False) -> str:
     ]
     verdict = [decision.verdict.reason, decision.verdict.message]
     outstanding = [str(refusal) for refusal in decision.outstanding]
-    content = [actions, str(decision.requeue_after), verdict, outstanding]
+    due = [str(decision.requeue_after), str(decision.wakes_at)]
+    content = [actions, due, verdict, outstanding]
     whole = json.loads(json.dumps(content, default=dict, sort_keys=True))
     return json.dumps(_sorted(whole) if sort else whole)
 

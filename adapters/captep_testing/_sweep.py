@@ -7,13 +7,14 @@
 - P15b: a read that fails once delays the loop and does no other harm.
 - P16: the loop retries a write that is refused for ever at most once an interval and reports it,
   unless the write is the report itself. P16b: the report has a reason that progress never has.
+  P16c: the report is not written again because the server's text has changed.
 """
 
 from collections.abc import Iterable, Iterator
 
 from attrs import evolve
 
-from captep_core._actions import Action, ObjectRef, write_of
+from captep_core._actions import Action, ObjectRef, Write, write_of
 from captep_memory import World
 from captep_testing._drive import Blind, Healing, Run, Strike, drive
 from captep_testing._faults import ALL_FAULTS, NO_FAULT, WriteFault
@@ -26,6 +27,8 @@ __all__ = ["converge", "sweep"]
 
 # RBAC and validation: the two refusals that no retry overcomes.
 _PERMANENT = (403, 422)
+# Half of them are more than the passes that a report takes.
+_MANY_TRIES = 8
 
 
 def converge(kit: Kit) -> Report:
@@ -185,3 +188,17 @@ def _retried(
     # A status that the server refuses cannot report its own refusal.
     if tried and not run.last_signals - progress and not sort[1].endswith("/status"):
         yield Violation("P16b", f"{' '.join(sort)} is always refused, and nothing reports it")
+    for write in _repeated(run, tried):
+        texts = f"{' '.join(sort)} is always refused, each time with another text"
+        yield Violation("P16c", f"{texts}: {write} follows each of them")
+
+
+def _repeated(run: Run, tried: list[float]) -> Iterator[Write]:
+    """Yield the first write that still changes the server after half of the refusals.
+
+    The report is written within a few passes; what comes so much later follows from the texts.
+    """
+    if len(tried) >= _MANY_TRIES:
+        half = tried[len(tried) // 2]
+        late = [each for each in run.sent if each.changed and each.at_seconds > half]
+        yield from (write_of(each.action) for each in late[:1])

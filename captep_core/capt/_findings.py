@@ -11,8 +11,17 @@ Rules of this module:
 from collections.abc import Iterator
 from typing import assert_never
 
-from captep_core._actions import Conflicted, ObjectRef, Patch, Refusal, Reverted, Throttled, Write
-from captep_core._objects import ObjectMeta, foreign_controller
+from captep_core._actions import (
+    Conflicted,
+    ObjectRef,
+    Patch,
+    Refusal,
+    Reverted,
+    Throttled,
+    Write,
+    worded,
+)
+from captep_core._objects import ObjectMeta, find_condition, foreign_controller
 from captep_core._observation import ABSENT, Absent, Unreadable
 from captep_core.capt._children import (
     CA,
@@ -330,7 +339,9 @@ def refused(facts: Facts, refusal: Refusal, patch: Patch | None) -> Iterator[Fin
         return
     fields = refusal.fields if isinstance(refusal, Reverted) else ()
     rank, reason = _place(facts, refusal.write, patch, fields)
-    yield Finding(rank, Severity.FAILURE, reason, str(refusal))
+    reported = find_condition(facts.control_plane.status.conditions, "Ready")
+    message = worded(refusal, reported.message if reported else "")
+    yield Finding(rank, Severity.FAILURE, reason, message)
 
 
 def _place(

@@ -61,6 +61,7 @@ from captep_core._actions import (
     Write,
     write_of,
 )
+from captep_core._manifest import outstanding
 from captep_core._observation import ABSENT, ReconcileState, Unreadable
 from captep_core.capt._deletion import plan_deletion
 from captep_core.capt._desired import WriteWithEvents, writes
@@ -293,35 +294,37 @@ def _schedule(
     """Choose the actions of this pass; see *Schedule* and *Refusals* at the head of the module."""
     known = facts.observed.state.refusals
     if not known:
+        # Most passes have nothing to send.
+        first = wanted or reports
         return Decision(
-            _actions(wanted or reports),
+            _actions(first) if first else (),
             interval(verdict, policy),
             verdict,
             requeue_after_refusal=policy.failing,
         )
     by_write = {write_of(each.write): each for each in (*wanted, *reports)}
-    outstanding = tuple(refusal for refusal in known if refusal.write in by_write)
-    stuck = _writes(outstanding)
+    still = outstanding(facts.observed.state, (each.write for each in (*wanted, *reports)))
+    stuck = _writes(still)
     chosen = _not_in(stuck, wanted)
     if not chosen:
         chosen = _not_in(stuck, reports)
     if not chosen:
-        chosen = [by_write[write] for write in _longest_waiting(outstanding)]
-    requeue_after = policy.failing if outstanding else interval(verdict, policy)
-    return Decision(_actions(chosen), requeue_after, verdict, outstanding, policy.failing)
+        chosen = [by_write[write] for write in _longest_waiting(still)]
+    requeue_after = policy.failing if still else interval(verdict, policy)
+    return Decision(_actions(chosen), requeue_after, verdict, still, policy.failing)
 
 
 def _not_in(stuck: frozenset[Write], wanted: list[WriteWithEvents]) -> list[WriteWithEvents]:
     return [each for each in wanted if write_of(each.write) not in stuck]
 
 
-def _longest_waiting(outstanding: Sequence[Refusal]) -> list[Write]:
+def _longest_waiting(refusals: Sequence[Refusal]) -> list[Write]:
     """Return the longest-waiting write of each object.
 
     Two at once would conflict: the second is bound to the resourceVersion that the first replaces.
     """
     longest: dict[ObjectRef, Write] = {}
-    for refusal in outstanding:
+    for refusal in refusals:
         longest.setdefault(refusal.write.target, refusal.write)
     return list(longest.values())
 

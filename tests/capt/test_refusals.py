@@ -1,6 +1,9 @@
 """Refused writes: later passes report them once when nothing else is left, and retry in turns."""
 
+from datetime import timedelta
+
 import pytest
+from attrs import evolve
 
 from captep_core import (
     FINALIZER,
@@ -8,6 +11,7 @@ from captep_core import (
     Degraded,
     ObjectRef,
     Policy,
+    ReconcileState,
     RecordEvent,
     Refusal,
     Refused,
@@ -15,11 +19,23 @@ from captep_core import (
     Throttled,
     Write,
     control_plane_ref,
+    decide,
     write_of,
 )
 from captep_core.capt._names import apply_ref, cluster_ref, secret_ref
 from captep_core.capt._verdict import Severity
-from tests.capt.driving import KEY, look, run, writes_of
+from captep_memory import (
+    Admission,
+    Key,
+    MemoryGateway,
+    Object,
+    Request,
+    Response,
+    denied,
+    load,
+)
+from captep_runtime import WriteHistory, run_pass
+from tests.capt.driving import KEY, NOW, look, run, writes_of
 from tests.capt.worlds import (
     Objects,
     changed,
@@ -351,7 +367,8 @@ def test_a_name_that_is_too_long_is_reported_as_its_refusal() -> None:
     objects = changed(objects, "Cluster", name, {"spec": {"controlPlaneRef": {"name": name}}})
     done = run(objects, key=control_plane_ref("fleet", name))
     assert done.last.verdict.reason == "WorkspaceTemplateApplyFailed"
-    assert done.last.verdict.message.endswith("is refused: HTTP 422")
+    assert " is refused: HTTP 422 Invalid: " in done.last.verdict.message
+    assert done.last.verdict.message.endswith(": must be no more than 253 bytes")
     assert done.passes[-1].requeue_after == Policy().failing
 
 
@@ -375,3 +392,38 @@ def test_a_region_that_nobody_gives_is_named_also_without_a_cluster() -> None:
     objects = without(objects, "WorkspaceTemplateApply", "tokyo-kubeconfig-apply")
     objects = changed(objects, "CAPTControlPlane", "tokyo", {"spec": {"controlPlaneConfig": None}})
     assert look(objects).verdict.message == "Waiting for owner cluster"
+
+
+def test_the_condition_has_the_words_of_the_server_and_keeps_the_first_ones() -> None:
+    """A webhook counts its calls: the condition is written once, and not again after a restart."""
+    calls = 0
+
+    def validate(request: Request, obj: Object, old: Object | None) -> Response | None:
+        nonlocal calls
+        if request.verb != "create" or request.kind != APPLY:
+            return None
+        calls += 1
+        return denied("quota", f"only 3 per team, ask #platform (call {calls})", code=422)
+
+    world = evolve(load(new(), now=NOW), admission=(Admission(validate=validate),))
+    gateway = MemoryGateway(world)
+    reports = [status_writes(gateway) for _ in range(3)]
+    head = f"create {MAIN} is refused: HTTP 422 Invalid: "
+    words = 'admission webhook "quota" denied the request: only 3 per team, ask #platform (call 2)'
+    stored = gateway.world.get(Key("controlplane.cluster.x-k8s.io", KEY.kind, "fleet", "tokyo"))
+    assert stored is not None
+    (condition,) = stored["status"]["conditions"]
+    assert (condition["message"], reports) == (head + words, [1, 0, 0])
+    assert calls > 10
+
+
+def status_writes(gateway: MemoryGateway) -> int:
+    """Run a controller that has just started for ten passes; count its reports."""
+    state, history, reports = ReconcileState(), WriteHistory(), 0
+    for _ in range(10):
+        now = gateway.world.now + timedelta(seconds=10)
+        gateway.world = gateway.world.at(now)
+        done = run_pass(decide, gateway, KEY, state, now=now, history=history, backs_off=True)
+        state, history = done.state, done.history
+        reports += sum(action.subresource == "status" for action, _ in done.sent)
+    return reports

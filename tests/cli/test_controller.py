@@ -33,11 +33,12 @@ from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
 from captep_operator._preflight import fatal_problem
 from captep_runtime import InMemoryMetrics
+from tests.objects import manifest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = control_plane_ref("fleet", "tokyo")
 A, B = ObjectRef("v1", "Secret", "fleet", "a"), ObjectRef("v1", "Secret", "fleet", "b")
-CREATE = Create(A, {"kind": "Secret"}, "because")
+CREATE = Create(A, manifest(A), "because")
 
 
 class Verdict:

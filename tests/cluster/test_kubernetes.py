@@ -45,6 +45,7 @@ from captep_kubernetes import (
 from captep_kubernetes._credentials import UserCredentials
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.proxy import Proxy
+from tests.objects import manifest
 
 pytestmark = pytest.mark.cluster
 FAST = Backoff(base=0.05, cap=0.5)
@@ -472,7 +473,7 @@ def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace:
         assert made.read(ref) is ABSENT
         assert made.send(create) == Answer(201, changed=True)
         first = preconditions(made, ref)
-        assert made.send(create) == Answer(409, changed=False)
+        assert made.send(create) == Answer(409, changed=False, reason="AlreadyExists")
         status = Patch(
             ref,
             {"status": {"phase": "Creating", "secretsReady": True}},
@@ -484,18 +485,19 @@ def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace:
         again = preconditions(made, ref)
         noop = Patch(ref, status.body, again, "why", subresource="status")
         assert made.send(noop) == Answer(200, changed=False)
-        assert made.send(status) == Answer(409, changed=False)
+        assert made.send(status) == Answer(409, changed=False, reason="Conflict")
         assert made.send(
             Patch(ref, {"spec": {"version": "1.32"}}, Preconditions("another"), "why")
-        ) == Answer(409, changed=False)
+        ) == Answer(409, changed=False, reason="Conflict")
         sleeping: Callable[[str], JSON] = lambda phase: {"phase": phase}  # noqa: E731  # a value of type JSON, for mypy
         assert made.send(
             Patch(ref, {"status": sleeping("Sleeping")}, again, "why", subresource="status")
-        ) == Answer(422, changed=False)
+        ) == Answer(422, changed=False, reason="Invalid")
         assert made.send(
             Patch(ref, {"metadata": {"finalizers": ["captep.test/f"]}}, again, "why")
         ) == Answer(200, changed=True)
-        assert made.send(Delete(ref, Preconditions("another"), "why")) == Answer(409, changed=False)
+        refused = made.send(Delete(ref, Preconditions("another"), "why"))
+        assert refused == Answer(409, changed=False, reason="Conflict")
         uid = Preconditions(first.uid)
         assert made.send(Delete(ref, uid, "why")) == Answer(200, changed=True)
         marked: Any = made.read(ref)
@@ -533,9 +535,9 @@ def test_a_read_secret_costs_one_request(
     mine, theirs = (ObjectRef("v1", "Secret", namespace, name) for name in ("mine", "theirs"))
     with a_gateway(kubeconfig, namespace) as (made, _):
         made.send(create)
-        assert made.send(
-            Create(mine, {"metadata": {"name": "mine"}, "data": {"value": "YQ=="}}, "why")
-        ) == Answer(201, changed=True)
+        assert made.send(Create(mine, manifest(mine, data={"value": "YQ=="}), "why")) == Answer(
+            201, changed=True
+        )
         put_secret(apiserver, namespace, "theirs")
         eventually(lambda: made.read(theirs) is not ABSENT, what="the watch shows it")
         apiserver.merge(secret_path(namespace, "theirs"), {"data": {"value": "Yg=="}})

@@ -5,6 +5,7 @@ import pytest
 from captep_core import (
     JSON,
     Action,
+    Apply,
     Conflicted,
     Create,
     Delete,
@@ -12,13 +13,17 @@ from captep_core import (
     Patch,
     Preconditions,
     RecordEvent,
+    Refusal,
     Reverted,
+    Throttled,
     Write,
     purpose_of,
     refusal_of,
+    worded,
     write_of,
 )
 from captep_core.capt._converter import _problems
+from tests.objects import manifest
 
 TARGET = ObjectRef("v1", "Secret", "fleet", "tokyo")
 BODY: dict[str, JSON] = {"data": {"value": "canary"}}
@@ -27,7 +32,11 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
 @pytest.mark.parametrize(
     ("action", "write", "said"),
     [
-        (Create(TARGET, BODY, "because"), Write("create", TARGET), "create Secret fleet/tokyo"),
+        (
+            Create(TARGET, {**manifest(TARGET), **BODY}, "because"),
+            Write("create", TARGET),
+            "create Secret fleet/tokyo",
+        ),
         (
             Patch(TARGET, BODY, Preconditions("u"), "because"),
             Write("patch", TARGET),
@@ -42,6 +51,11 @@ BODY: dict[str, JSON] = {"data": {"value": "canary"}}
             Delete(TARGET, Preconditions("u"), "because"),
             Write("delete", TARGET),
             "delete Secret fleet/tokyo",
+        ),
+        (
+            Apply(TARGET, {**manifest(TARGET), **BODY}, "because"),
+            Write("apply", TARGET),
+            "apply Secret fleet/tokyo",
         ),
         (
             RecordEvent(TARGET, "Normal", "Ready", "m", "u"),
@@ -83,6 +97,44 @@ def test_a_refusal_names_the_write_and_the_http_status(
     """Status 409 alone is a conflict; below 300 the write does not last."""
     refusal = refusal_of(Write("create", TARGET), status)
     assert (str(refusal), isinstance(refusal, Conflicted)) == (said, conflict)
+
+
+QUOTA = "team quota: only 3 databases per team, ask #platform"
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (refusal_of(Write("create", TARGET), 422, "Invalid", QUOTA), f"HTTP 422 Invalid: {QUOTA}"),
+        (refusal_of(Write("create", TARGET), 409, "AlreadyExists"), "HTTP 409 AlreadyExists"),
+        (Throttled(Write("create", TARGET), "", "busy"), "HTTP 429: busy"),
+    ],
+)
+def test_a_refusal_says_what_the_server_said(refusal: Refusal, said: str) -> None:
+    """Reason and message follow the status, as far as there are any."""
+    assert str(refusal) == f"create Secret fleet/tokyo is refused: {said}"
+
+
+@pytest.mark.parametrize(
+    ("before", "stays"),
+    [
+        ("create Secret fleet/tokyo is refused: HTTP 422 Invalid: took 9 ms", True),
+        ("create Secret fleet/tokyo is refused: HTTP 403 Invalid: took 9 ms", False),
+        ("create Secret fleet/tokyo is refused: HTTP 422 Forbidden: took 9 ms", False),
+        ("patch Secret fleet/tokyo is refused: HTTP 422 Invalid: took 9 ms", False),
+        ("", False),
+    ],
+)
+def test_only_another_message_of_the_same_refusal_keeps_its_words(before: str, stays: bool) -> None:
+    """Write, status and reason say what is refused; the rest of the text may change each time."""
+    refusal = refusal_of(Write("create", TARGET), 422, "Invalid", "took 12 ms")
+    assert worded(refusal, before) == (before if stays else str(refusal))
+
+
+def test_a_refusal_without_a_message_has_words_of_its_own() -> None:
+    """Each status is another text."""
+    refusal = refusal_of(Write("create", TARGET), 422)
+    assert worded(refusal, f"{refusal} Invalid") == str(refusal)
 
 
 def test_a_cluster_scoped_object_is_named_without_a_namespace() -> None:

@@ -5,7 +5,20 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from attrs import evolve
 
-from captep_core import JSON, Action, Create, Delete, ObjectRef, Patch, Preconditions, RecordEvent
+from captep_core import (
+    JSON,
+    Action,
+    Apply,
+    Create,
+    Delete,
+    ObjectRef,
+    Patch,
+    Preconditions,
+    RecordEvent,
+    Refused,
+    Write,
+    refusal_of,
+)
 from captep_core._objects import rfc3339
 from captep_core._request import (
     RawResponse,
@@ -19,6 +32,7 @@ from captep_core._request import (
     retry_after_of,
 )
 from captep_core.ports import Answer
+from tests.objects import manifest
 
 NOW = datetime(2026, 1, 1, 9, 0, 0, 5, tzinfo=timezone(timedelta(hours=9)))
 ONE = ObjectRef("example.com/v1", "Toy", "ns", "one")
@@ -31,8 +45,8 @@ OPTIONS: dict[str, JSON] = {"apiVersion": "v1", "kind": "DeleteOptions"}
     ("action", "request_"),
     [
         (
-            Create(ONE, {"spec": {"a": 1}}, "why"),
-            WriteRequest("create", ONE, {"spec": {"a": 1}}),
+            Create(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            WriteRequest("create", ONE, manifest(ONE, spec={"a": 1})),
         ),
         (
             Patch(ONE, {"spec": None}, Preconditions(), "why"),
@@ -55,6 +69,25 @@ OPTIONS: dict[str, JSON] = {"apiVersion": "v1", "kind": "DeleteOptions"}
         (
             Patch(ONE, {"metadata": None}, LOCKED, "why"),
             WriteRequest("patch", ONE, {"metadata": {"uid": "uid-1", "resourceVersion": "5"}}),
+        ),
+        (
+            Apply(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            WriteRequest("apply", ONE, manifest(ONE, spec={"a": 1})),
+        ),
+        (
+            Apply(ONE, manifest(ONE), "why", "me", force=True, subresource="status"),
+            WriteRequest("apply", ONE, manifest(ONE), "status", "me", force=True),
+        ),
+        (
+            Apply(ONE, {**manifest(ONE), "metadata": {"name": "one"}}, "w", preconditions=LOCKED),
+            WriteRequest(
+                "apply",
+                ONE,
+                {
+                    **manifest(ONE),
+                    "metadata": {"name": "one", "uid": "uid-1", "resourceVersion": "5"},
+                },
+            ),
         ),
         (Delete(ONE, Preconditions(), "why"), WriteRequest("delete", ONE, OPTIONS)),
         (
@@ -183,7 +216,7 @@ def _uid_refused(*fields: JSON) -> RawResponse:
 )
 def test_a_replaced_object_is_a_conflict(response: RawResponse, status: int) -> None:
     """A 422 whose only cause is metadata.uid becomes 409; every other status stays."""
-    assert answer_of(response, changed=False) == Answer(status, changed=False)
+    assert answer_of(response, ONE, changed=False) == Answer(status, changed=False)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +224,82 @@ def test_a_replaced_object_is_a_conflict(response: RawResponse, status: int) -> 
 )
 def test_a_refusal_changes_nothing(status: int, changed: bool) -> None:
     """`changed` counts for a success only."""
-    assert answer_of(RawResponse(status), changed=True) == Answer(status, changed=changed)
-    assert answer_of(RawResponse(status), changed=False) == Answer(status, changed=False)
+    assert answer_of(RawResponse(status), ONE, changed=True) == Answer(status, changed=changed)
+    assert answer_of(RawResponse(status), ONE, changed=False) == Answer(status, changed=False)
+
+
+def _refused(message: JSON, reason: JSON = "Invalid") -> RawResponse:
+    return RawResponse(422, {}, {"kind": "Status", "reason": reason, "message": message})
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("team quota: only 3 databases per team", "team quota: only 3 databases per team"),
+        ("two\nlines\x1b[31m,\ta tab \u202e", "two lines [31m, a tab"),
+        ("lone \ud800 surrogate", "lone surrogate"),
+        ("url https://me:hunter2@example.com/", "url https://[redacted]@example.com/"),
+        ("x" * 1025, "x" * 1024),
+        ("é" * 600, "é" * 512),
+        ("x" * 1000 + " password=" + "y" * 90, "x" * 1000 + " password=[redacted]"),
+        (["no", "text"], ""),
+        (None, ""),
+    ],
+)
+def test_a_refusal_carries_the_words_of_the_server(sent: JSON, shown: str) -> None:
+    """One line of 1,024 bytes at most, without control characters and credentials."""
+    answer = answer_of(_refused(sent), ONE, changed=False)
+    assert answer == Answer(422, changed=False, reason="Invalid")
+    assert answer.message == shown
+
+
+@pytest.mark.parametrize(
+    ("response", "target", "reason"),
+    [
+        (_refused("it says hunter2"), ObjectRef("v1", "Secret", "ns", "one"), ""),
+        (RawResponse(422, {}, {"reason": "Invalid", "message": "of a proxy"}), ONE, ""),
+        (RawResponse(502), ONE, ""),
+        (RawResponse(200, {}, {"kind": "Status", "reason": "x", "message": "y"}), ONE, ""),
+    ],
+)
+def test_an_answer_has_no_words(response: RawResponse, target: ObjectRef, reason: str) -> None:
+    """The refusal of a Secret may quote it, a proxy is no API server, and success needs none."""
+    answer = answer_of(response, target, changed=False)
+    assert (answer.reason, answer.message) == (reason, "")
+
+
+@pytest.mark.parametrize("target", [ONE, ObjectRef("v1", "Secret", "ns", "one")], ids=str)
+def test_a_conflict_of_managers_names_them_and_no_value(target: ObjectRef) -> None:
+    """It is a refusal to report, unlike the conflict that a newer object is."""
+    causes: list[JSON] = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f'conflict with "{manager}" using v1',
+            "field": field,
+        }
+        for manager, field in (("kubectl", ".data.a"), ("helm", ".data.b"))
+    ]
+    message = 'Apply failed with 2 conflicts: "hunter2"'
+    body: dict[str, JSON] = {"kind": "Status", "reason": "Conflict", "message": message}
+    response = RawResponse(409, {}, {**body, "details": {"causes": [*causes, "odd"]}})
+    answer = answer_of(response, target, changed=False)
+    refusal = refusal_of(Write("apply", target), answer.status, answer.reason, answer.message)
+    assert isinstance(refusal, Refused)
+    assert str(refusal) == (
+        f"apply {target} is refused: HTTP 409 FieldManagerConflict: "
+        'conflict with "kubectl" using v1: .data.a; conflict with "helm" using v1: .data.b'
+    )
+
+
+def test_a_replaced_object_has_the_reason_of_a_conflict() -> None:
+    """Reason and status say the same, so that a decision may look at either."""
+    causes: list[JSON] = [{"field": "metadata.uid"}]
+    body: dict[str, JSON] = {"kind": "Status", "reason": "Invalid", "message": "other uid"}
+    answer = answer_of(
+        RawResponse(422, {}, {**body, "details": {"causes": causes}}), ONE, changed=False
+    )
+    assert answer == Answer(409, changed=False, reason="Conflict")
+    assert answer.message == "other uid"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +333,7 @@ def test_a_server_names_the_seconds_to_wait(
     response = RawResponse(status, headers, {"details": details})
     expected = None if seconds is None else timedelta(seconds=seconds)
     assert retry_after_of(response) == expected
-    assert answer_of(response, changed=False).retry_after == expected
+    assert answer_of(response, ONE, changed=False).retry_after == expected
 
 
 @pytest.mark.parametrize(
@@ -249,7 +356,7 @@ def test_the_reason_is_the_server_s_own_where_it_has_one(
 def test_no_request_and_no_response_shows_a_body() -> None:
     """A body may hold the content of a Secret."""
     secret: dict[str, JSON] = {"data": {"value": "canary"}}
-    sent = request_of(Create(ONE, secret, "why"), now=NOW, component="toyctl")
+    sent = request_of(Create(ONE, {**manifest(ONE), **secret}, "why"), now=NOW, component="toyctl")
     assert "canary" not in repr((sent, RawResponse(200, {"cookie": "canary"}, secret)))
 
 

@@ -20,4 +20,13 @@ def test_the_python_blocks_of_the_page_run_as_printed() -> None:
         timeout=60,
         env={"PYTHONPATH": os.pathsep.join(map(str, folders))},
     )
-    assert (done.stderr, done.stdout.split()) == ("", ["Copying", "1"])
+    name, *rest = done.stdout.split()
+    assert name.startswith("orders-")
+    assert (done.stderr, rest) == ("", ["True", "64", "Copying", "1"])
+
+
+def test_the_program_of_the_page_is_that_of_the_example() -> None:
+    """What the page shows cannot differ from what the tests of the example run."""
+    page = file_text(ROOT / "docs" / "your-operator.md")
+    (shown,) = re.findall(r"```\n(operator = .*?)```", page, re.DOTALL)
+    assert shown in file_text(ROOT / "examples" / "database" / "database.py")

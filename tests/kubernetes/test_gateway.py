@@ -14,6 +14,7 @@ from captep_core import (
     ABSENT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -47,6 +48,7 @@ from tests.kubernetes.scripted import (
     serving,
     transport_to,
 )
+from tests.objects import manifest
 
 CONTROL_PLANE = RESOURCES["controlplane.cluster.x-k8s.io/v1beta1", "CAPTControlPlane"]
 ONE = ObjectRef(CONTROL_PLANE.api_version, CONTROL_PLANE.kind, "ns", "one")
@@ -58,7 +60,7 @@ EVENTS = "/api/v1/namespaces/ns/events"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GUARDED = Preconditions("uid-1", "5")
 
-CREATE = Create(ONE, {"metadata": {"name": "one"}}, "why")
+CREATE = Create(ONE, manifest(ONE), "why")
 PATCH = Patch(ONE, {"metadata": {"finalizers": ["f"]}}, GUARDED, "why")
 STATUS = Patch(
     ONE, {"status": {"phase": "Ready"}}, Preconditions("uid-1"), "why", subresource="status"
@@ -142,7 +144,7 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
 @pytest.mark.parametrize(
     ("action", "method", "path", "content_type", "body"),
     [
-        (CREATE, "POST", PATH, "application/json", {"metadata": {"name": "one"}}),
+        (CREATE, "POST", PATH, "application/json", CREATE.body),
         (
             PATCH,
             "PATCH",
@@ -163,6 +165,13 @@ def sent(reply: Reply, action: Action, **options: Any) -> tuple[Answer, list[Ask
             "/apis/tf.upbound.io/v1beta1/workspaces/one",
             MERGE_PATCH,
             {"spec": None},
+        ),
+        (
+            Apply(ONE, manifest(ONE, spec={"a": 1}), "why"),
+            "PATCH",
+            f"{PATH}/one",
+            "application/apply-patch+yaml",
+            manifest(ONE, spec={"a": 1}),
         ),
         (
             DELETE,
@@ -369,7 +378,7 @@ def test_an_own_secret_need_not_be_fetched() -> None:
     written = obj(SECRET, 10, data={"value": "YQ=="})
     cluster = Cluster(replying(201, written))
     with gateway(cluster) as (made, _):
-        made.send(Create(SECRET, {"data": {"value": "YQ=="}}, "why"))
+        made.send(Create(SECRET, manifest(SECRET, data={"value": "YQ=="}), "why"))
         assert made.read(SECRET) == written
         assert [asked.method for asked in cluster.requests] == ["POST"]
 
@@ -753,11 +762,11 @@ def test_a_kind_that_is_not_watched_can_be_written() -> None:
     made = canned.gateway(watched=[Watched(toys)], written=[RESOURCES["v1", "Secret"]])
     change = Patch(SECRET, {}, Preconditions("uid-1"), "why")
     actions = (
-        Create(SECRET, {}, "why"),
+        Create(SECRET, manifest(SECRET), "why"),
         change,
         change,
         Delete(SECRET, GUARDED, "why"),
-        Create(toy, {}, "why"),
+        Create(toy, manifest(toy), "why"),
     )
     assert [made.send(action) for action in actions] == [Answer(200, changed=True)] * 5
     assert [(method, path) for method, path, _ in canned.asked] == [
@@ -777,7 +786,7 @@ def test_an_answer_without_the_object_is_not_cached() -> None:
             201, {}, {"kind": "Status", "metadata": {"name": SECRET.name, "namespace": "ns"}}
         )
     ).gateway()
-    assert made.send(Create(SECRET, {}, "why")) == Answer(201, changed=True)
+    assert made.send(Create(SECRET, manifest(SECRET), "why")) == Answer(201, changed=True)
     assert (made.read(SECRET), made._payloads) == (ABSENT, {})
 
 
@@ -822,3 +831,18 @@ def test_all_watches_are_stopped_at_once_and_waited_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(Informer, "stop", stop)
     made.stop()
     assert set(stopped) == set(made.informers)
+
+
+@pytest.mark.parametrize(
+    ("manager", "force", "query"),
+    [
+        ("", False, (("fieldManager", "captep"),)),
+        ("mine", True, (("fieldManager", "mine"), ("force", "true"))),
+    ],
+)
+def test_an_apply_travels_with_its_manager(
+    manager: str, force: bool, query: tuple[tuple[str, str], ...]
+) -> None:
+    """The manager is the gateway's own or the action's; force is sent only when it is asked for."""
+    _, (asked,) = sent(replying(200, obj(ONE, 6)), Apply(ONE, manifest(ONE), "w", manager, force))
+    assert asked.query == query

@@ -9,6 +9,7 @@ from captep_core import (
     ABSENT,
     JSON,
     Action,
+    Apply,
     Create,
     Delete,
     ObjectRef,
@@ -97,16 +98,28 @@ def test_a_match_with_a_group_covers_every_version_of_that_group(
         (Patch(REF, BODY, UID, "r"), Answer(200, changed=True), {"a": 2}),
         (Patch(REF, {"spec": {"a": 1}}, UID, "r"), Answer(200, changed=False), {"a": 1}),
         (Patch(REF, BODY, Preconditions("u1", "5"), "r"), Answer(200, changed=True), {"a": 2}),
-        (Patch(REF, BODY, Preconditions("u1", "4"), "r"), Answer(409, changed=False), {"a": 1}),
-        (Patch(REF, BODY, Preconditions("u2"), "r"), Answer(409, changed=False), {"a": 1}),
-        (Delete(REF, UID, "r"), Answer(200, changed=True), ABSENT),
-        (Delete(REF, Preconditions("u2"), "r"), Answer(409, changed=False), {"a": 1}),
         (
-            Delete(ObjectRef("example.org/v1", "Thing", "fleet", "no"), UID, "r"),
-            Answer(404, changed=False),
+            Patch(REF, BODY, Preconditions("u1", "4"), "r"),
+            Answer(409, changed=False, reason="Conflict"),
             {"a": 1},
         ),
-        (Create(REF, NEW, "r"), Answer(409, changed=False), {"a": 1}),
+        (
+            Patch(REF, BODY, Preconditions("u2"), "r"),
+            Answer(409, changed=False, reason="Conflict"),
+            {"a": 1},
+        ),
+        (Delete(REF, UID, "r"), Answer(200, changed=True), ABSENT),
+        (
+            Delete(REF, Preconditions("u2"), "r"),
+            Answer(409, changed=False, reason="Conflict"),
+            {"a": 1},
+        ),
+        (
+            Delete(ObjectRef("example.org/v1", "Thing", "fleet", "no"), UID, "r"),
+            Answer(404, changed=False, reason="NotFound"),
+            {"a": 1},
+        ),
+        (Create(REF, NEW, "r"), Answer(409, changed=False, reason="AlreadyExists"), {"a": 1}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -173,3 +186,17 @@ def test_an_event_is_recorded_once_and_counted_up(namespace: str | None) -> None
     assert {event["metadata"]["namespace"] for event in events} == {namespace or "default"}
     assert {event["involvedObject"]["uid"] for event in events} == {"u1"}
     assert spec(server) == {"a": 1}
+
+
+def test_an_apply_is_answered_or_said_not_to_be_modelled() -> None:
+    """Either the server applies and names the manager in the way, or its refusal names the gap."""
+    server = gateway()
+    first = server.send(Apply(REF, {**NEW, "spec": {"a": 2}}, "r", "me", force=True))
+    if first.status == 501:
+        assert "server-side apply" in first.message
+        return
+    assert first == Answer(200, changed=True)
+    other = server.send(Apply(REF, {**NEW, "spec": {"a": 3}}, "r", "other"))
+    assert other == Answer(409, changed=False, reason="FieldManagerConflict")
+    assert '"me"' in other.message
+    assert ".spec.a" in other.message

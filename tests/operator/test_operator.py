@@ -16,6 +16,7 @@ from captep_memory.http import HTTPFacade
 from captep_operator import Kind, Lease, Operator
 from tests.gateways import eventually
 from tests.kubernetes.scripted import transport_to
+from tests.objects import manifest
 from tests.testing.toy import CHILD, KEY, LATCH, THING, Verdict, keep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -165,7 +166,7 @@ def test_a_kind_that_is_not_declared_is_named(does: str) -> None:
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         if does == "reads":
             read(secret)
-        actions = (Create(secret, {}, "it is missing"),)
+        actions = (Create(secret, manifest(secret), "it is missing"),)
         return Decision(actions, timedelta(seconds=30), Verdict("Fine"))
 
     made = Operator("things", decide, primary=THINGS)

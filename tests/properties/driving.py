@@ -150,6 +150,7 @@ class Server(MemoryGateway):
         self._blind = scene.blind
         self._faults = faults
         self.steps: list[Step] = []
+        self.refused = 0
 
     def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up."""
@@ -174,7 +175,10 @@ class Server(MemoryGateway):
                 super().send(action)
                 return super().send(action)
             case status:
-                return Answer(status, changed=False)
+                # A webhook's text is another one each time (P16c).
+                self.refused += 1
+                message = f"request {self.refused} is refused"
+                return Answer(status, changed=False, reason="Denied", message=message)
 
 
 @frozen

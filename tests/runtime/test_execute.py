@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from captep_core import (
     JSON,
     Action,
+    Apply,
     Decision,
     ObjectRef,
     Observed,
@@ -28,6 +29,7 @@ from captep_core import (
 from captep_core.errors import DecisionError
 from captep_core.ports import Answer, Decide, Read
 from captep_runtime import Pass, WriteHistory, run_pass
+from tests.objects import manifest
 from tests.runtime.toys import (
     KEY,
     NO_OP,
@@ -625,3 +627,95 @@ def test_a_pass_is_a_prefix_with_at_most_one_refusal(
     assert set(done.state.refusals) >= set(known)
     assert done.requeue_after == (TEN if done.state.refusals else timedelta(seconds=30))
     assert done.changed == (done.effective_writes > 0 or set(done.state.refusals) != set(known))
+
+
+def refusing(text: str, status: int = 422) -> ToyServer:
+    """Return a server that refuses every write with `text`."""
+    return ToyServer(usual=Answer(status, changed=False, reason="Invalid", message=text))
+
+
+@given(
+    st.lists(st.text(max_size=3), min_size=2, max_size=5),
+    st.sampled_from([403, 409, 422, 429, 500]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_first_message_of_a_refusal_stays(
+    texts: list[str], status: int, backs_off: bool, lists: bool
+) -> None:
+    """Whatever a webhook says later, the state of the key, its size and its news stay the same.
+
+    Bounds: five tries, the later ones with other bodies, within or after the backoff; for a
+    decision that lists its refusals and for one that does not.
+    """
+    done: Pass | None = None
+    for number, text in enumerate(texts):
+        body: dict[str, JSON] = {"data": {"try": str(number)}}
+        decide = wants(patch("a", body)) if lists else _forgets(patch("a", body))
+        again = once(decide, refusing(text, status), done, at=11 * number, backs_off=backs_off)
+        shown = [(each.reason, each.message) for each in again.state.refusals]
+        assert shown == [("Invalid", texts[0])]
+        if done is not None and status != 429:
+            assert (again.new_refusals, again.changed) == ((), False)
+        done = again
+
+
+def _forgets(action: Action) -> Decide:
+    """Return a Decide that wants `action` and never lists a refusal."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        return Decision((action,), timedelta(seconds=5), Said())
+
+    return decide
+
+
+def test_another_reason_is_another_refusal() -> None:
+    """The server now refuses for another cause, and its words are news."""
+    first = once(wants(create("a")), refusing("over quota"))
+    other = Answer(422, changed=False, reason="Forbidden", message="no right")
+    again = once(wants(create("a")), ToyServer(other), first, at=20)
+    refusal = Refused(write_of(create("a")), 422, "Forbidden", "no right")
+    assert again.new_refusals == (refusal,)
+    assert again.new_refusals[0].message == "no right"
+
+
+def test_a_refusal_after_a_success_has_its_own_message() -> None:
+    """The write went through in between, so the old words are over."""
+    first = once(wants(create("a")), refusing("over quota"))
+    second = once(wants(create("a")), ToyServer(), first, at=20)
+    third = once(wants(create("a")), refusing("another quota"), second, at=40)
+    assert [each.message for each in third.state.refusals] == ["another quota"]
+
+
+def apply(name: str) -> Apply:
+    """Apply a child."""
+    return Apply(child(name), {**manifest(child(name)), "data": {"name": name}}, f"want {name}")
+
+
+def test_a_conflict_of_managers_is_reported_and_paced() -> None:
+    """A retry at once would meet the same manager: the write waits out its interval."""
+    message = 'conflict with "kubectl" using v1: .data.name'
+    conflict = Answer(409, changed=False, reason="FieldManagerConflict", message=message)
+    server = ToyServer(usual=conflict)
+    first = once(wants(apply("a")), server, backs_off=True)
+    (refusal,) = first.state.refusals
+    assert str(refusal).endswith(f"is refused: HTTP 409 FieldManagerConflict: {message}")
+    again = once(wants(apply("a")), server, first, at=9, backs_off=True)
+    assert (again.sent, again.requeue_after) == ((), timedelta(seconds=1))
+
+
+def test_an_apply_that_somebody_undoes_is_a_fight_over_its_fields() -> None:
+    """It is known by its body, as a patch is."""
+    done: Pass | None = None
+    for number in range(3):
+        done = once(wants(apply("a")), ToyServer(), done, at=number)
+    assert done is not None
+    assert [str(each) for each in done.new_refusals] == [
+        "apply ConfigMap fleet/a is accepted but does not last: another writer changes data.name"
+    ]
+
+
+def test_an_apply_says_nothing_of_fields_that_are_not_kept() -> None:
+    """The answer holds the list entries of other managers as well."""
+    answer = Answer(200, changed=True, object={"data": {}})
+    assert once(wants(apply("a")), ToyServer(answer)).new_not_kept == ()

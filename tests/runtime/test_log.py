@@ -102,6 +102,16 @@ def test_a_refusal_is_logged_while_it_is_new() -> None:
     assert log.lines() == [line]
 
 
+def test_a_refusal_is_logged_with_the_words_of_the_server() -> None:
+    """They say whom to ask, so that nobody has to repeat the request by hand."""
+    log = Log(TextFormatter())
+    message = "team quota: only 3 databases per team, ask #platform"
+    answer = Answer(422, changed=False, reason="Invalid", message=message)
+    done = run_pass(wants(create("a")), ToyServer(answer), KEY, ReconcileState(), now=NOW)
+    log.reporter.passed(KEY, "id-1", "Waiting", done)
+    assert f"create ConfigMap fleet/a is refused: HTTP 422 Invalid: {message} " in log.lines()[0]
+
+
 @pytest.mark.parametrize("formatter", [TextFormatter(), JSONFormatter()])
 def test_no_body_and_no_text_of_an_exception_is_ever_written(formatter: logging.Formatter) -> None:
     """That holds for passes, failures, busy keys and logged exceptions; each record is one line."""

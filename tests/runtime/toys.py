@@ -21,6 +21,7 @@ from captep_core import (
     write_of,
 )
 from captep_core.ports import Answer, Read
+from tests.objects import manifest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ObjectRef("example.org/v1", "Toy", "fleet", "tokyo")
@@ -44,7 +45,8 @@ def child(name: str) -> ObjectRef:
 
 def create(name: str, body: Mapping[str, JSON] | None = None) -> Create:
     """Create a child."""
-    return Create(child(name), body or {"data": {"name": name}}, f"want {name}")
+    own = body or {"data": {"name": name}}
+    return Create(child(name), {**manifest(child(name)), **own}, f"want {name}")
 
 
 def patch(name: str, body: Mapping[str, JSON] | None = None, version: str | None = None) -> Patch:

@@ -7,10 +7,13 @@ the cases. So each case names one class and returns on the next line.
 from datetime import datetime
 from typing import assert_never
 
+from attrs import frozen
+
 from captep_core import (
     Absent,
     Action,
     APIEndpoint,
+    Apply,
     AwaitingWorkspaceDeletion,
     Conflicted,
     ControlPlane,
@@ -25,12 +28,15 @@ from captep_core import (
     Failed,
     Gone,
     Invalid,
+    Manifest,
     Missing,
+    ObjectRef,
     Observed,
     Patch,
     Paused,
     Present,
     Ready,
+    ReconcileState,
     RecordEvent,
     Refusal,
     Refused,
@@ -41,8 +47,16 @@ from captep_core import (
     Unknown,
     Unreadable,
     Verdict,
+    controller_reference,
+    difference,
+    is_deleting,
+    outstanding,
+    preconditions_of,
     reconcile,
+    set_condition,
+    with_finalizer,
 )
+from captep_core.ports import Read
 
 
 def headline(  # noqa: C901 - one case for each verdict
@@ -91,6 +105,8 @@ def request(action: Action) -> str:
             return "PATCH"
         case Delete():
             return "DELETE"
+        case Apply():
+            return "PATCH what it owns"
         case RecordEvent():
             return "POST an Event"
         case _ as unreachable:
@@ -138,3 +154,38 @@ def looked_up(observed: Observed[APIEndpoint]) -> str:
             return reason
         case _ as unreachable:
             assert_never(unreachable)
+
+
+def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    """What `read` returns can be indexed, and the helpers take it as it is."""
+    found = read(key)
+    if isinstance(found, Absent | Unreadable):
+        return Decision((), None, Said("Gone"))
+    copy = ObjectRef("v1", "ConfigMap", key.namespace, f"{found['metadata']['name']}-copy")
+    desired: Manifest = {
+        "apiVersion": copy.api_version,
+        "kind": copy.kind,
+        "metadata": {"name": copy.name, "ownerReferences": [controller_reference(found)]},
+        "data": {"colour": found["spec"]["colours"][0]},
+    }
+    conditions = set_condition(
+        found["status"].get("conditions"), "Ready", "True", "Copied", now=now, generation=1
+    )
+    report: Manifest = {**found, "status": {"conditions": conditions}}
+    writes = [
+        difference(with_finalizer(found, "example.com/copy"), found, "hold it"),
+        difference(desired, read(copy), "it differs", keys={"spec.ports": "name"}),
+        difference(report, found, "report", subresource="status"),
+    ]
+    actions: tuple[Action, ...] = tuple(write for write in writes if write is not None)
+    if is_deleting(found):
+        actions = (Delete(copy, preconditions_of(found), "its owner goes"),)
+    return Decision(actions, None, Said("Copied"), outstanding(state, actions))
+
+
+@frozen
+class Said:
+    """A verdict of this operator."""
+
+    reason: str
+    message: str = ""

@@ -80,7 +80,7 @@ def test_every_match_over_a_union_of_the_core_is_exhaustive(check: Checker, tmp_
 def test_a_forgotten_case_is_an_error_that_names_the_class(check: Checker, tmp_path: Path) -> None:
     """Each case in turn: one error, at the `assert_never` that the class reaches."""
     lacking = list(_without_a_case())
-    assert len(lacking) == 11 + 4 + 4 + 4 + 3
+    assert len(lacking) == 11 + 5 + 4 + 4 + 3
     for name, _, source in lacking:
         (tmp_path / name).write_text(source)
     found = check(tmp_path, [name for name, _, _ in lacking])
