@@ -18,7 +18,9 @@ from captep_memory._metadata import (
     validate_metadata,
     without_duplicate_owners,
 )
+from captep_memory._plugins import plug_in
 from captep_memory._request import Key, Request, Response
+from captep_memory._services import allocate
 from captep_memory._status import (
     OTHER_NAMESPACE,
     Cause,
@@ -29,9 +31,10 @@ from captep_memory._status import (
     not_found,
     qualified,
 )
+from captep_memory._strategies import prepare_created, status_of_new
 from captep_memory._world import World
 
-__all__ = ["create", "create_decoded"]
+__all__ = ["allocated", "create", "create_decoded"]
 
 _SYSTEM_FIELDS = (
     "uid",
@@ -60,9 +63,12 @@ def create_decoded(
     """Create a decoded object; a PUT of an absent Lease or Event ends here too."""
     given = _in_namespace(request, given)
     _check_namespace(world, request, resource, text(given["metadata"].get("name")))
-    given, headers = without_duplicate_owners(mutate(world, request, given, None))
+    given = plug_in(world, request, given) if resource.typed else given
+    given, headers = without_duplicate_owners(_mutated(world, request, resource, given))
     key, obj = _fill_system_fields(world, request, resource, given)
     _check(request, resource, obj)
+    if resource.kind == "Service" and resource.typed:
+        obj = allocated(world, key, obj)
     admit(world, request, obj, None)
     if not request.dry_run and _is_version(text(obj["metadata"].get("resourceVersion"))):
         raise failure(500, "", "resourceVersion should not be set on objects to be created")
@@ -74,6 +80,28 @@ def create_decoded(
     if not request.dry_run:
         world, encoded = world.put(key, encoded)
     return world, Response(201, world.catalog.convert(encoded, resource), headers)
+
+
+def _mutated(world: World, request: Request, resource: ServedKind, given: Object) -> Object:
+    """A changed object of a Go type is decoded again, which fills its defaults."""
+    mutated = mutate(world, request, given, None)
+    return decode(resource, mutated) if mutated is not given and resource.typed else mutated
+
+
+def allocated(world: World, key: Key, service: Object) -> Object:
+    """Return a Service with its cluster IP and node ports.
+
+    Raises:
+        RefusedError: 422, a chosen value is taken or outside of its range.
+    """
+    others = (
+        each
+        for place, shelf in world.shelves.items()
+        if place[:2] == ("", "Service")
+        for name, each in shelf.items()
+        if (place[2], name) != (key.namespace, key.name)
+    )
+    return allocate(service, others)
 
 
 def _in_namespace(request: Request, given: Object) -> Object:
@@ -132,10 +160,12 @@ def _fill_system_fields(
     if not resource.built_in or resource.counts_generation:
         metadata["generation"] = 1
     obj = without(given, "status") if resource.has_status else given
-    if resource.has_status and resource.built_in:
-        obj["status"] = {}
-    prepared = prepare_built_in(obj) if resource.built_in else obj
-    return key, {**prepared, "metadata": metadata}
+    if resource.typed and resource.has_status:
+        obj["status"] = status_of_new(given)
+    obj = {**obj, "metadata": metadata}
+    if resource.typed:
+        return key, prepare_created(obj)
+    return key, prepare_built_in(obj) if resource.built_in else obj
 
 
 def _generate_name(world: World, request: Request, resource: ServedKind, base: str) -> str:

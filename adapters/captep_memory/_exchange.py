@@ -223,9 +223,9 @@ def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
 
 
 def _lacks_subresource(route: Route, resource: ServedKind) -> bool:
-    return route.subresource is not None and not (
-        route.subresource == "status" and resource.has_status
-    )
+    if route.subresource is None or route.subresource in resource.subresources:
+        return False
+    return not (route.subresource == "status" and resource.has_status)
 
 
 def _is_unmodelled(path: str) -> bool:

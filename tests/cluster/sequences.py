@@ -13,7 +13,7 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 from captep_memory import Object
-from tests.memory.record_kinds import MANIFESTS, path_of
+from tests.memory.kinds import MANIFESTS, path_of
 
 __all__ = ["BUILT_INS", "NAMES", "SEQUENCES", "VIEWS", "WIRES"]
 
@@ -634,11 +634,23 @@ _ODD: tuple[Any, ...] = (
         {},
     ),
     *([{}], ["x"], {"a": "b"}, {"a": "c"}, [{"name": "c"}], "Recreate", "Never", "i:2"),
+    *("NodePort", "None", "LoadBalancer", "ClientIP", "UDP", "25%", "0%", "101%", "10.96.0.9"),
+    *("ReadWriteMany", ["ReadWriteMany"], "Parallel", "OnDelete", "Retain", "Exact", "Ignore"),
+    *(30080, 65536, {"type": "OnDelete"}, {"type": "Recreate"}, [{"name": "d", "port": 81}]),
+    *({"matchLabels": {"a": "b"}}, {"matchExpressions": [{"key": "a", "operator": "Exists"}]}),
+    *({"matchExpressions": [{"key": "a", "operator": "In"}]}, "@daily", "0 0 31 2 *", "Indexed"),
 )
 _EXTRA = (
     *("replicas", "paused", "minReadySeconds", "command", "args", "env", "resources", "ports"),
     *("labels", "annotations", "junk", "nodeSelector", "serviceAccountName", "imagePullPolicy"),
     *("resourceNames", "nonResourceURLs", "automountServiceAccountToken", "revisionHistoryLimit"),
+    *("type", "clusterIP", "nodePort", "targetPort", "sessionAffinity", "externalName", "selector"),
+    *("accessModes", "storageClassName", "volumeMode", "volumeName", "schedule", "suspend", "name"),
+    *("parallelism", "completions", "completionMode", "restartPolicy", "serviceName", "value"),
+    *("updateStrategy", "strategy", "maxUnavailable", "minAvailable", "podManagementPolicy"),
+    *("host", "path", "pathType", "protocol", "policyTypes", "egress", "failurePolicy", "url"),
+    *("hostNetwork", "dnsPolicy", "volumeMounts", "livenessProbe", "securityContext", "reclaimPolicy"),
+    *("finalizers", "hard", "minReplicas", "metrics", "reason", "immutable", "backoffLimit"),
 )
 
 

@@ -74,7 +74,9 @@ class Numbered:
                 if key != "managedFields"
             }
         if isinstance(value, list):
-            return [self(item) for item in value]
+            return [self(item, "clusterIP" if name == "clusterIPs" else "") for item in value]
+        if name in ("nodePort", "healthCheckNodePort"):
+            return f"<{name}>"
         return self._text(value, name) if isinstance(value, str) else value
 
     def _text(self, value: str, name: str) -> str:
@@ -82,6 +84,10 @@ class Numbered:
             return "<time>"
         if name == "continue" and value:
             return "<token>"
+        if name == "clusterIP" and value not in ("", "None"):
+            return "<address>"
+        if name.endswith("controller-uid"):
+            name = "uid"
         if name in ("uid", "resourceVersion"):
             given = value in ("", "*", "other", "uuu") or len(value) < 3
             return (

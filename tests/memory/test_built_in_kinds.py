@@ -8,7 +8,7 @@ import captep_memory
 from captep_memory import Object, load
 from captep_memory._quantities import canonical
 from captep_memory._typed import typed_kinds
-from tests.memory.record_kinds import MANIFESTS, path_of
+from tests.memory.kinds import MANIFESTS, path_of
 from tests.memory.support import NOW, Api, Free, causes, refusal
 
 DEPLOYMENT: Object = {
@@ -47,7 +47,7 @@ def do(client: Api, verb: Free, name: str | None = "a", **options: Free) -> Free
         ("1000Ki", "1000Ki"),
         ("0", "0"),
         ("1e3", None),
-        ("-1", None),
+        ("-1", "-1"),
         ("x", None),
         ("1.5Ki", "1536"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from captep_memory._openapi import openapi, reference_of, resolve, schema_of
-from tests.memory.record_openapi import KINDS
+from tests.memory.kinds import KINDS
 
 
 def test_the_record_holds_every_kind_of_its_command() -> None:
