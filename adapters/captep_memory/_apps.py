@@ -87,9 +87,9 @@ def check_stateful_set(obj: Object, old: Object | None) -> Iterator[Cause]:
         yield from check_claim_spec(f"{path}.spec", claim["spec"])
     yield from check_non_negative("spec", spec, "replicas", "minReadySeconds")
     yield from check_non_negative("spec.ordinals", spec.get("ordinals", {}), "start")
-    if spec["serviceName"]:
+    if spec["serviceName"] and old is None:
         yield from check_dns_label("spec.serviceName", spec["serviceName"])
-    names = {claim["metadata"]["name"] for claim in claims}
+    names = {claim["metadata"].get("name", "") for claim in claims}
     pod = spec["template"]["spec"]
     kept = [each for each in pod.get("volumes", ()) if each["name"] not in names]
     added = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names]

@@ -43,7 +43,7 @@ _PORT = "must be between 1 and 65535, inclusive"
 _PERCENT = re.compile("[0-9]+%")
 _PERCENT_TEXT = (
     "a valid percent string must be a numeric string followed by an ending '%' "
-    "(e.g. '1%', or '93%', regex used for validation is '[0-9]+%')"
+    "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
 )
 
 

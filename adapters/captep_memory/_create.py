@@ -32,6 +32,7 @@ from captep_memory._status import (
     qualified,
 )
 from captep_memory._strategies import prepare_created, status_of_new
+from captep_memory._strict import check_strict
 from captep_memory._world import World
 
 __all__ = ["allocated", "create", "create_decoded"]
@@ -54,6 +55,7 @@ _ATTEMPTS = 8
 
 def create(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
     """Answer a POST (rows C1 to C6)."""
+    check_strict(request, resource, request.body)
     return create_decoded(world, request, resource, decode(resource, request.body))
 
 

@@ -143,7 +143,8 @@ def _container(container: Object) -> None:
     if not container.get("imagePullPolicy"):
         image = container.get("image", "")
         _, _, tag = image.rpartition("/")[2].partition(":")
-        latest = tag in ("", "latest") and "@" not in image
+        # A reference with capitals is malformed, and has no tag at all.
+        latest = tag in ("", "latest") and "@" not in image and image.islower()
         container["imagePullPolicy"] = "Always" if latest else "IfNotPresent"
     if not container.get("terminationMessagePath"):
         container["terminationMessagePath"] = "/dev/termination-log"

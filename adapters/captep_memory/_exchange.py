@@ -11,10 +11,11 @@ from datetime import datetime
 from attrs import evolve, field, frozen
 
 from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
-from captep_memory._discovery import discovery
+from captep_memory._discovery import AGGREGATED, aggregated, discovery, wants_aggregated
 from captep_memory._json import JSON, Object
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
+from captep_memory._openapi_documents import openapi_document
 from captep_memory._patch import check_format
 from captep_memory._request import Request, Response, Verb, group_of
 from captep_memory._routes import (
@@ -148,7 +149,7 @@ def asked_of(
         if kind is None and http.method != "GET" and _only_reads(path.rstrip("/")):
             raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
         if route is None or kind is None:
-            return _without_resource(world, kinds, path)
+            return _without_resource(world, kinds, path, http.headers.get("accept", ""))
         return _asked(world, http, route, kind)
     except RefusedError as refused:
         nothing = ServedKind("", "", "", "", None)
@@ -165,7 +166,9 @@ def _error_presentation(http: HTTPRequest) -> Presentation:
     return Presentation(accepted.media_type, pretty=accepted.pretty)
 
 
-def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> HTTPAnswer:
+def _without_resource(
+    world: World, kinds: Mapping[tuple[str, str], str], path: str, accept: str
+) -> HTTPAnswer:
     name = path.rstrip("/")
     if name in _HEALTH:
         return HTTPAnswer(200, {"Content-Type": _PLAIN}, b"ok")
@@ -180,7 +183,11 @@ def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: 
         return HTTPAnswer(
             200, {"Content-Type": "application/json"}, encode_json(version, pretty=True)
         )
-    document = discovery(world, kinds, name)
+    if wants_aggregated(accept):
+        document = aggregated(world, kinds, name)
+        if document is not None:
+            return HTTPAnswer(200, {"Content-Type": AGGREGATED}, encode_json(document))
+    document = discovery(world, kinds, name) or openapi_document(world, kinds, name)
     if document is not None:
         return HTTPAnswer(200, {"Content-Type": "application/json"}, encode_json(document))
     head = head_of(name)

@@ -20,6 +20,7 @@ from captep_memory._status import (
 )
 
 __all__ = [
+    "METADATA_FIELDS",
     "Names",
     "decode_metadata",
     "finalizers",
@@ -169,6 +170,10 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
     "finalizers": _list,
     "managedFields": _kept,
 }
+
+
+METADATA_FIELDS = frozenset(_FIELDS)
+"""The fields of ObjectMeta."""
 
 
 def validate_metadata(

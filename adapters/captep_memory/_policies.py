@@ -406,8 +406,9 @@ def _check_client(path: str, client: Object) -> Iterator[Cause]:
         require_model(plain, "this url of a webhook")
         return
     service = client["service"]
-    for name in ("name", "namespace"):
+    for name, shown in (("namespace", "name"), ("name", "namespace")):
         if not service[name]:
-            yield required(f"{path}.service.{name}", f"service {name} is required")
+            # The real server takes the one for the other.
+            yield required(f"{path}.service.{shown}")
     plain = re.fullmatch(r"(/[a-z0-9-]+)*", service.get("path", ""))
     require_model(plain and 0 < service["port"] < 65536, "this service of a webhook")

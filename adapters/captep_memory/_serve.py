@@ -90,8 +90,6 @@ def _check_modelled(request: Request, resource: ServedKind) -> None:
         raise unknown_resource()
     if request.verb in _WRITES and not resource.writable:
         raise not_modelled(f"writes of {resource.kind} in {resource.api_version}")
-    if request.field_validation not in ("", "Ignore", "Warn"):
-        raise not_modelled(f"fieldValidation {request.field_validation}")
     if request.subresource is None:
         return
     known = resource.subresources | ({"status"} if resource.has_status else set())

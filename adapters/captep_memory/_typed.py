@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from captep_memory._defaults import DEFAULTS, Default
 from captep_memory._json import Object, Value
-from captep_memory._metadata import decode_metadata
+from captep_memory._metadata import METADATA_FIELDS, decode_metadata
 from captep_memory._modelled import is_modelled
 from captep_memory._quantities import canonical
 from captep_memory._status import bad_request, not_modelled
@@ -71,7 +71,7 @@ def decode_typed(obj: Object, known: Object | None = None) -> Object:
     """
     kind = obj["kind"]
     name = typed_kinds()[f"{obj['apiVersion']}/{kind}"]["type"]
-    if known is not None and all(obj.get(each) is known.get(each) for each in obj.keys() | known):
+    if known is not None and obj.keys() == known.keys() and _is_same(obj, known):
         return obj
     content = {each: value for each, value in obj.items() if each not in _ROOT}
     try:
@@ -87,6 +87,10 @@ def decode_typed(obj: Object, known: Object | None = None) -> Object:
     if default is not None:
         default(decoded)
     return decoded
+
+
+def _is_same(obj: Object, known: Object) -> bool:
+    return all(value is known[name] for name, value in obj.items())
 
 
 def empty_status(api_version: str, kind: str) -> Object:
@@ -108,6 +112,8 @@ def _unknown(value: Value, field: _Field, path: str) -> Iterator[str]:
     elif "map" in field and isinstance(value, dict):
         for key, item in value.items():
             yield from _unknown(item, field["map"], f"{path}.{key}" if path else key)
+    elif field.get("type") == "ObjectMeta" and isinstance(value, dict) and path != "metadata":
+        yield from (f"{path}.{each}" for each in value if each not in METADATA_FIELDS)
     elif "ref" in field and isinstance(value, dict):
         members = _data()["types"][field["ref"]]
         for key, item in value.items():

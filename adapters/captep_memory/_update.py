@@ -45,6 +45,7 @@ from captep_memory._status import (
     not_modelled,
 )
 from captep_memory._strategies import counts, prepare_updated
+from captep_memory._strict import check_strict
 from captep_memory._world import World
 
 __all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "update"]
@@ -54,6 +55,7 @@ def update(
     world: World, request: Request, resource: ServedKind, key: Key
 ) -> tuple[World, Response]:
     """Answer a PUT (rows U1 to U9)."""
+    check_strict(request, resource, request.body)
     given = decode_update(resource, request.body)
     metadata = given["metadata"]
     check_identity(key, metadata)

@@ -82,7 +82,7 @@ def check_storage_class(obj: Object, old: Object | None) -> Iterator[Cause]:
     if not provisioner:
         yield required("provisioner")
     for problem in qualified_name(provisioner.lower()) if provisioner else ():
-        yield invalid_value("provisioner", provisioner, problem)
+        yield invalid_value("provisioner", provisioner.lower(), problem)
     require_model("" not in obj.get("parameters", {}), "an empty name of a parameter")
     if obj["reclaimPolicy"]:
         yield from check_one_of("reclaimPolicy", obj["reclaimPolicy"], ("Delete", "Retain"))

@@ -649,7 +649,14 @@ _EXTRA = (
     *("parallelism", "completions", "completionMode", "restartPolicy", "serviceName", "value"),
     *("updateStrategy", "strategy", "maxUnavailable", "minAvailable", "podManagementPolicy"),
     *("host", "path", "pathType", "protocol", "policyTypes", "egress", "failurePolicy", "url"),
-    *("hostNetwork", "dnsPolicy", "volumeMounts", "livenessProbe", "securityContext", "reclaimPolicy"),
+    *(
+        "hostNetwork",
+        "dnsPolicy",
+        "volumeMounts",
+        "livenessProbe",
+        "securityContext",
+        "reclaimPolicy",
+    ),
     *("finalizers", "hard", "minReplicas", "metrics", "reason", "immutable", "backoffLimit"),
 )
 

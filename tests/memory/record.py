@@ -84,6 +84,8 @@ class Numbered:
             return "<time>"
         if name == "continue" and value:
             return "<token>"
+        if value.startswith("kube-api-access-"):
+            return "kube-api-access-<random>"
         if name == "clusterIP" and value not in ("", "None"):
             return "<address>"
         if name.endswith("controller-uid"):

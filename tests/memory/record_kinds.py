@@ -13,6 +13,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,7 +73,9 @@ def recorded(server: ApiServer) -> tuple[Schema, Schema]:
         resources = server.call("GET", f"/{group}")[1]["resources"]
         for kind in names:
             root = _root(known, api_version, kind)
-            kinds[f"{api_version}/{kind}"] = _resources(kind, resources)
+            found = _resources(kind, resources)
+            found["columns"] = _columns(server, f"/{group}/{found['resource']['name']}")
+            kinds[f"{api_version}/{kind}"] = found
             roots[f"{api_version}/{kind}"] = {"schema": root}
             for name in (root, f"{root}List"):
                 _collect(name, known, schemas)
@@ -82,6 +85,16 @@ def recorded(server: ApiServer) -> tuple[Schema, Schema]:
     groups = [each["name"] for each in server.call("GET", "/apis")[1]["groups"]]
     version = server.call("GET", "/version")[1]["gitVersion"]
     return {"version": version, "groups": groups, "kinds": roots, "schemas": schemas}, kinds
+
+
+def _columns(server: ApiServer, path: str) -> list[Schema]:
+    """Return the columns of a Table of a kind."""
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    with closing(server.connection()) as connection:
+        connection.request("GET", path, headers={**server.credentials(), **accept})
+        table = json.loads(connection.getresponse().read())
+    columns: list[Schema] = table["columnDefinitions"]
+    return columns
 
 
 def _resources(kind: str, resources: list[Schema]) -> Schema:

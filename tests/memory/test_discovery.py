@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from captep_memory import Object, load
+from captep_memory._durations import human_duration
 from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
 from captep_memory._store import read_store, write_store
-from captep_memory._tables import human_duration
 from captep_memory.http import HTTPFacade
 from captep_memory.server import NAMESPACES, kubeconfig, run, with_namespaces
 from tests.memory.support import CRD, NOW, Free, secret, thing

@@ -41,7 +41,7 @@ KINDS = _GOLDEN / f"kinds-{VERSION}.jsonl"
 NAMESPACE = "wire"
 Send: TypeAlias = Callable[[HTTPRequest], HTTPAnswer]
 _WORDING = re.compile(
-    "template.metadata.labels: Invalid|spec.template: Invalid value|volumeClaimTemplates: Invalid value|spec is immutable after"
+    "spec.template: Invalid value|volumeClaimTemplates: Invalid value|spec is immutable after"
     "|pod updates may not change|json parse error|cannot be handled|unrecognized|unable to parse requirement"
     "|continue key|registered for|patch: Invalid value"
 )
@@ -109,14 +109,19 @@ class Compared:
             shown["details"]["causes"] = sorted(discreet, key=json.dumps)
         if len(causes or ()) > 1 or _WORDING.search(str(shown.get("message", ""))):
             shown["message"] = "*"
+        elif "message" in shown:
+            shown["message"] = _emptied(shown["message"])
         return shown
+
+
+def _emptied(message: str) -> str:
+    """Go keeps an empty list or map apart from none until the store has it."""
+    return re.sub(r"value: (\[\]|{}):", "value: null:", message)
 
 
 def _discreet(cause: Object) -> Object:
     """The real server repeats whole objects and Go structs, and their differences."""
-    if cause.get("field", "").endswith("template.metadata.labels"):
-        # A decoder that keeps an empty map apart from none would change nothing else.
-        cause = {**cause, "message": cause["message"].replace("value: {}:", "value: null:")}
+    cause = {**cause, "message": _emptied(cause.get("message", ""))}
     omitted = ("patch", "spec.template", "spec.volumeClaimTemplates")
     is_long = "\n" in cause.get("message", "") or cause.get("field") in omitted
     return {**cause, "message": "*"} if is_long else cause
