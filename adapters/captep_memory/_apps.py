@@ -163,9 +163,8 @@ def _check_rolling(path: str, rolling: Object) -> Iterator[Cause]:
         *check_int_or_percent(f"{path}.maxSurge", surge),
     ]
     yield from problems
-    require_model(not problems or len(problems) == 1, "these counts of a rolling update")
     if problems:
-        require_model(isinstance(most, int) or isinstance(surge, int) or problems, "this")
+        require_model(len(problems) == 1, "these counts of a rolling update")
         return
     if is_none_or_zero(most) and is_none_or_zero(surge):
         yield invalid_value(f"{path}.maxUnavailable", most, "may not be 0 when `maxSurge` is 0")

@@ -123,6 +123,14 @@ def _pod(obj: Object) -> None:
     spec.setdefault("enableServiceLinks", True)
 
 
+def _pod_status(status: Object) -> None:
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if address and (not addresses or addresses[0]["ip"] != address):
+        status["podIPs"] = [{"ip": address}]
+    elif addresses and not address:
+        status["podIP"] = addresses[0]["ip"]
+
+
 def _pod_spec(spec: Object) -> None:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     spec.pop("serviceAccount", None)
@@ -182,11 +190,20 @@ def _service(obj: Object) -> None:
             spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": _CLIENT_IP_SECONDS}}
     if not spec.get("type"):
         spec["type"] = "ClusterIP"
+    _service_ports(spec)
+    _service_reach(obj)
+
+
+def _service_ports(spec: Object) -> None:
     for port in spec.get("ports", ()):
         if not port.get("protocol"):
             port["protocol"] = "TCP"
         if port.get("targetPort") in (None, 0, ""):
             port["targetPort"] = port["port"]
+
+
+def _service_reach(obj: Object) -> None:
+    spec = obj["spec"]
     is_open = spec["type"] in ("NodePort", "LoadBalancer")
     is_outside = is_open or (spec["type"] == "ClusterIP" and bool(spec.get("externalIPs")))
     if is_outside and not spec.get("externalTrafficPolicy"):
@@ -279,6 +296,7 @@ DEFAULTS: Mapping[str, Default] = {
     f"{_BATCH}.PodFailurePolicyOnPodConditionsPattern": _filled(status="True"),
     f"{_CORE}.Pod": _pod,
     f"{_CORE}.PodSpec": _pod_spec,
+    f"{_CORE}.PodStatus": _pod_status,
     f"{_CORE}.Container": _container,
     f"{_CORE}.ContainerPort": _filled(protocol="TCP"),
     f"{_CORE}.Probe": _probe,

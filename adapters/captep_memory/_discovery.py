@@ -98,7 +98,7 @@ def _aggregated(resource: ServedKind) -> Object:
         }
         for each in below
     ]
-    kept = {name: entry[name] for name in ("shortNames", "categories") if name in entry}
+    kept: Object = {name: entry[name] for name in ("shortNames", "categories") if name in entry}
     return {
         "resource": entry["name"],
         "responseKind": {"group": "", "version": "", "kind": entry["kind"]},

@@ -129,7 +129,7 @@ def _paths(resource: ServedKind, schema: str) -> Iterator[tuple[str, Object]]:
             "post": {**common, "x-kubernetes-action": "post", "parameters": names[:3]},
         },
     )
-    verbs = {verb: {**common, "x-kubernetes-action": verb} for verb in _VERBS}
+    verbs: dict[str, Object] = {verb: {**common, "x-kubernetes-action": verb} for verb in _VERBS}
     for verb in ("put", "patch"):
         verbs[verb]["parameters"] = names
     yield f"{collection}/{{name}}", verbs

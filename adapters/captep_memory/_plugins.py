@@ -8,11 +8,12 @@ import hashlib
 
 from captep_memory._checks import require_model
 from captep_memory._json import Object
+from captep_memory._quantities import amount
 from captep_memory._request import Request
 from captep_memory._status import failure
 from captep_memory._world import World
 
-__all__ = ["plug_in", "plug_in_again"]
+__all__ = ["admit_change", "plug_in", "plug_in_again"]
 
 _PROTECTION = "kubernetes.io/pvc-protection"
 _DEFAULT_CLASSES = (
@@ -48,6 +49,32 @@ def plug_in_again(world: World, obj: Object) -> Object:
     if obj["kind"] != "Pod":
         return obj
     return _tolerant(_prioritised(world, obj))
+
+
+def admit_change(world: World, obj: Object, old: Object) -> None:
+    """Let the validating plugins judge a changed object: PersistentVolumeClaimResize.
+
+    Raises:
+        RefusedError: 403, a claim may not grow.
+    """
+    if obj["kind"] != "PersistentVolumeClaim":
+        return
+    new_size, old_size = (
+        amount(each["spec"]["resources"].get("requests", {}).get("storage", "0"))
+        for each in (obj, old)
+    )
+    if new_size <= old_size:
+        return
+    if old["status"].get("phase") != "Bound":
+        raise _forbidden(obj, "Only bound persistent volume claims can be expanded")
+    name = obj["spec"].get("storageClassName", "")
+    found = world.shelf("storage.k8s.io", "StorageClass", None).get(name, {})
+    if not found.get("allowVolumeExpansion"):
+        why = (
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions "
+            "the pvc must support resize"
+        )
+        raise _forbidden(obj, why)
 
 
 def _require_unlimited(world: World, request: Request, obj: Object) -> None:
@@ -170,5 +197,6 @@ def _mounting(container: Object, mount: Object) -> Object:
 
 def _forbidden(obj: Object, why: str) -> Exception:
     name = obj["metadata"].get("name", "")
-    details = {"name": name, "kind": "pods"}
-    return failure(403, "Forbidden", f'pods "{name}" is forbidden: {why}', details)
+    plural = f"{obj['kind'].lower()}s"
+    details = {"name": name, "kind": plural}
+    return failure(403, "Forbidden", f'{plural} "{name}" is forbidden: {why}', details)

@@ -95,12 +95,8 @@ def _without_images(spec: Object) -> Object:
 
 
 def _check_annotations(annotations: Mapping[str, str]) -> Iterator[Cause]:
-    known = ("kubernetes.io/config.mirror", "controller.kubernetes.io/pod-deletion-cost")
-    odd = [
-        name
-        for name in annotations
-        if name in known or "alpha.kubernetes.io" in name or "beta.kubernetes.io" in name
-    ]
+    marks = ("config.mirror", "pod-deletion-cost", "alpha.kubernetes.io", "beta.kubernetes.io")
+    odd = [name for name in annotations if any(mark in name for mark in marks)]
     require_model(not odd, f"the annotations {', '.join(odd)} of a pod")
     yield from ()
 
@@ -120,8 +116,7 @@ def check_template(path: str, template: Object) -> Iterator[Cause]:
 def check_pod_spec(path: str, spec: Object) -> Iterator[Cause]:
     """Yield the errors of the spec of a pod."""
     _require_sound(spec)
-    volumes = [*_check_volumes(path, spec.get("volumes", ()))]
-    yield from (each for each in volumes if isinstance(each, Cause))
+    yield from _check_volumes(path, spec.get("volumes", ()))
     names = frozenset(each["name"] for each in spec.get("volumes", ()))
     seen: set[str] = set()
     for place in ("initContainers", "containers"):
@@ -210,21 +205,13 @@ def _check_volumes(path: str, volumes: Any) -> Iterator[Cause]:  # noqa: ANN401 
 def _check_source(path: str, sources: Object) -> Iterator[Cause]:
     require_model(len(sources) == 1, "a volume of several types")
     (kind, source) = next(iter(sources.items()))
+    named = _NAMED_BY.get(kind)
+    if named is not None and not source.get(named):
+        yield required(f"{path}.{kind}.{named}")
     match kind:
-        case "secret":
-            if not source.get("secretName"):
-                yield required(f"{path}.secret.secretName")
+        case "secret" | "configMap":
             _require_items(source)
-        case "configMap":
-            if not source.get("name"):
-                yield required(f"{path}.configMap.name")
-            _require_items(source)
-        case "persistentVolumeClaim":
-            if not source["claimName"]:
-                yield required(f"{path}.persistentVolumeClaim.claimName")
         case "hostPath":
-            if not source["path"]:
-                yield required(f"{path}.hostPath.path")
             require_model(".." not in source["path"].split("/"), "a host path with ..")
             require_model(source.get("type", "") in _HOST_PATHS, "this type of a host path")
         case "downwardAPI":
@@ -233,11 +220,21 @@ def _check_source(path: str, sources: Object) -> Iterator[Cause]:
             require_model(source.get("sources"), "a projected volume without sources")
             for each in source["sources"]:
                 _require_projection(each)
-        case _:
-            sound = source.get("medium", "") in ("", "Memory") and (
-                "sizeLimit" not in source or amount(source["sizeLimit"]) >= 0
-            )
+        case "emptyDir":
+            medium = source.get("medium", "") in ("", "Memory")
+            sound = medium and amount(source.get("sizeLimit", "0")) >= 0
             require_model(sound, "this emptyDir")
+        case _:
+            return
+
+
+# The field of a volume that names what it shows.
+_NAMED_BY = {
+    "secret": "secretName",
+    "configMap": "name",
+    "persistentVolumeClaim": "claimName",
+    "hostPath": "path",
+}
 
 
 def _require_downward(source: Object) -> None:

@@ -37,7 +37,8 @@ def canonical(text: str) -> str | None:
 def amount(text: str) -> Fraction:
     """Return the value of a quantity in canonical form."""
     found = _FORM.fullmatch(text)
-    assert found is not None, text
+    if found is None:
+        raise ValueError(f"a quantity is not in canonical form: {text}")
     value = _scaled(found[2], found[3])
     return -value if found[1] == "-" else value
 

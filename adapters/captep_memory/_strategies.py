@@ -95,7 +95,7 @@ _STRATEGIES: Mapping[str, Strategy] = {
     "ClusterRoleBinding": _BINDING,
     "Deployment": Strategy(check_deployment, _SCALED, generation=True),
     "ReplicaSet": Strategy(check_replica_set, _SCALED, generation=True),
-    "StatefulSet": Strategy(check_stateful_set, _SCALED, generation=True),
+    "StatefulSet": Strategy(check_stateful_set, _SCALED, names="label", generation=True),
     "DaemonSet": Strategy(check_daemon_set, _SCALED, generation=True),
     "Job": Strategy(check_job, check_job_status, generation=True),
     "CronJob": Strategy(check_cron_job, generation=True),
@@ -106,7 +106,10 @@ _STRATEGIES: Mapping[str, Strategy] = {
     "EndpointSlice": Strategy(check_endpoint_slice, generation=True),
     "Ingress": Strategy(check_ingress, generation=True),
     "NetworkPolicy": Strategy(check_network_policy, generation=True),
-    "PodDisruptionBudget": Strategy(check_budget, unconditional=False, generation=True),
+    # Its validation leaves the metadata out.
+    "PodDisruptionBudget": Strategy(
+        check_budget, names="path", unconditional=False, generation=True
+    ),
     "HorizontalPodAutoscaler": Strategy(check_autoscaler, generation=True),
     "ResourceQuota": Strategy(check_quota, check_quota, returns_deleted=True),
     "LimitRange": Strategy(check_limit_range, creates_on_update=True),

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from captep_memory._durations import since
-from captep_memory._json import Object, Value
+from captep_memory._json import Object, Value, without
 from captep_memory._kinds import ServedKind
 from captep_memory._printers import PRINTERS
 from captep_memory._status import not_modelled
@@ -85,10 +85,15 @@ def _included(obj: Object, include: str, version: str) -> Object | None:
         return None
     if include == "Object":
         return obj
+    metadata = obj["metadata"]
+    if obj["kind"] == "DaemonSet":
+        # A Table is made of the internal type, which has a field in its place.
+        kept = without(metadata.get("annotations", {}), "deprecated.daemonset.template.generation")
+        metadata = without(metadata, "annotations") | ({"annotations": kept} if kept else {})
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": obj["metadata"],
+        "metadata": metadata,
     }
 
 

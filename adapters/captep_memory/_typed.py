@@ -145,16 +145,7 @@ def _struct(name: str) -> _Decode:
 def _fields(name: str) -> _Decode:
     """Return the decoder of a struct: it fills what the type always writes."""
     short = name.rpartition(".")[2]
-    members: dict[str, _Decode] = {}
-    always: list[tuple[str, Callable[[], Value]]] = []
-    for field_name, field in _data()["types"][name].items():
-        if not is_modelled(short, field_name):
-            members[field_name] = _unmodelled(field_name, short)
-            continue
-        members[field_name] = _member(field, f"{short}.{field_name}")
-        written = _written(field)
-        if written is not None:
-            always.append((field_name, written))
+    members, always = _members(name)
 
     def decode(value: Value) -> Object:
         if not isinstance(value, dict):
@@ -172,6 +163,22 @@ def _fields(name: str) -> _Decode:
         return decoded
 
     return decode
+
+
+def _members(name: str) -> tuple[dict[str, _Decode], list[tuple[str, Callable[[], Value]]]]:
+    """Return the decoder of each field of a struct, and what makes those that are always there."""
+    short = name.rpartition(".")[2]
+    members: dict[str, _Decode] = {}
+    always: list[tuple[str, Callable[[], Value]]] = []
+    for field_name, field in _data()["types"][name].items():
+        if not is_modelled(short, field_name):
+            members[field_name] = _unmodelled(field_name, short)
+            continue
+        members[field_name] = _member(field, f"{short}.{field_name}")
+        written = _written(field)
+        if written is not None:
+            always.append((field_name, written))
+    return members, always
 
 
 def _unmodelled(field_name: str, short: str) -> _Decode:

@@ -31,7 +31,7 @@ from captep_memory._metadata import (
     validate_metadata_update,
     without_duplicate_owners,
 )
-from captep_memory._plugins import plug_in_again
+from captep_memory._plugins import admit_change, plug_in_again
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     OTHER_NAMESPACE,
@@ -144,6 +144,8 @@ def replace(
     new = _prepare(request, resource, given, old)
     if new is not old:
         _check(request, resource, new, old)
+        if resource.typed and request.subresource is None:
+            admit_change(world, new, old)
     if new is not old and resource.typed and resource.kind == "Service" and not request.subresource:
         new = allocated(world, key, new)
     admit(world, request, new, old)

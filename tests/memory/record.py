@@ -29,6 +29,10 @@ RECORD = Path(__file__).parent / "golden" / f"kube-apiserver-{VERSION}.jsonl"
 _UNREADABLE = re.compile(
     "cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement"
 )
+_UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# A moment or an age, as a Table shows it.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{1,2}s")
+_ADDRESS = re.compile(r"10\.(0\.0|96\.\d+)\.\d+")
 Ask: TypeAlias = Callable[[Request], Response]
 
 
@@ -86,6 +90,11 @@ class Numbered:
             return "<token>"
         if value.startswith("kube-api-access-"):
             return "kube-api-access-<random>"
+        if not name and _MOMENT.fullmatch(value):
+            # A cell of a Table.
+            return "<time>"
+        if not name and _ADDRESS.fullmatch(value):
+            return "<address>"
         if name == "clusterIP" and value not in ("", "None"):
             return "<address>"
         if name.endswith("controller-uid"):
@@ -106,7 +115,7 @@ class Numbered:
                 lambda match: self.seen.get(match[0], match[0]),
                 value,
             )
-        return value
+        return _UID.sub(lambda match: self.seen.get(match[0], match[0]), value)
 
 
 def answer(number: Numbered, request: Request, response: Response) -> Free:

@@ -46,9 +46,9 @@ def test_discovery_lists_groups_versions_and_resources() -> None:
 
 
 def test_a_kind_without_a_model_for_writes_has_the_verbs_of_reads() -> None:
-    """A client sees in discovery that it cannot create a Pod here."""
+    """A client sees in discovery that it cannot create a Node here."""
     resources = {each["name"]: each for each in get("/api/v1")[1]["resources"]}
-    assert resources["pods"]["verbs"] == ["get", "list", "watch"]
+    assert resources["nodes"]["verbs"] == ["get", "list", "watch"]
     assert "create" in resources["secrets"]["verbs"]
 
 

@@ -42,7 +42,8 @@ NAMESPACE = "wire"
 Send: TypeAlias = Callable[[HTTPRequest], HTTPAnswer]
 _WORDING = re.compile(
     "spec.template: Invalid value|volumeClaimTemplates: Invalid value|spec is immutable after"
-    "|pod updates may not change|json parse error|cannot be handled|unrecognized|unable to parse requirement"
+    "|pod updates may not change|json parse error|cannot be handled|unrecognized"
+    "|unable to parse requirement"
     "|continue key|registered for|patch: Invalid value"
 )
 
@@ -98,7 +99,7 @@ class Compared:
         return {**shown, "body": self._body(http, json.loads(answer.body))}
 
     def _body(self, http: HTTPRequest, body: Any) -> Any:  # noqa: ANN401  # JSON
-        if "items" in body:
+        if "items" in body or "rows" in body:
             body = {**body, "metadata": {**body["metadata"], "resourceVersion": "*"}}
         if "dryRun" in http.target and "uid" in body.get("metadata", {}):
             body = {**body, "metadata": {**body["metadata"], "uid": "*"}}
