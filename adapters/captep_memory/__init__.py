@@ -5,10 +5,12 @@ rules have ids (V2, U5, ...): a comment names the rule that a line implements, a
 shows it. `captep_memory.faults` breaks requests, `captep_memory.http` serves a world to any client
 over HTTP.
 
+`captep_memory.workloads` has the moves of controllers and kubelets.
+
 A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks without a function, strict field validation, protobuf, and writes of built-in
-kinds other than Secret, ConfigMap, Event, Lease, ServiceAccount, the four of RBAC, and Deployment,
-whose rare fields have no model. managedFields stay as loaded: no write tracks them.
+conversion webhooks without a function, protobuf, and writes of built-in kinds that docs/kinds.md
+does not list; rare fields of those kinds have no model either. managedFields stay as loaded: no
+write tracks them.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from captep_memory._json import Object, Value, deep_equal
@@ -143,17 +144,21 @@ def check_port_number(path: str, number: int) -> Iterator[Cause]:
 
 def check_port_name(path: str, name: str) -> Iterator[Cause]:
     """Yield what is wrong with the name of a port (IANA_SVC_NAME)."""
-    if len(name) > 15:
-        yield invalid_value(path, name, "must be no more than 15 characters")
+    return (invalid_value(path, name, problem) for problem in _port_name(name))
+
+
+@lru_cache(maxsize=1024)
+def _port_name(name: str) -> list[str]:
+    problems = ["must be no more than 15 characters"] if len(name) > 15 else []
     if not re.fullmatch("[-a-z0-9]+", name):
-        detail = "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"
-        yield invalid_value(path, name, detail)
+        problems.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", name):
-        yield invalid_value(path, name, "must contain at least one letter (a-z)")
+        problems.append("must contain at least one letter (a-z)")
     if "--" in name:
-        yield invalid_value(path, name, "must not contain consecutive hyphens")
+        problems.append("must not contain consecutive hyphens")
     if name and (name[0] == "-" or name[-1] == "-"):
-        yield invalid_value(path, name, "must not begin or end with a hyphen")
+        problems.append("must not begin or end with a hyphen")
+    return problems
 
 
 def check_port(path: str, port: int | str) -> Iterator[Cause]:
@@ -178,7 +183,7 @@ def is_none_or_zero(value: int | str) -> bool:
 
 
 def check_ip(path: str, address: str) -> Iterator[Cause]:
-    """Yield an address that is none; forms that only some parsers take have no model."""
+    """Yield a malformed address; forms that only some parsers take have no model."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -37,6 +37,8 @@ _QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMG
 _ABSENT: Any = object()
 _Decode: TypeAlias = Callable[[Value], Value]
 _Field: TypeAlias = Mapping[str, Any]
+_Member: TypeAlias = tuple[type | None, bool, _Decode]
+_PLAIN: Mapping[str, type] = {"string": str, "bool": bool}
 
 
 class _MistypedError(Exception):
@@ -127,22 +129,16 @@ def _unknown(value: Value, field: _Field, path: str) -> Iterator[str]:
 @lru_cache(maxsize=512)
 def _struct(name: str) -> _Decode:
     """Return the decoder of a struct inside of an object, with the defaults of its type."""
-    decode = _fields(name)
-    default: Default | None = DEFAULTS.get(name)
-    if default is None:
-        return decode
-    fill = default
-
-    def decoded(value: Value) -> Object:
-        struct: Object = decode(value)
-        fill(struct)
-        return struct
-
-    return decoded
+    return _decoder(name, DEFAULTS.get(name))
 
 
 @lru_cache(maxsize=512)
 def _fields(name: str) -> _Decode:
+    """Return the decoder of a struct without the defaults of its type."""
+    return _decoder(name, None)
+
+
+def _decoder(name: str, default: Default | None) -> _Decode:
     """Return the decoder of a struct: it fills what the type always writes."""
     short = name.rpartition(".")[2]
     members, always = _members(name)
@@ -152,29 +148,42 @@ def _fields(name: str) -> _Decode:
             raise _MistypedError(f"of type {short}")
         decoded: Object = {}
         for key, given in value.items():
-            member = members.get(key)
-            if member is not None and given is not None:
-                item = member(given)
-                if item is not _ABSENT:
-                    decoded[key] = item
+            if given is None or key not in members:
+                continue
+            # Most fields are strings and flags: they need no call.
+            plain, keeps, member = members[key]
+            if plain is type(given):
+                if given or keeps:
+                    decoded[key] = given
+                continue
+            item = member(given)
+            if item is not _ABSENT:
+                decoded[key] = item
         for key, make in always:
             if key not in decoded:
                 decoded[key] = make()
+        if default is not None:
+            default(decoded)
         return decoded
 
     return decode
 
 
-def _members(name: str) -> tuple[dict[str, _Decode], list[tuple[str, Callable[[], Value]]]]:
-    """Return the decoder of each field of a struct, and what makes those that are always there."""
+def _members(name: str) -> tuple[dict[str, _Member], list[tuple[str, Callable[[], Value]]]]:
+    """Return how to decode each field of a struct, and what makes those that are always there.
+
+    A field of a plain type has the type, and whether it keeps a zero value.
+    """
     short = name.rpartition(".")[2]
-    members: dict[str, _Decode] = {}
+    members: dict[str, _Member] = {}
     always: list[tuple[str, Callable[[], Value]]] = []
     for field_name, field in _data()["types"][name].items():
         if not is_modelled(short, field_name):
-            members[field_name] = _unmodelled(field_name, short)
+            members[field_name] = (None, True, _unmodelled(field_name, short))
             continue
-        members[field_name] = _member(field, f"{short}.{field_name}")
+        keeps = bool(field.get("pointer")) or not field.get("omit")
+        plain = _PLAIN.get(field.get("type", ""))
+        members[field_name] = (plain, keeps, _member(field, f"{short}.{field_name}"))
         written = _written(field)
         if written is not None:
             always.append((field_name, written))
@@ -241,7 +250,7 @@ def _value(field: _Field, path: str) -> _Decode:
     """Return the decoder of a value that is not null."""
     if "ref" in field:
         name = field["ref"]
-        return lambda given: _struct(name)(given)  # noqa: PLW0108  # a type may hold itself
+        return _struct(name)
     if "items" in field:
         return _list(field["items"], path)
     if "map" in field:
@@ -250,7 +259,7 @@ def _value(field: _Field, path: str) -> _Decode:
     if kind in _INTEGERS:
         return _integer(_INTEGERS[kind], path)
     if kind in ("string", "bool"):
-        return _plain(str if kind == "string" else bool, path)
+        return _plain(_PLAIN[kind], path)
     decode = _SCALARS.get(kind)
     if decode is None:
         return _without_model(path)
@@ -266,12 +275,28 @@ def _without_model(path: str) -> _Decode:
 
 def _list(item: _Field, path: str) -> _Decode:
     decode = _value(item, path)
+    if item.get("type") == "string":
+        return _string_list(path)
     null = _written({**item, "omit": 0})
 
     def decoded(given: Value) -> Value:
         if not isinstance(given, list):
             raise _MistypedError(path)
         return [decode(each) if each is not None else null and null() for each in given]
+
+    return decoded
+
+
+def _string_list(path: str) -> _Decode:
+    def decoded(given: Value) -> Value:
+        if not isinstance(given, list):
+            raise _MistypedError(path)
+        kinds = set(map(type, given))
+        if kinds <= {str}:
+            return given
+        if not kinds <= {str, type(None)}:
+            raise _MistypedError(path)
+        return [each or "" for each in given]
 
     return decoded
 

@@ -159,7 +159,8 @@ def replace(
     if identical(encoded, stored) and not is_unsettled(world, key, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        world, encoded = world.put(key, as_stored(encoded, stored))
+        encoded = encoded if resource.typed else as_stored(encoded, stored)
+        world, encoded = world.put(key, encoded)
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
 
@@ -255,7 +256,10 @@ def _with_status(given: Object, old: Object) -> Object:
     if kept is not None and metadata is not old["metadata"]:
         known = {kept: old["metadata"][kept]} if kept in old["metadata"] else {}
         metadata = {**without(metadata, kept), **known}
-    new = {**old, "metadata": metadata, "status": given["status"]}
+    status = given["status"]
+    if old["kind"] == "Pod" and "qosClass" not in status and "qosClass" in old["status"]:
+        status = {**status, "qosClass": old["status"]["qosClass"]}
+    new = {**old, "metadata": metadata, "status": status}
     return old if identical(new, old) else new
 
 

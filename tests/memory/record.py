@@ -32,7 +32,7 @@ _UNREADABLE = re.compile(
 _UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # A moment or an age, as a Table shows it.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{1,2}s")
-_ADDRESS = re.compile(r"10\.(0\.0|96\.\d+)\.\d+")
+_ADDRESS = re.compile(r"10\.(0|96)\.\d+\.\d+")
 Ask: TypeAlias = Callable[[Request], Response]
 
 
