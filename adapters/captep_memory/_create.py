@@ -124,12 +124,14 @@ def _is_version(given: str) -> bool:
 
 
 def _check_namespace(world: World, request: Request, resource: ServedKind, name: str) -> None:
-    """Row C4. A world without any Namespace object is part of a cluster: every namespace exists."""
+    """Row C4. In a part of a cluster a namespace that is not given exists all the same."""
     namespaces = world.shelf("", "Namespace", None)
-    if request.namespace is None or not namespaces:
+    if request.namespace is None:
         return
     if request.namespace not in namespaces:
-        raise not_found("namespaces", "", request.namespace)
+        if world.is_whole:
+            raise not_found("namespaces", "", request.namespace)
+        return
     if not is_deleting(namespaces[request.namespace]):
         return
     cause = Cause(

@@ -142,14 +142,13 @@ def _tolerates(toleration: Object, taint: str) -> bool:
 def _with_account(world: World, request: Request, obj: Object) -> Object:
     """Every Pod runs as a ServiceAccount and mounts its token.
 
-    The account `default` counts as existing, because a controller makes it in every namespace; in a
-    world without Namespaces, which is part of a cluster, every account does.
+    The account `default` counts as existing, because a controller makes it in every namespace; in
+    a part of a cluster every account does.
     """
     spec = obj["spec"]
     name = spec.get("serviceAccountName") or "default"
     account = world.shelf("", "ServiceAccount", request.namespace).get(name)
-    is_whole = bool(world.shelf("", "Namespace", None))
-    if account is None and name != "default" and is_whole:
+    if account is None and name != "default" and world.is_whole:
         place = f"{request.namespace}/{name}"
         why = f'error looking up service account {place}: serviceaccount "{name}" not found'
         raise _forbidden(obj, why)

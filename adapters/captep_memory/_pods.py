@@ -8,6 +8,7 @@ from typing import Any
 from captep_memory._checks import (
     PROTOCOLS,
     check_dns_label,
+    check_ip,
     check_labels,
     check_non_negative,
     check_one_of,
@@ -28,7 +29,14 @@ from captep_memory._names import (
 from captep_memory._quantities import amount
 from captep_memory._status import Cause, duplicate, forbidden_field, invalid_value, required
 
-__all__ = ["check_pod", "check_pod_spec", "check_pod_update", "check_template", "qos_class"]
+__all__ = [
+    "check_pod",
+    "check_pod_spec",
+    "check_pod_status",
+    "check_pod_update",
+    "check_template",
+    "qos_class",
+]
 
 _PULL = ("Always", "IfNotPresent", "Never")
 _RESTART = ("Always", "OnFailure", "Never")
@@ -85,6 +93,18 @@ def check_pod_update(obj: Object, old: Object) -> Iterator[Cause]:
     if not deep_equal(_without_images(new_spec), _without_images(old_spec)):
         # The real server goes on with the difference of the two Go structs.
         yield forbidden_field("spec", f"{_MUTABLE}\n<difference omitted>")
+
+
+def check_pod_status(obj: Object) -> Iterator[Cause]:
+    """Yield the errors of the status of a Pod."""
+    status = obj["status"]
+    if status.get("observedGeneration", 0) < 0:
+        detail = "must be a non-negative integer"
+        yield invalid_value("status.observedGeneration", status["observedGeneration"], detail)
+    for address in status.get("podIPs", ()):
+        require_model(not [*check_ip("", address["ip"])], "a malformed address of a Pod")
+    containers = status.get("containerStatuses", ())
+    require_model(all(each["restartCount"] >= 0 for each in containers), "this restartCount")
 
 
 def _without_images(spec: Object) -> Object:
@@ -347,7 +367,8 @@ def _check_env(path: str, variable: Object) -> Iterator[Cause]:
         return
     if not reference["key"]:
         yield required(f"{path}.valueFrom.{kind}.key")
-    require_model(reference.get("name"), "a reference without a name")
+    name = reference.get("name", "")
+    require_model(name and not dns_subdomain(name), "a reference without a sound name")
     require_model(not config_key(reference["key"] or "a"), "a malformed key in env")
 
 
@@ -357,8 +378,11 @@ def _check_env_from(path: str, source: Object) -> Iterator[Cause]:
     references = source.keys() & {"configMapRef", "secretRef"}
     require_model(len(references) == 1, "an envFrom without exactly one source")
     kind = next(iter(references))
-    if not source[kind].get("name"):
+    name = source[kind].get("name", "")
+    if not name:
         yield required(f"{path}.{kind}.name")
+    for problem in dns_subdomain(name) if name else ():
+        yield invalid_value(f"{path}.{kind}.name", name, problem)
 
 
 _ENVIRONMENT = {"env": _check_env, "envFrom": _check_env_from}

@@ -8,6 +8,7 @@ from captep_memory._checks import (
     check_dns_label,
     check_int_or_percent,
     check_ip,
+    check_non_negative,
     check_one_of,
     check_port,
     check_port_name,
@@ -29,6 +30,7 @@ from captep_memory._status import (
 __all__ = [
     "check_autoscaler",
     "check_budget",
+    "check_budget_status",
     "check_endpoint_slice",
     "check_endpoints",
     "check_ingress",
@@ -186,6 +188,22 @@ def check_budget(obj: Object, old: Object | None) -> Iterator[Cause]:  # noqa: A
     if "unhealthyPodEvictionPolicy" in spec:
         path = "spec.unhealthyPodEvictionPolicy"
         yield from check_one_of(path, spec["unhealthyPodEvictionPolicy"], policies)
+
+
+def check_budget_status(obj: Object) -> Iterator[Cause]:
+    """Yield the errors of the status of a PodDisruptionBudget."""
+    status = obj["status"]
+    numbers = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+    yield from check_non_negative("status", status, *numbers)
+    for index, condition in enumerate(status.get("conditions", ())):
+        at = f"status.conditions[{index}]"
+        for name in ("lastTransitionTime", "reason"):
+            if not condition[name]:
+                yield required(f"{at}.{name}")
+        sound = condition["type"] and not qualified_name(condition["type"])
+        word = re.fullmatch("([A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?)?", condition["reason"])
+        known = condition["status"] in ("True", "False", "Unknown")
+        require_model(sound and known and word, "this condition of a budget")
 
 
 def check_autoscaler(obj: Object, old: Object | None) -> Iterator[Cause]:

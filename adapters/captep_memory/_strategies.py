@@ -22,10 +22,11 @@ from captep_memory._checks import require_model
 from captep_memory._job_status import check_job_status
 from captep_memory._json import Object, deep_equal, identical, without
 from captep_memory._metadata import Names
-from captep_memory._pods import check_pod, check_pod_update, qos_class
+from captep_memory._pods import check_pod, check_pod_status, check_pod_update, qos_class
 from captep_memory._policies import (
     check_autoscaler,
     check_budget,
+    check_budget_status,
     check_endpoint_slice,
     check_endpoints,
     check_ingress,
@@ -99,7 +100,9 @@ _STRATEGIES: Mapping[str, Strategy] = {
     "DaemonSet": Strategy(check_daemon_set, _SCALED, generation=True),
     "Job": Strategy(check_job, check_job_status, generation=True),
     "CronJob": Strategy(check_cron_job, generation=True),
-    "Pod": Strategy(_check_pod, generation=True, returns_deleted=True),
+    "Pod": Strategy(
+        _check_pod, _status_of(check_pod_status), generation=True, returns_deleted=True
+    ),
     "Service": Strategy(check_service, names="label", creates_on_update=True, returns_deleted=True),
     "PersistentVolumeClaim": Strategy(check_claim, returns_deleted=True),
     "Endpoints": Strategy(check_endpoints, creates_on_update=True),
@@ -108,7 +111,11 @@ _STRATEGIES: Mapping[str, Strategy] = {
     "NetworkPolicy": Strategy(check_network_policy, generation=True),
     # Its validation leaves the metadata out.
     "PodDisruptionBudget": Strategy(
-        check_budget, names="path", unconditional=False, generation=True
+        check_budget,
+        _status_of(check_budget_status),
+        names="path",
+        unconditional=False,
+        generation=True,
     ),
     "HorizontalPodAutoscaler": Strategy(check_autoscaler, generation=True),
     "ResourceQuota": Strategy(check_quota, check_quota, returns_deleted=True),

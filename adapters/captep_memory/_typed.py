@@ -138,7 +138,7 @@ def _fields(name: str) -> _Decode:
     return _decoder(name, None)
 
 
-def _decoder(name: str, default: Default | None) -> _Decode:
+def _decoder(name: str, default: Default | None) -> _Decode:  # noqa: C901  # a call costs much
     """Return the decoder of a struct: it fills what the type always writes."""
     short = name.rpartition(".")[2]
     members, always = _members(name)

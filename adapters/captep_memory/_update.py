@@ -78,7 +78,23 @@ def decode_update(resource: ServedKind, body: Value, known: Object | None = None
         data = body.get("data")
         if isinstance(data, dict) and None in data.values():
             raise not_modelled("a null in the data of an update")
+    if resource.kind in _DEEP and resource.typed and isinstance(body, dict):
+        _require_full_lists(body)
     return decode(resource, body, known)
+
+
+# Kinds whose strategy tells an empty list from none until the object comes back from the store.
+_DEEP = frozenset(
+    {"NetworkPolicy", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+)
+
+
+def _require_full_lists(value: Value) -> None:
+    if value == [] or (isinstance(value, dict) and value.get("matchLabels") == {}):
+        raise not_modelled("an empty list or selector in an update of this kind")
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list):
+            _require_full_lists(item)
 
 
 def check_identity(key: Key, metadata: Object) -> None:

@@ -37,9 +37,10 @@ Ask: TypeAlias = Callable[[Request], Response]
 
 
 def objects() -> list[Object]:
-    """Return the objects before the first request."""
+    """Return the objects before the first request; `kube-system` makes a whole cluster of them."""
     found: list[Object] = _parsed()[0]["objects"]
-    return found
+    system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    return found if system in found else [*found, system]
 
 
 def lines() -> list[Object]:

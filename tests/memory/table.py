@@ -42,13 +42,17 @@ _INTRODUCTION = """\
 
 `python -m tests.memory.table` writes this page from what the server answers and from the records.
 
-- `differential`: random sequences are compared with a real kube-apiserver, 10,000 of them before a release (`tests/cluster/test_conformance.py`).
-- `recorded`: answers of a real kube-apiserver are in `tests/memory/golden`, and every test run repeats them.
+- `differential`: random sequences are compared with a real kube-apiserver
+  (`tests/cluster/test_conformance.py`).
+- `recorded`: answers of a real kube-apiserver are in `tests/memory/golden`, and every test run
+  repeats them.
 - `modelled`: tests of this repository show it.
-- `501`: the server refuses with `NotModelled` and names what is missing. It never guesses; a field or a value of a modelled verb may have no model either.
+- `501`: the server refuses with `NotModelled` and names what is missing. It never guesses; a field
+  or a value of a modelled verb may have no model either.
 - `-`: the kind has no such subresource.
 
-A custom resource has every verb of a Secret, its status subresource and the schema of its definition.
+A custom resource has the verbs of a Secret, its status subresource and the schema of its
+definition.
 """
 
 
@@ -93,6 +97,8 @@ def _status(api_version: str, kind: str, verb: str) -> int:
     match verb:
         case "create" | "update" | "delete" | "watch":
             sent = verb
+        case _:
+            pass
     request = Request(
         sent,
         api_version,
@@ -121,23 +127,25 @@ def _patch(verb: str) -> Any:  # noqa: ANN401  # JSON
 @lru_cache(maxsize=1)
 def _recorded() -> frozenset[tuple[str, str]]:
     """Return the (kind, verb) of every recorded answer that succeeded."""
-    plurals = {each["resource"]["name"]: name for name, each in typed_kinds().items()}
-    found = set()
+    plurals: dict[str, str] = {
+        each["resource"]["name"]: name for name, each in typed_kinds().items()
+    }
+    found: set[tuple[str, str]] = set()
     for record in (wire.WIRE, wire.KINDS):
         for line in wire.lines(record):
             if line["answer"]["status"] >= 300:
                 continue
             parts = line["target"].partition("?")[0].split("/")
             named = [part for part in parts if part in plurals and part != "namespaces"]
-            kind = plurals[[*named, "namespaces"][0]]
+            kind = plurals.get(named[0] if named else "namespaces", "")
             found |= {(kind.rpartition("/")[2], verb) for verb in _verbs_of(line, parts)}
     for line in lines():
         request, answer = line["request"], line["answer"]
         if answer["status"] < 300:
             media = request.get("content_type", _PATCHES["merge patch"])
-            named = next((verb for verb, known in _PATCHES.items() if known == media), "")
-            verb = named if request["verb"] == "patch" else request["verb"]
-            found.add((request["kind"], verb))
+            patch = next((verb for verb, known in _PATCHES.items() if known == media), "")
+            verb = patch if request["verb"] == "patch" else str(request["verb"])
+            found.add((str(request["kind"]), verb))
     return frozenset(found)
 
 

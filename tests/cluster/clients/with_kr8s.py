@@ -28,11 +28,10 @@ def main(kubeconfig: str, namespace: str) -> None:
     deployment.patch({"spec": {"replicas": 4}})
     deployment.refresh()
     seen.append(deployment.spec.replicas)
-    found = api.get("deployments", namespace=namespace)
-    seen.append([each.name for each in found])
+    seen.append(len(list(api.get("deployments", namespace=namespace))))
     deployment.delete()
     config.delete()
-    seen.append([each.name for each in api.get("deployments", namespace=namespace)])
+    seen.append(len(list(api.get("deployments", namespace=namespace))))
     sys.stdout.write(f"{json.dumps(seen)}\n")
 
 

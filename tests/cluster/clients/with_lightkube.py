@@ -31,12 +31,13 @@ def main(kubeconfig: str, namespace: str) -> None:
         metadata=ObjectMeta(name="light"),
         spec=DeploymentSpec(selector=selector, template=template),
     )
-    seen.append(client.create(deployment).spec.strategy.type)
+    created = client.create(deployment).spec
+    seen.append(created.strategy.type if created.strategy else None)
     scale = client.get(Deployment.Scale, "light")
     scale.spec = ScaleSpec(replicas=3)
     client.replace(scale, "light")
     seen.append(client.get(Deployment, "light").spec.replicas)
-    seen.append([each.metadata.name for each in client.list(ConfigMap, labels={"no": "one"})])
+    seen.append(len(list(client.list(ConfigMap, labels={"no": "one"}))))
     try:
         client.create(config)
     except ApiError as error:
