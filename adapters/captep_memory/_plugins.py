@@ -44,11 +44,14 @@ def plug_in(world: World, request: Request, obj: Object) -> Object:
             return obj
 
 
-def plug_in_again(world: World, obj: Object) -> Object:
-    """Return a changed object as the default plugins leave it."""
+def plug_in_again(world: World, obj: Object, old: Object) -> Object:
+    """Return a changed object as the default plugins leave it.
+
+    A loaded Pod may lack a priority, and then it goes on without.
+    """
     if obj["kind"] != "Pod":
         return obj
-    return _tolerant(_prioritised(world, obj))
+    return _tolerant(_prioritised(world, obj) if "priority" in old["spec"] else obj)
 
 
 def admit_change(world: World, obj: Object, old: Object) -> None:

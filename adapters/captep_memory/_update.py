@@ -83,7 +83,7 @@ def decode_update(resource: ServedKind, body: Value, known: Object | None = None
     return decode(resource, body, known)
 
 
-# Kinds whose strategy tells an empty list from none until the object comes back from the store.
+# Kinds to whose strategy an empty list differs from none until the store has the object.
 _DEEP = frozenset(
     {"NetworkPolicy", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
 )
@@ -149,7 +149,7 @@ def replace(
     world: World, request: Request, resource: ServedKind, key: Key, old: Object, given: Object
 ) -> tuple[World, Response]:
     """Write `given` over `old`. The caller has compared the uid of a PUT."""
-    given = plug_in_again(world, given) if resource.typed else given
+    given = plug_in_again(world, given, old) if resource.typed else given
     given, headers = without_duplicate_owners(_mutated(world, request, resource, given, old))
     _check_resource_version(
         resource,
