@@ -15,7 +15,7 @@ write tracks them.
 
 from captep_memory._admission import Admission, denied, webhook_down
 from captep_memory._garbage import KnownOwner, OwnerRef, collect, collect_all, departed, garbage
-from captep_memory._gateway import MemoryGateway, ObjectMatch
+from captep_memory._gateway import MemoryGateway, NotModelledError, ObjectMatch
 from captep_memory._json import JSON, Object, apply_json_patch, apply_merge_patch, identical
 from captep_memory._kinds import Catalog, Conversion, Scope, ServedKind, plural_of, scope_of
 from captep_memory._load import load
@@ -31,6 +31,7 @@ __all__ = [
     "Key",
     "KnownOwner",
     "MemoryGateway",
+    "NotModelledError",
     "Object",
     "ObjectMatch",
     "OwnerRef",

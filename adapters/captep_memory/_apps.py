@@ -116,8 +116,8 @@ def check_daemon_set(obj: Object, old: Object | None) -> Iterator[Cause]:
     """Yield the errors of a DaemonSet."""
     spec = obj["spec"]
     selector = spec.get("selector")
-    yield from check_selector("spec.selector", selector)
-    yield from _check_match(spec)
+    problems = [*check_selector("spec.selector", selector)]
+    yield from problems or _check_match(spec)
     if selector is not None and not any(selector.values()):
         detail = "empty selector is invalid for daemonset"
         yield shown_selector("spec.selector", selector, detail)

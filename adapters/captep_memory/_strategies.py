@@ -38,7 +38,7 @@ from captep_memory._policies import (
 )
 from captep_memory._rbac import check_binding, check_role
 from captep_memory._services import check_service, keep_allocated
-from captep_memory._status import Cause
+from captep_memory._status import Cause, invalid_value
 from captep_memory._typed import empty_status
 from captep_memory._volumes import check_claim, check_storage_class
 
@@ -65,6 +65,17 @@ def _check_pod(obj: Object, old: Object | None) -> Iterator[Cause]:
 
 def _status_of(check: Callable[[Object], Iterator[Cause]]) -> _Check:
     return lambda obj, old: check(obj)  # noqa: ARG005
+
+
+def _check_namespace_status(obj: Object) -> Iterator[Cause]:
+    """The phase follows from the deletion."""
+    phase = obj["status"].get("phase")
+    wanted, when = ("Active", "empty")
+    if "deletionTimestamp" in obj["metadata"]:
+        wanted, when = ("Terminating", "not empty")
+    if phase != wanted:
+        detail = f"may only be '{wanted}' if `deletionTimestamp` is {when}"
+        yield invalid_value("status.Phase", phase, detail)
 
 
 @frozen
@@ -124,7 +135,9 @@ _STRATEGIES: Mapping[str, Strategy] = {
     "StorageClass": Strategy(check_storage_class, returns_deleted=True),
     "ValidatingWebhookConfiguration": _HOOKS,
     "MutatingWebhookConfiguration": _HOOKS,
-    "Namespace": Strategy(names="namespace", returns_deleted=True),
+    "Namespace": Strategy(
+        check_status=_status_of(_check_namespace_status), names="namespace", returns_deleted=True
+    ),
 }
 
 

@@ -18,7 +18,7 @@ from captep_core import (
     Unreadable,
 )
 from captep_core.ports import Answer
-from captep_memory import MemoryGateway, ObjectMatch, load
+from captep_memory import MemoryGateway, NotModelledError, ObjectMatch, load
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REF = ObjectRef("example.org/v1", "Thing", "fleet", "it")
@@ -173,3 +173,13 @@ def test_an_event_is_recorded_once_and_counted_up(namespace: str | None) -> None
     assert {event["metadata"]["namespace"] for event in events} == {namespace or "default"}
     assert {event["involvedObject"]["uid"] for event in events} == {"u1"}
     assert spec(server) == {"a": 1}
+
+
+def test_a_write_without_a_model_raises_and_names_what_is_missing() -> None:
+    """No answer of a real server is made up, and no refusal is blamed on the code under test."""
+    node: dict[str, JSON] = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
+    action = Create(ObjectRef("v1", "Node", None, "n"), node, "r")
+    with pytest.raises(
+        NotModelledError, match="does not model writes of Node in v1: create Node n"
+    ):
+        gateway().send(action)
