@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from captep_memory._checks import (
@@ -411,15 +412,19 @@ def _check_mounts(
         require_model(sound, "this subPath")
 
 
+@lru_cache(maxsize=1024)
+def _require_quantity(name: str, value: str) -> None:
+    require_model(name in _COUNTED, f"the resource {name}")
+    require_model(amount(value) >= 0, "a negative quantity")
+    require_model(not value.endswith(("n", "u")), "a quantity below 1m")
+    require_model(name == "cpu" or amount(value).denominator == 1, "a fraction of a byte")
+
+
 def check_resources(path: str, resources: Object) -> Iterator[Cause]:
     """Yield a request beyond its limit; other resources than the usual have no model."""
     requests, limits = resources.get("requests", {}), resources.get("limits", {})
     for name, value in (*requests.items(), *limits.items()):
-        require_model(name in _COUNTED, f"the resource {name}")
-        require_model(amount(value) >= 0, "a negative quantity")
-        require_model(not value.endswith(("n", "u")), "a quantity below 1m")
-        whole = name == "cpu" or amount(value).denominator == 1
-        require_model(whole, "a fraction of a byte")
+        _require_quantity(name, value)
     for name, value in requests.items():
         limit = limits.get(name)
         if limit is not None and amount(value) > amount(limit):
