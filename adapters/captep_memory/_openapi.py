@@ -4,12 +4,12 @@ tests/memory/record_openapi.py records the data file.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-__all__ = ["OpenAPI", "openapi", "reference_of", "resolve", "schema_of"]
+__all__ = ["OpenAPI", "openapi", "reference_of", "references_of", "resolve", "schema_of"]
 
 OpenAPI: TypeAlias = Mapping[str, Any]
 _PREFIX = "#/components/schemas/"
@@ -43,3 +43,15 @@ def reference_of(schema: OpenAPI) -> str | None:
     holder = schema["allOf"][0] if "allOf" in schema else schema
     reference: str | None = holder.get("$ref")
     return None if reference is None else reference.removeprefix(_PREFIX)
+
+
+def references_of(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
+    """Yield the name of every schema that a part of a document refers to, at any depth."""
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"].removeprefix(_PREFIX)
+        for item in value.values():
+            yield from references_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references_of(item)

@@ -8,12 +8,12 @@ is a document without definitions: clients of today ask for version 3.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from captep_memory._discovery import served_kinds
 from captep_memory._json import Object
 from captep_memory._kinds import ServedKind
-from captep_memory._openapi import openapi
+from captep_memory._openapi import openapi, references_of
 from captep_memory._world import World
 
 __all__ = ["openapi_document"]
@@ -97,19 +97,8 @@ def _collect(name: str, schemas: Object) -> None:
     if name in schemas:
         return
     schemas[name] = openapi()["schemas"][name]
-    for below in _references(schemas[name]):
+    for below in references_of(schemas[name]):
         _collect(below, schemas)
-
-
-def _references(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
-    if isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"].removeprefix(_PREFIX)
-        for item in value.values():
-            yield from _references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
 
 
 def _paths(resource: ServedKind, schema: str) -> Iterator[tuple[str, Object]]:

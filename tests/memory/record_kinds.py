@@ -12,18 +12,18 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from captep_memory._openapi import references_of
 from tests.cluster.apiserver import ApiServer
 from tests.memory.kinds import KINDS
 
 Schema: TypeAlias = dict[str, Any]
 _ROOT = Path(__file__).parents[2]
 _DATA = _ROOT / "adapters" / "captep_memory"
-_PREFIX = "#/components/schemas/"
 
 
 def main() -> None:
@@ -120,19 +120,8 @@ def _collect(name: str, known: Mapping[str, Schema], schemas: Schema) -> None:
         assert schemas[name] == known[name], name
         return
     schemas[name] = known[name]
-    for below in _references(known[name]):
+    for below in references_of(known[name]):
         _collect(below, known, schemas)
-
-
-def _references(value: Any) -> Iterator[str]:  # noqa: ANN401  # JSON
-    if isinstance(value, dict):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"].removeprefix(_PREFIX)
-        for item in value.values():
-            yield from _references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _references(item)
 
 
 if __name__ == "__main__":
