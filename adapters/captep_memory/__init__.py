@@ -8,9 +8,9 @@ over HTTP.
 `captep_memory.workloads` has the moves of controllers and kubelets.
 
 A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks without a function, protobuf, and writes of built-in kinds that docs/kinds.md
-does not list; rare fields of those kinds have no model either. managedFields stay as loaded: no
-write tracks them.
+conversion webhooks without a function, answers in protobuf, and writes of built-in kinds that
+docs/kinds.md does not list; rare fields of those kinds have no model either. managedFields stay as
+loaded: no write tracks them.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down

@@ -17,6 +17,7 @@ from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
 from captep_memory._openapi_documents import openapi_document
 from captep_memory._patch import check_format
+from captep_memory._protobuf import decode_protobuf
 from captep_memory._request import Request, Response, Verb, group_of
 from captep_memory._routes import (
     Query,
@@ -265,7 +266,9 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
         include = query.get("includeObject", [""])[0]
         presentation = evolve(presentation, include=include)
     content_type = http.headers.get("content-type", "")
-    media_type = check_content_type(content_type) if verb in _WRITES and http.body else ""
+    media_type = ""
+    if verb in _WRITES and http.body:
+        media_type = check_content_type(content_type, built_in=resource.built_in)
     request = request_of(verb, route, kind, query)
     if verb == "patch":
         request = evolve(request, content_type=content_type.partition(";")[0].strip().lower())
@@ -301,7 +304,13 @@ def _body(verb: Verb, kind: str, media_type: str, raw: bytes) -> JSON:
     if verb in ("get", "list", "watch") or (verb == "delete" and not raw):
         return None
     try:
-        return decode_yaml(raw) if media_type == "application/yaml" else decode_json(raw)
+        match media_type:
+            case "application/yaml":
+                return decode_yaml(raw)
+            case "application/vnd.kubernetes.protobuf":
+                return decode_protobuf(raw)
+            case _:
+                return decode_json(raw)
     except ModuleNotFoundError as error:
         raise not_modelled("YAML bodies without PyYAML") from error
     except BodyError as error:

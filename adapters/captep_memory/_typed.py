@@ -25,6 +25,7 @@ from captep_memory._status import bad_request, not_modelled
 __all__ = [
     "decode_typed",
     "empty_status",
+    "go_type",
     "typed_kind",
     "typed_kinds",
     "unknown_fields",
@@ -56,6 +57,12 @@ def typed_kinds() -> Mapping[str, Mapping[str, Any]]:
     """Return the recorded kinds by `apiVersion/kind`: type, resource and subresources."""
     kinds: Mapping[str, Mapping[str, Any]] = _data()["kinds"]
     return kinds
+
+
+def go_type(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the fields of a recorded Go type."""
+    fields: Mapping[str, Mapping[str, Any]] = _data()["types"][name]
+    return fields
 
 
 def typed_kind(api_version: str, kind: str) -> Mapping[str, Any] | None:
@@ -179,7 +186,7 @@ def _members(name: str) -> tuple[dict[str, _Member], list[tuple[str, Callable[[]
     always: list[tuple[str, Callable[[], Value]]] = []
     for field_name, field in _data()["types"][name].items():
         if not is_modelled(short, field_name):
-            members[field_name] = (None, True, _unmodelled(field_name, short))
+            members[field_name] = (None, True, _unmodelled(field_name, short, field))
             continue
         keeps = bool(field.get("pointer")) or not field.get("omit")
         plain = _PLAIN.get(field.get("type", ""))
@@ -190,8 +197,13 @@ def _members(name: str) -> tuple[dict[str, _Member], list[tuple[str, Callable[[]
     return members, always
 
 
-def _unmodelled(field_name: str, short: str) -> _Decode:
-    def refuse(_: Value) -> Value:
+def _unmodelled(field_name: str, short: str, field: _Field) -> _Decode:
+    """Refuse a value; an empty one is none where the type does not keep it (protobuf sends all)."""
+    keeps = bool(field.get("pointer")) or "ref" in field
+
+    def refuse(given: Value) -> Value:
+        if not given and not keeps:
+            return _ABSENT
         raise not_modelled(f"the field {field_name} of {short}")
 
     return refuse

@@ -23,6 +23,7 @@ _VARYING = (
     (re.compile(r"\b\d+s\b"), "<age>"),
     (re.compile(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}"), "<time>"),
     (re.compile(r"v1\.37\.\d"), "<version>"),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "<time>"),
     (re.compile(r" +"), " "),
 )
 COMMANDS = (
@@ -42,8 +43,16 @@ COMMANDS = (
     "wait deployment web --for=jsonpath={.spec.replicas}=3 --timeout=5s",
     "explain deployment.spec.replicas",
     "explain service.spec.ports --recursive",
-    "edit configmap web",
-    "get configmap web -o jsonpath={.data}",
+    "create configmap made --from-literal=a=b",
+    "create secret generic made --from-literal=a=b",
+    "create job made --image=busybox -- true",
+    "create deployment made --image=nginx:1.27 --port=80 --replicas=2",
+    "create service nodeport made --tcp=80:8080",
+    "create role made --verb=get --resource=pods",
+    "create rolebinding made --role=made --serviceaccount=walk:default",
+    "create quota made --hard=pods=3 --dry-run=server",
+    "get configmap/made secret/made job/made deployment/made role/made rolebinding/made",
+    "delete configmap/made secret/made job/made deployment/made service/made role/made",
     "get deployment absent",
     f"create -f {CLIENTS}/manifests.yaml",
     "delete deployment web",
@@ -64,7 +73,6 @@ class Target:
             **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
             "KUBECONFIG": str(self.kubeconfig),
             "HOME": str(self.folder),
-            "KUBE_EDITOR": "sed -i s/blue/red/",
         }
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=60, env=environment, check=False

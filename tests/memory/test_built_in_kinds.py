@@ -86,9 +86,9 @@ def test_a_selector_must_match_the_template() -> None:
     "pod",
     [
         {"hostPID": True},
-        {"ephemeralContainers": []},
+        {"ephemeralContainers": [{}]},
         {"affinity": {}},
-        {"topologySpreadConstraints": []},
+        {"topologySpreadConstraints": [{}]},
     ],
 )
 def test_a_field_without_a_model_is_501(pod: Object) -> None:

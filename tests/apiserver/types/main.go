@@ -1,5 +1,5 @@
 // Prints the fields of the Go types of k8s.io/api as JSON: what OpenAPI does not say, whether a
-// field is a pointer and whether an empty one is left out. The arguments name the kinds, as
+// field is a pointer, whether an empty one is left out, and its number in protobuf. The arguments name the kinds, as
 // apiVersion/Kind.
 package main
 
@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 )
@@ -63,21 +65,29 @@ func collect(t reflect.Type) {
 	}
 	fields := map[string]field{}
 	types[name(t)] = fields
-	add(t, fields)
+	add(t, fields, 0)
 }
 
-func add(t reflect.Type, fields map[string]field) {
+// An embedded struct is a message of its own in protobuf: `via` is its number, 0 for none. TypeMeta
+// is no part of the message.
+func add(t reflect.Type, fields map[string]field, via int) {
 	for i := 0; i < t.NumField(); i++ {
 		part := t.Field(i)
 		tag, options, _ := strings.Cut(part.Tag.Get("json"), ",")
 		if part.Anonymous && tag == "" {
-			add(part.Type, fields)
+			add(part.Type, fields, number(part))
 			continue
 		}
 		if tag == "-" || tag == "" {
 			continue
 		}
 		found := describe(part.Type)
+		if t.Name() != "TypeMeta" {
+			found["proto"] = number(part)
+		}
+		if via != 0 {
+			found["via"] = via
+		}
 		if strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero") {
 			found["omit"] = 1
 		}
@@ -86,6 +96,18 @@ func add(t reflect.Type, fields map[string]field) {
 		}
 		fields[tag] = found
 	}
+}
+
+func number(part reflect.StructField) int {
+	parts := strings.Split(part.Tag.Get("protobuf"), ",")
+	if len(parts) < 2 {
+		return 0
+	}
+	found, err := strconv.Atoi(parts[1])
+	if err != nil {
+		return 0
+	}
+	return found
 }
 
 func main() {
@@ -104,6 +126,8 @@ func main() {
 		collect(t)
 		roots[kind] = name(t)
 	}
+	collect(reflect.TypeOf(metav1.ObjectMeta{}))
+	collect(reflect.TypeOf(metav1.DeleteOptions{}))
 	out, err := json.Marshal(map[string]any{"roots": roots, "types": types})
 	if err != nil {
 		panic(err)
