@@ -198,7 +198,7 @@ def _members(name: str) -> tuple[dict[str, _Member], list[tuple[str, Callable[[]
 
 
 def _unmodelled(field_name: str, short: str, field: _Field) -> _Decode:
-    """Refuse a value; an empty one is none where the type does not keep it (protobuf sends all)."""
+    """Refuse a value; an empty one counts as absent where the type drops it: protobuf sends all."""
     keeps = bool(field.get("pointer")) or "ref" in field
 
     def refuse(given: Value) -> Value:
