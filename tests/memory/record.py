@@ -30,6 +30,8 @@ _UNREADABLE = re.compile(
     "cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement"
 )
 _UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# The volume of a token: a server names it at random.
+_VOLUME = re.compile("kube-api-access-[a-z0-9]{5}")
 # A moment or an age, as a Table shows it.
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{1,2}s")
 _ADDRESS = re.compile(r"10\.(0|96)\.\d+\.\d+")
@@ -89,8 +91,7 @@ class Numbered:
             return "<time>"
         if name == "continue" and value:
             return "<token>"
-        if value.startswith("kube-api-access-"):
-            return "kube-api-access-<random>"
+        value = _VOLUME.sub("kube-api-access-<random>", value)
         if not name and _MOMENT.fullmatch(value):
             # A cell of a Table.
             return "<time>"

@@ -229,3 +229,11 @@ def test_creations_in_a_namespace_with_a_quota_are_501() -> None:
     response = created(client, "Service")
     assert refusal(response) == (501, "NotModelled")
     assert "ResourceQuota" in response.body["message"]
+
+
+def test_a_name_with_dots_is_no_label() -> None:
+    """The server says so instead of repeating the pattern."""
+    containers = [{"name": "a.b", "image": "i"}]
+    response = created(Api(load([], now=NOW)), "Pod", containers=containers, volumes=[])
+    cause = response.body["details"]["causes"][0]
+    assert cause["message"] == 'Invalid value: "a.b": must not contain dots'
