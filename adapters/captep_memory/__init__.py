@@ -5,15 +5,17 @@ rules have ids (V2, U5, ...): a comment names the rule that a line implements, a
 shows it. `captep_memory.faults` breaks requests, `captep_memory.http` serves a world to any client
 over HTTP.
 
+`captep_memory.workloads` has the moves of controllers and kubelets.
+
 A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks without a function, strict field validation, protobuf, and writes of built-in
-kinds other than Secret, ConfigMap, Event, Lease, ServiceAccount, the four of RBAC, and Deployment,
-whose rare fields have no model. managedFields stay as loaded: no write tracks them.
+conversion webhooks without a function, answers in protobuf, and writes of built-in kinds that
+docs/kinds.md does not list; rare fields of those kinds have no model either. managedFields stay as
+loaded: no write tracks them.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down
 from captep_memory._garbage import KnownOwner, OwnerRef, collect, collect_all, departed, garbage
-from captep_memory._gateway import MemoryGateway, ObjectMatch
+from captep_memory._gateway import MemoryGateway, NotModelledError, ObjectMatch
 from captep_memory._json import JSON, Object, apply_json_patch, apply_merge_patch, identical
 from captep_memory._kinds import Catalog, Conversion, Scope, ServedKind, plural_of, scope_of
 from captep_memory._load import load
@@ -29,6 +31,7 @@ __all__ = [
     "Key",
     "KnownOwner",
     "MemoryGateway",
+    "NotModelledError",
     "Object",
     "ObjectMatch",
     "OwnerRef",

@@ -19,8 +19,8 @@ from captep_memory._status import (
     required,
     too_long,
 )
+from captep_memory._strategies import strategy_of
 from captep_memory._typed import decode_typed
-from captep_memory._workloads import MODELLED, default_typed, validate_typed
 
 __all__ = ["decode_built_in", "prepare_built_in", "validate_built_in"]
 
@@ -61,17 +61,18 @@ _EVENT_ALWAYS: Mapping[str, Any] = {
 }
 
 
-def decode_built_in(obj: Object) -> Object:
+def decode_built_in(obj: Object, known: Object | None = None) -> Object:
     """Return an object as its Go type encodes it (row S3).
 
-    Unknown and empty fields go, `stringData` goes into `data`.
+    Unknown and empty fields go, `stringData` goes into `data`. Of a recorded kind, an object whose
+    parts are those of `known` counts as decoded.
 
     Raises:
         RefusedError: 400, a field has the wrong type.
     """
     kind = obj["kind"]
     if kind not in _FIELDS:
-        return decode_typed(obj, MODELLED)
+        return decode_typed(obj, known)
     decoded: Object = {name: obj[name] for name in ("apiVersion", "kind", "metadata")}
     for name in _FIELDS[kind]:
         value = obj.get(name)
@@ -151,9 +152,7 @@ def _decode_secret(secret: Object) -> Object:
 
 
 def prepare_built_in(obj: Object) -> Object:
-    """Fill defaults, in an update too: the type of a Secret (row S1), those of recorded kinds."""
-    if obj["kind"] not in _FIELDS:
-        return default_typed(obj)
+    """Fill the type of a Secret, in an update too (row S1)."""
     return {**obj, "type": "Opaque"} if obj["kind"] == "Secret" and not obj.get("type") else obj
 
 
@@ -165,7 +164,11 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
     if old is not None and kind in ("Secret", "ConfigMap"):
         yield from _validate_immutable(obj, old)
     if kind not in _FIELDS:
-        yield from validate_typed(obj, old)
+        if old is not None and request.subresource is None and _has_same_content(obj, old):
+            return
+        strategy = strategy_of(kind)
+        check = strategy.check_status if request.subresource == "status" else strategy.check
+        yield from check(obj, old)
         return
     if old is not None and all(obj.get(name) is old.get(name) for name in _FIELDS[kind]):
         return
@@ -184,6 +187,15 @@ def validate_built_in(request: Request, obj: Object, old: Object | None) -> Iter
         yield from _validate_size(obj, "")
     elif kind == "Event":
         yield from _validate_event(request, obj)
+
+
+def _has_same_content(obj: Object, old: Object) -> bool:
+    """Whether a stored object keeps everything that a validation of its kind looks at."""
+    if obj["metadata"].get("annotations") != old["metadata"].get("annotations"):
+        return False
+    return obj.keys() == old.keys() and all(
+        value == old[name] for name, value in obj.items() if name != "metadata"
+    )
 
 
 def _validate_finalizers(obj: Object) -> Iterator[Cause]:

@@ -44,7 +44,7 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
         metadata = known["metadata"]
     obj = {**body, "metadata": metadata}
     if resource.built_in:
-        return decode_built_in(obj)
+        return decode_built_in(obj, known)
     return obj if resource.schema is None else normalise(obj, resource.schema)
 
 

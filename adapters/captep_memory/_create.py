@@ -18,7 +18,9 @@ from captep_memory._metadata import (
     validate_metadata,
     without_duplicate_owners,
 )
+from captep_memory._plugins import plug_in
 from captep_memory._request import Key, Request, Response
+from captep_memory._services import allocate
 from captep_memory._status import (
     OTHER_NAMESPACE,
     Cause,
@@ -29,9 +31,11 @@ from captep_memory._status import (
     not_found,
     qualified,
 )
+from captep_memory._strategies import prepare_created, status_of_new
+from captep_memory._strict import check_strict
 from captep_memory._world import World
 
-__all__ = ["create", "create_decoded"]
+__all__ = ["allocated", "create", "create_decoded"]
 
 _SYSTEM_FIELDS = (
     "uid",
@@ -51,6 +55,7 @@ _ATTEMPTS = 8
 
 def create(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
     """Answer a POST (rows C1 to C6)."""
+    check_strict(request, resource, request.body)
     return create_decoded(world, request, resource, decode(resource, request.body))
 
 
@@ -60,9 +65,12 @@ def create_decoded(
     """Create a decoded object; a PUT of an absent Lease or Event ends here too."""
     given = _in_namespace(request, given)
     _check_namespace(world, request, resource, text(given["metadata"].get("name")))
-    given, headers = without_duplicate_owners(mutate(world, request, given, None))
+    given = plug_in(world, request, given) if resource.typed else given
+    given, headers = without_duplicate_owners(_mutated(world, request, resource, given))
     key, obj = _fill_system_fields(world, request, resource, given)
     _check(request, resource, obj)
+    if resource.kind == "Service" and resource.typed:
+        obj = allocated(world, key, obj)
     admit(world, request, obj, None)
     if not request.dry_run and _is_version(text(obj["metadata"].get("resourceVersion"))):
         raise failure(500, "", "resourceVersion should not be set on objects to be created")
@@ -70,10 +78,35 @@ def create_decoded(
     if existing is not None:
         prefix = "object is being deleted: " if is_deleting(existing) else ""
         raise already_exists(resource.plural, resource.group, key.name, prefix=prefix)
-    encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
+    encoded = obj
+    if not resource.typed:
+        # A Go type has no floats that the store would change.
+        encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
     if not request.dry_run:
         world, encoded = world.put(key, encoded)
     return world, Response(201, world.catalog.convert(encoded, resource), headers)
+
+
+def _mutated(world: World, request: Request, resource: ServedKind, given: Object) -> Object:
+    """A changed object of a Go type is decoded again, which fills its defaults."""
+    mutated = mutate(world, request, given, None)
+    return decode(resource, mutated) if mutated is not given and resource.typed else mutated
+
+
+def allocated(world: World, key: Key, service: Object) -> Object:
+    """Return a Service with its cluster IP and node ports.
+
+    Raises:
+        RefusedError: 422, a chosen value is taken or outside of its range.
+    """
+    others = (
+        each
+        for place, shelf in world.shelves.items()
+        if place[:2] == ("", "Service")
+        for name, each in shelf.items()
+        if (place[2], name) != (key.namespace, key.name)
+    )
+    return allocate(service, others)
 
 
 def _in_namespace(request: Request, given: Object) -> Object:
@@ -91,12 +124,14 @@ def _is_version(given: str) -> bool:
 
 
 def _check_namespace(world: World, request: Request, resource: ServedKind, name: str) -> None:
-    """Row C4. A world without any Namespace object is part of a cluster: every namespace exists."""
+    """Row C4. In a part of a cluster a namespace that is not given exists all the same."""
     namespaces = world.shelf("", "Namespace", None)
-    if request.namespace is None or not namespaces:
+    if request.namespace is None:
         return
     if request.namespace not in namespaces:
-        raise not_found("namespaces", "", request.namespace)
+        if world.is_whole:
+            raise not_found("namespaces", "", request.namespace)
+        return
     if not is_deleting(namespaces[request.namespace]):
         return
     cause = Cause(
@@ -132,10 +167,12 @@ def _fill_system_fields(
     if not resource.built_in or resource.counts_generation:
         metadata["generation"] = 1
     obj = without(given, "status") if resource.has_status else given
-    if resource.has_status and resource.built_in:
-        obj["status"] = {}
-    prepared = prepare_built_in(obj) if resource.built_in else obj
-    return key, {**prepared, "metadata": metadata}
+    if resource.typed and resource.has_status:
+        obj["status"] = status_of_new(given)
+    obj = {**obj, "metadata": metadata}
+    if resource.typed:
+        return key, prepare_created(obj)
+    return key, prepare_built_in(obj) if resource.built_in else obj
 
 
 def _generate_name(world: World, request: Request, resource: ServedKind, base: str) -> str:

@@ -1,15 +1,19 @@
 """Delete: preconditions, finalizers and propagation policies (rows D1 to D7)."""
 
+from datetime import timedelta
+
 from captep_core._objects import rfc3339
 from captep_memory._admission import admit
+from captep_memory._checks import require_model
 from captep_memory._json import Object, Value, identical
 from captep_memory._kinds import ServedKind
-from captep_memory._metadata import finalizers
+from captep_memory._metadata import finalizers, is_deleting
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     Cause,
     bad_request,
     conflict,
+    failure,
     invalid,
     invalid_value,
     not_found,
@@ -20,6 +24,8 @@ from captep_memory._world import World
 __all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+# NamespaceLifecycle keeps them.
+_KEPT_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
 
 
 def delete(
@@ -34,6 +40,11 @@ def delete(
     _check_preconditions(resource, key, options.get("preconditions") or {}, old)
     admit(world, request, old, old)
     dry = request.dry_run or "All" in (options.get("dryRun") or [])
+    if resource.typed and resource.kind in ("Namespace", "Pod"):
+        return _delete_slowly(world, key, options, old, dry=dry)
+    if resource.typed and resource.kind == "Job" and not _has_policy(options):
+        # DefaultGarbageCollectionPolicy of batch/v1, for clients of old.
+        options = {**options, "propagationPolicy": "Orphan"}
     held = held_by(options, finalizers(old))
     left: Object | None = marked_for_deletion(world, stored, held)
     if not dry:
@@ -48,6 +59,70 @@ def delete(
         202 if options.get("orphanDependents") is False else 200,
         world.catalog.convert(left, resource),
     )
+
+
+def _has_policy(options: Object) -> bool:
+    return (
+        options.get("propagationPolicy") is not None or options.get("orphanDependents") is not None
+    )
+
+
+def _delete_slowly(
+    world: World, key: Key, options: Object, old: Object, *, dry: bool
+) -> tuple[World, Response]:
+    """Delete a Namespace, which waits for its content, or a Pod, which ends in its own time."""
+    if key.kind == "Namespace":
+        left = _terminating(world, key, options, old)
+    else:
+        left = _ending(world, options, old)
+    waits = left["metadata"].get("deletionGracePeriodSeconds") or left.get("spec", {}).get(
+        "finalizers"
+    )
+    if not waits and not finalizers(left):
+        world, version = (world, None) if dry else _removed(world, key)
+        metadata = {**left["metadata"], **version} if version else left["metadata"]
+        return world, Response(200, {**left, "metadata": metadata})
+    if identical(left, old) or dry:
+        return world, Response(200, left)
+    world, stored = world.put(key, left)
+    return world, Response(200, stored)
+
+
+def _removed(world: World, key: Key) -> tuple[World, Object]:
+    world = world.remove(key)
+    return world, {"resourceVersion": str(world.resource_version)}
+
+
+def _terminating(world: World, key: Key, options: Object, old: Object) -> Object:
+    if key.name in _KEPT_NAMESPACES:
+        message = f'namespaces "{key.name}" is forbidden: this namespace may not be deleted'
+        raise failure(403, "Forbidden", message, {"name": key.name, "kind": "namespaces"})
+    policy = options.get("propagationPolicy")
+    require_model(policy in (None, "Background"), "this propagationPolicy for a Namespace")
+    if is_deleting(old):
+        return old
+    metadata = {**old["metadata"], "deletionTimestamp": rfc3339(world.now)}
+    status = {**old.get("status", {}), "phase": "Terminating"}
+    return {**old, "metadata": metadata, "status": status}
+
+
+def _ending(world: World, options: Object, old: Object) -> Object:
+    """A Pod on a node gets its grace period, any other none."""
+    spec, metadata = old["spec"], old["metadata"]
+    is_over = old["status"].get("phase") in ("Failed", "Succeeded")
+    wanted = options.get("gracePeriodSeconds")
+    seconds = spec["terminationGracePeriodSeconds"] if wanted is None else wanted
+    if "nodeName" not in spec or is_over:
+        seconds = 0
+    held = held_by(options, finalizers(old))
+    before = metadata.get("deletionGracePeriodSeconds")
+    if before is not None and (wanted is None or seconds >= before):
+        return {**old, "metadata": {**metadata, **({"finalizers": held} if held else {})}}
+    deleted_at = rfc3339(world.now + timedelta(seconds=seconds))
+    changed = {"deletionTimestamp": deleted_at, "deletionGracePeriodSeconds": seconds}
+    if before is None:
+        changed["generation"] = metadata.get("generation", 0) + 1
+    return {**old, "metadata": {**metadata, **changed, **({"finalizers": held} if held else {})}}
 
 
 def _success(resource: ServedKind, key: Key, uid: str) -> Object:

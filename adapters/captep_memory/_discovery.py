@@ -1,23 +1,26 @@
 """Discovery: the groups, versions and resources that this server serves.
 
-It lists the kinds of this server alone, with the verbs that they have here. The aggregated form
-has no
-model: clients that ask for it accept the plain one too.
+It lists the kinds of this server alone, with the verbs that they have here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from captep_memory._json import Object
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._status import RefusedError
+from captep_memory._typed import typed_kind
 from captep_memory._world import World
 
-__all__ = ["discovery"]
+__all__ = ["AGGREGATED", "aggregated", "discovery", "served_kinds", "wants_aggregated"]
 
+AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+"""The media type of aggregated discovery (KEP-3352)."""
 _READS: Final = ("get", "list", "watch")
 _WRITES: Final = ("create", "delete", "patch", "update")
 _STATUS: Final = ("get", "patch", "update")
+# Subresources that have a model.
+_MODELLED: Final = frozenset({"finalize", "scale", "status"})
 
 
 def discovery(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> Object | None:
@@ -25,7 +28,7 @@ def discovery(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> 
 
     `kinds` are the kinds behind the URLs, by (group, plural).
     """
-    served = list(_served(world, kinds))
+    served = list(served_kinds(world, kinds))
     parts = path.strip("/").split("/")
     match parts:
         case ["api"]:
@@ -44,7 +47,70 @@ def discovery(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> 
             return None
 
 
-def _served(world: World, kinds: Mapping[tuple[str, str], str]) -> Iterable[ServedKind]:
+def wants_aggregated(accept: str) -> bool:
+    """Whether a client prefers aggregated discovery to the plain one."""
+    first = accept.partition(",")[0].replace(" ", "")
+    return {"v=v2", "g=apidiscovery.k8s.io", "as=APIGroupDiscoveryList"} <= set(first.split(";"))
+
+
+def aggregated(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> Object | None:
+    """Return the aggregated document at /api or /apis, None for any other path."""
+    root = path.strip("/")
+    if root not in ("api", "apis"):
+        return None
+    served = [each for each in served_kinds(world, kinds) if bool(each.group) is (root == "apis")]
+    names = sorted({each.group for each in served})
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": [_aggregated_group(name, served) for name in names],
+    }
+
+
+def _aggregated_group(name: str, served: list[ServedKind]) -> Object:
+    found = [each for each in served if each.group == name]
+    versions = sorted({each.version for each in found}, key=_age, reverse=True)
+    return {
+        "metadata": {"name": name} if name else {},
+        "versions": [
+            {
+                "version": version,
+                "resources": [_aggregated(each) for each in found if each.version == version],
+                "freshness": "Current",
+            }
+            for version in versions
+        ],
+    }
+
+
+def _aggregated(resource: ServedKind) -> Object:
+    entry, *below = _entries(resource)
+    subresources = [
+        {
+            "subresource": each["name"].partition("/")[2],
+            "responseKind": {
+                "group": each.get("group", ""),
+                "version": each.get("version", ""),
+                "kind": each["kind"],
+            },
+            "verbs": each["verbs"],
+        }
+        for each in below
+    ]
+    kept: Object = {name: entry[name] for name in ("shortNames", "categories") if name in entry}
+    return {
+        "resource": entry["name"],
+        "responseKind": {"group": "", "version": "", "kind": entry["kind"]},
+        "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+        "singularResource": entry["singularName"],
+        "verbs": entry["verbs"],
+        **kept,
+        **({"subresources": subresources} if subresources else {}),
+    }
+
+
+def served_kinds(world: World, kinds: Mapping[tuple[str, str], str]) -> Iterator[ServedKind]:
     """Yield every kind in every served version."""
     for (group, plural), kind in sorted(kinds.items()):
         for version in _versions(world, group, kind):
@@ -65,6 +131,8 @@ def _versions(world: World, group: str, kind: str) -> tuple[str, ...]:
     if conversion is not None:
         names = (each.rpartition("/")[2] for each in conversion.versions)
         return tuple(sorted(names, key=_age, reverse=True))
+    if typed_kind(f"{group}/v2", kind) is not None:
+        return ("v2",)
     stored = {
         obj["apiVersion"].rpartition("/")[2]
         for place, shelf in world.shelves.items()
@@ -107,17 +175,27 @@ def _resources(api_version: str, served: Iterable[ServedKind]) -> Object | None:
     }
 
 
-def _entries(resource: ServedKind) -> Iterable[Object]:
+def _entries(resource: ServedKind) -> Iterator[Object]:
+    """Yield the entry of a resource, then those of its subresources."""
     common = {"kind": resource.kind, "namespaced": resource.scope != "Cluster"}
     verbs = [*_READS, *(_WRITES if resource.writable else ())]
     yield {
         "name": resource.plural,
-        "singularName": resource.kind.lower(),
+        "singularName": resource.singular or resource.kind.lower(),
         **common,
         "verbs": sorted(verbs),
         **({"shortNames": list(resource.short_names)} if resource.short_names else {}),
+        **({"categories": list(resource.categories)} if resource.categories else {}),
     }
-    if resource.has_status and resource.writable:
+    recorded = typed_kind(resource.api_version, resource.kind)
+    if recorded is not None:
+        below = (each["name"].partition("/")[2] for each in recorded["subresources"])
+        yield from (
+            each
+            for name, each in zip(below, recorded["subresources"], strict=True)
+            if name in _MODELLED
+        )
+    elif resource.has_status and resource.writable:
         yield {
             "name": f"{resource.plural}/status",
             "singularName": "",

@@ -11,11 +11,13 @@ from datetime import datetime
 from attrs import evolve, field, frozen
 
 from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
-from captep_memory._discovery import discovery
+from captep_memory._discovery import AGGREGATED, aggregated, discovery, wants_aggregated
 from captep_memory._json import JSON, Object
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
+from captep_memory._openapi_documents import openapi_document
 from captep_memory._patch import check_format
+from captep_memory._protobuf import decode_protobuf
 from captep_memory._request import Request, Response, Verb, group_of
 from captep_memory._routes import (
     Query,
@@ -148,7 +150,7 @@ def asked_of(
         if kind is None and http.method != "GET" and _only_reads(path.rstrip("/")):
             raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
         if route is None or kind is None:
-            return _without_resource(world, kinds, path)
+            return _without_resource(world, kinds, path, http.headers.get("accept", ""))
         return _asked(world, http, route, kind)
     except RefusedError as refused:
         nothing = ServedKind("", "", "", "", None)
@@ -165,7 +167,9 @@ def _error_presentation(http: HTTPRequest) -> Presentation:
     return Presentation(accepted.media_type, pretty=accepted.pretty)
 
 
-def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: str) -> HTTPAnswer:
+def _without_resource(
+    world: World, kinds: Mapping[tuple[str, str], str], path: str, accept: str
+) -> HTTPAnswer:
     name = path.rstrip("/")
     if name in _HEALTH:
         return HTTPAnswer(200, {"Content-Type": _PLAIN}, b"ok")
@@ -180,7 +184,11 @@ def _without_resource(world: World, kinds: Mapping[tuple[str, str], str], path: 
         return HTTPAnswer(
             200, {"Content-Type": "application/json"}, encode_json(version, pretty=True)
         )
-    document = discovery(world, kinds, name)
+    if wants_aggregated(accept):
+        document = aggregated(world, kinds, name)
+        if document is not None:
+            return HTTPAnswer(200, {"Content-Type": AGGREGATED}, encode_json(document))
+    document = discovery(world, kinds, name) or openapi_document(world, kinds, name)
     if document is not None:
         return HTTPAnswer(200, {"Content-Type": "application/json"}, encode_json(document))
     head = head_of(name)
@@ -223,9 +231,9 @@ def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
 
 
 def _lacks_subresource(route: Route, resource: ServedKind) -> bool:
-    return route.subresource is not None and not (
-        route.subresource == "status" and resource.has_status
-    )
+    if route.subresource is None or route.subresource in resource.subresources:
+        return False
+    return not (route.subresource == "status" and resource.has_status)
 
 
 def _is_unmodelled(path: str) -> bool:
@@ -258,7 +266,9 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
         include = query.get("includeObject", [""])[0]
         presentation = evolve(presentation, include=include)
     content_type = http.headers.get("content-type", "")
-    media_type = check_content_type(content_type) if verb in _WRITES and http.body else ""
+    media_type = ""
+    if verb in _WRITES and http.body:
+        media_type = check_content_type(content_type, built_in=resource.built_in)
     request = request_of(verb, route, kind, query)
     if verb == "patch":
         request = evolve(request, content_type=content_type.partition(";")[0].strip().lower())
@@ -294,7 +304,13 @@ def _body(verb: Verb, kind: str, media_type: str, raw: bytes) -> JSON:
     if verb in ("get", "list", "watch") or (verb == "delete" and not raw):
         return None
     try:
-        return decode_yaml(raw) if media_type == "application/yaml" else decode_json(raw)
+        match media_type:
+            case "application/yaml":
+                return decode_yaml(raw)
+            case "application/vnd.kubernetes.protobuf":
+                return decode_protobuf(raw)
+            case _:
+                return decode_json(raw)
     except ModuleNotFoundError as error:
         raise not_modelled("YAML bodies without PyYAML") from error
     except BodyError as error:

@@ -22,11 +22,12 @@ from captep_memory._request import Request, Response, group_of
 from captep_memory._serve import serve
 from captep_memory._world import World
 
-__all__ = ["MemoryGateway", "ObjectMatch"]
+__all__ = ["MemoryGateway", "NotModelledError", "ObjectMatch"]
 
 _COMPONENT: Final = "captep"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _APPLY_PATCH: Final = "application/apply-patch+yaml"
+_NOT_MODELLED: Final = 501
 
 
 @frozen
@@ -46,6 +47,13 @@ class ObjectMatch:
 
 _NOTHING_UNREADABLE: Final[Mapping[ObjectMatch, str]] = MappingProxyType({})
 _NOTHING_REFUSED: Final[Mapping[tuple[str, ObjectMatch], int]] = MappingProxyType({})
+
+
+class NotModelledError(Exception):
+    """A write has no model in the in-memory server; the message names what is missing.
+
+    It says nothing about the code under test: a real server would have answered.
+    """
 
 
 class MemoryGateway:
@@ -86,7 +94,11 @@ class MemoryGateway:
         return Unreadable(response.reason, str(response.body["message"]))
 
     def send(self, action: Action) -> Answer:
-        """Translate `action` to one request and serve it; an Event that exists is counted up."""
+        """Translate `action` to one request and serve it; an Event that exists is counted up.
+
+        Raises:
+            NotModelledError: the in-memory server has no model of the request.
+        """
         verb = write_of(action).verb
         for (refused, match), status in self._refuse.items():
             if refused == verb and match.matches(action.target):
@@ -107,6 +119,11 @@ class MemoryGateway:
     def _serve(self, request: WriteRequest) -> Answer:
         before = self.world
         self.world, response = serve(before, _request(request))
+        if response.status == _NOT_MODELLED and response.reason == "NotModelled":
+            target = request.target
+            place = f"{target.namespace}/{target.name}" if target.namespace else target.name
+            missing = response.body["message"]
+            raise NotModelledError(f"{missing}: {request.verb} {target.kind} {place}")
         changed = self.world.resource_version != before.resource_version
         return answer_of(_raw(response), request.target, changed=changed)
 

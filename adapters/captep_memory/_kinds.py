@@ -12,9 +12,11 @@ from typing import Any, Literal, TypeAlias
 from attrs import evolve, field, frozen
 
 from captep_memory._json import Object
+from captep_memory._metadata import Names
 from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
+from captep_memory._strategies import strategy_of
 from captep_memory._typed import typed_kind
 
 __all__ = [
@@ -83,9 +85,9 @@ class ServedKind:
     `built_in` names the kinds whose Go type has its own rules; `unconditional` and
     `creates_on_update` are the strategy's AllowUnconditionalUpdate and AllowCreateOnUpdate.
     `writable` is False for built-in kinds without a model, `counts_generation` is whether a
-    built-in kind has a generation, `path_names` whether its names may be any segment of a path,
-    `returns_deleted` whether a DELETE answers with the object. `defaults` holds what a read may
-    have to fill, for kinds with several served versions.
+    built-in kind has a generation, `names` the form of its names, `returns_deleted` whether a
+    DELETE answers with the object, `typed` whether its Go type is recorded. `defaults` holds what
+    a read may have to fill, for kinds with several served versions.
     """
 
     group: str
@@ -99,11 +101,15 @@ class ServedKind:
     creates_on_update: bool = False
     writable: bool = True
     counts_generation: bool = False
-    path_names: bool = False
+    names: Names = "subdomain"
     returns_deleted: bool = False
     schema: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     selectable: tuple[str, ...] = ()
     short_names: tuple[str, ...] = ()
+    singular: str = ""
+    categories: tuple[str, ...] = ()
+    subresources: frozenset[str] = frozenset()
+    typed: bool = False
     printer_columns: tuple[Mapping[str, Any], ...] = field(default=(), eq=False, repr=False)
     defaults: Schema | None = field(default=None, eq=False, repr=False)
 
@@ -266,7 +272,7 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
         short_names=_SHORT_NAMES.get((group, kind), ()),
     )
     recorded = typed_kind(api_version, kind)
-    if recorded is not None:
+    if recorded is not None and kind not in ("ConfigMap", "Event", "Lease", "Secret"):
         return _recorded_resource(resource, recorded)
     match api_version, kind:
         case ("v1", "Secret" | "ConfigMap"):
@@ -288,20 +294,26 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
 
 
 def _recorded_resource(resource: ServedKind, recorded: Mapping[str, Any]) -> ServedKind:
-    """Return a kind of the data file, with the strategy of its API group."""
-    is_rbac = resource.group == "rbac.authorization.k8s.io"
-    is_workload = resource.kind == "Deployment"
+    """Return a kind of the data file, with its strategy."""
+    strategy = strategy_of(resource.kind)
+    found = recorded["resource"]
+    subresources = {each["name"].partition("/")[2] for each in recorded["subresources"]}
     return evolve(
         resource,
-        plural=recorded["plural"],
-        scope="Namespaced" if recorded["namespaced"] else "Cluster",
+        plural=found["name"],
+        scope="Namespaced" if found["namespaced"] else "Cluster",
         built_in=True,
-        has_status=is_workload,
-        unconditional=True,
-        creates_on_update=is_rbac,
-        counts_generation=is_workload,
-        path_names=is_rbac,
-        returns_deleted=resource.kind == "ServiceAccount",
+        typed=True,
+        has_status="status" in subresources,
+        subresources=frozenset(subresources),
+        unconditional=strategy.unconditional,
+        creates_on_update=strategy.creates_on_update,
+        counts_generation=strategy.generation,
+        names=strategy.names,
+        returns_deleted=strategy.returns_deleted,
+        short_names=tuple(found.get("shortNames", ())),
+        singular=found["singularName"],
+        categories=tuple(found.get("categories", ())),
     )
 
 

@@ -27,9 +27,12 @@ from captep_memory._metadata import decode_metadata, finalizers, is_deleting
 from captep_memory._request import Key, group_of
 from captep_memory._schema import normalise
 from captep_memory._status import RefusedError
+from captep_memory._strategies import prepare_created
 from captep_memory._world import NEWEST, Quirks, World, uid_of
 
 __all__ = ["load"]
+
+_NOT_MODELLED = 501
 
 
 def load(
@@ -106,7 +109,8 @@ def _key(catalog: Catalog, scopes: Mapping[tuple[str, str], Scope], raw: Object)
 
 def _seed(catalog: Catalog, key: Key, raw: Object, now: datetime, quirks: Quirks) -> Object:
     try:
-        obj = _stored(catalog, _decoded(catalog, raw))
+        decoded, is_decoded = _decoded(catalog, raw)
+        obj = _stored(catalog, decoded)
     except RefusedError as error:
         reason = error.response.body["message"]
         raise ValueError(f"{key.kind} {key.namespace or ''}/{key.name}: {reason}") from error
@@ -119,9 +123,35 @@ def _seed(catalog: Catalog, key: Key, raw: Object, now: datetime, quirks: Quirks
         "creationTimestamp": rfc3339(now),
     }
     place = (key.api_group, key.kind)
-    if scope_of(*place) is None or place in catalog.custom:
+    resource = catalog.resource(obj["apiVersion"], obj["kind"])
+    if scope_of(*place) is None or place in catalog.custom or resource.counts_generation:
         supplied["generation"] = 1  # type: ignore[assignment]
-    return {**obj, "metadata": {**supplied, **metadata}}
+    seeded = {**obj, "metadata": {**supplied, **metadata}}
+    return _completed(key, seeded, raw) if resource.typed and is_decoded else seeded
+
+
+def _completed(key: Key, obj: Object, raw: Object) -> Object:
+    """Return an object of a Go type with what its strategy gives a new one, where it lacks that."""
+    if obj["kind"] == "Service":
+        return _with_address(key, obj)
+    if obj["kind"] == "Job" and "selector" in obj["spec"]:
+        return obj
+    completed = prepare_created(obj)
+    if raw.get("status"):
+        completed = {**completed, "status": obj["status"]}
+    elif obj["kind"] == "Namespace" and is_deleting(obj):
+        completed = {**completed, "status": {"phase": "Terminating"}}
+    return completed
+
+
+def _with_address(key: Key, service: Object) -> Object:
+    """A loaded Service has an address that follows from its name, apart from those of creations."""
+    spec = service["spec"]
+    if spec["type"] == "ExternalName" or spec.get("clusterIP"):
+        return service
+    digest = hashlib.sha256(uid_of(key, "clusterIP").encode()).digest()
+    address = f"10.{104 + digest[0] % 8}.{digest[1]}.{1 + digest[2] % 254}"
+    return {**service, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
 
 
 def _namespace(
@@ -145,18 +175,29 @@ def _stored(catalog: Catalog, obj: Object) -> Object:
     return obj if conversion is None else catalog.convert_to(obj, conversion.storage)
 
 
-def _decoded(catalog: Catalog, raw: Object) -> Object:
-    """Decode an object of a kind with a model; of any other kind decode the metadata alone."""
+def _decoded(catalog: Catalog, raw: Object) -> tuple[Object, bool]:
+    """Decode an object of a kind with a model; of any other kind decode the metadata alone.
+
+    The second value says if the object was decoded as a whole.
+    """
+    plain = {**raw, "metadata": decode_metadata(raw["metadata"])}
     custom = catalog.custom.get((group_of(raw["apiVersion"]), raw["kind"]))
     if custom is not None:
         version = custom.versions.get(raw["apiVersion"].rpartition("/")[2])
-        obj = {**raw, "metadata": decode_metadata(raw["metadata"])}
-        return obj if version is None or version.schema is None else normalise(obj, version.schema)
+        if version is None or version.schema is None:
+            return plain, False
+        return normalise(plain, version.schema), True
     resource = catalog.resource(raw["apiVersion"], raw["kind"])
     if not resource.writable:
-        return {**raw, "metadata": decode_metadata(raw["metadata"])}
-    obj = decode(resource, raw)
-    return prepare_built_in(obj) if resource.built_in else obj
+        return plain, False
+    try:
+        obj = decode(resource, raw)
+    except RefusedError as refused:
+        if refused.response.status != _NOT_MODELLED:
+            raise
+        # Reads show it as it is; a write of it has no model.
+        return plain, False
+    return (prepare_built_in(obj) if resource.built_in else obj), True
 
 
 def _version_of(key: Key, quirks: Quirks) -> str:
@@ -169,4 +210,5 @@ def _numeric(version: str) -> int:
 
 
 def _is_gone(obj: Object) -> bool:
-    return is_deleting(obj) and not finalizers(obj)
+    holders = obj.get("spec", {}).get("finalizers") if obj["kind"] == "Namespace" else None
+    return is_deleting(obj) and not finalizers(obj) and not holders

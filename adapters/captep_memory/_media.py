@@ -121,11 +121,11 @@ def _form(clause: _Clause) -> str | None:
     return form if is_meta and known else None
 
 
-def check_content_type(content_type: str) -> str:
+def check_content_type(content_type: str, *, built_in: bool) -> str:
     """Return the media type of the body of a create, an update or a delete.
 
     Raises:
-        RefusedError: 415, an unknown type; 501, protobuf.
+        RefusedError: 415, an unknown type; 501, protobuf for a custom resource.
     """
     name = content_type.partition(";")[0].strip().lower()
     if not content_type.strip():
@@ -136,8 +136,10 @@ def check_content_type(content_type: str) -> str:
         return _JSON
     if name == _YAML:
         return _YAML
+    if name == _PROTOBUF and built_in:
+        return _PROTOBUF
     if name == _PROTOBUF:
-        raise not_modelled("protobuf")
+        raise not_modelled("protobuf bodies of custom resources")
     raise failure(
         415,
         "UnsupportedMediaType",

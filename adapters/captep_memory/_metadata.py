@@ -20,6 +20,7 @@ from captep_memory._status import (
 )
 
 __all__ = [
+    "METADATA_FIELDS",
     "Names",
     "decode_metadata",
     "finalizers",
@@ -30,7 +31,7 @@ __all__ = [
     "without_duplicate_owners",
 ]
 
-Names: TypeAlias = Literal["subdomain", "custom", "path"]
+Names: TypeAlias = Literal["subdomain", "custom", "path", "label", "namespace"]
 # totalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
 _ANNOTATIONS_LIMIT = 256 * 1024
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -41,7 +42,7 @@ class _Named(Protocol):
     def built_in(self) -> bool: ...
 
     @property
-    def path_names(self) -> bool: ...
+    def names(self) -> Names: ...
 
 
 def finalizers(obj: Mapping[str, Any]) -> list[str]:
@@ -171,6 +172,10 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
 }
 
 
+METADATA_FIELDS = frozenset(_FIELDS)
+"""The fields of ObjectMeta."""
+
+
 def validate_metadata(
     metadata: Mapping[str, Any], *, names: Names, old: Mapping[str, Any] | None = None
 ) -> Iterator[Cause]:
@@ -190,16 +195,20 @@ def validate_metadata(
 
 def names_of(kind: _Named) -> Names:
     """Return the form of the names of a kind."""
-    if not kind.built_in:
-        return "custom"
-    return "path" if kind.path_names else "subdomain"
+    return kind.names if kind.built_in else "custom"
 
 
 def _validate_name(name: str, names: Names) -> Iterator[Cause]:
     if not name:
         yield required("metadata.name", "name or generateName is required")
         return
-    problems = _path_segment(name) if names == "path" else dns_subdomain(name)
+    match names:
+        case "path":
+            problems = _path_segment(name)
+        case "label" | "namespace":
+            problems = dns_label(name)
+        case _:
+            problems = dns_subdomain(name)
     if problems and names == "custom":
         problems = _path_segment(name) or problems
     yield from (invalid_value("metadata.name", name, problem) for problem in problems)

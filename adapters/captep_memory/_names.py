@@ -48,7 +48,9 @@ def _too_long(limit: int) -> str:
 def dns_label(value: str) -> list[str]:
     """A namespace: DNS-1123 label of at most 63 characters."""
     problems = [_too_long(63)] if len(value) > 63 else []
-    if not re.fullmatch(_LABEL, value):
+    if not re.fullmatch(_LABEL, value) and re.fullmatch(_SUBDOMAIN, value):
+        problems.append("must not contain dots")
+    elif not re.fullmatch(_LABEL, value):
         problems.append(_explained(_LABEL_TEXT, _LABEL, "my-name", "123-abc"))
     return problems
 

@@ -23,7 +23,8 @@ from captep_memory._status import (
     not_found,
     not_modelled,
 )
-from captep_memory._update import check_identity, decode_update, replace
+from captep_memory._strict import check_strict
+from captep_memory._update import check_identity, decode_update, is_unsettled, replace
 from captep_memory._world import World
 
 __all__ = ["check_format", "patch"]
@@ -49,8 +50,9 @@ def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tup
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
     patched = _apply(request, old)
-    if patched is stored and not world.admission:
+    if patched is stored and not world.admission and not is_unsettled(world, key, stored):
         return world, Response(200, old)
+    check_strict(request, resource, patched)
     given = _decode_patched(resource, patched, old)
     check_identity(key, given["metadata"])
     return replace(world, request, resource, key, old, given)

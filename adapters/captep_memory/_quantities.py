@@ -2,29 +2,52 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
-__all__ = ["canonical"]
+__all__ = ["amount", "canonical"]
 
 _FORM = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|)")
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+# Beyond it the real server rounds.
+_LARGEST = 1 << 63
 
 
+@lru_cache(maxsize=1024)
 def canonical(text: str) -> str | None:
     """Return the canonical form of a quantity, None for one without a model.
 
-    Exponents, negative values and values with digits below 1n have no model.
+    Exponents, values beyond int64 and values with digits below 1n have no model.
     """
     found = _FORM.fullmatch(text)
-    if found is None or found[1] == "-":
+    if found is None:
         return None
-    suffix = found[3]
-    is_binary = suffix in _BINARY and suffix != ""
-    scale = 2 ** _BINARY[suffix] if is_binary else Fraction(10) ** _DECIMAL[suffix]
-    value = Fraction(found[2]) * scale
+    value = _scaled(found[2], found[3])
+    if value >= _LARGEST:
+        return None
+    is_binary = found[3] in _BINARY and found[3] != ""
     if is_binary and value.denominator == 1:
-        return _written(value, {name: Fraction(2) ** power for name, power in _BINARY.items()})
-    return _written(value, {name: Fraction(10) ** power for name, power in _DECIMAL.items()})
+        written = _written(value, {name: Fraction(2) ** power for name, power in _BINARY.items()})
+    else:
+        written = _written(value, {name: Fraction(10) ** power for name, power in _DECIMAL.items()})
+    return f"-{written}" if written and value and found[1] == "-" else written
+
+
+@lru_cache(maxsize=1024)
+def amount(text: str) -> Fraction:
+    """Return the value of a quantity in canonical form."""
+    found = _FORM.fullmatch(text)
+    if found is None:
+        raise ValueError(f"a quantity is not in canonical form: {text}")
+    value = _scaled(found[2], found[3])
+    return -value if found[1] == "-" else value
+
+
+def _scaled(digits: str, suffix: str) -> Fraction:
+    is_binary = suffix in _BINARY and suffix != ""
+    return Fraction(digits) * (
+        2 ** _BINARY[suffix] if is_binary else Fraction(10) ** _DECIMAL[suffix]
+    )
 
 
 def _written(value: Fraction, units: dict[str, Fraction]) -> str | None:

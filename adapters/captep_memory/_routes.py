@@ -115,7 +115,7 @@ def plurals_of(world: World, kinds: Iterable[tuple[str, str]]) -> dict[tuple[str
     table = {(group, plural_of(kind)): kind for group, kind in (*BUILT_IN, *stored, *kinds)}
     for name, recorded in typed_kinds().items():
         api_version, _, kind = name.rpartition("/")
-        table[group_of(api_version), recorded["plural"]] = kind
+        table[group_of(api_version), recorded["resource"]["name"]] = kind
     for (group, kind), custom in world.catalog.custom.items():
         table |= {(group, version.plural): kind for version in custom.versions.values()}
     return table

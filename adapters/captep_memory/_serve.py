@@ -15,6 +15,7 @@ from captep_memory._kinds import ServedKind
 from captep_memory._patch import patch
 from captep_memory._read import get, list_objects, watch
 from captep_memory._request import Key, Request, Response
+from captep_memory._scale import scale
 from captep_memory._status import (
     RefusedError,
     bad_request,
@@ -33,6 +34,7 @@ _OnMany: TypeAlias = Callable[[World, Request, ServedKind], tuple[World, Respons
 _OnOne: TypeAlias = Callable[[World, Request, ServedKind, Key], tuple[World, Response]]
 _MANY: Mapping[str, _OnMany] = {"list": list_objects, "watch": watch, "create": create}
 _ONE: Mapping[str, _OnOne] = {"get": get, "update": update, "patch": patch, "delete": delete}
+_SUBRESOURCES = frozenset({"finalize", "scale", "status"})
 _WRITES = frozenset({"create", "update", "patch", "delete"})
 
 
@@ -77,12 +79,10 @@ def _dispatch(world: World, request: Request) -> tuple[World, Response]:
     if not request.name:
         raise not_modelled(f"{request.verb} without a name")
     _check_scope(request, resource)
-    return on_one(
-        world,
-        request,
-        resource,
-        Key(resource.group, resource.kind, request.namespace, request.name),
-    )
+    key = Key(resource.group, resource.kind, request.namespace, request.name)
+    if request.subresource == "scale":
+        return scale(world, request, resource, key)
+    return on_one(world, request, resource, key)
 
 
 def _check_modelled(request: Request, resource: ServedKind) -> None:
@@ -90,16 +90,17 @@ def _check_modelled(request: Request, resource: ServedKind) -> None:
         raise unknown_resource()
     if request.verb in _WRITES and not resource.writable:
         raise not_modelled(f"writes of {resource.kind} in {resource.api_version}")
-    if request.field_validation not in ("", "Ignore", "Warn"):
-        raise not_modelled(f"fieldValidation {request.field_validation}")
     if request.subresource is None:
         return
-    if request.subresource != "status" or not resource.has_status:
+    known = resource.subresources | ({"status"} if resource.has_status else set())
+    if request.subresource not in known:
         raise (
             unknown_resource()
             if resource.built_in
             else not_found(resource.plural, resource.group, request.name or "")
         )
+    if request.subresource not in _SUBRESOURCES:
+        raise not_modelled(f"the subresource {request.subresource} of {resource.plural}")
     if request.verb not in ("get", "update", "patch"):
         raise not_supported_on(request.verb, resource.plural, resource.group)
 

@@ -197,11 +197,8 @@ def invalid_value(path: str, value: object, detail: str) -> Cause:
 
 def invalid_struct(path: str, value: object, detail: str) -> Cause:
     """An object or a list of a Go type: its members keep their order, where maps sort theirs."""
-    return Cause(
-        "FieldValueInvalid",
-        f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}: {detail}",
-        path,
-    )
+    shown = f"Invalid value: {json.dumps(value, separators=(',', ':'), ensure_ascii=False)}"
+    return Cause("FieldValueInvalid", f"{shown}: {detail}" if detail else shown, path)
 
 
 def type_invalid(path: str, value: object, detail: str) -> Cause:

@@ -1,48 +1,37 @@
 """Tables, as kubectl asks for them: the columns of a kind, and one row an object.
 
-Custom resources have the columns of their definition; Secrets and ConfigMaps have those of the real
-server. Other kinds have no model.
+Custom resources have the columns of their definition, built-in kinds the recorded ones.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 
-from captep_core._objects import instant
-from captep_memory._json import Object, Value
+from captep_memory._durations import since
+from captep_memory._json import Object, Value, without
 from captep_memory._kinds import ServedKind
+from captep_memory._printers import PRINTERS
 from captep_memory._status import not_modelled
+from captep_memory._typed import typed_kind
 
-__all__ = ["Columns", "columns_of", "human_duration", "table"]
+__all__ = ["Columns", "columns_of", "table"]
 
 _PATH = re.compile(
     r'\.([A-Za-z0-9_-]+)|\[(\d+)\]|\[\?\(@\.([A-Za-z0-9_.-]+)==["\']([^"\']*)["\']\)\]'
 )
 _NAME: Object = {"name": "Name", "type": "string", "format": "name", "priority": 0}
-_DURATIONS: Final = (
-    # Below a bound, the age shows two units, then the larger one alone.
-    (timedelta(minutes=2), None, "s"),
-    (timedelta(minutes=10), "s", "m"),
-    (timedelta(hours=3), None, "m"),
-    (timedelta(hours=8), "m", "h"),
-    (timedelta(hours=48), None, "h"),
-    (timedelta(days=8), "h", "d"),
-    (timedelta(days=730), None, "d"),
-    (timedelta(days=2920), "d", "y"),
-)
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "y": 365 * 86400}
 
 
 @frozen
 class Columns:
-    """The columns of a kind: definitions, and one function an object for each cell."""
+    """The columns of a kind: definitions, and a function that returns the cells of an object."""
 
     definitions: tuple[Object, ...]
-    cells: tuple[Callable[[Object, datetime], Value], ...]
+    cells: Callable[[Object, datetime], list[Any]]
 
 
 def columns_of(resource: ServedKind) -> Columns:
@@ -56,17 +45,11 @@ def columns_of(resource: ServedKind) -> Columns:
         printed = resource.printer_columns or (age,)
         definitions = tuple(_definition(each) for each in printed)
         cells = (_name, *(_cell(each["jsonPath"], each["type"]) for each in printed))
-        return Columns((_NAME, *definitions), cells)
-    data = _column("Data", "string")
-    age = _column("Age", "string")
-    match resource.kind:
-        case "Secret":
-            kind = _column("Type", "string")
-            return Columns((_NAME, kind, data, age), (_name, _type, _count_of("data"), _age))
-        case "ConfigMap":
-            return Columns((_NAME, data, age), (_name, _count_of("data", "binaryData"), _age))
-        case _:
-            raise not_modelled(f"tables of {resource.plural}")
+        return Columns((_NAME, *definitions), lambda obj, now: [cell(obj, now) for cell in cells])
+    recorded = typed_kind(resource.api_version, resource.kind)
+    if recorded is None:
+        raise not_modelled(f"tables of {resource.plural}")
+    return Columns(tuple(recorded["columns"]), PRINTERS[resource.kind])
 
 
 def table(
@@ -82,7 +65,7 @@ def table(
     """Return a Table; `include` is includeObject of the query, `headers` adds the columns."""
     rows = [
         {
-            "cells": [cell(obj, now) for cell in columns.cells],
+            "cells": columns.cells(obj, now),
             "object": _included(obj, include, version),
         }
         for obj in objects
@@ -102,10 +85,15 @@ def _included(obj: Object, include: str, version: str) -> Object | None:
         return None
     if include == "Object":
         return obj
+    metadata = obj["metadata"]
+    if obj["kind"] == "DaemonSet":
+        # A Table is made of the internal type, which has a field in its place.
+        kept = without(metadata.get("annotations", {}), "deprecated.daemonset.template.generation")
+        metadata = without(metadata, "annotations") | ({"annotations": kept} if kept else {})
     return {
         "kind": "PartialObjectMetadata",
         "apiVersion": f"meta.k8s.io/{version}",
-        "metadata": obj["metadata"],
+        "metadata": metadata,
     }
 
 
@@ -128,24 +116,6 @@ def _definition(printed: Mapping[str, Any]) -> Object:
 def _name(obj: Object, now: datetime) -> Value:
     del now
     return obj["metadata"]["name"]
-
-
-def _type(obj: Object, now: datetime) -> Value:
-    del now
-    return obj["type"]
-
-
-def _count_of(*names: str) -> Callable[[Object, datetime], Value]:
-    return lambda obj, _: sum(len(obj.get(name, {})) for name in names)
-
-
-def _age(obj: Object, now: datetime) -> Value:
-    return _since(obj["metadata"].get("creationTimestamp"), now)
-
-
-def _since(text: Value, now: datetime) -> str:
-    at = instant(text) if isinstance(text, str) else None
-    return "<invalid>" if at is None else human_duration(now - at)
 
 
 def _cell(path: str, kind: str) -> Callable[[Object, datetime], Value]:
@@ -195,28 +165,10 @@ def _typed(value: Value, kind: str, now: datetime) -> Value:
             shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
             return value if isinstance(value, str) else shown
         case "date":
-            return _since(value, now)
+            return since(value, now)
         case "integer" | "number" if isinstance(value, int | float) and value is not True:
             return int(value) if kind == "integer" else value
         case "boolean" if isinstance(value, bool):
             return value
         case _:
             return None
-
-
-def human_duration(age: timedelta) -> str:
-    """Return a duration as kubectl shows it: 5s, 3m20s, 43h, 2d4h."""
-    seconds = int(age.total_seconds())
-    if seconds < -1:
-        return "<invalid>"
-    seconds = max(seconds, 0)
-    for bound, rest, unit in _DURATIONS:
-        if seconds < bound.total_seconds():
-            return _shown(seconds, unit, rest)
-    return f"{seconds // _SECONDS['y']}y"
-
-
-def _shown(seconds: int, unit: str, rest: str | None) -> str:
-    whole, left = divmod(seconds, _SECONDS[unit])
-    more = left // _SECONDS[rest] if rest else 0
-    return f"{whole}{unit}{more}{rest}" if more else f"{whole}{unit}"

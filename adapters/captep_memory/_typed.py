@@ -1,25 +1,49 @@
-"""Built-in kinds by their recorded types: an object as its Go type decodes and encodes it.
+"""Built-in kinds by their recorded Go types: an object as its type decodes and encodes it.
 
-The data file holds the fields of every type, whether the type writes a field always, and what it
-does with a zero value; tests/memory/record_kinds.py measures them. A zero value of a field that
-the record did not measure, and a field outside of the modelled ones, gets 501.
+The data file holds the fields of every type: which are pointers, and which are left out when
+empty. A decoder is made of it once per type, so that a request costs what its fields cost.
+`tests/memory/record_kinds.py` records the file.
 """
 
+import base64
+import binascii
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
+from captep_memory._defaults import DEFAULTS, Default
 from captep_memory._json import Object, Value
+from captep_memory._metadata import METADATA_FIELDS, decode_metadata
+from captep_memory._modelled import is_modelled
 from captep_memory._quantities import canonical
-from captep_memory._status import RefusedError, bad_request, not_modelled
+from captep_memory._status import bad_request, not_modelled
 
-__all__ = ["decode_typed", "typed_kind", "typed_kinds"]
+__all__ = [
+    "decode_typed",
+    "empty_status",
+    "go_type",
+    "typed_kind",
+    "typed_kinds",
+    "unknown_fields",
+]
 
 _ROOT = ("apiVersion", "kind", "metadata")
-_GO_TYPES: Mapping[str, type] = {"string": str, "integer": int, "boolean": bool}
-_INT32 = 1 << 31
+_INTEGERS: Mapping[str, int] = {"int32": 1 << 31, "int64": 1 << 63, "int": 1 << 63}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
+_ABSENT: Any = object()
+_Decode: TypeAlias = Callable[[Value], Value]
+_Field: TypeAlias = Mapping[str, Any]
+_Member: TypeAlias = tuple[type | None, bool, _Decode]
+_PLAIN: Mapping[str, type] = {"string": str, "bool": bool}
+
+
+class _MistypedError(Exception):
+    """A value has another type than its field; the message names the field."""
 
 
 @lru_cache(maxsize=1)
@@ -30,9 +54,15 @@ def _data() -> Mapping[str, Any]:
 
 
 def typed_kinds() -> Mapping[str, Mapping[str, Any]]:
-    """Return the recorded kinds by `apiVersion/kind`: type, plural, whether it is namespaced."""
+    """Return the recorded kinds by `apiVersion/kind`: type, resource and subresources."""
     kinds: Mapping[str, Mapping[str, Any]] = _data()["kinds"]
     return kinds
+
+
+def go_type(name: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the fields of a recorded Go type."""
+    fields: Mapping[str, Mapping[str, Any]] = _data()["types"][name]
+    return fields
 
 
 def typed_kind(api_version: str, kind: str) -> Mapping[str, Any] | None:
@@ -40,139 +70,345 @@ def typed_kind(api_version: str, kind: str) -> Mapping[str, Any] | None:
     return typed_kinds().get(f"{api_version}/{kind}")
 
 
-def decode_typed(obj: Object, modelled: Mapping[str, frozenset[str]]) -> Object:
-    """Return an object of a recorded kind as the server encodes it, before defaults.
+def decode_typed(obj: Object, known: Object | None = None) -> Object:
+    """Return an object of a recorded kind as the server encodes it, with the defaults of its types.
 
-    `modelled` are the fields with a model of each type, by the last part of its name; a type that
-    is not in it has a model of every field.
+    Parts that are the same object as in `known`, a decoded object, count as decoded.
 
     Raises:
-        RefusedError: 400, a value has the wrong type; 501, a field or a zero value has no model.
+        RefusedError: 400, a value has the wrong type; 501, a field has no model.
     """
     kind = obj["kind"]
-    root = typed_kinds()[f"{obj['apiVersion']}/{kind}"]["type"]
-    decoder = _Decoder(kind, modelled)
-    decoded = decoder.struct(obj, root)
-    return {**{name: obj[name] for name in _ROOT}, **decoded}
+    name = typed_kinds()[f"{obj['apiVersion']}/{kind}"]["type"]
+    if known is not None and obj.keys() == known.keys() and _is_same(obj, known):
+        return obj
+    content = {each: value for each, value in obj.items() if each not in _ROOT}
+    try:
+        decoded: Object = _fields(name)(content)
+    except _MistypedError as error:
+        version = obj["apiVersion"].rpartition("/")[2]
+        raise bad_request(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: '
+            f"json: cannot unmarshal into Go struct field {error}"
+        ) from error
+    decoded |= {each: obj[each] for each in _ROOT}
+    default = DEFAULTS.get(name)
+    if default is not None:
+        default(decoded)
+    return decoded
 
 
-class _Decoder:
-    """Decodes one object; `kind` and the paths are for messages."""
+def _is_same(obj: Object, known: Object) -> bool:
+    return all(value is known[name] for name, value in obj.items())
 
-    def __init__(self, kind: str, modelled: Mapping[str, frozenset[str]]) -> None:
-        self._kind, self._modelled = kind, modelled
 
-    def struct(self, value: Value, name: str) -> Object:
+def empty_status(api_version: str, kind: str) -> Object:
+    """Return the status of a new object, as far as its type writes it."""
+    name = typed_kinds()[f"{api_version}/{kind}"]["type"]
+    return dict(_struct(_data()["types"][name]["status"]["ref"])({}))
+
+
+def unknown_fields(obj: Object) -> Iterator[str]:
+    """Yield the path of each field of an object that its type does not have."""
+    name = typed_kinds()[f"{obj['apiVersion']}/{obj['kind']}"]["type"]
+    yield from _unknown(obj, {"ref": name}, "")
+
+
+def _unknown(value: Value, field: _Field, path: str) -> Iterator[str]:
+    if "items" in field and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unknown(item, field["items"], f"{path}[{index}]")
+    elif "map" in field and isinstance(value, dict):
+        for key, item in value.items():
+            yield from _unknown(item, field["map"], f"{path}.{key}" if path else key)
+    elif field.get("type") == "ObjectMeta" and isinstance(value, dict) and path != "metadata":
+        yield from (f"{path}.{each}" for each in value if each not in METADATA_FIELDS)
+    elif "ref" in field and isinstance(value, dict):
+        members = _data()["types"][field["ref"]]
+        for key, item in value.items():
+            below = f"{path}.{key}" if path else key
+            if key in members:
+                yield from _unknown(item, members[key], below)
+            else:
+                yield below
+
+
+@lru_cache(maxsize=512)
+def _struct(name: str) -> _Decode:
+    """Return the decoder of a struct inside of an object, with the defaults of its type."""
+    return _decoder(name, DEFAULTS.get(name))
+
+
+@lru_cache(maxsize=512)
+def _fields(name: str) -> _Decode:
+    """Return the decoder of a struct without the defaults of its type."""
+    return _decoder(name, None)
+
+
+def _decoder(name: str, default: Default | None) -> _Decode:  # noqa: C901  # a call costs much
+    """Return the decoder of a struct: it fills what the type always writes."""
+    short = name.rpartition(".")[2]
+    members, always = _members(name)
+
+    def decode(value: Value) -> Object:
         if not isinstance(value, dict):
-            raise self._mistyped(name)
-        short = name.rpartition(".")[2]
-        modelled = self._modelled.get(short)
+            raise _MistypedError(f"of type {short}")
         decoded: Object = {}
-        for field_name, field in _data()["types"][name].items():
-            given = value.get(field_name)
-            if given is not None and modelled is not None and field_name not in modelled:
-                raise not_modelled(f"the field {field_name} of {short}")
-            item = self._member(given, field, f"{short}.{field_name}")
+        for key, given in value.items():
+            if given is None or key not in members:
+                continue
+            # Most fields are strings and flags: they need no call.
+            plain, keeps, member = members[key]
+            if plain is type(given):
+                if given or keeps:
+                    decoded[key] = given
+                continue
+            item = member(given)
             if item is not _ABSENT:
-                decoded[field_name] = item
+                decoded[key] = item
+        for key, make in always:
+            if key not in decoded:
+                decoded[key] = make()
+        if default is not None:
+            default(decoded)
         return decoded
 
-    def _member(self, given: Value, field: Mapping[str, Any], path: str) -> Value:
-        """Return a field as it is encoded, _ABSENT when it is left out."""
-        if given is not None:
-            item = self._value(given, field, path)
-            if item not in ("", 0, [], {}) or field.get("zero"):
-                return item
-            if "always" not in field and "zero" not in field:
-                raise not_modelled(f"an empty {path}")
-        if "always" not in field:
+    return decode
+
+
+def _members(name: str) -> tuple[dict[str, _Member], list[tuple[str, Callable[[], Value]]]]:
+    """Return how to decode each field of a struct, and what makes those that are always there.
+
+    A field of a plain type has the type, and whether it keeps a zero value.
+    """
+    short = name.rpartition(".")[2]
+    members: dict[str, _Member] = {}
+    always: list[tuple[str, Callable[[], Value]]] = []
+    for field_name, field in _data()["types"][name].items():
+        if not is_modelled(short, field_name):
+            members[field_name] = (None, True, _unmodelled(field_name, short, field))
+            continue
+        keeps = bool(field.get("pointer")) or not field.get("omit")
+        plain = _PLAIN.get(field.get("type", ""))
+        members[field_name] = (plain, keeps, _member(field, f"{short}.{field_name}"))
+        written = _written(field)
+        if written is not None:
+            always.append((field_name, written))
+    return members, always
+
+
+def _unmodelled(field_name: str, short: str, field: _Field) -> _Decode:
+    """Refuse a value; an empty one counts as absent where the type drops it: protobuf sends all."""
+    keeps = bool(field.get("pointer")) or "ref" in field
+
+    def refuse(given: Value) -> Value:
+        if not given and not keeps:
             return _ABSENT
-        return self._empty(field)
+        raise not_modelled(f"the field {field_name} of {short}")
 
-    def _empty(self, field: Mapping[str, Any]) -> Value:
-        """Return the zero value of a field that is always written."""
-        if "ref" in field and isinstance(field["always"], dict):
-            if field["ref"].endswith(".ObjectMeta"):
-                return {}
-            return self.struct({}, field["ref"])
-        return field["always"]
+    return refuse
 
-    def _value(self, given: Value, field: Mapping[str, Any], path: str) -> Value:
-        if "ref" in field:
-            return self._reference(given, field["ref"], path)
-        if "items" in field:
-            if not isinstance(given, list):
-                raise self._mistyped(path)
-            return [self._item(item, field["items"], path) for item in given]
-        if "map" in field:
-            if not isinstance(given, dict):
-                raise self._mistyped(path)
-            return {key: self._item(item, field["map"], path) for key, item in given.items()}
-        return self._scalar(given, field["type"], path)
 
-    def _item(self, given: Value, field: Mapping[str, Any], path: str) -> Value:
-        if given is None:
-            raise not_modelled(f"a null in {path}")
-        return self._value(given, field, path)
+def _member(field: _Field, path: str) -> _Decode:
+    """Return the decoder of a field: _ABSENT for what the type leaves out."""
+    decode = _value(field, path)
+    if field.get("pointer") or ("ref" in field and not field.get("omitzero")):
+        return decode
+    if "items" in field or "map" in field or field.get("type") == "bytes":
+        empty = _ABSENT if field.get("omit") else None
 
-    def _scalar(self, given: Value, kind: str, path: str) -> Value:
-        expected = _GO_TYPES.get(kind)
-        if expected is None:
-            raise not_modelled(f"values of {path}")
-        is_bool = isinstance(given, bool)
-        if not isinstance(given, expected) or is_bool is not (kind == "boolean"):
-            raise self._mistyped(path)
-        if isinstance(given, int) and not -_INT32 <= given < _INT32:
-            raise not_modelled(f"a number beyond int32 in {path}")
+        def listed(given: Value) -> Value:
+            return decode(given) or empty
+
+        return listed
+    if not field.get("omit"):
+        return decode
+    if field.get("type") in ("Time", "MicroTime", "Quantity", "IntOrString", "ObjectMeta"):
+        # A struct to Go: omitempty does not leave it out.
+        return decode
+
+    def kept(given: Value) -> Value:
+        return decode(given) or _ABSENT
+
+    return kept
+
+
+def _written(field: _Field) -> Callable[[], Value] | None:
+    """Return what a field without a value becomes, None where it is left out."""
+    scalar = field.get("type")
+    if field.get("pointer"):
+        return None if field.get("omit") else _null
+    if "ref" in field:
+        if field.get("omitzero"):
+            return None
+        name = field["ref"]
+        return lambda: _struct(name)({})
+    if scalar == "ObjectMeta":
+        return dict
+    if field.get("omit") and scalar not in ("Time", "MicroTime", "Quantity", "IntOrString"):
+        return None
+    if field.get("omitzero"):
+        return None
+    zeros: Mapping[str | None, Value] = {"string": "", "bool": False, "Quantity": "0"}
+    zero = zeros.get(scalar, 0 if scalar in _INTEGERS or scalar == "IntOrString" else None)
+    return lambda: zero
+
+
+def _null() -> None:
+    return None
+
+
+def _value(field: _Field, path: str) -> _Decode:
+    """Return the decoder of a value that is not null."""
+    if "ref" in field:
+        name = field["ref"]
+        return _struct(name)
+    if "items" in field:
+        return _list(field["items"], path)
+    if "map" in field:
+        return _map(field["map"], path)
+    kind = field["type"]
+    if kind in _INTEGERS:
+        return _integer(_INTEGERS[kind], path)
+    if kind in ("string", "bool"):
+        return _plain(_PLAIN[kind], path)
+    decode = _SCALARS.get(kind)
+    if decode is None:
+        return _without_model(path)
+    return lambda given: decode(given, path)
+
+
+def _without_model(path: str) -> _Decode:
+    def refuse(_: Value) -> Value:
+        raise not_modelled(f"values of {path}")
+
+    return refuse
+
+
+def _list(item: _Field, path: str) -> _Decode:
+    decode = _value(item, path)
+    if item.get("type") == "string":
+        return _string_list(path)
+    null = _written({**item, "omit": 0})
+
+    def decoded(given: Value) -> Value:
+        if not isinstance(given, list):
+            raise _MistypedError(path)
+        return [decode(each) if each is not None else null and null() for each in given]
+
+    return decoded
+
+
+def _string_list(path: str) -> _Decode:
+    def decoded(given: Value) -> Value:
+        if not isinstance(given, list):
+            raise _MistypedError(path)
+        kinds = set(map(type, given))
+        if kinds <= {str}:
+            return given
+        if not kinds <= {str, type(None)}:
+            raise _MistypedError(path)
+        return [each or "" for each in given]
+
+    return decoded
+
+
+def _map(item: _Field, path: str) -> _Decode:
+    decode = _value(item, path)
+    null = _written({**item, "omit": 0})
+
+    def decoded(given: Value) -> Value:
+        if not isinstance(given, dict):
+            raise _MistypedError(path)
+        return {
+            key: decode(each) if each is not None else null and null()
+            for key, each in given.items()
+        }
+
+    return decoded
+
+
+def _plain(wanted: type, path: str) -> _Decode:
+    def decoded(given: Value) -> Value:
+        if type(given) is not wanted:
+            raise _MistypedError(path)
         return given
 
-    def _reference(self, given: Value, name: str, path: str) -> Value:
-        if name.endswith(".ObjectMeta"):
-            return _template_metadata(given, path)
-        scalar = _data()["types"][name].get("scalar")
-        match scalar:
-            case None:
-                return self.struct(given, name)
-            case "IntOrString":
-                if isinstance(given, bool) or not isinstance(given, int | str):
-                    raise self._mistyped(path)
-                return given
-            case "Quantity":
-                return self._quantity(given, path)
-            case _:
-                raise not_modelled(f"values of {path}")
-
-    def _quantity(self, given: Value, path: str) -> str:
-        if isinstance(given, bool) or not isinstance(given, int | float | str):
-            raise self._mistyped(path)
-        found = canonical(str(given))
-        if found is None:
-            raise not_modelled(f"the quantity {given} in {path}")
-        return found
-
-    def _mistyped(self, path: str) -> RefusedError:
-        return bad_request(
-            f'{self._kind} in version "v1" cannot be handled as a {self._kind}: '
-            f"json: cannot unmarshal into Go struct field {path}"
-        )
+    return decoded
 
 
-_ABSENT: Any = object()
+def _integer(limit: int, path: str) -> _Decode:
+    def decoded(given: Value) -> Value:
+        if type(given) is not int or not -limit <= given < limit:
+            raise _MistypedError(path)
+        return given
+
+    return decoded
+
+
+def _int_or_string(given: Value, path: str) -> Value:
+    if type(given) is str or (type(given) is int and -(1 << 31) <= given < 1 << 31):
+        return given
+    raise _MistypedError(path)
+
+
+def _quantity(given: Value, path: str) -> str:
+    if isinstance(given, bool) or not isinstance(given, int | float | str):
+        raise _MistypedError(path)
+    text = str(given)
+    found = canonical(text)
+    if found is None:
+        if not _QUANTITY.fullmatch(text):
+            raise _MistypedError(f"{path}: quantities must match a regular expression")
+        raise not_modelled(f"the quantity {given} in {path}")
+    return found
+
+
+def _moment(given: Value, path: str) -> datetime:
+    if not isinstance(given, str) or not _TIME.fullmatch(given):
+        raise _MistypedError(path)
+    try:
+        return datetime.fromisoformat(given).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise _MistypedError(path) from error
+
+
+def _time(given: Value, path: str) -> str | None:
+    if given == "":
+        return None
+    return _moment(given, path).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _micro_time(given: Value, path: str) -> str | None:
+    if given == "":
+        return None
+    return _moment(given, path).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _bytes(given: Value, path: str) -> str:
+    if not isinstance(given, str):
+        raise _MistypedError(path)
+    try:
+        plain = base64.b64decode(given.replace("\n", "").replace("\r", ""), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise _MistypedError(f"{path}: illegal base64 data") from error
+    return base64.b64encode(plain).decode()
 
 
 def _template_metadata(given: Value, path: str) -> Object:
-    """The metadata of a pod template, as far as people set it."""
-    if not isinstance(given, dict):
-        raise not_modelled(f"metadata of {path} that is no object")
-    stray = given.keys() - {"labels", "annotations", "creationTimestamp"}
-    if stray or given.get("creationTimestamp") is not None:
-        raise not_modelled(f"{', '.join(sorted(stray))} in the metadata of a template")
-    decoded: Object = {}
-    for name in ("labels", "annotations"):
-        pairs = given.get(name)
-        if pairs is None or pairs == {}:
-            continue
-        if not isinstance(pairs, dict) or not all(isinstance(each, str) for each in pairs.values()):
-            raise bad_request(f"cannot be handled: json: cannot unmarshal {path}.{name}")
-        decoded[name] = dict(pairs)
+    """The metadata of a template, as far as people set it."""
+    decoded = decode_metadata(given)
+    stray = decoded.keys() - {"name", "labels", "annotations", "finalizers"}
+    if stray:
+        raise not_modelled(f"{', '.join(sorted(stray))} in the metadata of {path}")
     return decoded
+
+
+_SCALARS: Mapping[str, Callable[[Value, str], Value]] = {
+    "IntOrString": _int_or_string,
+    "Quantity": _quantity,
+    "Time": _time,
+    "MicroTime": _micro_time,
+    "bytes": _bytes,
+    "ObjectMeta": _template_metadata,
+}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from captep_memory._admission import admit, mutate
 from captep_memory._builtin import prepare_built_in
 from captep_memory._content import decode, validate_content
-from captep_memory._create import create_decoded
+from captep_memory._create import allocated, create_decoded
 from captep_memory._json import (
     MISSING,
     Object,
@@ -31,6 +31,7 @@ from captep_memory._metadata import (
     validate_metadata_update,
     without_duplicate_owners,
 )
+from captep_memory._plugins import admit_change, plug_in_again
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     OTHER_NAMESPACE,
@@ -43,15 +44,18 @@ from captep_memory._status import (
     not_found,
     not_modelled,
 )
+from captep_memory._strategies import counts, prepare_updated
+from captep_memory._strict import check_strict
 from captep_memory._world import World
 
-__all__ = ["check_identity", "decode_update", "replace", "update"]
+__all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "update"]
 
 
 def update(
     world: World, request: Request, resource: ServedKind, key: Key
 ) -> tuple[World, Response]:
     """Answer a PUT (rows U1 to U9)."""
+    check_strict(request, resource, request.body)
     given = decode_update(resource, request.body)
     metadata = given["metadata"]
     check_identity(key, metadata)
@@ -74,7 +78,23 @@ def decode_update(resource: ServedKind, body: Value, known: Object | None = None
         data = body.get("data")
         if isinstance(data, dict) and None in data.values():
             raise not_modelled("a null in the data of an update")
+    if resource.kind in _DEEP and resource.typed and isinstance(body, dict):
+        _require_full_lists(body)
     return decode(resource, body, known)
+
+
+# Kinds to whose strategy an empty list differs from none until the store has the object.
+_DEEP = frozenset(
+    {"NetworkPolicy", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+)
+
+
+def _require_full_lists(value: Value) -> None:
+    if value == [] or (isinstance(value, dict) and value.get("matchLabels") == {}):
+        raise not_modelled("an empty list or selector in an update of this kind")
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, dict | list):
+            _require_full_lists(item)
 
 
 def check_identity(key: Key, metadata: Object) -> None:
@@ -129,7 +149,8 @@ def replace(
     world: World, request: Request, resource: ServedKind, key: Key, old: Object, given: Object
 ) -> tuple[World, Response]:
     """Write `given` over `old`. The caller has compared the uid of a PUT."""
-    given, headers = without_duplicate_owners(mutate(world, request, given, old))
+    given = plug_in_again(world, given, old) if resource.typed else given
+    given, headers = without_duplicate_owners(_mutated(world, request, resource, given, old))
     _check_resource_version(
         resource,
         key,
@@ -139,6 +160,10 @@ def replace(
     new = _prepare(request, resource, given, old)
     if new is not old:
         _check(request, resource, new, old)
+        if resource.typed and request.subresource is None:
+            admit_change(world, new, old)
+    if new is not old and resource.typed and resource.kind == "Service" and not request.subresource:
+        new = allocated(world, key, new)
     admit(world, request, new, old)
     if _is_released(new):
         return _finish_deletion(world, request, key, new, headers)
@@ -147,16 +172,41 @@ def replace(
     if "selfLink" in encoded["metadata"] and not request.dry_run:
         # The store drops selfLink; the answer to a dry run never went through the store.
         encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
-    if identical(encoded, stored):
+    if identical(encoded, stored) and not is_unsettled(world, key, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        world, encoded = world.put(key, as_stored(encoded, stored))
+        encoded = encoded if resource.typed else as_stored(encoded, stored)
+        world, encoded = world.put(key, encoded)
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
+
+
+def _mutated(
+    world: World, request: Request, resource: ServedKind, given: Object, old: Object
+) -> Object:
+    """A changed object of a Go type is decoded again, which fills its defaults."""
+    mutated = mutate(world, request, given, old)
+    return decode(resource, mutated) if mutated is not given and resource.typed else mutated
+
+
+def is_unsettled(world: World, key: Key, stored: Object) -> bool:
+    """Whether a write without an effect is stored all the same.
+
+    The store holds a new PersistentVolumeClaim without the defaults of its status, and a new Job
+    without the labels of its template: the first write after the creation adds them.
+    """
+    if (key.api_group, key.kind) == ("batch", "Job"):
+        labels = stored["spec"]["template"].get("metadata", {}).get("labels", {})
+        is_partial = stored["metadata"].get("labels", {}) == labels
+    else:
+        is_partial = (key.api_group, key.kind) == ("", "PersistentVolumeClaim")
+    return is_partial and world.is_as_created(key)
 
 
 def _is_released(obj: Object) -> bool:
     """Row U8: deleting, without a grace period, and no finalizer holds the object any longer."""
     waits = bool(obj["metadata"].get("deletionGracePeriodSeconds"))
+    if obj["kind"] == "Namespace" and obj["apiVersion"] == "v1":
+        waits = bool(obj.get("spec", {}).get("finalizers"))
     return is_deleting(obj) and not waits and not finalizers(obj)
 
 
@@ -189,6 +239,10 @@ def _prepare(request: Request, resource: ServedKind, given: Object, old: Object)
 
     System fields are restored (row U6), status is isolated (U9), the generation counts (V5).
     """
+    if request.subresource == "finalize":
+        return {**old, "spec": given["spec"]}
+    if request.subresource == "status" and resource.typed:
+        return _with_status(given, old)
     if request.subresource == "status":
         new = without(old, "status") | ({"status": given["status"]} if "status" in given else {})
         is_same = identical(new.get("status", MISSING), old.get("status", MISSING))
@@ -197,26 +251,39 @@ def _prepare(request: Request, resource: ServedKind, given: Object, old: Object)
     if resource.has_status:
         new.pop("status", None)
         new |= {"status": old["status"]} if "status" in old else {}
-    if resource.built_in:
+    if resource.typed:
+        new = prepare_updated(new, old)
+    elif resource.built_in:
         new = prepare_built_in(new)
     changed = _differs(new, old)
     metadata = _restore_metadata(
-        given["metadata"], old["metadata"], spec_changed=_counts(resource, given, old, new)
+        new["metadata"], old["metadata"], spec_changed=_counts(resource, new, old, changed=changed)
     )
     return old if metadata is old["metadata"] and not changed else {**new, "metadata": metadata}
 
 
-def _counts(resource: ServedKind, given: Object, old: Object, new: Object) -> bool:
-    """Row V5: whether an update counts the generation.
+def _with_status(given: Object, old: Object) -> Object:
+    """Return a built-in object with another status: its metadata may change too, unlike others'.
 
-    Every change outside of metadata does; of a Deployment only the spec and the annotations.
+    A Deployment keeps its labels and a Pod its owners.
     """
+    metadata = _restore_metadata(given["metadata"], old["metadata"], spec_changed=False)
+    kept = {"Deployment": "labels", "Pod": "ownerReferences"}.get(old["kind"])
+    if kept is not None and metadata is not old["metadata"]:
+        known = {kept: old["metadata"][kept]} if kept in old["metadata"] else {}
+        metadata = {**without(metadata, kept), **known}
+    status = given["status"]
+    if old["kind"] == "Pod" and "qosClass" not in status and "qosClass" in old["status"]:
+        status = {**status, "qosClass": old["status"]["qosClass"]}
+    new = {**old, "metadata": metadata, "status": status}
+    return old if identical(new, old) else new
+
+
+def _counts(resource: ServedKind, new: Object, old: Object, *, changed: bool) -> bool:
+    """Row V5: whether an update counts the generation; every change outside of metadata does."""
     if resource.built_in and not resource.counts_generation:
         return False
-    if not resource.built_in:
-        return _differs(new, old)
-    annotations = (each["metadata"].get("annotations", {}) for each in (given, old))
-    return not deep_equal(new["spec"], old["spec"]) or not identical(*annotations)
+    return counts(new, old, changed=changed) if resource.typed else changed
 
 
 def _differs(new: Object, old: Object) -> bool:

@@ -129,6 +129,23 @@ class World:
             newer.append(change)
         return tuple(reversed(newer))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the world is a whole cluster: one that has the namespace `kube-system`.
+
+        Any other world is a part of one: what it does not hold may exist all the same.
+        """
+        return "kube-system" in self.shelf("", "Namespace", None)
+
+    def is_as_created(self, key: Key) -> bool:
+        """Whether the last write of an object, as far as the history shows, created it."""
+        stored = self.get(key)
+        if stored is None:
+            return False
+        since = int(stored["metadata"]["resourceVersion"]) - 1
+        newer = self.changes(since=since) if since >= self.compacted else ()
+        return bool(newer) and newer[0].type == "ADDED" and newer[0].key == key
+
     def compact(self, upto: int) -> Self:
         """Forget the history up to resourceVersion `upto`, itself included (rows R2, R7)."""
         history: _History | None = None

@@ -282,6 +282,8 @@ class ApiServer:
             f"--audit-policy-file={self._folder / 'audit-policy.json'}",
             f"--audit-log-path={self._folder / 'audit.log'}",
             "--watch-cache=true",
+            # Room for the Services of thousands of sequences.
+            "--service-cluster-ip-range=10.0.0.0/16",
         ]
 
     def _spawn(self, name: str, flags: list[str]) -> None:

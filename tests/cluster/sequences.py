@@ -13,7 +13,7 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 
 from captep_memory import Object
-from tests.memory.record_kinds import MANIFESTS, path_of
+from tests.memory.kinds import MANIFESTS, path_of
 
 __all__ = ["BUILT_INS", "NAMES", "SEQUENCES", "VIEWS", "WIRES"]
 
@@ -634,11 +634,30 @@ _ODD: tuple[Any, ...] = (
         {},
     ),
     *([{}], ["x"], {"a": "b"}, {"a": "c"}, [{"name": "c"}], "Recreate", "Never", "i:2"),
+    *("NodePort", "None", "LoadBalancer", "ClientIP", "UDP", "25%", "0%", "101%", "10.96.0.9"),
+    *("ReadWriteMany", ["ReadWriteMany"], "Parallel", "OnDelete", "Retain", "Exact", "Ignore"),
+    *(30080, 65536, {"type": "OnDelete"}, {"type": "Recreate"}, [{"name": "d", "port": 81}]),
+    *({"matchLabels": {"a": "b"}}, {"matchExpressions": [{"key": "a", "operator": "Exists"}]}),
+    *({"matchExpressions": [{"key": "a", "operator": "In"}]}, "@daily", "0 0 31 2 *", "Indexed"),
 )
 _EXTRA = (
     *("replicas", "paused", "minReadySeconds", "command", "args", "env", "resources", "ports"),
     *("labels", "annotations", "junk", "nodeSelector", "serviceAccountName", "imagePullPolicy"),
     *("resourceNames", "nonResourceURLs", "automountServiceAccountToken", "revisionHistoryLimit"),
+    *("type", "clusterIP", "nodePort", "targetPort", "sessionAffinity", "externalName", "selector"),
+    *("accessModes", "storageClassName", "volumeMode", "volumeName", "schedule", "suspend", "name"),
+    *("parallelism", "completions", "completionMode", "restartPolicy", "serviceName", "value"),
+    *("updateStrategy", "strategy", "maxUnavailable", "minAvailable", "podManagementPolicy"),
+    *("host", "path", "pathType", "protocol", "policyTypes", "egress", "failurePolicy", "url"),
+    *(
+        "hostNetwork",
+        "dnsPolicy",
+        "volumeMounts",
+        "livenessProbe",
+        "securityContext",
+        "reclaimPolicy",
+    ),
+    *("finalizers", "hard", "minReplicas", "metrics", "reason", "immutable", "backoffLimit"),
 )
 
 
@@ -678,6 +697,61 @@ def _changed(draw: st.DrawFn, manifest: Object) -> Object:
     return body
 
 
+_JSON, _MERGE = "application/json", "application/merge-patch+json"
+_STEPS: tuple[tuple[str, str, str], ...] = (
+    *(("POST", _JSON, ""),) * 3,
+    *(("PUT", _JSON, ""),) * 2,
+    *(("PATCH", _MERGE, ""),) * 2,
+    *(("PATCH", "application/json-patch+json", ""),) * 2,
+    *(("PATCH", _MERGE, "/status"), ("PATCH", _MERGE, "/scale")),
+    *(("GET", _JSON, ""), ("GET", _JSON, "/scale"), ("DELETE", _JSON, "")),
+)
+"""A method, its media type, and the subresource."""
+_KIND_OPERATIONS: tuple[Object, ...] = (
+    {"op": "add", "path": "/metadata/labels", "value": {"x": "1"}},
+    {"op": "remove", "path": "/metadata/labels/x"},
+    {"op": "add", "path": "/metadata/annotations", "value": {"ex.io/n": "1"}},
+    {"op": "replace", "path": "/spec/replicas", "value": 3},
+    {"op": "replace", "path": "/spec/replicas", "value": -1},
+    {"op": "remove", "path": "/spec/template/spec/containers/0/resources"},
+    {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "i:3"},
+    {"op": "add", "path": "/spec/ports/-", "value": {"name": "b", "port": 81}},
+    {"op": "test", "path": "/kind", "value": "Service"},
+    {"op": "remove", "path": "/spec"},
+)
+_KIND_STATUSES: tuple[Object, ...] = (
+    {"status": {}},
+    {"status": {"replicas": 2, "readyReplicas": 1}},
+    {"status": {"replicas": 1, "readyReplicas": 2, "availableReplicas": 3}},
+    {"status": {"observedGeneration": -1}},
+    {"metadata": {"labels": {"x": "1"}, "annotations": {"ex.io/n": "1"}}},
+    {"spec": {"replicas": 7}},
+    {"status": None},
+    {"status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+)
+_SCALES: tuple[Object, ...] = (
+    # No manifest has this number: the first scale without an effect is a write, of managedFields.
+    {"spec": {"replicas": 9}},
+    {"spec": {"replicas": -2}},
+    {"spec": {"replicas": None}},
+    {"metadata": {"resourceVersion": "1"}},
+)
+
+
+@st.composite
+def _step_body(draw: st.DrawFn, step: tuple[str, str, str], manifest: Object) -> Any:  # noqa: ANN401
+    """Draw the body of a step."""
+    match step:
+        case (_, _, "/status"):
+            return draw(st.sampled_from(_KIND_STATUSES))
+        case (_, _, "/scale"):
+            return draw(st.sampled_from(_SCALES))
+        case (_, "application/json-patch+json", _):
+            return draw(st.lists(st.sampled_from(_KIND_OPERATIONS), max_size=2))
+        case _:
+            return draw(_changed(manifest))
+
+
 @st.composite
 def _about_kind(draw: st.DrawFn) -> list[Template]:
     """A creation of a built-in kind, and updates and patches of it."""
@@ -685,12 +759,10 @@ def _about_kind(draw: st.DrawFn) -> list[Template]:
     path = path_of(manifest)
     named = {**manifest, "metadata": {"name": "{}"}}
     lines: list[Template] = []
-    for method in draw(
-        st.lists(st.sampled_from(["POST", "POST", "PUT", "PATCH", "GET", "DELETE"]), max_size=5)
-    ):
-        media = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        body = "" if method in ("GET", "DELETE") else json.dumps(draw(_changed(named)))
-        target = path if method == "POST" else f"{path}/{{}}"
+    for kind in draw(st.lists(st.sampled_from(_STEPS), max_size=5)):
+        method, media, below = kind
+        target = path if method == "POST" else f"{path}/{{}}{below}"
+        body = "" if method in ("GET", "DELETE") else json.dumps(draw(_step_body(kind, named)))
         lines.append(
             {"method": method, "target": target, "headers": {"Content-Type": media}, "body": body}
         )

@@ -176,7 +176,7 @@ def test_no_file_names_a_host_of_this_machine_or_a_registry() -> None:
     found = [
         f"{place}: {host}"
         for path in files()
-        if path.suffix not in (".sum", ".jsonl", ".svg") and path.name != "go.mod"
+        if path.suffix not in (".sum", ".json", ".jsonl", ".svg") and path.name != "go.mod"
         for place, host in places(hosts, [Piece(path, 1, _readable(path))])
         if not _is_allowed(host.rpartition("@")[2].lower())
     ]

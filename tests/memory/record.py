@@ -29,13 +29,20 @@ RECORD = Path(__file__).parent / "golden" / f"kube-apiserver-{VERSION}.jsonl"
 _UNREADABLE = re.compile(
     "cannot be handled|unrecognized|decoding patch|patch: Invalid value|unable to parse requirement"
 )
+_UID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# The volume of a token: a server names it at random.
+_VOLUME = re.compile("kube-api-access-[a-z0-9]{5}")
+# A moment or an age, as a Table shows it.
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|\d{1,2}s")
+_ADDRESS = re.compile(r"10\.(0|96)\.\d+\.\d+")
 Ask: TypeAlias = Callable[[Request], Response]
 
 
 def objects() -> list[Object]:
-    """Return the objects before the first request."""
+    """Return the objects before the first request; `kube-system` makes a whole cluster of them."""
     found: list[Object] = _parsed()[0]["objects"]
-    return found
+    system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    return found if system in found else [*found, system]
 
 
 def lines() -> list[Object]:
@@ -74,7 +81,9 @@ class Numbered:
                 if key != "managedFields"
             }
         if isinstance(value, list):
-            return [self(item) for item in value]
+            return [self(item, "clusterIP" if name == "clusterIPs" else "") for item in value]
+        if name in ("nodePort", "healthCheckNodePort"):
+            return f"<{name}>"
         return self._text(value, name) if isinstance(value, str) else value
 
     def _text(self, value: str, name: str) -> str:
@@ -82,6 +91,16 @@ class Numbered:
             return "<time>"
         if name == "continue" and value:
             return "<token>"
+        value = _VOLUME.sub("kube-api-access-<random>", value)
+        if not name and _MOMENT.fullmatch(value):
+            # A cell of a Table.
+            return "<time>"
+        if not name and _ADDRESS.fullmatch(value):
+            return "<address>"
+        if name == "clusterIP" and value not in ("", "None"):
+            return "<address>"
+        if name.endswith("controller-uid"):
+            name = "uid"
         if name in ("uid", "resourceVersion"):
             given = value in ("", "*", "other", "uuu") or len(value) < 3
             return (
@@ -98,7 +117,7 @@ class Numbered:
                 lambda match: self.seen.get(match[0], match[0]),
                 value,
             )
-        return value
+        return _UID.sub(lambda match: self.seen.get(match[0], match[0]), value)
 
 
 def answer(number: Numbered, request: Request, response: Response) -> Free:

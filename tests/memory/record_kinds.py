@@ -1,119 +1,106 @@
-"""Record the types of built-in kinds from a real kube-apiserver.
+"""Record what a real kube-apiserver and its Go types say of built-in kinds.
 
     KUBEBUILDER_ASSETS=$(tests/apiserver/build) python -m tests.memory.record_kinds
 
-The fields come from /openapi/v3. What a Go type does with a zero value (a pointer keeps it,
-omitempty drops it) is not in there: the script measures it, field by field, with dry runs of the
-manifests below.
+Two files come of it. `openapi-1.37.json` holds the schemas of /openapi/v3 as they are, with every
+extension and description; paths are left out, because they follow from the resources.
+`kinds-1.37.json` holds the resources of discovery, and of every Go type which fields are pointers
+and which are left out when empty: tests/apiserver/types reads it off k8s.io/api.
 """
 
-import copy
 import json
 import os
+import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from captep_memory._openapi import references_of
 from tests.cluster.apiserver import ApiServer
-
-__all__ = ["MANIFESTS", "path_of"]
+from tests.memory.kinds import KINDS
 
 Schema: TypeAlias = dict[str, Any]
-_DATA = Path(__file__).parents[2] / "adapters" / "captep_memory" / "kinds-1.37.json"
-_PREFIX = "#/components/schemas/"
-_ROOT = ("apiVersion", "kind", "metadata")
-_METADATA = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
-_POD = {
-    "containers": [
-        {
-            "name": "c",
-            "image": "i",
-            "ports": [{"containerPort": 80}],
-            "env": [{"name": "A", "value": "b"}],
-            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-            "readinessProbe": {"httpGet": {"port": 80}},
-            "resources": {"requests": {"cpu": "1"}},
-            "securityContext": {},
-        }
-    ],
-    "volumes": [
-        {"name": "v", "emptyDir": {}},
-        {"name": "s", "secret": {"secretName": "s"}},
-        {"name": "m", "configMap": {"name": "m"}},
-    ],
-    "tolerations": [{"key": "a", "operator": "Exists"}],
-    "securityContext": {},
-}
-_SELECTOR = {"matchLabels": {"a": "b"}}
-_TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": _POD}
-_RBAC = "rbac.authorization.k8s.io/v1"
-_REF = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"}
-_RULE = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}
-_SUBJECT = {"kind": "ServiceAccount", "name": "s", "namespace": "default"}
-
-MANIFESTS: tuple[Schema, ...] = (
-    {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "secrets": [{"name": "s"}],
-        "imagePullSecrets": [{"name": "s"}],
-    },
-    {"apiVersion": _RBAC, "kind": "Role", "rules": [_RULE]},
-    {"apiVersion": _RBAC, "kind": "ClusterRole", "rules": [_RULE]},
-    {"apiVersion": _RBAC, "kind": "RoleBinding", "roleRef": _REF, "subjects": [_SUBJECT]},
-    {"apiVersion": _RBAC, "kind": "ClusterRoleBinding", "roleRef": _REF, "subjects": [_SUBJECT]},
-    {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "spec": {"selector": _SELECTOR, "template": _TEMPLATE, "strategy": {}},
-    },
-)
-"""A manifest of each recorded kind, with an item in each list that the measurement enters."""
-
-
-def path_of(manifest: Schema) -> str:
-    """Return the path of the objects of a manifest's kind; `{}` stands for the namespace."""
-    api_version = manifest["apiVersion"]
-    root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
-    plural = f"{manifest['kind'].lower()}s"
-    is_cluster_scoped = manifest["kind"].startswith("Cluster")
-    return f"{root}/{plural}" if is_cluster_scoped else f"{root}/namespaces/{{}}/{plural}"
+_ROOT = Path(__file__).parents[2]
+_DATA = _ROOT / "adapters" / "captep_memory"
 
 
 def main() -> None:
-    """Record the types of every manifest's kind."""
+    """Start a server and record it."""
     with tempfile.TemporaryDirectory() as folder:
         server = ApiServer(Path(os.environ["KUBEBUILDER_ASSETS"]), Path(folder))
         server.start()
         try:
-            record(server)
+            schemas, resources = recorded(server)
         finally:
             server.stop()
+    types = go_types()
+    kinds = {name: {"type": types["roots"][name], **found} for name, found in resources.items()}
+    _write("openapi", schemas)
+    _write("kinds", {"kinds": kinds, "types": types["types"]})
 
 
-def record(server: ApiServer) -> None:
-    """Write the data file from a running server."""
+def _write(name: str, data: Schema) -> None:
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    (_DATA / f"{name}-1.37.json").write_text(f"{text}\n", "utf-8")
+
+
+def go_types() -> Schema:
+    """Return the Go types of the recorded kinds and of all below them, and the type of each kind.
+
+    A field has `type`, `ref`, `items` or `map`, and 1 for `pointer`, `omit` (an empty value is
+    left out) and `omitzero`.
+    """
+    kinds = [f"{api_version}/{kind}" for api_version, names in KINDS.items() for kind in names]
+    command = ["go", "run", "./types", *kinds, "autoscaling/v1/Scale"]
+    run = subprocess.run(
+        command, cwd=_ROOT / "tests" / "apiserver", check=True, capture_output=True, timeout=600
+    )
+    found: Schema = json.loads(run.stdout)
+    return found
+
+
+def recorded(server: ApiServer) -> tuple[Schema, Schema]:
+    """Return the schemas of a running server, and the resources of each kind."""
     index = server.call("GET", "/openapi/v3")[1]["paths"]
-    types: Schema = {}
     kinds: Schema = {}
-    for manifest in MANIFESTS:
-        api_version, kind = manifest["apiVersion"], manifest["kind"]
+    schemas: Schema = {}
+    roots: Schema = {}
+    for api_version, names in KINDS.items():
         group = f"apis/{api_version}" if "/" in api_version else f"api/{api_version}"
-        document = server.call("GET", index[group]["serverRelativeURL"])[1]
+        known = server.call("GET", index[group]["serverRelativeURL"])[1]["components"]["schemas"]
         resources = server.call("GET", f"/{group}")[1]["resources"]
-        found = [each for each in resources if each["kind"] == kind and "/" not in each["name"]]
-        schemas = document["components"]["schemas"]
-        root = _root(schemas, api_version, kind)
-        kinds[f"{api_version}/{kind}"] = {
-            "type": root,
-            "plural": found[0]["name"],
-            "namespaced": found[0]["namespaced"],
-        }
-        _collect(root, schemas, types)
-        path = f"/{group}/namespaces/default" if found[0]["namespaced"] else f"/{group}"
-        _measure(server, f"{path}/{found[0]['name']}?dryRun=All", manifest, root, types)
-    _DATA.write_text(json.dumps({"kinds": kinds, "types": types}, separators=(",", ":")) + "\n")
+        for kind in names:
+            root = _root(known, api_version, kind)
+            found = _resources(kind, resources)
+            found["columns"] = _columns(server, f"/{group}/{found['resource']['name']}")
+            kinds[f"{api_version}/{kind}"] = found
+            roots[f"{api_version}/{kind}"] = {"schema": root}
+            for name in (root, f"{root}List"):
+                _collect(name, known, schemas)
+        for name in known:
+            if name.endswith((".autoscaling.v1.Scale", ".meta.v1.Status")):
+                _collect(name, known, schemas)
+    groups = [each["name"] for each in server.call("GET", "/apis")[1]["groups"]]
+    version = server.call("GET", "/version")[1]["gitVersion"]
+    return {"version": version, "groups": groups, "kinds": roots, "schemas": schemas}, kinds
+
+
+def _columns(server: ApiServer, path: str) -> list[Schema]:
+    """Return the columns of a Table of a kind."""
+    accept = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    with closing(server.connection()) as connection:
+        connection.request("GET", path, headers={**server.credentials(), **accept})
+        table = json.loads(connection.getresponse().read())
+    columns: list[Schema] = table["columnDefinitions"]
+    return columns
+
+
+def _resources(kind: str, resources: list[Schema]) -> Schema:
+    found = next(each for each in resources if each["kind"] == kind and "/" not in each["name"])
+    below = [each for each in resources if each["name"].startswith(f"{found['name']}/")]
+    return {"resource": found, "subresources": below}
 
 
 def _root(schemas: Mapping[str, Schema], api_version: str, kind: str) -> str:
@@ -126,104 +113,15 @@ def _root(schemas: Mapping[str, Schema], api_version: str, kind: str) -> str:
     )
 
 
-def _collect(name: str, schemas: Mapping[str, Schema], types: Schema) -> None:
-    if name in types or name == _METADATA:
+def _collect(name: str, known: Mapping[str, Schema], schemas: Schema) -> None:
+    """Add a schema and all those that it refers to."""
+    if name in schemas:
+        # Every group serves the shared types; two forms of one name would need two files.
+        assert schemas[name] == known[name], name
         return
-    schema = schemas[name]
-    if "properties" not in schema:
-        types[name] = {"scalar": name.rpartition(".")[2]}
-        return
-    types[name] = {}
-    for field, property_ in schema["properties"].items():
-        if "x-kubernetes-group-version-kind" not in schema or field not in _ROOT:
-            types[name][field] = _field(property_, schemas, types)
-
-
-def _field(schema: Schema, schemas: Mapping[str, Schema], types: Schema) -> Schema:
-    """Return a field in the form of the data file."""
-    always = {"always": schema["default"]} if "default" in schema else {}
-    reference = schema.get("$ref") or (schema.get("allOf") or [{}])[0].get("$ref")
-    if reference:
-        name = reference.removeprefix(_PREFIX)
-        _collect(name, schemas, types)
-        return {"ref": name, **always}
-    if schema.get("type") == "array":
-        return {"items": _field(schema["items"], schemas, types), **always}
-    if "additionalProperties" in schema:
-        return {"map": _field(schema["additionalProperties"], schemas, types), **always}
-    return {"type": schema.get("type", "object"), **always}
-
-
-def _measure(server: ApiServer, path: str, manifest: Schema, root: str, types: Schema) -> None:
-    """Mark each field that the manifest reaches: `zero` says if the server keeps a zero value."""
-    base = {**manifest, "metadata": {"name": "probe"}}
-    for place, field in list(_places(base, root, types)):
-        if "zero" in field or "measured" in field:
-            continue
-        field["measured"] = True
-        zero = _zero(field, types)
-        status, answer = server.call("POST", path, _with(base, place, zero))
-        if status == 201 and _is_null(answer, place):
-            field["always"] = None
-        elif status == 201:
-            field["zero"] = _at(answer, place) == zero
-            if not field["zero"] and "ref" not in field:
-                # A default in OpenAPI does not mean that the type writes the field always.
-                field.pop("always", None)
-        else:
-            # The API refuses the value; a pointer and omitempty make no difference then.
-            field["refused"] = True
-
-
-def _zero(field: Schema, types: Schema) -> Any:  # noqa: ANN401  # JSON
-    if "items" in field:
-        return []
-    if "map" in field:
-        return {}
-    if "ref" in field:
-        scalar = types.get(field["ref"], {}).get("scalar")
-        return {None: {}, "IntOrString": 0}.get(scalar, "")
-    return {"string": "", "integer": 0, "number": 0, "boolean": False}.get(field["type"], {})
-
-
-def _places(value: Any, name: str, types: Schema) -> Iterator[tuple[tuple[Any, ...], Schema]]:  # noqa: ANN401
-    """Yield the path and the description of each field of an object, and of those below it."""
-    for field_name, field in types.get(name, {}).items():
-        if "scalar" in types[name] or (field_name == "status" and "spec" in types[name]):
-            continue
-        yield (field_name,), field
-        below = value.get(field_name)
-        if "ref" in field and isinstance(below, dict):
-            inner = _places(below, field["ref"], types)
-            yield from (((field_name, *path), each) for path, each in inner)
-        elif "items" in field and "ref" in field["items"] and below:
-            for index, item in enumerate(below):
-                inner = _places(item, field["items"]["ref"], types)
-                yield from (((field_name, index, *path), each) for path, each in inner)
-
-
-def _with(base: Schema, place: tuple[Any, ...], value: Any) -> Schema:  # noqa: ANN401  # JSON
-    changed = copy.deepcopy(base)
-    target: Any = changed
-    for step in place[:-1]:
-        target = target[step]
-    target[place[-1]] = value
-    return changed
-
-
-def _is_null(answer: Schema, place: tuple[Any, ...]) -> bool:
-    """Whether the answer writes null: a slice without omitempty."""
-    holder = _at(answer, place[:-1])
-    return isinstance(holder, dict) and place[-1] in holder and holder[place[-1]] is None
-
-
-def _at(value: Any, place: tuple[Any, ...]) -> Any:  # noqa: ANN401  # JSON
-    for step in place:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
+    schemas[name] = known[name]
+    for below in references_of(known[name]):
+        _collect(below, known, schemas)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import urllib.request
@@ -11,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from captep_memory import Object, load
+from captep_memory._durations import human_duration
 from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
 from captep_memory._store import read_store, write_store
-from captep_memory._tables import human_duration
 from captep_memory.http import HTTPFacade
 from captep_memory.server import NAMESPACES, kubeconfig, run, with_namespaces
-from tests.memory.support import CRD, NOW, Free, secret, thing
+from tests.memory.support import CRD, NOW, Api, Free, secret, thing
 
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 
@@ -46,9 +47,9 @@ def test_discovery_lists_groups_versions_and_resources() -> None:
 
 
 def test_a_kind_without_a_model_for_writes_has_the_verbs_of_reads() -> None:
-    """A client sees in discovery that it cannot create a Pod here."""
+    """A client sees in discovery that it cannot create a Node here."""
     resources = {each["name"]: each for each in get("/api/v1")[1]["resources"]}
-    assert resources["pods"]["verbs"] == ["get", "list", "watch"]
+    assert resources["nodes"]["verbs"] == ["get", "list", "watch"]
     assert "create" in resources["secrets"]["verbs"]
 
 
@@ -159,3 +160,109 @@ def test_a_foreign_file_in_the_store_is_a_value_error(tmp_path: Path) -> None:
     (tmp_path / "objects.json").write_text("[]")
     with pytest.raises(ValueError, match=r"objects\.json: found no list of objects"):
         read_store(tmp_path)
+
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+def test_aggregated_discovery_holds_all_resources_of_a_root() -> None:
+    """One document for /apis and one for /api; subresources stand below their resource."""
+    status, body = get("/apis", accept=f"{AGGREGATED},application/json")
+    assert (status, body["kind"]) == (200, "APIGroupDiscoveryList")
+    groups = {each["metadata"]["name"]: each["versions"] for each in body["items"]}
+    assert {"apps", "batch", "example.dev"} <= groups.keys()
+    resources = {each["resource"]: each for each in groups["apps"][0]["resources"]}
+    assert resources["deployments"] == {
+        "resource": "deployments",
+        "responseKind": {"group": "", "version": "", "kind": "Deployment"},
+        "scope": "Namespaced",
+        "singularResource": "deployment",
+        "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+        "shortNames": ["deploy"],
+        "categories": ["all"],
+        "subresources": [
+            {
+                "subresource": "scale",
+                "responseKind": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+                "verbs": ["get", "patch", "update"],
+            },
+            {
+                "subresource": "status",
+                "responseKind": {"group": "", "version": "", "kind": "Deployment"},
+                "verbs": ["get", "patch", "update"],
+            },
+        ],
+    }
+    core = get("/api", accept=AGGREGATED)[1]["items"]
+    assert [each["metadata"] for each in core] == [{}]
+
+
+def test_openapi_has_a_document_for_each_group_and_version() -> None:
+    """The index leads to them; a definition adds its own schema under its kind."""
+    index = get("/openapi/v3")[1]["paths"]
+    assert {"api/v1", "apis/apps/v1", "apis/example.dev/v1"} <= index.keys()
+    url = index["apis/example.dev/v1"]["serverRelativeURL"]
+    document = get(url)[1]
+    assert document["openapi"] == "3.0.0"
+    schemas = document["components"]["schemas"]
+    kind = {"group": "example.dev", "version": "v1", "kind": "Thing"}
+    things = [
+        each for each in schemas.values() if kind in each.get("x-kubernetes-group-version-kind", ())
+    ]
+    assert [each["properties"]["spec"]["required"] for each in things] == [["size"]]
+    path = "/apis/example.dev/v1/namespaces/{namespace}/things/{name}"
+    names = [each["name"] for each in document["paths"][path]["patch"]["parameters"]]
+    assert names == ["dryRun", "fieldManager", "fieldValidation", "force"]
+
+
+def test_every_reference_in_an_openapi_document_stays_inside_of_it() -> None:
+    """`kubectl explain` follows them."""
+    for place in get("/openapi/v3")[1]["paths"]:
+        document = get(f"/openapi/v3/{place}")[1]
+        schemas = document["components"]["schemas"]
+        text = json.dumps(document)
+        found = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
+        assert found <= schemas.keys(), place
+
+
+def test_the_hash_of_a_document_changes_with_its_definitions() -> None:
+    """A client may keep a document as long as its URL stays."""
+    more = {**CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "description": "other"}
+    versions = [{**CRD["spec"]["versions"][0], "schema": {"openAPIV3Schema": more}}]
+    other = {**CRD, "spec": {**CRD["spec"], "versions": versions}}
+    urls = []
+    for definition in (CRD, other):
+        world = load([definition], now=NOW)
+        http = HTTPRequest("GET", "/openapi/v3", {})
+        _, answer = exchange(world, plurals_of(world, ()), http)
+        paths = json.loads(answer.body)["paths"]
+        urls.append((paths["apis/example.dev/v1"], paths["apis/apps/v1"]))
+    assert urls[0][0] != urls[1][0]
+    assert urls[0][1] == urls[1][1]
+
+
+def test_openapi_of_version_2_is_a_document_without_definitions() -> None:
+    """Clients of today read version 3."""
+    assert get("/openapi/v2")[1]["swagger"] == "2.0"
+
+
+@pytest.mark.parametrize(
+    ("body", "unknown"),
+    [
+        ({"spec": {"size": 1, "sise": 2}}, "spec.sise"),
+        ({"spec": {"size": 1, "ports": [{"name": "a", "nmber": 1}]}}, "spec.ports[0].nmber"),
+        ({"spec": {"size": 1}, "metadata": {"name": "a", "labls": {}}}, "metadata.labls"),
+        ({"spec": {"size": 1}, "extra": 1}, "extra"),
+    ],
+)
+def test_strict_field_validation_names_the_unknown_field(body: Object, unknown: str) -> None:
+    """400 on create, 422 for a patched object, and nothing is stored."""
+    client = Api(load([CRD], now=NOW))
+    given = {**thing(), **body}
+    response = client.do("create", body=given, field_validation="Strict")
+    assert response.status == 400
+    assert response.body["message"].endswith(f'strict decoding error: unknown field "{unknown}"')
+    assert client.do("create", body=given).status == 201
+    assert client.do("patch", body=body, field_validation="Strict").status == 422
+    free = {"spec": {"size": 2, "free": {"any": 1}, "tags": {"t": "1"}}}
+    assert client.do("patch", body=free, field_validation="Strict").status == 200

@@ -182,13 +182,19 @@ def test_c3_generate_name_appends_five_safe_characters() -> None:
     assert len(names) == 2
 
 
-def test_c4_a_namespace_must_exist_when_namespaces_are_in_the_world() -> None:
-    """404 for the namespace, not for the object."""
-    client = api({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+def test_c4_a_namespace_must_exist_in_a_whole_cluster() -> None:
+    """404 for the namespace, not for the object; a cluster with `kube-system` is whole."""
+    client = api({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
     response = client.do("create", body=thing())
     assert refusal(response) == (404, "NotFound")
     assert response.body["message"] == 'namespaces "fleet" not found'
+
+
+def test_c4_a_namespace_that_is_not_given_exists_in_a_part_of_a_cluster() -> None:
+    """A test that gives one Namespace of many need not give the others."""
+    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
     assert api().do("create", body=thing()).status == 201
+    assert api(other).do("create", body=thing()).status == 201
 
 
 def test_c4_a_terminating_namespace_forbids_new_objects() -> None:

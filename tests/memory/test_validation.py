@@ -352,15 +352,14 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
 @pytest.mark.parametrize(
     ("verb", "kind", "api_version", "options"),
     [
-        ("create", "Pod", "v1", {"body": {"metadata": {"name": "a"}}}),
-        ("patch", "StatefulSet", "apps/v1", {"body": {}}),
+        ("create", "Node", "v1", {"body": {"metadata": {"name": "a"}}}),
+        ("patch", "PersistentVolume", "v1", {"body": {}}),
         (
             "patch",
             "CustomResourceDefinition",
             "apiextensions.k8s.io/v1",
             {"body": {}, "namespace": None},
         ),
-        ("create", "Thing", "example.dev/v1", {"body": {}, "field_validation": "Strict"}),
         ("delete", "Thing", "example.dev/v1", {"name": None}),
     ],
 )

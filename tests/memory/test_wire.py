@@ -49,7 +49,7 @@ def test_partial_metadata_shows_no_data_of_a_secret(accept: str, path: str) -> N
     ("accept", "path"),
     [
         ("application/vnd.kubernetes.protobuf", SECRETS),
-        ("application/json;as=Table;g=meta.k8s.io;v=v1", "/api/v1/pods"),
+        ("application/json;as=Table;g=meta.k8s.io;v=v1", "/api/v1/nodes"),
     ],
 )
 def test_a_form_without_a_model_is_501(accept: str, path: str) -> None:
