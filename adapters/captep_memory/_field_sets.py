@@ -97,12 +97,12 @@ def intersection(left: FieldSet, right: FieldSet) -> FieldSet:
     common: FieldSet = {}
     for element, node in left.items():
         other = right.get(element)
-        if other is None:
+        if other is None or element == _SELF:
             continue
         below = intersection(node, other) if node and other else EMPTY
         if _is_member(node) and _is_member(other):
-            common[element] = {_SELF: EMPTY, **below} if below else below
-        elif below := {name: item for name, item in below.items() if name != _SELF}:
+            common[element] = {_SELF: EMPTY, **below} if below else EMPTY
+        elif below:
             common[element] = below
     return common
 

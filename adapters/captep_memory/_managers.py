@@ -221,11 +221,12 @@ class _Compared:
 
     def _compare(self, version: str) -> "_Changes | None":
         endpoint, old, new, resets = self._endpoint, self._old, self._new, self._endpoint.resets
-        type_: MergeType | None = endpoint.type
+        type_ = endpoint.type
         if version != endpoint.api_version:
-            type_, resets = endpoint.type_at(version), ()
-            if type_ is None:
+            other, resets = endpoint.type_at(version), ()
+            if other is None:
                 return None
+            type_ = other
             old, new = (endpoint.convert(each, version) for each in (old, new))
         found = compare(old, new, type_)
         removed, modified, added = (without_paths(each or EMPTY, resets) for each in found)
@@ -326,9 +327,10 @@ def applied(
     stripped = difference(own.fields, _UNOWNED)
     owners = {**managed, manager: own}
     merged = merge(live, config, endpoint.type)
-    is_known = last is not None and last.api_version == own.api_version
-    if merged is live and is_known and stripped == last.fields:
-        return live, managed
+    if merged is live and last is not None:
+        before = Held(own.api_version, stripped, own.time)
+        if last == before:
+            return live, managed
     new = _pruned(merged, owners, manager, last, endpoint)
     compared = _Compared(live, new, endpoint)
     if not force:

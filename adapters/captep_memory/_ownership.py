@@ -187,8 +187,8 @@ def _is_tracked(world: World, *objects: Object) -> bool:
 
 def tracked_creation(world: World, request: Request, resource: ServedKind, given: Object) -> Object:
     """Return a new object with its managedFields, if this world tracks them already."""
-    if not _is_tracked(world, given):
-        return given
+    if not _is_tracked(world, given) or resource.merge_type is None:
+        return unmanaged(given)
     managed = decode_managed(given["metadata"].get("managedFields")) or NOBODY
     endpoint = endpoint_of(world, resource, request.subresource or "")
     new = _defaulted(resource, unmanaged(given))

@@ -264,8 +264,9 @@ def _order(merged: Object, patch: Object, directive: str, schema: OpenAPI) -> No
     _check_order(changes or [], wanted, key)
     if original is None and changes is None:
         return
+    items: _Items
     if changes is None:
-        items = original
+        items = original or []
     elif original is None:
         items = next(_without_directives(changes))
     elif _strategy(property_) == "merge":

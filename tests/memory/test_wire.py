@@ -154,7 +154,7 @@ FRAMES: list[tuple[bytes, int]] = [
     (POST + b"Transfer-Encoding: gzip\r\n\r\n" + BODY, 501),
     (b"garbage\r\n\r\n", 400),
     (b"GET /healthz HTTP/2.5\r\nHost: x\r\n\r\n", 505),
-    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n", 431),
+    (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_100_000 + b"\r\n\r\n", 431),
     (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
     (b"FOO /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
     (f"GET /{SECRETS} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), 404),
