@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 APPLY = "application/apply-patch+yaml"
+_TEMPLATES = "deprecated.daemonset.template.generation"
 # FieldManagerMaxLength of k8s.io/apimachinery.
 _LONGEST_MANAGER = 128
 
@@ -221,6 +222,10 @@ def tracked_update(
 
 def _defaulted(resource: ServedKind, obj: Object) -> Object:
     """Return an object as its decoder leaves it: that of a built-in kind fills defaults."""
+    if resource.typed and resource.kind == "DaemonSet":
+        # Go keeps the count of templates in a field that older versions had as an annotation.
+        annotations = {_TEMPLATES: "0", **obj["metadata"].get("annotations", {})}
+        obj = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
     return prepare_built_in(obj) if resource.built_in else obj
 
 

@@ -270,6 +270,14 @@ def _metadata(draw: st.DrawFn) -> Object:
 
 
 @st.composite
+def _applied(draw: st.DrawFn, whole: Object) -> Object:
+    if _one_in(draw, 30):
+        whole = {**whole, "apiVersion": draw(st.sampled_from(["ex.io/v2", "v1", ""]))}
+    force = {"force": True} if _one_in(draw, 3) else {}
+    return {**force, "content_type": APPLY, "body": whole}
+
+
+@st.composite
 def _request(draw: st.DrawFn, kind: str) -> Object:
     verb = draw(st.sampled_from(["apply"] * 12 + ["merge"] * 4 + ["json"] * 2 + ["put"] * 2))
     api_version, _ = KINDS[kind]
@@ -286,19 +294,11 @@ def _request(draw: st.DrawFn, kind: str) -> Object:
         content = {"status": draw(st.sampled_from(_STATUSES))}
     elif request.get("subresource") and kind == "Deployment":
         metadata, content = {}, {"status": {"replicas": draw(st.integers(0, 2))}}
-    whole = {
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {"name": "a", **metadata},
-        **content,
-    }
+    named = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a", **metadata}}
+    whole = {**named, **content}
     match verb:
         case "apply":
-            if _one_in(draw, 3):
-                request["force"] = True
-            if _one_in(draw, 30):
-                whole["apiVersion"] = draw(st.sampled_from(["ex.io/v2", "v1", ""]))
-            return {**request, "content_type": APPLY, "body": whole}
+            return {**request, **draw(_applied(whole))}
         case "merge":
             metadata = {name: value for name, value in metadata.items() if name != "uid"}
             return {**request, "content_type": MERGE, "body": {"metadata": metadata, **content}}

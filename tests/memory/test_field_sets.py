@@ -26,7 +26,7 @@ def set_of(members: set[tuple[str, ...]]) -> FieldSet:
     """Build a set from its members, slowly."""
     fields: FieldSet = {}
     for path in members:
-        node = {".": {}}
+        node: FieldSet = {".": {}}
         for element in reversed(path):
             node = {element: node}
         fields = _joined(fields, node)
