@@ -1,6 +1,6 @@
 """The annotation of `kubectl apply`, which an apply of the manager `kubectl` takes over.
 
-A conflict about a field that the annotation holds with its live value is none, and the annotation
+A conflict about a field that the annotation holds with its live value does not count, and it
 follows the configuration, so that a client can go from one kind of apply to the other.
 """
 

@@ -47,7 +47,7 @@ NEWEST = Quirks()
 
 @frozen
 class Writer:
-    """Who wrote, and how: what managedFields are made of.
+    """The writer of a change and its way of writing, from which managedFields follow.
 
     `given` is the object before admission changed it, None if admission did not. `settles` is
     whether the object says from here on who owns it: older writes count no longer.

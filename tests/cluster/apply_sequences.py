@@ -408,9 +408,11 @@ def _strategic(draw: st.DrawFn, kind: str) -> Object:
     # One part alone: of two faults, Go meets either first.
     is_about_metadata = _one_in(draw, 2)
     if is_about_metadata:
-        body["metadata"] = _joined(
-            draw(st.lists(st.sampled_from(_PATCHED_METADATA), min_size=1, max_size=2))
-        )
+        drawn = draw(st.lists(st.sampled_from(_PATCHED_METADATA), min_size=1, max_size=2))
+        body["metadata"] = _joined(drawn)
+        if "$deleteFromPrimitiveList/finalizers" in body["metadata"]:
+            # Go adds and deletes in any order.
+            body["metadata"].pop("finalizers", None)
     elif kind == "Deployment":
         items = draw(st.lists(st.sampled_from(_PATCHED_ITEMS), max_size=3))
         parts = draw(st.lists(st.sampled_from(_PATCHED_SPECS), max_size=1))

@@ -121,6 +121,7 @@ DEFINITION: Object = {
         ],
     },
 }
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 # What a server prints of a Go value is not compared; nor is the order of several problems.
 _GO_VALUE = re.compile(r"(, got ).*", re.DOTALL)
 _DECODING = re.compile(r"(unable to convert unstructured object to [^:]*:).*", re.DOTALL)
@@ -180,6 +181,11 @@ def _object(body: Object, *, with_owners: bool) -> Object:
         for name, value in body["metadata"].items()
         if name != "managedFields"
     }
+    last = metadata.get("annotations", {}).get(_LAST_APPLIED)
+    if last is not None:
+        # A configuration may hold a resourceVersion, which differs between servers.
+        shown = re.sub(r'"resourceVersion":"[0-9]+"', '"resourceVersion":"*"', last)
+        metadata["annotations"] = {**metadata["annotations"], _LAST_APPLIED: shown}
     entries = body["metadata"].get("managedFields")
     if with_owners and entries is not None:
         timed = ({**each, "time": "time" in each} for each in entries)

@@ -73,7 +73,7 @@ def test_force_takes_a_field_and_its_owner_loses_it() -> None:
     }
 
 
-def test_what_is_no_longer_applied_goes_unless_another_manager_has_it() -> None:
+def test_a_field_that_a_manager_names_no_longer_goes_unless_another_has_it() -> None:
     """A shared field stays with the other applier."""
     client = api()
     apply(client, "first", thing(spec={"size": 2, "name": "abc", "flag": True}))
