@@ -8,6 +8,7 @@ because the world knows who wrote what since the creation.
 import json
 import re
 import unicodedata
+from functools import lru_cache
 
 from captep_core._objects import rfc3339
 from captep_memory._builtin import decode_built_in, prepare_built_in
@@ -54,6 +55,8 @@ def manager_of(request: Request) -> str:
     """Return the field manager of a write, the beginning of its user agent without one."""
     if request.field_manager:
         return request.field_manager
+    if not request.user_agent:
+        return ""
     name = ""
     for char in request.user_agent.partition("/")[0]:
         if not is_printable(char):
@@ -64,6 +67,7 @@ def manager_of(request: Request) -> str:
     return name
 
 
+@lru_cache(maxsize=64)
 def is_apply(content_type: str) -> bool:
     """Return whether a patch is an apply configuration."""
     return content_type.partition(";")[0].strip() == APPLY

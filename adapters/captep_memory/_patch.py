@@ -3,6 +3,8 @@
 The server reads, applies and writes. A patch conflicts only when it carries a resourceVersion.
 """
 
+from functools import lru_cache
+
 from captep_memory._apply import apply_configuration
 from captep_memory._json import (
     Object,
@@ -117,6 +119,7 @@ def _names_owners(patch: Value) -> bool:
     return isinstance(metadata, dict) and "managedFields" in metadata
 
 
+@lru_cache(maxsize=64)
 def media_type_of(content_type: str) -> str:
     """Return the media type of a patch, without parameters; the real server compares its case."""
     return content_type.partition(";")[0].strip()
