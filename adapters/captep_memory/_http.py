@@ -252,10 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self._send("", broken.answer)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        # The base class folds slashes at the beginning of `path`; to a real server such a path is
-        # another one.
-        target = self.requestline.split()[1]
-        http = HTTPRequest(self.command, target, headers, raw)
+        http = HTTPRequest(self.command, self.path, headers, raw)
         asked = self.server.owner.asked_of(http)
         if isinstance(asked, HTTPAnswer):
             return self._send(self.command.lower(), asked)

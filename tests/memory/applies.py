@@ -176,7 +176,7 @@ def _worded(shown: Object) -> Object:
 
 def _object(body: Object, *, with_owners: bool) -> Object:
     chosen = ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "managedFields")
-    metadata = {
+    metadata: Object = {
         name: value if name not in chosen else "*"
         for name, value in body["metadata"].items()
         if name != "managedFields"
