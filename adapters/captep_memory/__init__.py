@@ -7,10 +7,10 @@ over HTTP.
 
 `captep_memory.workloads` has the moves of controllers and kubelets.
 
-A request without a model gets 501: server-side apply, strategic merge patches, CEL rules,
-conversion webhooks without a function, answers in protobuf, and writes of built-in kinds that
-docs/kinds.md does not list; rare fields of those kinds have no model either. managedFields stay as
-loaded: no write tracks them.
+A request without a model gets 501: CEL rules, conversion webhooks without a function, answers in
+protobuf, and writes of built-in kinds that docs/kinds.md does not list; rare fields of those kinds
+have no model either. An object shows managedFields once an apply needs them, or from its creation
+in a world with `Quirks(managed_fields="always")`.
 """
 
 from captep_memory._admission import Admission, denied, webhook_down

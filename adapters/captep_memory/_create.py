@@ -18,6 +18,7 @@ from captep_memory._metadata import (
     validate_metadata,
     without_duplicate_owners,
 )
+from captep_memory._ownership import tracked_creation, writer_of
 from captep_memory._plugins import plug_in
 from captep_memory._request import Key, Request, Response
 from captep_memory._services import allocate
@@ -43,7 +44,6 @@ _SYSTEM_FIELDS = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
     "selfLink",
-    "managedFields",
 )
 # The alphabet, the length and the eight attempts of k8s.io/apiserver/pkg/storage/names. The
 # alphabet has no vowels, so that no word comes out.
@@ -56,17 +56,21 @@ _ATTEMPTS = 8
 def create(world: World, request: Request, resource: ServedKind) -> tuple[World, Response]:
     """Answer a POST (rows C1 to C6)."""
     check_strict(request, resource, request.body)
-    return create_decoded(world, request, resource, decode(resource, request.body))
+    given = decode(resource, request.body)
+    tracked = tracked_creation(world, request, resource, given)
+    return create_decoded(world, request, resource, tracked)
 
 
 def create_decoded(
     world: World, request: Request, resource: ServedKind, given: Object
 ) -> tuple[World, Response]:
-    """Create a decoded object; a PUT of an absent Lease or Event ends here too."""
+    """Create a decoded object; a PUT of an absent Lease or Event and an apply end here too."""
     given = _in_namespace(request, given)
     _check_namespace(world, request, resource, text(given["metadata"].get("name")))
-    given = plug_in(world, request, given) if resource.typed else given
-    given, headers = without_duplicate_owners(_mutated(world, request, resource, given))
+    admitted = plug_in(world, request, given) if resource.typed else given
+    admitted = _mutated(world, request, resource, admitted)
+    writer = writer_of(world, request, resource, None, given, admitted)
+    given, headers = without_duplicate_owners(admitted)
     key, obj = _fill_system_fields(world, request, resource, given)
     _check(request, resource, obj)
     if resource.kind == "Service" and resource.typed:
@@ -83,7 +87,7 @@ def create_decoded(
         # A Go type has no floats that the store would change.
         encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
     if not request.dry_run:
-        world, encoded = world.put(key, encoded)
+        world, encoded = world.put(key, encoded, writer)
     return world, Response(201, world.catalog.convert(encoded, resource), headers)
 
 

@@ -6,6 +6,7 @@ body.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from attrs import evolve, field, frozen
@@ -16,7 +17,8 @@ from captep_memory._json import JSON, Object
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
 from captep_memory._openapi_documents import openapi_document
-from captep_memory._patch import check_format
+from captep_memory._ownership import is_apply
+from captep_memory._patch import check_format, media_type_of
 from captep_memory._protobuf import decode_protobuf
 from captep_memory._request import Request, Response, Verb, group_of
 from captep_memory._routes import (
@@ -271,8 +273,12 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
         media_type = check_content_type(content_type, built_in=resource.built_in)
     request = request_of(verb, route, kind, query)
     if verb == "patch":
-        request = evolve(request, content_type=content_type.partition(";")[0].strip().lower())
-    body = _body(verb, kind, media_type, http.body)
+        request = evolve(request, content_type=media_type_of(content_type))
+    request = evolve(request, user_agent=http.headers.get("user-agent", ""))
+    if verb == "patch" and is_apply(content_type):
+        body = _configuration(http.body)
+    else:
+        body = _body(verb, kind, media_type, http.body)
     request = _with_body(request, query, body, given=bool(http.body))
     return Asked(request, presentation, resource, world.now)
 
@@ -315,6 +321,23 @@ def _body(verb: Verb, kind: str, media_type: str, raw: bytes) -> JSON:
         raise not_modelled("YAML bodies without PyYAML") from error
     except BodyError as error:
         raise bad_request(_undecodable(verb, kind, str(error))) from error
+
+
+def _configuration(raw: bytes) -> JSON:
+    """Decode an apply configuration: YAML, which JSON is too.
+
+    Raises:
+        RefusedError: 400, the bytes are no document; 501, YAML without PyYAML.
+    """
+    if raw.lstrip()[:1] == b"{":
+        with suppress(BodyError):
+            return decode_json(raw)
+    try:
+        return decode_yaml(raw)
+    except ModuleNotFoundError as error:
+        raise not_modelled("YAML bodies without PyYAML") from error
+    except BodyError as error:
+        raise bad_request(f"error encoding patch: {error}") from error
 
 
 def _undecodable(verb: Verb, kind: str, why: str) -> str:

@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 
 from captep_memory._bodies import encode_json
 from captep_memory._exchange import Asked, HTTPAnswer, HTTPRequest, answer, asked_of, event_line
+from captep_memory._http_head import HeadError, read_head
 from captep_memory._json import Object
 from captep_memory._kinds import ServedKind
 from captep_memory._read import bookmark
@@ -208,22 +209,41 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
     server: _Http
 
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        """Answer any method: the base class looks for `do_<method>`."""
-        if name.startswith("do_"):
-            return self._answer
-        raise AttributeError(name)
+    def handle_one_request(self) -> None:
+        """Read a head as Go does, and answer any method."""
+        self.command = self.path = self.requestline = ""
+        self.request_version = self.protocol_version = "HTTP/1.1"
+        try:
+            head = read_head(self.rfile.readline)
+        except HeadError as error:
+            self.close_connection = True
+            return self._send("", _broken(error.status, str(error)))
+        except TimeoutError:
+            head = None
+        if head is None:
+            self.close_connection = True
+            return None
+        self.command, self.path, self.headers = head.method, head.target, head.headers
+        if head.is_old:
+            self.request_version = self.protocol_version = "HTTP/1.0"
+        connection = self.headers.get("Connection", "").lower()
+        keeps = "keep-alive" in connection if head.is_old else "close" not in connection
+        self.close_connection = not keeps
+        if head.target == "*":
+            return self._send("", HTTPAnswer(200, {}, b""))
+        expectation = self.headers.get("Expect", "").lower()
+        if expectation not in ("", "100-continue"):
+            self.close_connection = True
+            return self._send("", HTTPAnswer(417, {"Connection": "close"}, b""))
+        if expectation:
+            self.send_response_only(100)
+            self.end_headers()
+        self._answer()
+        self.wfile.flush()
+        return None
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - inherited name
         """Write nothing: the server keeps its own log."""
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse a broken request as Go's server does: in plain text, then close."""
-        del message, explain
-        # The base class takes a line that it cannot read for HTTP/0.9, which has no status line.
-        self.request_version = "HTTP/1.1"
-        self.close_connection = True
-        self._send("", _broken(code))
 
     def _answer(self) -> None:
         try:
@@ -232,19 +252,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return self._send("", broken.answer)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        # The base class folds slashes at the beginning of `path`; to a real server such a path is
-        # another one.
-        target = self.requestline.split()[1]
-        http = HTTPRequest(self.command, target, headers, raw)
+        http = HTTPRequest(self.command, self.path, headers, raw)
         asked = self.server.owner.asked_of(http)
         if isinstance(asked, HTTPAnswer):
             return self._send(self.command.lower(), asked)
         return self._serve(asked)
 
     def _read_body(self) -> bytes:
-        coding = self.headers.get("Transfer-Encoding")
-        if coding is not None:
-            if coding.strip().lower() != "chunked":
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        if codings:
+            if [coding.strip().lower() for coding in codings] != ["chunked"]:
                 raise _BodyError(_broken(501, "Unsupported transfer encoding"))
             return self._read_chunks()
         lengths = set(self.headers.get_all("Content-Length", ["0"]))

@@ -5,13 +5,14 @@ served as a custom resource with a status subresource and without a schema.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, field, frozen
 
 from captep_memory._json import Object
+from captep_memory._merge_types import CUSTOM, MergeType, built_in_type, custom_type
 from captep_memory._metadata import Names
 from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
@@ -117,6 +118,18 @@ class ServedKind:
     def api_version(self) -> str:
         """The apiVersion as objects carry it."""
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    @cached_property
+    def merge_type(self) -> MergeType | None:
+        """How objects of the kind merge; None for a built-in kind without a record."""
+        if self.built_in:
+            return built_in_type(self.api_version, self.kind)
+        return CUSTOM if self.schema is None else custom_type(self.schema)
+
+    @cached_property
+    def own_defaults(self) -> Schema | None:
+        """The part of the schema that fills defaults, None if nothing does."""
+        return None if self.schema is None else defaults_of(self.schema)
 
 
 @frozen

@@ -74,7 +74,9 @@ def decode_metadata(raw: Value, known: Mapping[str, Any] | None = None) -> Objec
             continue
         if known is None or known.get(name) is not value:
             value = decode(f"metadata.{name}", value)
-        if value not in ("", {}, []) and not (value == 0 and name == "generation"):
+        # Of built-in kinds, an empty list of managedFields takes them away.
+        is_kept = value not in ("", {}, []) or (name == "managedFields" and value == [])
+        if is_kept and not (value == 0 and name == "generation"):
             decoded[name] = value
     return decoded
 
@@ -147,8 +149,8 @@ def _owner(path: str, value: Object) -> Object:
     return {**owner, **{name: _boolean(f"{path}.{name}", flag) for name, flag in flags.items()}}
 
 
-def _kept(path: str, value: Value) -> Value:
-    if not isinstance(value, list):
+def _managed(path: str, value: Value) -> list[Any]:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
         raise _mistyped(path, "[]ManagedFieldsEntry")
     return value
 
@@ -168,7 +170,7 @@ _FIELDS: Mapping[str, Callable[[str, Any], Any]] = {
     "annotations": _strings,
     "ownerReferences": _owners,
     "finalizers": _list,
-    "managedFields": _kept,
+    "managedFields": _managed,
 }
 
 

@@ -3,15 +3,21 @@
 The server reads, applies and writes. A patch conflicts only when it carries a resourceVersion.
 """
 
+from functools import lru_cache
+
+from captep_memory._apply import apply_configuration
 from captep_memory._json import (
     Object,
     PatchError,
     Value,
     apply_json_patch,
     apply_merge_patch,
+    identical,
     text,
 )
 from captep_memory._kinds import ServedKind
+from captep_memory._openapi import schema_of
+from captep_memory._ownership import APPLY, is_apply, owners_of, tracked_update, with_owners
 from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._status import (
     Cause,
@@ -23,23 +29,25 @@ from captep_memory._status import (
     not_found,
     not_modelled,
 )
+from captep_memory._strategic import StrategicError, strategic_merge
 from captep_memory._strict import check_strict
 from captep_memory._update import check_identity, decode_update, is_unsettled, replace
 from captep_memory._world import World
 
-__all__ = ["check_format", "patch"]
+__all__ = ["check_format", "media_type_of", "patch"]
 
 # maxJSONPatchOperations of k8s.io/apiserver/pkg/endpoints/handlers.
 _PATCH_LIMIT = 10_000
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
-_APPLY = "application/apply-patch+yaml"
 
 
 def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tuple[World, Response]:
     """Answer a PATCH (rows P1 to P5)."""
     check_format(request.content_type, resource)
+    if is_apply(request.content_type):
+        return apply_configuration(world, request, resource, key)
     if request.force is not None:
         reason = "Forbidden: may not be specified for non-apply patch"
         raise invalid(
@@ -49,12 +57,15 @@ def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tup
     if stored is None:
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
-    patched = _apply(request, old)
+    if _names_owners(request.body):
+        old = with_owners(old, owners_of(world, resource, key, old))
+    patched = _apply(request, resource, old)
     if patched is stored and not world.admission and not is_unsettled(world, key, stored):
         return world, Response(200, old)
     check_strict(request, resource, patched)
     given = _decode_patched(resource, patched, old)
     check_identity(key, given["metadata"])
+    given = tracked_update(world, request, resource, key, old, given)
     return replace(world, request, resource, key, old, given)
 
 
@@ -83,13 +94,11 @@ def check_format(content_type: str, resource: ServedKind) -> None:
     Raises:
         RefusedError: 415, the real server refuses it too; 501, a format without a model.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type in (_MERGE_PATCH, _JSON_PATCH):
+    media_type = media_type_of(content_type)
+    if media_type in (_MERGE_PATCH, _JSON_PATCH, APPLY):
         return
     if media_type == _STRATEGIC_PATCH and resource.built_in:
-        raise not_modelled("strategic merge patches")
-    if media_type == _APPLY:
-        raise not_modelled("server-side apply")
+        return
     if resource.built_in:
         # A filter before the handler refuses it (go-restful), with a message of its own.
         raise failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
@@ -97,13 +106,30 @@ def check_format(content_type: str, resource: ServedKind) -> None:
         415,
         "UnsupportedMediaType",
         "the body of the request was in an unknown format - "
-        f"accepted media types include: {_JSON_PATCH}, {_MERGE_PATCH}, {_APPLY}",
+        f"accepted media types include: {_JSON_PATCH}, {_MERGE_PATCH}, {APPLY}",
     )
 
 
-def _apply(request: Request, old: Object) -> Value:
+def _names_owners(patch: Value) -> bool:
+    """Return whether a patch reads or writes managedFields, which an object shows late."""
+    if isinstance(patch, list):
+        places = (each.get("path") for each in patch if isinstance(each, dict))
+        return any(text(place).startswith("/metadata/managedFields") for place in places)
+    metadata = patch.get("metadata") if isinstance(patch, dict) else None
+    return isinstance(metadata, dict) and "managedFields" in metadata
+
+
+@lru_cache(maxsize=64)
+def media_type_of(content_type: str) -> str:
+    """Return the media type of a patch, without parameters; the real server compares its case."""
+    return content_type.partition(";")[0].strip()
+
+
+def _apply(request: Request, resource: ServedKind, old: Object) -> Value:
     if request.content_type == _JSON_PATCH:
         return _applied_json_patch(request, old)
+    if request.content_type == _STRATEGIC_PATCH:
+        return _applied_strategic_patch(request, resource, old)
     if request.body is None:
         raise bad_request("Invalid JSON Patch")
     if not isinstance(request.body, dict):
@@ -115,6 +141,24 @@ def _unmarshal(value: Value, wanted: str) -> str:
     kinds = {dict: "object", list: "array", str: "string", bool: "bool"}
     kind = kinds.get(type(value), "number")
     return f"error decoding patch: json: cannot unmarshal {kind} into Go value of type {wanted}"
+
+
+def _applied_strategic_patch(request: Request, resource: ServedKind, old: Object) -> Value:
+    schema = schema_of(resource.api_version, resource.kind)
+    if schema is None:
+        raise not_modelled(f"strategic merge patches of {resource.kind}")
+    patch = {} if request.body is None else request.body
+    if not isinstance(patch, dict):
+        raise bad_request(_unmarshal(patch, "map[string]interface {}").partition(": ")[2])
+    try:
+        merged = strategic_merge(old, patch, schema)
+    except StrategicError as error:
+        reasons = {400: "BadRequest", 422: "Invalid"}
+        if error.status == 422:
+            message = "the server rejected our request due to an error in our request"
+            raise failure(422, "Invalid", message, {}) from error
+        raise failure(error.status, reasons.get(error.status, ""), str(error)) from error
+    return old if identical(merged, old) else merged
 
 
 def _applied_json_patch(request: Request, old: Object) -> Value:

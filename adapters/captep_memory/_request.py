@@ -31,7 +31,8 @@ class Key:
 class Request:
     """One request to the API server. The options of a delete are in `body`, as DeleteOptions.
 
-    `resource_version` is the query parameter of reads; the lock of a write is in the body.
+    `resource_version` is the query parameter of reads; the lock of a write is in the body. A write
+    without a `field_manager` has the first part of `user_agent` as its manager.
     `timeout_seconds` belongs to the HTTP facade, which streams a watch: `serve` answers at once
     with the events so far.
     """
@@ -57,6 +58,7 @@ class Request:
     timeout_seconds: int | None = None
     allow_bookmarks: bool = False
     send_initial_events: bool | None = None
+    user_agent: str = ""
 
 
 @frozen

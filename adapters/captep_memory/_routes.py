@@ -8,6 +8,7 @@ from attrs import frozen
 
 from captep_memory._json import JSON
 from captep_memory._kinds import ServedKind, plural_of
+from captep_memory._ownership import manager_causes
 from captep_memory._request import Request, Verb, group_of
 from captep_memory._status import (
     Cause,
@@ -16,7 +17,6 @@ from captep_memory._status import (
     invalid,
     not_supported,
     not_supported_on,
-    too_long,
 )
 from captep_memory._typed import typed_kinds
 from captep_memory._world import World
@@ -321,25 +321,9 @@ def _check_write_options(verb: Verb, query: Query) -> None:
         shown = ",".join(f'"{mode}"' for mode in modes)
         message = f'Unsupported value: [{shown}]: supported values: "All"'
         causes.append(Cause("FieldValueNotSupported", message, "dryRun"))
-    causes += _manager_causes(_first(query, "fieldManager")) if verb != "delete" else []
+    causes += manager_causes(_first(query, "fieldManager")) if verb != "delete" else []
     validation = _first(query, "fieldValidation")
     if verb != "delete" and validation not in _VALIDATIONS:
         causes.append(not_supported("fieldValidation", validation, _VALIDATIONS))
     if causes:
         raise invalid(_OPTIONS[verb], "meta.k8s.io", "", causes)
-
-
-def _manager_causes(manager: str) -> list[Cause]:
-    causes = []
-    if len(manager.encode(errors="replace")) > _MANAGER_LIMIT:
-        causes.append(too_long("fieldManager", _MANAGER_LIMIT))
-    for position, character in enumerate(manager):
-        if not character.isprintable():
-            escaped = f"\\x{ord(character):02x}"
-            message = (
-                f'Invalid value: "{escaped}": '
-                f"invalid character U+{ord(character):04X} (at position {position})"
-            )
-            causes.append(Cause("FieldValueInvalid", message, "fieldManager"))
-            break
-    return causes

@@ -12,6 +12,7 @@ from captep_memory._json import (
     text,
 )
 from captep_memory._kinds import ServedKind
+from captep_memory._ownership import tracked_update
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import bad_request, failure, invalid, not_found, not_modelled
 from captep_memory._update import check_identity, replace
@@ -38,6 +39,7 @@ def scale(world: World, request: Request, resource: ServedKind, key: Key) -> tup
     metadata = {**stored["metadata"], "resourceVersion": version} if version else stored["metadata"]
     replicas = wanted["spec"].get("replicas", 0)
     given = {**stored, "metadata": metadata, "spec": {**stored["spec"], "replicas": replicas}}
+    given = tracked_update(world, request, resource, key, stored, given)
     plain = evolve(request, verb="update", subresource=None)
     world, response = replace(world, plain, resource, key, stored, given)
     return world, evolve(response, body=_scale_of(response.body))

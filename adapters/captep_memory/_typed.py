@@ -29,6 +29,7 @@ __all__ = [
     "typed_kind",
     "typed_kinds",
     "unknown_fields",
+    "zero_of",
 ]
 
 _ROOT = ("apiVersion", "kind", "metadata")
@@ -106,6 +107,22 @@ def empty_status(api_version: str, kind: str) -> Object:
     """Return the status of a new object, as far as its type writes it."""
     name = typed_kinds()[f"{api_version}/{kind}"]["type"]
     return dict(_struct(_data()["types"][name]["status"]["ref"])({}))
+
+
+def zero_of(api_version: str, kind: str) -> Object:
+    """Return what a type writes of an object without any field, before defaults."""
+    name = typed_kinds()[f"{api_version}/{kind}"]["type"]
+    return {**_zero(name), "apiVersion": api_version, "kind": kind}
+
+
+def _zero(name: str) -> Object:
+    zero: Object = {}
+    for field_name, field in _data()["types"][name].items():
+        written = _written(field)
+        if written is not None:
+            is_struct = "ref" in field and not field.get("pointer")
+            zero[field_name] = _zero(field["ref"]) if is_struct else written()
+    return zero
 
 
 def unknown_fields(obj: Object) -> Iterator[str]:

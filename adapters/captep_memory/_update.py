@@ -31,6 +31,13 @@ from captep_memory._metadata import (
     validate_metadata_update,
     without_duplicate_owners,
 )
+from captep_memory._ownership import (
+    is_renewal,
+    tracked_creation,
+    tracked_update,
+    unmanaged,
+    writer_of,
+)
 from captep_memory._plugins import admit_change, plug_in_again
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
@@ -64,6 +71,7 @@ def update(
         return _update_absent(world, request, resource, given)
     old = world.catalog.convert(stored, resource)
     _check_uid(request, resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
+    given = tracked_update(world, request, resource, key, old, given)
     return replace(world, request, resource, key, old, given)
 
 
@@ -124,8 +132,10 @@ def _update_absent(
         _check_uid(request, resource, key, uid, "")
     if not resource.creates_on_update:
         raise not_found(resource.plural, resource.group, name)
-    unlocked = {**given, "metadata": without(given["metadata"], "resourceVersion")}
-    return create_decoded(world, request, resource, unlocked)
+    if not request.dry_run:
+        given = {**given, "metadata": without(given["metadata"], "resourceVersion")}
+    tracked = tracked_creation(world, request, resource, given)
+    return create_decoded(world, request, resource, tracked)
 
 
 def _check_uid(request: Request, resource: ServedKind, key: Key, given: str, stored: str) -> None:
@@ -148,9 +158,11 @@ def _check_uid(request: Request, resource: ServedKind, key: Key, given: str, sto
 def replace(
     world: World, request: Request, resource: ServedKind, key: Key, old: Object, given: Object
 ) -> tuple[World, Response]:
-    """Write `given` over `old`. The caller has compared the uid of a PUT."""
-    given = plug_in_again(world, given, old) if resource.typed else given
-    given, headers = without_duplicate_owners(_mutated(world, request, resource, given, old))
+    """Write `given`, with its managedFields, over `old`; the uid of a PUT was compared."""
+    admitted = plug_in_again(world, given, old) if resource.typed else given
+    admitted = _mutated(world, request, resource, admitted, old)
+    writer = writer_of(world, request, resource, old, given, admitted)
+    given, headers = without_duplicate_owners(admitted)
     _check_resource_version(
         resource,
         key,
@@ -172,11 +184,14 @@ def replace(
     if "selfLink" in encoded["metadata"] and not request.dry_run:
         # The store drops selfLink; the answer to a dry run never went through the store.
         encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
-    if identical(encoded, stored) and not is_unsettled(world, key, stored):
+    # Late managedFields that go away again are a difference that the store does not show.
+    shows_all = "managedFields" in stored["metadata"] or "managedFields" not in old["metadata"]
+    is_settled = shows_all and not is_unsettled(world, key, stored)
+    if is_settled and identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
         encoded = encoded if resource.typed else as_stored(encoded, stored)
-        world, encoded = world.put(key, encoded)
+        world, encoded = world.put(key, encoded, writer)
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
 
@@ -240,13 +255,13 @@ def _prepare(request: Request, resource: ServedKind, given: Object, old: Object)
     System fields are restored (row U6), status is isolated (U9), the generation counts (V5).
     """
     if request.subresource == "finalize":
-        return {**old, "spec": given["spec"]}
+        return _with_managed({**old, "spec": given["spec"]}, given, old)
     if request.subresource == "status" and resource.typed:
-        return _with_status(given, old)
+        return _with_managed(_with_status(given, old), given, old)
     if request.subresource == "status":
         new = without(old, "status") | ({"status": given["status"]} if "status" in given else {})
         is_same = identical(new.get("status", MISSING), old.get("status", MISSING))
-        return old if is_same else new
+        return _with_managed(old if is_same else new, given, old)
     new = dict(given)
     if resource.has_status:
         new.pop("status", None)
@@ -259,7 +274,24 @@ def _prepare(request: Request, resource: ServedKind, given: Object, old: Object)
     metadata = _restore_metadata(
         new["metadata"], old["metadata"], spec_changed=_counts(resource, new, old, changed=changed)
     )
-    return old if metadata is old["metadata"] and not changed else {**new, "metadata": metadata}
+    if metadata is old["metadata"] and not changed:
+        return old
+    return _with_managed({**new, "metadata": metadata}, given, old)
+
+
+def _with_managed(new: Object, given: Object, old: Object) -> Object:
+    """Return an object with the managedFields of `given`; a new time alone is no change."""
+    entries, before = (each["metadata"].get("managedFields") for each in (given, old))
+    if entries is before:
+        return new
+    if entries and before and is_renewal(entries, before) and _is_same(new, old):
+        return old
+    metadata = without(new["metadata"], "managedFields")
+    return {**new, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
+
+
+def _is_same(new: Object, old: Object) -> bool:
+    return new is old or identical(*map(unmanaged, (new, old)))
 
 
 def _with_status(given: Object, old: Object) -> Object:
@@ -301,7 +333,7 @@ def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Obje
         raise not_modelled("another deletionTimestamp than the stored one")
     restored: Object = {
         name: old[name]
-        for name in ("generation", "creationTimestamp", "deletionTimestamp", "managedFields")
+        for name in ("generation", "creationTimestamp", "deletionTimestamp")
         if name in old
     }
     for name in ("uid", "namespace", "deletionGracePeriodSeconds"):
@@ -310,7 +342,7 @@ def _restore_metadata(given: Object, old: Object, *, spec_changed: bool) -> Obje
     if spec_changed:
         restored["generation"] = old.get("generation", 0) + 1
     metadata = {
-        **without(given, "generation", "managedFields"),
+        **without(given, "generation"),
         **restored,
         "resourceVersion": old["resourceVersion"],
     }

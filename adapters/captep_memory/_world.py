@@ -18,11 +18,14 @@ from captep_memory._json import Object
 from captep_memory._kinds import NO_KINDS, Catalog
 from captep_memory._request import Key
 
-__all__ = ["NEWEST", "Quirks", "StoreChange", "World", "uid_of"]
+__all__ = ["NEWEST", "Quirks", "StoreChange", "World", "Writer", "uid_of"]
 
 ChangeType: TypeAlias = Literal["ADDED", "MODIFIED", "DELETED"]
 Shelf: TypeAlias = tuple[str, str, str | None]
 _NO_SHELVES: Mapping[Shelf, Mapping[str, Object]] = MappingProxyType({})
+_NO_LEDGER: Mapping[Key, "tuple[StoreChange, ...]"] = MappingProxyType({})
+# How many writes of one object outlive the history, for its managedFields.
+_LEDGER_LIMIT = 256
 
 
 @frozen
@@ -30,25 +33,47 @@ class Quirks:
     """What differs between servers.
 
     The minor version decides rows such as U3; the counter starts at `first_resource_version`, a
-    number with as many digits as that of a cluster in use.
+    number with as many digits as that of a cluster in use. A real server shows managedFields
+    `always`; here an object has them once it was `applied`, unless a world asks for more.
     """
 
     version: tuple[int, int] = (1, 37)
     first_resource_version: int = 700_000
+    managed_fields: Literal["applied", "always"] = "applied"
 
 
 NEWEST = Quirks()
 
 
 @frozen
+class Writer:
+    """The writer of a change and its way of writing, from which managedFields follow.
+
+    `given` is the object before admission changed it, None if admission did not. `settles` is
+    whether the object says from here on who owns it: older writes count no longer.
+    """
+
+    manager: str
+    settles: bool
+    api_version: str
+    subresource: str
+    time: datetime
+    given: Object | None = field(default=None, repr=False)
+
+
+@frozen
 class StoreChange:
-    """One effective write: type, object, and the object before (None for a creation)."""
+    """One effective write: type, object, the object before (None for a creation), and its writer.
+
+    A deletion, the garbage collector and a test that changes the store itself have no writer.
+    """
 
     type: ChangeType
     key: Key
     object: Object = field(repr=False)
     previous: Object | None = field(repr=False)
     resource_version: int
+    writer: Writer | None = field(default=None, eq=False, repr=False)
 
 
 @frozen
@@ -82,6 +107,7 @@ class World:
     departed: frozenset[str] = frozenset()
     compacted: int = 0
     _history: _History | None = field(default=None, eq=lambda history: tuple(_changes(history)))
+    _ledger: Mapping[Key, tuple[StoreChange, ...]] = field(default=_NO_LEDGER, eq=False)
 
     @classmethod
     def empty(
@@ -149,11 +175,35 @@ class World:
     def compact(self, upto: int) -> Self:
         """Forget the history up to resourceVersion `upto`, itself included (rows R2, R7)."""
         history: _History | None = None
-        for change in self.changes(since=upto):
-            history = _History(change, history)
+        ledger = dict(self._ledger)
+        for change in self.changes():
+            if change.resource_version > upto:
+                history = _History(change, history)
+            elif change.type == "DELETED":
+                ledger.pop(change.key, None)
+            elif change.writer is not None:
+                kept = ledger.get(change.key, ())[1 - _LEDGER_LIMIT :]
+                ledger[change.key] = (*kept, change)
         return evolve(
-            self, history=history, compacted=max(self.compacted, min(upto, self.resource_version))
+            self,
+            history=history,
+            compacted=max(self.compacted, min(upto, self.resource_version)),
+            ledger=ledger,
         )
+
+    def written(self, key: Key) -> tuple[StoreChange, ...]:
+        """Return the writes of an object that name their writer, oldest first.
+
+        They begin with its creation, unless the object was loaded or has more than 256 writes.
+        """
+        newer: list[StoreChange] = []
+        for change in _changes(self._history):
+            if change.key == key:
+                if change.type == "DELETED":
+                    return tuple(reversed(newer))
+                if change.writer is not None:
+                    newer.append(change)
+        return (*self._ledger.get(key, ()), *reversed(newer))
 
     def next_uid(self, key: Key, *, dry_run: bool) -> str:
         """Return the uid of an object created now.
@@ -162,13 +212,13 @@ class World:
         """
         return uid_of(key, f"{self.resource_version + 1}{'?' if dry_run else ''}")
 
-    def put(self, key: Key, obj: Object) -> tuple[Self, Object]:
+    def put(self, key: Key, obj: Object, writer: Writer | None = None) -> tuple[Self, Object]:
         """Store an object under a new resourceVersion; return it as it was stored."""
         previous = self.get(key)
         version = self.resource_version + 1
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
         change = StoreChange(
-            "ADDED" if previous is None else "MODIFIED", key, stored, previous, version
+            "ADDED" if previous is None else "MODIFIED", key, stored, previous, version, writer
         )
         shelf = {**self.shelf(key.api_group, key.kind, key.namespace), key.name: stored}
         return self._next(shelf, change, self.departed), stored
@@ -209,6 +259,7 @@ class World:
             departed,
             self.compacted,
             _History(change, self._history),
+            self._ledger,
         )
 
 

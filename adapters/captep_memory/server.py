@@ -14,12 +14,14 @@ from captep_memory._http import HTTPFacade
 from captep_memory._kinds import NO_SCOPES, Scope
 from captep_memory._load import load
 from captep_memory._store import read_store, write_store
-from captep_memory._world import World
+from captep_memory._world import Quirks, World
 
-__all__ = ["NAMESPACES", "kubeconfig", "run", "with_namespaces"]
+__all__ = ["LIKE_A_CLUSTER", "NAMESPACES", "kubeconfig", "run", "with_namespaces"]
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 """The namespaces that every cluster has."""
+LIKE_A_CLUSTER = Quirks(managed_fields="always")
+"""A server for any client shows what a cluster shows."""
 # How often the clock of the served world moves; ages in tables have whole seconds.
 _TICK_SECONDS = 0.5
 
@@ -96,7 +98,7 @@ def run(
     ended = threading.Event()
     stored = None if store is None else read_store(store)
     given = with_namespaces(objects if stored is None else stored)
-    world = load(given, now=datetime.now(UTC), scopes=scopes)
+    world = load(given, now=datetime.now(UTC), quirks=LIKE_A_CLUSTER, scopes=scopes)
     written = -1
     with HTTPFacade(world, port=port, kinds=kinds) as facade:
         previous = _on_signals(ended)

@@ -14,7 +14,7 @@ from captep_memory._load import load
 from captep_memory._request import Key, Request, Response, key_of
 from captep_memory._serve import serve
 from captep_memory._world import World
-from captep_memory.server import kubeconfig, with_namespaces
+from captep_memory.server import LIKE_A_CLUSTER, kubeconfig, with_namespaces
 
 __all__ = ["KubeAPI", "KubeWorld", "serving"]
 
@@ -68,7 +68,7 @@ class KubeAPI:
 @contextmanager
 def serving(path: Path, objects: Iterable[Mapping[str, Any]] = ()) -> Iterator[KubeAPI]:
     """Serve `objects` and the built-in namespaces; write a kubeconfig to `path`."""
-    world = load(with_namespaces(objects), now=datetime.now(UTC))
+    world = load(with_namespaces(objects), now=datetime.now(UTC), quirks=LIKE_A_CLUSTER)
     with HTTPFacade(world) as facade:
         path.write_text(kubeconfig(facade.url), "utf-8")
         yield KubeAPI(facade, path)

@@ -270,7 +270,9 @@ class RealWire:
             return HTTPAnswer(answer.status, {"Content-Type": content_type}, answer.read())
 
 
-@pytest.mark.parametrize("record", [wire.WIRE, wire.KINDS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "record", [wire.WIRE, wire.KINDS, wire.APPLIES], ids=lambda path: path.stem
+)
 def test_the_http_record_is_what_this_version_answers(
     apiserver: ApiServer, real: Direct, record: Path
 ) -> None:

@@ -34,6 +34,15 @@ _PATCHES = {
     "apply": "application/apply-patch+yaml",
 }
 _METHODS = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+# What tests/cluster/test_apply.py compares.
+APPLIED = frozenset(
+    {
+        *("ConfigMap", "CronJob", "DaemonSet", "Deployment", "EndpointSlice"),
+        *("HorizontalPodAutoscaler", "Ingress", "LimitRange", "NetworkPolicy"),
+        *("PersistentVolumeClaim", "PodDisruptionBudget", "ReplicaSet", "ResourceQuota"),
+        *("Role", "RoleBinding", "Secret", "ServiceAccount", "StatefulSet"),
+    }
+)
 # What tests/cluster/sequences.py draws for built-in objects, and for Secrets.
 _DRAWN = ("create", "update", "merge patch", "JSON patch", "delete", "status", "scale")
 _DRAWN_FOR_SECRETS = (*_DRAWN, "watch")
@@ -43,7 +52,7 @@ _INTRODUCTION = """\
 `python -m tests.memory.table` writes this page from what the server answers and from the records.
 
 - `differential`: random sequences are compared with a real kube-apiserver
-  (`tests/cluster/test_conformance.py`).
+  (`tests/cluster/test_conformance.py`, `tests/cluster/test_apply.py`).
 - `recorded`: answers of a real kube-apiserver are in `tests/memory/golden`, and every test run
   repeats them.
 - `modelled`: tests of this repository show it.
@@ -79,6 +88,8 @@ def _cell(api_version: str, kind: str, verb: str) -> str:
         return "-"
     if _status(api_version, kind, verb) == 501:
         return "501"
+    if verb in ("strategic patch", "apply") and kind in APPLIED:
+        return "differential"
     drawn = _DRAWN_FOR_SECRETS if kind == "Secret" else _DRAWN
     is_drawn = kind == "Secret" or any(each["kind"] == kind for each in MANIFESTS)
     if is_drawn and verb in drawn:
@@ -131,7 +142,7 @@ def _recorded() -> frozenset[tuple[str, str]]:
         each["resource"]["name"]: name for name, each in typed_kinds().items()
     }
     found: set[tuple[str, str]] = set()
-    for record in (wire.WIRE, wire.KINDS):
+    for record in (wire.WIRE, wire.KINDS, wire.APPLIES):
         for line in wire.lines(record):
             if line["answer"]["status"] >= 300:
                 continue

@@ -23,6 +23,7 @@ from tests.memory.record import VERSION, Numbered
 from tests.memory.record import objects as recorded_objects
 
 __all__ = [
+    "APPLIES",
     "KINDS",
     "NAMESPACE",
     "WIRE",
@@ -38,12 +39,14 @@ _GOLDEN = Path(__file__).parent / "golden"
 WIRE = _GOLDEN / f"http-{VERSION}.jsonl"
 KINDS = _GOLDEN / f"kinds-{VERSION}.jsonl"
 """The record of built-in kinds."""
+APPLIES = _GOLDEN / f"http-apply-{VERSION}.jsonl"
+"""The record of applies and strategic merge patches as bytes."""
 NAMESPACE = "wire"
 Send: TypeAlias = Callable[[HTTPRequest], HTTPAnswer]
 _WORDING = re.compile(
-    "spec.template: Invalid value|volumeClaimTemplates: Invalid value|spec is immutable after"
-    "|pod updates may not change|json parse error|cannot be handled|unrecognized"
-    "|unable to parse requirement"
+    "coding patch: (yaml|error)|spec.template: Invalid value|volumeClaimTemplates: Invalid value"
+    "|spec is immutable after|pod updates may not change|json parse error|cannot be handled"
+    "|unrecognized|unable to parse requirement"
     "|continue key|registered for|patch: Invalid value"
 )
 

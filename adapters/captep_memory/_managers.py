@@ -1,0 +1,396 @@
+"""managedFields: who owns which field, and what an update and an apply make of it (KEP-555).
+
+An update takes what it changes from every other owner. An apply owns what its configuration names:
+a field with another value that another manager owns is a conflict, a field that the manager applied
+before and names no longer is removed unless somebody else owns it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, TypeAlias
+
+from attrs import evolve, field, frozen
+
+from captep_memory._field_sets import (
+    EMPTY,
+    FieldSet,
+    Path,
+    difference,
+    intersection,
+    is_field_set,
+    paths,
+    sorted_set,
+    union,
+    without_paths,
+)
+from captep_memory._json import Object, Value, identical, text
+from captep_memory._merge import compare, fields_of, merge, remove, with_named_fields
+from captep_memory._merge_types import MergeType
+from captep_memory._status import not_modelled
+
+__all__ = [
+    "NOBODY",
+    "ConflictsError",
+    "Endpoint",
+    "Held",
+    "ManagedFields",
+    "Manager",
+    "MisfitError",
+    "applied",
+    "decode_managed",
+    "encode_managed",
+    "identifier",
+    "paths_of",
+    "updated",
+]
+
+Operation: TypeAlias = Literal["Apply", "Update"]
+# What no manager ever owns (stripSet of the real server); what is below metadata stays.
+_UNOWNED: FieldSet = {
+    "f:apiVersion": EMPTY,
+    "f:kind": EMPTY,
+    "f:metadata": {
+        ".": EMPTY,
+        **{
+            f"f:{name}": EMPTY
+            for name in (
+                "name",
+                "namespace",
+                "creationTimestamp",
+                "selfLink",
+                "uid",
+                "clusterName",
+                "generation",
+                "managedFields",
+                "resourceVersion",
+            )
+        },
+    },
+}
+# DefaultMaxUpdateManagers of the real server, and the entry that takes the oldest beyond it.
+_MOST_UPDATERS = 10
+_OLDEST = "ancient-changes"
+_BEFORE = "before-first-apply"
+
+
+@frozen(cache_hash=True)
+class Manager:
+    """The identity of an entry; an apply has no version in it."""
+
+    name: str
+    operation: Operation
+    api_version: str = ""
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        """Return the manager as messages name it."""
+        shown = f'"{self.name}"'
+        if self.subresource:
+            shown += f' with subresource "{self.subresource}"'
+        return f"{shown} using {self.api_version}" if self.operation == "Update" else shown
+
+
+@frozen
+class Held:
+    """What a manager owns, in which version, and the time of its last change.
+
+    `entry` is the entry of the object that says so, None for one to make.
+    """
+
+    api_version: str
+    fields: FieldSet = field(repr=False)
+    time: str | None
+    entry: Object | None = field(default=None, eq=False, repr=False)
+
+
+ManagedFields: TypeAlias = Mapping[Manager, Held]
+NOBODY: ManagedFields = {}
+
+
+@frozen
+class Endpoint:
+    """Where a request writes.
+
+    `resets` are the paths that this endpoint ignores. `type_at` returns how the kind merges in a
+    version, None for one that the server lacks; `convert` returns an object in a version that it
+    has.
+    """
+
+    type: MergeType
+    api_version: str
+    subresource: str
+    resets: tuple[Path, ...]
+    type_at: Callable[[str], MergeType | None] = field(eq=False)
+    convert: Callable[[Object, str], Object] = field(eq=False)
+    now: str
+
+
+class ConflictsError(Exception):
+    """Fields of a configuration have other owners and other values."""
+
+    def __init__(self, conflicts: Mapping[Manager, FieldSet]) -> None:
+        super().__init__(len(conflicts))
+        self.conflicts = conflicts
+
+
+class MisfitError(Exception):
+    """A configuration does not fit its schema."""
+
+
+def decode_managed(entries: Value) -> ManagedFields | None:
+    """Return the owners that an object names, None if an entry is malformed."""
+    managed: dict[Manager, Held] = {}
+    for entry in entries or ():
+        fields = entry.get("fieldsV1") or EMPTY if isinstance(entry, dict) else None
+        if fields is None or not is_field_set(fields) or entry.get("fieldsType") != "FieldsV1":
+            return None
+        operation, version = entry.get("operation"), text(entry.get("apiVersion"))
+        if operation not in ("Apply", "Update") or not version:
+            return None
+        manager = Manager(
+            text(entry.get("manager")),
+            operation,
+            version if operation == "Update" else "",
+            text(entry.get("subresource")),
+        )
+        managed[manager] = Held(version, fields, entry.get("time"), entry)
+    return managed
+
+
+def encode_managed(managed: ManagedFields) -> list[Object]:
+    """Return the entries of an object, in the order of the wire."""
+    ordered = sorted(
+        managed.items(),
+        key=lambda item: (
+            item[0].operation,
+            item[1].time or "",
+            item[0].name,
+            item[1].api_version,
+            item[0].subresource,
+        ),
+    )
+    return [_encoded(manager, held) for manager, held in ordered]
+
+
+def _encoded(manager: Manager, held: Held) -> Object:
+    if held.entry is not None:
+        return held.entry
+    entry: Object = {
+        "apiVersion": held.api_version,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": sorted_set(held.fields),
+        "manager": manager.name,
+        "operation": manager.operation,
+    }
+    if manager.subresource:
+        entry["subresource"] = manager.subresource
+    return entry if held.time is None else {**entry, "time": held.time}
+
+
+def updated(
+    managed: ManagedFields, old: Object, new: Object, endpoint: Endpoint, name: str
+) -> ManagedFields:
+    """Return the owners after an update, a patch or a creation of `new`, `old` being live."""
+    compared = _Compared(old, new, endpoint)
+    owners = dict(_without_changed(managed, compared, {}))
+    own = difference(compared.own().written, _UNOWNED)
+    if not own:
+        return owners
+    manager = Manager(name or "unknown", "Update", endpoint.api_version, endpoint.subresource)
+    before = owners.get(manager)
+    fields = own if before is None else union(before.fields, own)
+    owners[manager] = Held(endpoint.api_version, fields, endpoint.now)
+    return _capped(owners)
+
+
+class _Compared:
+    """The difference of two objects in each version that an owner has."""
+
+    def __init__(self, old: Object, new: Object, endpoint: Endpoint) -> None:
+        self._old, self._new, self._endpoint = old, new, endpoint
+        self._known: dict[str, _Changes | None] = {}
+
+    def at(self, version: str) -> "_Changes | None":
+        """Return the changes in a version, None if the server lacks it."""
+        if version not in self._known:
+            self._known[version] = self._compare(version)
+        return self._known[version]
+
+    def own(self) -> "_Changes":
+        """Return the changes in the version of the request."""
+        return self.at(self._endpoint.api_version) or _Changes(EMPTY, EMPTY)
+
+    def _compare(self, version: str) -> "_Changes | None":
+        endpoint, old, new, resets = self._endpoint, self._old, self._new, self._endpoint.resets
+        type_ = endpoint.type
+        if version != endpoint.api_version:
+            other, resets = endpoint.type_at(version), ()
+            if other is None:
+                return None
+            type_ = other
+            old, new = (endpoint.convert(each, version) for each in (old, new))
+        found = compare(old, new, type_)
+        removed, modified, added = (without_paths(each or EMPTY, resets) for each in found)
+        return _Changes(removed, union(modified, added))
+
+
+@frozen
+class _Changes:
+    """The paths that went, and those that have a new value."""
+
+    removed: FieldSet
+    written: FieldSet
+
+
+def _without_changed(
+    managed: ManagedFields, compared: _Compared, kept: ManagedFields
+) -> Iterator[tuple[Manager, Held]]:
+    """Yield the owners without what was changed or removed; those in `kept` stay as they are."""
+    for manager, held in managed.items():
+        if manager in kept:
+            yield manager, held
+            continue
+        changes = compared.at(held.api_version)
+        if changes is None:
+            continue
+        fields = difference(difference(held.fields, changes.written), changes.removed)
+        if fields:
+            yield manager, held if fields is held.fields else _with(held, fields)
+
+
+def _with(held: Held, fields: FieldSet) -> Held:
+    return held if fields == held.fields else Held(held.api_version, fields, held.time)
+
+
+def _capped(owners: dict[Manager, Held]) -> ManagedFields:
+    """Merge the oldest updaters when there are too many."""
+    updaters = [manager for manager in owners if manager.operation == "Update"]
+    excess = len(updaters) - _MOST_UPDATERS
+    if excess <= 0:
+        return owners
+    updaters.sort(key=lambda manager: (owners[manager].time or "", identifier(manager)))
+    first: dict[str, Manager] = {}
+    for manager in updaters:
+        if excess <= 0:
+            break
+        held = owners[manager]
+        bucket = Manager(_OLDEST, "Update", held.api_version)
+        known = first.setdefault(held.api_version, manager)
+        if known is manager:
+            continue
+        if bucket not in owners:
+            owners[bucket] = owners.pop(known)
+        fields = union(held.fields, owners[bucket].fields)
+        del owners[manager]
+        owners[bucket] = Held(held.api_version, fields, held.time)
+        excess -= 1
+    return owners
+
+
+def identifier(manager: Manager) -> str:
+    """Return a key that sorts managers as the real server does."""
+    return f"{manager.name}\0{manager.operation}\0{manager.api_version}\0{manager.subresource}"
+
+
+def applied(
+    managed: ManagedFields,
+    live: Object,
+    config: Object,
+    endpoint: Endpoint,
+    name: str,
+    *,
+    empty: Object,
+    force: bool,
+) -> tuple[Object, ManagedFields]:
+    """Return the object and its owners after an apply; `live` itself if nothing changes.
+
+    `empty` is an object of this kind without any field: an object that nobody owns was written
+    before managedFields were.
+
+    Raises:
+        MisfitError: the configuration does not fit the schema.
+        ConflictsError: other managers own fields that would change, and `force` is False.
+    """
+    if not managed:
+        managed = updated(NOBODY, empty, live, endpoint, _BEFORE)
+    problems: list[str] = []
+    fields = fields_of(config, endpoint.type, problems)
+    if problems:
+        lines = [problem.removeprefix(": ") for problem in problems]
+        raise MisfitError(lines[0] if len(lines) == 1 else "\n  ".join(["errors:", *lines]))
+    manager = Manager(name, "Apply", "", endpoint.subresource)
+    last = managed.get(manager)
+    own = Held(
+        endpoint.api_version,
+        without_paths(fields, endpoint.resets),
+        None if last is None else last.time,
+    )
+    stripped = difference(own.fields, _UNOWNED)
+    owners = {**managed, manager: own}
+    merged = merge(live, config, endpoint.type)
+    if merged is live and last is not None:
+        before = Held(own.api_version, stripped, own.time)
+        if last == before:
+            return live, managed
+    new = _pruned(merged, owners, manager, last, endpoint)
+    compared = _Compared(live, new, endpoint)
+    if not force:
+        conflicts = dict(_conflicts(owners, compared, manager))
+        if conflicts:
+            raise ConflictsError(conflicts)
+    left = dict(_without_changed(owners, compared, {manager: own}))
+    is_same = new is live or identical(new, live)
+    if stripped:
+        left[manager] = evolve(own, fields=stripped, time=own.time if is_same else endpoint.now)
+    else:
+        left.pop(manager, None)
+    return live if is_same else new, left
+
+
+def _conflicts(
+    owners: ManagedFields, compared: _Compared, manager: Manager
+) -> Iterator[tuple[Manager, FieldSet]]:
+    for other, held in owners.items():
+        changes = None if other == manager else compared.at(held.api_version)
+        if changes is not None and changes.written:
+            contested = intersection(held.fields, changes.written)
+            if contested:
+                yield other, contested
+
+
+def _pruned(
+    merged: Object,
+    owners: ManagedFields,
+    manager: Manager,
+    last: Held | None,
+    endpoint: Endpoint,
+) -> Object:
+    """Return the merged object without what the manager applied last and owns no longer.
+
+    Raises:
+        RefusedError: 501, an owner is in another version.
+    """
+    if last is None or not difference(last.fields, owners[manager].fields):
+        return merged
+    versions = {last.api_version, *(held.api_version for held in owners.values())}
+    if versions != {endpoint.api_version}:
+        raise not_modelled("an apply that removes fields while owners have other versions")
+    type_ = endpoint.type
+    named = with_named_fields(last.fields, type_)
+    pruned = remove(merged, named, type_)
+    owned: FieldSet = EMPTY
+    for held in owners.values():
+        owned = union(owned, held.fields)
+    merged_set, pruned_set = (
+        with_named_fields(fields_of(each, type_, []), type_) for each in (merged, pruned)
+    )
+    kept = union(pruned_set, with_named_fields(owned, type_))
+    pruned = remove(merged, difference(merged_set, kept), type_)
+    pruned_set = with_named_fields(fields_of(pruned, type_, []), type_)
+    gone = intersection(difference(merged_set, pruned_set), named)
+    return remove(merged, gone, type_) or {}
+
+
+def paths_of(conflicts: Mapping[Manager, FieldSet]) -> Iterator[tuple[Manager, Path]]:
+    """Yield each contested path with its manager, in the order of messages."""
+    for manager in sorted(conflicts, key=identifier):
+        yield from ((manager, path) for path in paths(conflicts[manager]))
