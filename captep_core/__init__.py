@@ -30,7 +30,15 @@ from captep_core._actions import (
     write_of,
 )
 from captep_core._diff import merge_patch
-from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
+from captep_core._observation import (
+    ABSENT,
+    Absent,
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
 from captep_core._workqueue import Backoff, WorkQueue, jittered
 
 if TYPE_CHECKING:
@@ -86,6 +94,7 @@ __all__ = [
     "Failed",
     "Gone",
     "Invalid",
+    "Listed",
     "Missing",
     "ObjectRef",
     "Observed",
@@ -103,6 +112,7 @@ __all__ = [
     "Released",
     "Reverted",
     "Secrets",
+    "Selection",
     "Throttled",
     "Unknown",
     "Unreadable",

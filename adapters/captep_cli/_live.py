@@ -1,19 +1,28 @@
-"""Read a cluster without watches: one GET for each object that a decision reads, nothing else."""
+"""Read a cluster without watches: one GET for each object or list that a decision reads."""
 
 from typing import Final
 
 from captep_cli._errors import InputError
-from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable
+from captep_core import (
+    ABSENT,
+    JSON,
+    Listed,
+    ObjectRef,
+    Observed,
+    Selection,
+    Unreadable,
+)
 from captep_core._resources import Resource
 from captep_core.capt import wire
 from captep_core.capt._resources import RESOURCES, is_control_plane
 from captep_core.errors import GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Read, Reads
 from captep_kubernetes import (
     RawResponse,
     Transport,
     UnansweredError,
     check_connection,
+    list_live,
     reason_of,
 )
 from captep_operator import identity
@@ -25,7 +34,7 @@ _SECONDS: Final = 10.0
 
 
 def live_reader(transport: Transport) -> Read:
-    """Return a `read` that sends one GET for each object.
+    """Return a `read` that sends one GET for each object, and one for each list.
 
     `read` raises for the control plane alone:
         InputError: the cluster has no such control plane, or it is malformed.
@@ -44,7 +53,11 @@ def live_reader(transport: Transport) -> Read:
             )
         return seen[ref]
 
-    return read
+    def find(selection: Selection) -> Listed:
+        resource = RESOURCES[selection.api_version, selection.kind]
+        return list_live(transport, resource, selection, timeout=_SECONDS)
+
+    return Reads(read, find)
 
 
 def _resource_of(ref: ObjectRef) -> Resource:

@@ -8,8 +8,8 @@ from typing import Final
 
 from attrs import field, frozen
 
-from captep_core import JSON, Action, ObjectRef, Observed, decide
-from captep_core.ports import Answer
+from captep_core import JSON, Action, Listed, ObjectRef, Observed, Selection, decide
+from captep_core.ports import Answer, Read, Reads
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
 from captep_demo._timeline import Count, Timeline
 from captep_memory import MemoryGateway, StoreChange, World, load
@@ -209,11 +209,20 @@ class CaptepLoop:
         self.cpu_seconds += time.process_time() - began
         return due
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Read an object."""
+    @property
+    def read(self) -> Read:
+        """Read an object, or a list."""
+        return Reads(self._get, self._find)
+
+    def _get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         self.count(Count(reads=1))
         self._gateway.world = self._server.world
-        return self._gateway.read(ref)
+        return self._gateway.get(ref)
+
+    def _find(self, selection: Selection) -> Listed:
+        self.count(Count(reads=1))
+        self._gateway.world = self._server.world
+        return self._gateway.find(selection)
 
     def send(self, action: Action) -> Answer:
         """Send an action."""

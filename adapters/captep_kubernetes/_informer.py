@@ -37,6 +37,7 @@ from captep_core._observation import Unreadable
 from captep_core._request import RawResponse, reason_of, retry_after_of
 from captep_core._resources import Representation, Resource
 from captep_core._workqueue import Backoff, jittered
+from captep_kubernetes._lists import items_of
 from captep_kubernetes._resources import reference
 from captep_kubernetes._store import CacheChange, Known, Object, Store, is_version
 from captep_kubernetes._transport import (
@@ -246,6 +247,18 @@ class Informer:
         known = self._find(ref)
         return None if known is None else (known.uid, known.resource_version)
 
+    def objects(self, namespace: str | None) -> tuple[Object, ...]:
+        """Return the kept part of every object, of one namespace or of all, as of one moment."""
+        with self._lock:
+            known = self._store.all(namespace)
+        return tuple(each.obj for each in known)
+
+    @property
+    def changes(self) -> int:
+        """The number of changes that the cache took in."""
+        with self._lock:
+            return self._store.changes
+
     def refs(self) -> tuple[ObjectRef, ...]:
         """Return the names of all cached objects."""
         with self._lock:
@@ -353,7 +366,7 @@ class Informer:
             body = answer.body
             if answer.status != 200 or body is None:
                 return self._refused(answer)
-            items, metadata = _items(body), body.get("metadata")
+            items, metadata = items_of(body), body.get("metadata")
             if items is None:
                 # Taken for an empty list, a sign-in page in JSON would make every object absent.
                 return Unreadable("Malformed", f"{self._path}: HTTP 200 without a list of items")
@@ -546,14 +559,6 @@ class Informer:
 
 def _is_malformed(problem: Unreadable | None) -> bool:
     return problem is not None and problem.reason == "Malformed"
-
-
-def _items(body: Mapping[str, JSON]) -> list[JSON] | None:
-    """Return the items of a list, None for another answer; Go may write an empty list as null."""
-    items = body.get("items")
-    if items is None and str(body.get("kind")).endswith("List"):
-        return []
-    return items if isinstance(items, list) else None
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

@@ -95,6 +95,8 @@ class Store:
 
     Args:
         project: applied to each object before the cache keeps it.
+
+    `changes` counts the changes that it took in.
     """
 
     def __init__(self, project: Callable[[Object], Object]) -> None:
@@ -105,6 +107,7 @@ class Store:
         self._newest_at_list = "0"
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
+        self.changes = 0
 
     def get(self, ref: ObjectRef) -> Known | None:
         """Return the cached object, None when `ref` is not known to exist."""
@@ -113,6 +116,15 @@ class Store:
     def refs(self) -> tuple[ObjectRef, ...]:
         """Return the names of all objects that are known to exist."""
         return tuple(self._known)
+
+    def all(self, namespace: str | None) -> tuple[Known, ...]:
+        """Return the objects of a namespace, None for all, in order of namespace and name."""
+        refs = sorted(
+            (ref.namespace or "", ref.name, ref)
+            for ref in self._known
+            if namespace in (None, ref.namespace)
+        )
+        return tuple(self._known[ref] for _, _, ref in refs)
 
     def known(self, obj: Mapping[str, JSON]) -> Known:
         """Return what the cache would keep of an object."""
@@ -142,6 +154,7 @@ class Store:
         if known is None:
             return None
         del self._known[ref]
+        self.changes += 1
         return CacheChange(ref, known, None)
 
     def advance(self, resource_version: str) -> None:
@@ -204,6 +217,7 @@ class Store:
             if after is not None:
                 self._known[ref] = after
             changes.append(CacheChange(ref, before, after))
+        self.changes += 1
         for ref in kept & self._known.keys():
             self.advance(self._known[ref].resource_version)
         return changes
@@ -237,6 +251,7 @@ class Store:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
+        self.changes += 1
         self._note(ref)
         self.advance(new.resource_version)
         return CacheChange(ref, known, new)

@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
 from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, write_of
-from captep_core._observation import ABSENT, Observed, Unreadable
+from captep_core._observation import ABSENT, Listed, Observed, Selection, Unreadable
 from captep_core._request import (
     RawResponse,
     RecordedEvent,
@@ -17,7 +17,7 @@ from captep_core._request import (
     event_request,
     request_of,
 )
-from captep_core.ports import Answer
+from captep_core.ports import Answer, Read, Reads
 from captep_memory._request import Request, Response, group_of
 from captep_memory._serve import serve
 from captep_memory._world import World
@@ -40,6 +40,14 @@ class ObjectMatch:
         """Whether `ref` is this object."""
         named = (self.kind, self.namespace, self.name) == (ref.kind, ref.namespace, ref.name)
         return named and self.api_group in (None, group_of(ref.api_version))
+
+    def may_be_in(self, selection: Selection) -> bool:
+        """Whether a list is of the kind and the namespace of this object."""
+        return (
+            self.kind == selection.kind
+            and selection.namespace in (None, self.namespace)
+            and self.api_group in (None, group_of(selection.api_version))
+        )
 
 
 _NOTHING_UNREADABLE: Final[Mapping[ObjectMatch, str]] = MappingProxyType({})
@@ -68,8 +76,13 @@ class MemoryGateway:
         self._unreadable, self._refuse = unreadable, refuse
         self._lock = threading.Lock()
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Look one object up."""
+    @property
+    def read(self) -> Read:
+        """Look one object up, or list."""
+        return Reads(self.get, self.find)
+
+    def get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Look one object up; see `Read`."""
         for match, reason in self._unreadable.items():
             if match.matches(ref):
                 return Unreadable(reason)
@@ -82,6 +95,22 @@ class MemoryGateway:
         if response.status == 404 and response.body.get("details", {}).get("name"):
             return ABSENT
         return Unreadable(response.reason, str(response.body["message"]))
+
+    def find(self, selection: Selection) -> Listed:
+        """Look the objects of a list up; one that is unreadable leaves the list unreadable."""
+        for match, reason in self._unreadable.items():
+            if match.may_be_in(selection):
+                return Unreadable(reason)
+        api_version, kind = selection.api_version, selection.kind
+        request = Request(
+            "list", api_version, kind, selection.namespace, label_selector=selection.selector
+        )
+        _, response = serve(self.world, request)
+        if not response.ok:
+            return Unreadable(response.reason, str(response.body["message"]))
+        # Items of a built-in kind lack apiVersion and kind.
+        items = ({"apiVersion": api_version, "kind": kind, **obj} for obj in response.body["items"])
+        return tuple(sorted(items, key=_place))
 
     def send(self, action: Action) -> Answer:
         """Translate `action` to one request and serve it; an Event that exists is counted up."""
@@ -107,6 +136,11 @@ class MemoryGateway:
         self.world, response = serve(before, _request(request))
         changed = self.world.resource_version != before.resource_version
         return answer_of(_raw(response), changed=changed)
+
+
+def _place(obj: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "", metadata["name"]
 
 
 def _request(request: WriteRequest) -> Request:

@@ -42,7 +42,7 @@ from captep_core._actions import (
 )
 from captep_core._not_kept import leaves, not_kept
 from captep_core._observation import NotKept, ReconcileState
-from captep_core.ports import Answer, Decide, Gateway, ReadsLive
+from captep_core.ports import Answer, Decide, Gateway, ReadsLive, as_read
 from captep_runtime._bodies import require_decision
 from captep_runtime._history import (
     EMPTY_HISTORY,
@@ -150,7 +150,8 @@ def run_pass(
     recent = history.recent(now=now)
     known = _known_at(state.refusals, recent, now=now)
     in_backoff = _unlisted(recent.refused_in_backoff(now=now), known)
-    decision = decide(key, gateway.read, evolve(state, refusals=(*in_backoff, *known)), now=now)
+    remembered = evolve(state, refusals=(*in_backoff, *known))
+    decision = decide(key, as_read(gateway.read), remembered, now=now)
     require_decision(decision)
     sending = _Sending(
         before=recent,

@@ -27,7 +27,7 @@ from captep_core import (
 from captep_core._resources import Watched
 from captep_core.capt._resources import RESOURCES
 from captep_core.errors import GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Read, as_read
 from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
@@ -59,7 +59,7 @@ def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
     def read(ref: ObjectRef) -> Observed[dict[str, Any]]:
         return world.get(ref, ABSENT)
 
-    return read
+    return as_read(read)
 
 
 class Scripted:
@@ -110,6 +110,20 @@ def test_a_live_read_sends_one_get_for_each_object() -> None:
     assert isinstance(read(ObjectRef("v1", "Secret", None, "a")), Unreadable)
     assert [path for _, path in transport.asked].count("/api/v1/namespaces/fleet/secrets/a") == 1
     assert {method for method, _ in transport.asked} == {"GET"}
+
+
+def test_a_live_plan_lists_with_one_request() -> None:
+    """A list that is forbidden is unreadable, never empty."""
+    path = "/apis/cluster.x-k8s.io/v1beta1/namespaces/fleet/clusters"
+    listed = RawResponse(200, {}, {"items": [{"metadata": {"name": "tokyo"}}]})
+    read = live_reader(Scripted({**VERSION, path: listed}))
+    api, kind = "cluster.x-k8s.io/v1beta1", "Cluster"
+    assert read.list(api, kind, "fleet") == (
+        {"apiVersion": api, "kind": kind, "metadata": {"name": "tokyo"}},
+    )
+    forbidden = RawResponse(403, {}, {"reason": "Forbidden"})
+    blind = live_reader(Scripted({**VERSION, path: forbidden}))
+    assert blind.list(api, kind, "fleet") == Unreadable("Forbidden", f"{path}: HTTP 403")
 
 
 @pytest.mark.parametrize(
