@@ -4,8 +4,9 @@ Rules of this module:
 
 1. A Cluster belongs to the control plane that its controlPlaneRef names, and to no other, whatever
    owner references say: two control planes that write one Cluster would undo each other's writes.
-2. The Cluster is looked up by the owner reference, else by the label that Cluster API sets, else by
-   the name of the control plane.
+2. The Cluster is looked up by the owner reference, else as the one whose controlPlaneRef names the
+   control plane (of several the one that Cluster API's label names), else by the name of the control
+   plane.
 3. A control plane that another kind of object controls has no Cluster.
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "ClusterOfAnother",
     "ForeignController",
     "cluster_reference",
+    "is_assigned",
     "names_control_plane",
     "owner_of",
     "with_cluster_as_owner",
@@ -89,7 +91,7 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
     """
     meta = control_plane.metadata
     reference = cluster.spec.control_plane_ref
-    if reference is None or not reference.name:
+    if reference is None or not is_assigned(cluster):
         return cluster.metadata.name == meta.name
     return (
         reference.kind in CONTROL_PLANE_KINDS
@@ -97,6 +99,12 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
         and (reference.namespace or cluster.metadata.namespace) == meta.namespace
         and reference.name == meta.name
     )
+
+
+def is_assigned(cluster: Cluster) -> bool:
+    """Whether the Cluster names any control plane."""
+    reference = cluster.spec.control_plane_ref
+    return reference is not None and bool(reference.name)
 
 
 def with_cluster_as_owner(
