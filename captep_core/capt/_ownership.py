@@ -5,8 +5,8 @@ Rules of this module:
 1. A Cluster belongs to the control plane that its controlPlaneRef names, and to no other, whatever
    owner references say: two control planes that write one Cluster would undo each other's writes.
 2. The Cluster is looked up by the owner reference, else as the one whose controlPlaneRef names the
-   control plane (of several the one that Cluster API's label names), else by the name of the control
-   plane.
+   control plane (of several the one that Cluster API's label names), else by the control plane's
+   name.
 3. A control plane that another kind of object controls has no Cluster.
 """
 

@@ -7,15 +7,14 @@ from typing import Any
 import pytest
 
 from captep_core import (
-    JSON,
     Decision,
-    ObjectRef,
-    Observed,
     ReconcileState,
+    Selection,
     Unreadable,
     control_plane_ref,
     decide,
 )
+from captep_core.ports import Reads
 from captep_memory import MemoryGateway, load
 from captep_runtime import WriteHistory, run_pass
 from tests.capt.driving import NOW, Run, look, run, writes_of
@@ -176,24 +175,15 @@ def test_a_cluster_that_is_gone_leaves_the_name_that_the_owner_reference_has() -
     assert done.find("Secret", "alpha-kubeconfig")["data"] == wanted
 
 
-class _Reads:
-    """Reads of a server on which lists of Clusters fail."""
+def _blind(objects: Objects) -> Decision[Any]:
+    """Decide on a server on which lists of Clusters fail."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._gateway = MemoryGateway(load(objects, now=NOW))
-
-    def __call__(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        return self._gateway.read(ref)
-
-    def list(
-        self, api_version: str, kind: str, namespace: str | None
-    ) -> tuple[dict[str, JSON], ...] | Unreadable:
-        assert (kind, namespace) == ("Cluster", "fleet")
+    def failing(selection: Selection) -> Unreadable:
+        assert (selection.kind, selection.namespace) == ("Cluster", "fleet")
         return Unreadable("Forbidden")
 
-
-def _blind(objects: Objects) -> Decision[Any]:
-    return decide(KEY, _Reads(objects), ReconcileState(), now=NOW)
+    gateway = MemoryGateway(load(objects, now=NOW))
+    return decide(KEY, Reads(gateway.get, failing), ReconcileState(), now=NOW)
 
 
 def test_a_list_that_fails_is_unreadable_and_never_empty() -> None:
@@ -202,6 +192,16 @@ def test_a_list_that_fails_is_unreadable_and_never_empty() -> None:
     assert decision.verdict.reason == "ClusterUnreadable"
     assert "Forbidden" in decision.verdict.message
     assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+
+
+def test_a_malformed_cluster_may_name_us_too() -> None:
+    """It is unreadable, so nothing is written, unless a sound one names us."""
+    malformed: Object = {**cluster(Names("alpha-cp", "beta")), "spec": {"controlPlaneRef": 3}}
+    decision = look(plus(without(_orphan(ready(ALPHA)), "Cluster", "alpha"), malformed), key=KEY)
+    assert decision.verdict.reason == "ClusterUnreadable"
+    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+    sound = look(plus(_orphan(ready(ALPHA)), malformed), key=KEY)
+    assert writes_of(sound.actions) == ["patch CAPTControlPlane alpha-cp"]
 
 
 def test_a_list_is_not_needed_where_the_owner_reference_leads_to_the_cluster() -> None:
