@@ -14,7 +14,7 @@ from captep_core import (
 )
 from captep_core._resources import Resource
 from captep_core.capt import wire
-from captep_core.capt._resources import RESOURCES, is_control_plane
+from captep_core.capt._resources import RESOURCES, WATCHED, is_control_plane
 from captep_core.errors import GatewayError
 from captep_core.ports import Read, Reads
 from captep_kubernetes import (
@@ -24,6 +24,7 @@ from captep_kubernetes import (
     check_connection,
     list_live,
     reason_of,
+    served_resource,
 )
 from captep_operator import identity
 
@@ -41,11 +42,15 @@ def live_reader(transport: Transport) -> Read:
         GatewayError: the read failed; one line says what to do.
     """
     check_connection(transport)
+    served = {
+        (each.resource.api_version, each.resource.kind): served_resource(transport, each)
+        for each in WATCHED
+    }
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
     def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         if ref not in seen:
-            answer = _get(transport, ref)
+            answer = _get(transport, ref, served[ref.api_version, ref.kind])
             seen[ref] = (
                 _control_plane(transport, ref, answer)
                 if is_control_plane(ref)
@@ -54,7 +59,7 @@ def live_reader(transport: Transport) -> Read:
         return seen[ref]
 
     def find(selection: Selection) -> Listed:
-        resource = RESOURCES[selection.api_version, selection.kind]
+        resource = served[selection.api_version, selection.kind]
         return list_live(transport, resource, selection, timeout=_SECONDS)
 
     return Reads(read, find)
@@ -64,11 +69,9 @@ def _resource_of(ref: ObjectRef) -> Resource:
     return RESOURCES[ref.api_version, ref.kind]
 
 
-def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
+def _get(transport: Transport, ref: ObjectRef, resource: Resource) -> RawResponse | Unreadable:
     try:
-        return transport.request(
-            "GET", _resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS
-        )
+        return transport.request("GET", resource.path(ref.namespace, ref.name), timeout=_SECONDS)
     except UnansweredError as error:
         return Unreadable("Unavailable", str(error))
     except ValueError as error:

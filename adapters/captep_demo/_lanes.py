@@ -9,6 +9,7 @@ from typing import Final
 from attrs import field, frozen
 
 from captep_core import JSON, Action, Listed, ObjectRef, Observed, Selection, decide
+from captep_core.capt._resources import WATCHED
 from captep_core.ports import Answer, Read, Reads
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
 from captep_demo._timeline import Count, Timeline
@@ -186,7 +187,7 @@ class CaptepLoop:
     def __init__(self, server: WorldServer, clock: VirtualClock, timeline: Timeline) -> None:
         self._server, self._clock, self._timeline = server, clock, timeline
         self.cpu_seconds = 0.0
-        self._gateway = MemoryGateway(server.world)
+        self._gateway = MemoryGateway(server.world, watched=WATCHED)
         # A logger outside the hierarchy: the demo counts these lines and prints none of them.
         lines = logging.Logger("captep", logging.INFO)  # noqa: LOG001
         lines.addHandler(_LineCounter(self))

@@ -1,11 +1,11 @@
 """A gateway over a world: each action becomes one request to the in-memory API server."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, write_of
 from captep_core._observation import ABSENT, Listed, Observed, Selection, Unreadable
@@ -17,8 +17,9 @@ from captep_core._request import (
     event_request,
     request_of,
 )
+from captep_core._resources import Watched
 from captep_core.ports import Answer, Read, Reads
-from captep_memory._request import Request, Response, group_of
+from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._serve import serve
 from captep_memory._world import World
 
@@ -63,6 +64,7 @@ class MemoryGateway:
         *,
         unreadable: Mapping[ObjectMatch, str] = _NOTHING_UNREADABLE,
         refuse: Mapping[tuple[str, ObjectMatch], int] = _NOTHING_REFUSED,
+        watched: Iterable[Watched] = (),
     ) -> None:
         """Serve `world`.
 
@@ -71,9 +73,14 @@ class MemoryGateway:
             unreadable: objects whose reads fail, with the Kubernetes reason.
             refuse: writes that change nothing, by verb and object (its status included), with the
                 HTTP status of the answer.
+            watched: kinds that decisions speak in several versions; each is read and written in the
+                newest that the server has.
         """
         self.world = world
         self._unreadable, self._refuse = unreadable, refuse
+        self._versions = {
+            (each.resource.api_version, each.resource.kind): each.versions for each in watched
+        }
         self._lock = threading.Lock()
 
     @property
@@ -87,7 +94,7 @@ class MemoryGateway:
             if match.matches(ref):
                 return Unreadable(reason)
         _, response = serve(
-            self.world, Request("get", ref.api_version, ref.kind, ref.namespace, ref.name)
+            self.world, Request("get", self._version(ref), ref.kind, ref.namespace, ref.name)
         )
         if response.ok:
             return response.body
@@ -101,15 +108,21 @@ class MemoryGateway:
         for match, reason in self._unreadable.items():
             if match.may_be_in(selection):
                 return Unreadable(reason)
-        api_version, kind = selection.api_version, selection.kind
+        kind = {"apiVersion": selection.api_version, "kind": selection.kind}
         request = Request(
-            "list", api_version, kind, selection.namespace, label_selector=selection.selector
+            "list",
+            self._served(selection) or selection.api_version,
+            selection.kind,
+            selection.namespace,
+            label_selector=selection.selector,
         )
         _, response = serve(self.world, request)
         if not response.ok:
             return Unreadable(response.reason, str(response.body["message"]))
         # Items of a built-in kind lack apiVersion and kind.
-        items = ({"apiVersion": api_version, "kind": kind, **obj} for obj in response.body["items"])
+        items = [{**kind, **obj} for obj in response.body["items"]]
+        if self._served(selection) is None:
+            items = [self._as_stored(obj) for obj in items]
         return tuple(sorted(items, key=_place))
 
     def send(self, action: Action) -> Answer:
@@ -120,10 +133,39 @@ class MemoryGateway:
                 return Answer(status, changed=False)
         with self._lock:
             request = request_of(action, now=self.world.now, component=_COMPONENT)
+            target = request.target
+            if not isinstance(action, RecordEvent):
+                request = evolve(request, target=evolve(target, api_version=self._version(target)))
             answer = self._serve(request)
             if isinstance(action, RecordEvent) and answer.status == 409:
                 answer = self._serve(self._repeated(action, request.target))
         return answer
+
+    def _served(self, target: ObjectRef | Selection) -> str | None:
+        """Return the version in which the server has a kind; None: each object in its own."""
+        spoken = self._versions.get((target.api_version, target.kind), ())
+        if len(spoken) < 2:
+            return target.api_version
+        served = self.world.catalog.served(group_of(target.api_version), target.kind)
+        if served is None:
+            return None
+        return next((each for each in spoken if each in served), target.api_version)
+
+    def _version(self, ref: ObjectRef) -> str:
+        """Return the version in which to name an object."""
+        served = self._served(ref)
+        if served is not None:
+            return served
+        stored = self.world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
+        held = "" if stored is None else stored["apiVersion"]
+        return held if held in self._versions[ref.api_version, ref.kind] else ref.api_version
+
+    def _as_stored(self, obj: Mapping[str, Any]) -> dict[str, JSON]:
+        """Return an object of a list in its own version."""
+        metadata = obj["metadata"]
+        named = metadata.get("namespace"), metadata["name"]
+        found = self.get(ObjectRef(obj["apiVersion"], obj["kind"], *named))
+        return found if isinstance(found, dict) else dict(obj)
 
     def _repeated(self, record: RecordEvent, target: ObjectRef) -> WriteRequest:
         """Count up the Event that an earlier pass recorded; the world keeps the count."""

@@ -16,7 +16,6 @@ from captep_core._objects import Owner, OwnerReference, controller_of
 from captep_core._observation import ABSENT, Observed
 from captep_core.capt._model import CAPTControlPlane, Cluster
 from captep_core.capt._names import (
-    CLUSTER_API,
     CLUSTER_GROUP,
     CONTROL_PLANE_API,
     CONTROL_PLANE_KINDS,
@@ -112,14 +111,16 @@ def with_cluster_as_owner(
 ) -> tuple[OwnerReference, ...]:
     """Return the owner references with exactly one to this incarnation of the Cluster, the others
     as they are.
+
+    A reference with the right uid stays in whatever version: core would write it back.
     """
     references = control_plane.metadata.owner_references
     reference = cluster_reference(control_plane)
     if reference is None:
-        return (*references, Owner(CLUSTER_API, "Cluster", cluster.metadata).reference())
+        return (*references, Owner(cluster.api_version, "Cluster", cluster.metadata).reference())
     uid = cluster.metadata.uid
     if reference.uid == uid:
         return references
     # A restored Cluster has another uid: the entry is corrected where it stands.
-    corrected = evolve(reference, uid=uid)
+    corrected = evolve(reference, uid=uid, api_version=cluster.api_version)
     return tuple(corrected if each is reference else each for each in references if each.uid != uid)

@@ -30,7 +30,9 @@ from captep_core.capt._intervals import Policy
 from captep_core.capt._model import (
     CAPTControlPlaneStatus,
     Cluster,
+    ClusterInitialization,
     ClusterStatus,
+    DeprecatedClusterStatus,
     Workspace,
     WorkspaceState,
     WorkspaceTemplateApply,
@@ -257,7 +259,8 @@ def _is_one_way(status: ClusterStatus) -> bool:
 
     Core never takes that one back (contract v1beta2), so nobody else may.
     """
-    return status.initialization is not None or status.v1beta2 is not None
+    newer = (status.initialization, status.deprecated, status.v1beta2)
+    return any(each is not None for each in newer)
 
 
 def _stale_failures(
@@ -265,8 +268,15 @@ def _stale_failures(
 ) -> Iterator[WriteWithEvents]:
     """Remove failures once Ready: core copies them from a control plane and never clears them."""
     if reported.ready and isinstance(verdict, REPORTS_READY):
-        new = evolve(cluster.status, failure_reason="", failure_message="")
-        yield from _cluster_status(facts, cluster, new)
+        yield from _cluster_status(facts, cluster, _without_failures(cluster.status))
+
+
+def _without_failures(status: ClusterStatus) -> ClusterStatus:
+    deprecated = status.deprecated
+    if deprecated is not None and deprecated.v1beta1 is not None:
+        older = evolve(deprecated.v1beta1, failure_reason="", failure_message="")
+        deprecated = DeprecatedClusterStatus(older)
+    return evolve(status, failure_reason="", failure_message="", deprecated=deprecated)
 
 
 def _cluster(
@@ -279,17 +289,40 @@ def _cluster(
 ) -> Iterator[WriteWithEvents]:
     """Write what core would make of the status; stale failures go when all is Ready."""
     old = cluster.status
-    is_ready = bool(reported.ready) and isinstance(verdict, REPORTS_READY)
-    stays_ready = old.control_plane_ready and _is_one_way(old)
-    new = ClusterStatus(
-        control_plane_ready=bool(reported.ready) or stays_ready,
-        failure_reason="" if is_ready else old.failure_reason,
-        failure_message="" if is_ready else old.failure_message,
-        conditions=_cluster_conditions(old.conditions, reported, now=now),
-        initialization=old.initialization,
-        v1beta2=old.v1beta2,
-    )
+    if reported.ready and isinstance(verdict, REPORTS_READY):
+        old = _without_failures(old)
+    new = (_newer if cluster.is_newer else _older)(old, reported, now=now)
     yield from _cluster_status(facts, cluster, new)
+
+
+def _older(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:
+    """Return the status of a Cluster in v1beta1."""
+    stays_ready = old.control_plane_ready and _is_one_way(old)
+    return evolve(
+        old,
+        control_plane_ready=bool(reported.ready) or stays_ready,
+        conditions=_cluster_conditions(old.conditions, reported, _INITIALIZED, now=now),
+    )
+
+
+def _newer(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:
+    """Return the status of a Cluster in v1beta2. The reports of v1beta1 are kept where core has
+    them.
+    """
+    initialization = old.initialization
+    if reported.initialized:
+        initialization = ClusterInitialization(control_plane_initialized=True)
+    deprecated = old.deprecated
+    if deprecated is not None and deprecated.v1beta1 and deprecated.v1beta1.conditions:
+        conditions = deprecated.v1beta1.conditions
+        conditions = _cluster_conditions(conditions, reported, _INITIALIZED, now=now)
+        deprecated = DeprecatedClusterStatus(evolve(deprecated.v1beta1, conditions=conditions))
+    return evolve(
+        old,
+        initialization=initialization,
+        conditions=_cluster_conditions(old.conditions, reported, _NEWER_INITIALIZED, now=now),
+        deprecated=deprecated,
+    )
 
 
 def _cluster_status(
@@ -299,15 +332,23 @@ def _cluster_status(
     yield from with_events(patch)
 
 
+# A condition of Cluster API's v1beta1 that is True has no reason. One of Kubernetes' type has one,
+# and its message may be empty but not absent.
+_INITIALIZED = Condition("ControlPlaneInitialized", "True")
+_NEWER_INITIALIZED = evolve(_INITIALIZED, reason="Initialized", wire={"message": ""})
+
+
 def _cluster_conditions(
-    old: tuple[Condition, ...], reported: CAPTControlPlaneStatus, *, now: datetime
+    old: tuple[Condition, ...],
+    reported: CAPTControlPlaneStatus,
+    wanted: Condition,
+    *,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     """Set ControlPlaneInitialized, which latches: once True it stays."""
-    found = find_condition(old, "ControlPlaneInitialized")
+    found = find_condition(old, wanted.type)
     if not reported.initialized or (found is not None and found.status == "True"):
         return old
-    wanted = Condition("ControlPlaneInitialized", "True")
-    # A condition that is True has neither reason nor severity (Cluster API): what explained the
-    # False goes.
-    bare = tuple(Condition(each.type, each.status) if each is found else each for each in old)
+    # What explained the False goes.
+    bare = tuple(evolve(each, wire=wanted.wire) if each is found else each for each in old)
     return with_condition(bare, wanted, now=now)

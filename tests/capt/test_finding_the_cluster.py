@@ -201,7 +201,7 @@ def test_a_malformed_cluster_may_name_us_too() -> None:
     assert decision.verdict.reason == "ClusterUnreadable"
     assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
     sound = look(plus(_orphan(ready(ALPHA)), malformed), key=KEY)
-    assert writes_of(sound.actions) == ["patch CAPTControlPlane alpha-cp"]
+    assert writes_of(sound.actions) == ["patch CAPTControlPlane fleet/alpha-cp"]
 
 
 def test_a_list_is_not_needed_where_the_owner_reference_leads_to_the_cluster() -> None:
