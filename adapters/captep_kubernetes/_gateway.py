@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 from typing import Final, TypeVar
 
 from attrs import evolve
@@ -40,6 +41,7 @@ from captep_core._request import (
 from captep_core._resources import Representation, Resource, Watched
 from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Read, Reads
+from captep_kubernetes._definitions import DefinitionWatch
 from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
@@ -130,6 +132,13 @@ class KubernetesGateway:
         for key, one in self._kinds.items():
             for namespace in scopes if one.resource.namespaced else everywhere:
                 self._informers[*key, namespace] = self._informer(one, namespace)
+        self._definitions = tuple(
+            DefinitionWatch(
+                transport, one.resource, partial(self._discover, key, at_once=True), seed=self._seed
+            )
+            for key, one in self._kinds.items()
+            if len(one.versions) > 1
+        )
         self._payloads: OrderedDict[ObjectRef, tuple[tuple[str, str], bytes]] = OrderedDict()
         self._read = Reads(self._look_up, self._list)
         self._events = EventBook()
@@ -141,6 +150,10 @@ class KubernetesGateway:
         return tuple(self._informers.values())
 
     @property
+    def _watches(self) -> tuple[Informer | DefinitionWatch, ...]:
+        return (*self.informers, *self._definitions)
+
+    @property
     def has_synced(self) -> bool:
         """Whether every cache has taken in one complete list."""
         return all(informer.has_synced for informer in self.informers)
@@ -149,14 +162,12 @@ class KubernetesGateway:
         """Start to watch; once. Discovery comes first for kinds that have several versions."""
         for key in self._kinds:
             self._discover(key)
-        for informer in self.informers:
-            informer.start()
+        for watch in self._watches:
+            watch.start()
 
     def stop(self) -> None:
         """Stop to watch, within about a second; nothing is announced after that."""
-        threads = [
-            threading.Thread(target=informer.stop, daemon=True) for informer in self.informers
-        ]
+        threads = [threading.Thread(target=watch.stop, daemon=True) for watch in self._watches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -418,12 +429,17 @@ class KubernetesGateway:
             seed=self._seed,
         )
 
-    def _discover(self, key: tuple[str, str]) -> None:
-        """Take the version of a kind that the server serves; asked twice a minute at most."""
+    def _discover(self, key: tuple[str, str], *, at_once: bool = False) -> None:
+        """Take the version of a kind that the server serves.
+
+        A kind that is missing would be asked for at each failing watch, so only a changed
+        definition is worth asking `at_once`; everything else asks twice a minute at most.
+        """
         watched = self._kinds[key]
         with self._lock:
             last = self._discovered_at.get(key)
-            if last is not None and self._clock() - last < _DISCOVERY_SECONDS:
+            is_recent = last is not None and self._clock() - last < _DISCOVERY_SECONDS
+            if is_recent and not at_once:
                 return
             self._discovered_at[key] = self._clock()
         served = served_resource(self._transport, watched)

@@ -38,25 +38,28 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt._names import CORE_FINALIZER
+from captep_core.capt._names import CORE_FINALIZER, FINALIZER
 from captep_core.capt._provider import outputs
 from captep_core.capt._verdict import (
     REPORTS_READY,
     Creating,
     Degraded,
     Failed,
+    Paused,
     Ready,
     Severity,
     Unknown,
 )
 
-__all__ = ["Reported", "event_of", "report"]
+__all__ = ["Reported", "event_of", "report", "report_of_pause"]
 
 Reported: TypeAlias = Creating | Failed | Unknown | Degraded | Ready
 
 # The CRD limits the message of a condition to so many characters and rejects the whole status above
 # it.
 _LONGEST_MESSAGE = 32768
+# Cluster API's condition, with its reasons `Paused` and `NotPaused`.
+_PAUSED = "Paused"
 # The API server rejects an Event with a longer message (KEP-383).
 _LONGEST_EVENT_MESSAGE = 1024
 
@@ -79,8 +82,9 @@ def report(
     new = _status(facts, verdict, now=now, secrets_ready=_secrets_ready(facts, conflicts))
     writes: list[WriteWithEvents] = []
     if _as_kept(old, new) != old:
-        # Upstream's definition prunes `version`: it rides along and is no reason to write.
-        new = evolve(new, version=_version(facts))
+        # Upstream's definition prunes `version`, and the absence of `Paused` says no less than
+        # False: both ride along and are no reason to write.
+        new = evolve(new, version=_version(facts), conditions=_unpaused(new.conditions, now=now))
         patch = status(
             facts.observed.key,
             facts.control_plane.metadata,
@@ -100,6 +104,40 @@ def report(
         else:
             writes.extend(_cluster(facts, facts.owner, new, verdict, now=now))
     return writes
+
+
+def report_of_pause(facts: Facts, paused: Paused, *, now: datetime) -> list[WriteWithEvents]:
+    """Report a pause in its condition (contract: SHOULD): the one write that a pause allows.
+
+    A control plane that was released is no longer ours to report on.
+    """
+    meta = facts.control_plane.metadata
+    old = facts.control_plane.status
+    if _is_paused(old.conditions) or (meta.deletion_timestamp and FINALIZER not in meta.finalizers):
+        return []
+    wanted = Condition(_PAUSED, "True", paused.reason, paused.message)
+    new = evolve(old, conditions=with_condition(old.conditions, wanted, now=now))
+    patch = status(facts.observed.key, meta, old, new, known=facts.not_kept)
+    return [*with_events(patch)]
+
+
+def _is_paused(conditions: Iterable[Condition]) -> bool:
+    found = find_condition(conditions, _PAUSED)
+    return found is not None and found.status == "True"
+
+
+def _without_pause(conditions: tuple[Condition, ...], *, now: datetime) -> tuple[Condition, ...]:
+    """Withdraw a `Paused` that is no longer true."""
+    return _unpaused(conditions, now=now) if _is_paused(conditions) else conditions
+
+
+def _unpaused(conditions: tuple[Condition, ...], *, now: datetime) -> tuple[Condition, ...]:
+    """Set `Paused` to False, unless it says that already, in whatever words."""
+    found = find_condition(conditions, _PAUSED)
+    if found is not None and found.status == "False":
+        return conditions
+    wanted = Condition(_PAUSED, "False", "NotPaused", "Neither it nor its Cluster is paused")
+    return with_condition(conditions, wanted, now=now)
 
 
 def event_of(facts: Facts, verdict: Reported) -> RecordEvent:
@@ -158,7 +196,7 @@ def _status(
             last_failure_message="" if isinstance(verdict, (Creating, Ready)) else message,
         ),
         workspace_status=_mirror(facts, old.workspace_status),
-        conditions=with_condition(old.conditions, wanted, now=now),
+        conditions=with_condition(_without_pause(old.conditions, now=now), wanted, now=now),
     )
 
 
