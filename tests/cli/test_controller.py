@@ -13,7 +13,7 @@ import yaml
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
-from captep_cli._run import _Process
+from captep_cli._run import _NO_CONTRACT, _Process
 from captep_core import (
     ABSENT,
     Create,
@@ -31,7 +31,7 @@ from captep_core.ports import Read, as_read
 from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
-from captep_operator._preflight import fatal_problem
+from captep_operator._preflight import fatal_problem, lacks_label
 from captep_runtime import InMemoryMetrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -271,3 +271,48 @@ def test_a_missing_permission_is_reported_with_its_namespace() -> None:
         " may not list secrets in the namespace theirs:"
         " grant list and watch, or choose with --namespace"
     )
+
+
+DEFINITION_PATH = (
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+    "captcontrolplanes.controlplane.cluster.x-k8s.io"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "metadata", "lacks"),
+    [
+        (200, {"labels": {"cluster.x-k8s.io/v1beta1": "v1beta1"}}, False),
+        (200, {"labels": {"cluster.x-k8s.io/v1beta1": ""}}, False),
+        (200, {"labels": {"cluster.x-k8s.io/v1beta2": "v1beta1"}}, True),
+        (200, {"labels": None}, True),
+        (200, {}, True),
+        (403, {}, False),
+        (404, {}, False),
+    ],
+)
+def test_a_definition_without_the_contract_label_is_found(
+    status: int,
+    metadata: Any,  # noqa: ANN401 - JSON
+    *,
+    lacks: bool,
+) -> None:
+    """Where this identity may not read definitions, nothing is claimed."""
+    transport = Scripted({DEFINITION_PATH: RawResponse(status, {}, {"metadata": metadata})})
+    name = DEFINITION_PATH.rpartition("/")[2]
+    assert lacks_label(transport, name, "cluster.x-k8s.io/v1beta1") == lacks
+
+
+def test_the_line_about_the_contract_label_names_the_command_that_sets_it() -> None:
+    """A person copies it from the log."""
+    assert _NO_CONTRACT.endswith(
+        ": kubectl label customresourcedefinition captcontrolplanes.controlplane.cluster.x-k8s.io"
+        " cluster.x-k8s.io/v1beta1=v1beta1"
+    )
+
+
+def test_a_silent_server_ends_the_check_of_the_label() -> None:
+    """The start says so in one line."""
+    silent = UnansweredError("refused", may_have_landed=False)
+    with pytest.raises(GatewayError, match="the API server does not answer: refused"):
+        lacks_label(Scripted({DEFINITION_PATH: silent}), DEFINITION_PATH.rpartition("/")[2], "x")
