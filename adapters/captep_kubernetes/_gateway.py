@@ -46,7 +46,7 @@ from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
 from captep_kubernetes._lists import list_live
-from captep_kubernetes._predicates import content_changed, keeping
+from captep_kubernetes._predicates import content_changed, essence_of, keeping
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
@@ -424,6 +424,7 @@ class KubernetesGateway:
             namespace=namespace,
             representation=watched.representation,
             project=_projection(watched),
+            essence=_essence(watched),
             on_change=self._changed,
             on_missing=lambda: self._discover(_key(watched)),
             seed=self._seed,
@@ -486,6 +487,12 @@ def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.METADATA:
         return identity_only
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
+
+
+def _essence(watched: Watched) -> Callable[[Object], Object] | None:
+    if watched.conditions is None:
+        return None
+    return partial(essence_of, conditions=watched.conditions)
 
 
 def _is_absent(response: RawResponse) -> bool:

@@ -111,6 +111,7 @@ class Informer:
         selectors: `labelSelector` and `fieldSelector` as query parameters.
         representation: whole objects or metadata alone.
         project: applied to each object before it is kept; see `Store`.
+        essence: the part of a kept object whose change is worth a look; see `Store`.
         on_change: called once for each new state, from the watch's thread or from the caller of
             `observe_write`; must return at once.
         on_missing: called from the watch's thread when the server does not serve the kind (404).
@@ -130,6 +131,7 @@ class Informer:
         selectors: Query = (),
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
+        essence: Callable[[Object], Object] | None = None,
         on_change: Callable[[CacheChange], None] = lambda _change: None,
         on_missing: Callable[[], None] = lambda: None,
         backoff: Backoff = _BACKOFF,
@@ -153,7 +155,7 @@ class Informer:
         self._seed = seed
         self._requests = 0
         self._clock = clock
-        self._store = Store(project)
+        self._store = Store(project, essence)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._synced = threading.Event()

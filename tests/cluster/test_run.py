@@ -63,7 +63,7 @@ def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | Non
 def test_one_namespace_is_enough_permission(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
-    """With the roles of manifests/namespaced a control plane is Ready and nothing in it is refused."""
+    """With the roles of manifests/namespaced a control plane is Ready; nothing there is refused."""
     bind(apiserver, "namespaced", "tenant", namespace=namespace)
     osaka = around.subject(namespace, "osaka")
     since = len(apiserver.audit())
