@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
@@ -10,6 +10,7 @@ from captep_core._actions import JSON, Action, Decision, ObjectRef
 from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
 
 __all__ = [
+    "NOT_LISTED",
     "Answer",
     "Clock",
     "Decide",
@@ -21,6 +22,8 @@ __all__ = [
     "select",
 ]
 
+NOT_LISTED: Final = "NotListed"
+"""The reason of a list over a gateway that reads by name alone."""
 _Get: TypeAlias = Callable[[ObjectRef], Observed[dict[str, JSON]]]
 
 
@@ -86,7 +89,7 @@ def as_read(get: _Get) -> Read:
 
 
 def _no_list(selection: Selection) -> Unreadable:
-    return Unreadable("NotListed", f"{selection}: this gateway reads by name alone")
+    return Unreadable(NOT_LISTED, f"{selection}: this gateway reads by name alone")
 
 
 @frozen

@@ -42,7 +42,7 @@ from captep_core.capt._observed import (
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
 from captep_core.capt._ownership import cluster_reference, is_assigned, names_control_plane
 from captep_core.capt.wire import as_observed
-from captep_core.ports import Read
+from captep_core.ports import NOT_LISTED, Read
 
 __all__ = ["observe"]
 
@@ -105,14 +105,18 @@ def _cluster(
     if owner is not None:
         return owner.name, as_observed(read(cluster_ref(namespace, owner.name)), Cluster)
     name = control_plane.metadata.name
+    label = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL)
     listed = read.list(CLUSTER_API, "Cluster", namespace)
-    if isinstance(listed, Unreadable):
+    if not isinstance(listed, Unreadable):
+        found = [as_observed(obj, Cluster) for obj in listed]
+    elif listed.reason == NOT_LISTED:
+        names = dict.fromkeys((label or name, name))
+        found = [as_observed(read(cluster_ref(namespace, each)), Cluster) for each in names]
+    else:
         return name, listed
-    found = [as_observed(obj, Cluster) for obj in listed]
     clusters = [each for each in found if isinstance(each, Cluster)]
     claiming = [each for each in clusters if names_control_plane(each, control_plane)]
     pointing = [each for each in claiming if is_assigned(each)]
-    label = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL)
     chosen = [each for each in pointing if each.metadata.name == label] or pointing or claiming
     if len(chosen) == 1:
         return chosen[0].metadata.name, chosen[0]

@@ -14,7 +14,7 @@ from captep_core import (
     control_plane_ref,
     decide,
 )
-from captep_core.ports import Reads
+from captep_core.ports import Reads, as_read
 from captep_memory import MemoryGateway, load
 from captep_runtime import WriteHistory, run_pass
 from tests.capt.driving import NOW, Run, look, run, writes_of
@@ -192,6 +192,22 @@ def test_a_list_that_fails_is_unreadable_and_never_empty() -> None:
     assert decision.verdict.reason == "ClusterUnreadable"
     assert "Forbidden" in decision.verdict.message
     assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_a_gateway_that_reads_by_name_alone_finds_the_label_and_the_own_name(
+    *, label: bool
+) -> None:
+    """Such a gateway cannot tell who else names us."""
+    names = ALPHA if label else Names("tokyo", "tokyo")
+    objects = _orphan(ready(names), names.control_plane)
+    labels = {"labels": {LABEL: "alpha"}} if label else {}
+    objects = changed(objects, CP, names.control_plane, {"metadata": labels})
+    gateway = MemoryGateway(load(objects, now=NOW))
+    key = control_plane_ref("fleet", names.control_plane)
+    decision = decide(key, as_read(gateway.get), ReconcileState(), now=NOW)
+    assert decision.verdict.reason == "Ready"
+    assert writes_of(decision.actions) == [f"patch CAPTControlPlane fleet/{names.control_plane}"]
 
 
 def test_a_malformed_cluster_may_name_us_too() -> None:
