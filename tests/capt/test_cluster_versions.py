@@ -86,7 +86,7 @@ def cluster_writes(done: Run) -> list[tuple[str | None, Any]]:
 
 
 def always() -> Policy:
-    """Write the status of the Cluster whoever else does."""
+    """Write the status of the Cluster although core may write it too."""
     return Policy(publish_to_cluster="always")
 
 

@@ -198,7 +198,7 @@ def test_a_list_that_fails_is_unreadable_and_never_empty() -> None:
 def test_a_gateway_that_reads_by_name_alone_finds_the_label_and_the_own_name(
     *, label: bool
 ) -> None:
-    """Such a gateway cannot tell who else names us."""
+    """Such a gateway does not know who else names us."""
     names = ALPHA if label else Names("tokyo", "tokyo")
     objects = _orphan(ready(names), names.control_plane)
     labels = {"labels": {LABEL: "alpha"}} if label else {}

@@ -114,7 +114,7 @@ def _initialization(cluster: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
 def test_the_control_plane_refers_to_its_cluster_in_v1beta2(
     lives: dict[Any, dict[str, Any]], core: CoreVersion | None
 ) -> None:
-    """Once, whoever was first."""
+    """Once, captep or core, by which came first."""
     (reference,) = lives[core]["control plane"]["metadata"]["ownerReferences"]
     assert (reference["apiVersion"], reference["kind"]) == (NEWER, "Cluster")
 
