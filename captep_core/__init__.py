@@ -44,7 +44,15 @@ from captep_core._manifest import (
     with_finalizer,
     without_finalizer,
 )
-from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
+from captep_core._observation import (
+    ABSENT,
+    Absent,
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
 from captep_core._workqueue import Backoff, WorkQueue, jittered
 from captep_core._write import difference
 
@@ -102,6 +110,7 @@ __all__ = [
     "Failed",
     "Gone",
     "Invalid",
+    "Listed",
     "Manifest",
     "Missing",
     "ObjectRef",
@@ -120,6 +129,7 @@ __all__ = [
     "Released",
     "Reverted",
     "Secrets",
+    "Selection",
     "Throttled",
     "Unknown",
     "Unreadable",

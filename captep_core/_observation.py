@@ -2,14 +2,24 @@
 absent.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from captep_core._actions import ObjectRef, Refusal
+from captep_core._actions import JSON, Manifest, ObjectRef, Refusal
 
-__all__ = ["ABSENT", "Absent", "NotKept", "Observed", "ReconcileState", "Unreadable"]
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "Listed",
+    "NotKept",
+    "Observed",
+    "ReconcileState",
+    "Selection",
+    "Unreadable",
+]
 
 T = TypeVar("T")
 
@@ -40,6 +50,48 @@ class Unreadable:
 
 
 Observed: TypeAlias = T | Absent | Unreadable
+
+Listed: TypeAlias = tuple[Manifest, ...] | Unreadable
+"""The objects of a list, by namespace and name. A list that failed is unreadable, never empty."""
+
+
+def _pairs(
+    labels: Mapping[str, str] | tuple[tuple[str, str], ...] | None,
+) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(dict(labels or ()).items()))
+
+
+@frozen(cache_hash=True, order=True)
+class Selection:
+    """The objects of a kind that a list asks for.
+
+    `namespace`: None for all namespaces, or for a cluster-scoped kind. `labels`: each of these
+    labels with exactly this value; a mapping, kept as sorted pairs.
+    """
+
+    api_version: str
+    kind: str
+    namespace: str | None = None
+    labels: tuple[tuple[str, str], ...] = field(default=(), converter=_pairs)
+
+    def __str__(self) -> str:
+        place = f"{self.kind} {self.namespace}/*" if self.namespace else f"{self.kind} *"
+        return f"{place} with {self.selector}" if self.labels else place
+
+    @property
+    def selector(self) -> str:
+        """The labels as the API takes them, `a=b,c=d`."""
+        return ",".join(f"{name}={value}" for name, value in self.labels)
+
+    def fits(self, obj: Mapping[str, JSON]) -> bool:
+        """Whether an object of the kind has the labels."""
+        if not self.labels:
+            return True
+        metadata = obj.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if not isinstance(labels, dict):
+            return False
+        return all(labels.get(name) == value for name, value in self.labels)
 
 
 @frozen

@@ -2,20 +2,94 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
 from captep_core._actions import JSON, Action, Decision, Manifest, ObjectRef
-from captep_core._observation import Observed, ReconcileState
+from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
 
-__all__ = ["Answer", "Clock", "Decide", "Gateway", "Read", "ReadsLive"]
+__all__ = [
+    "NOT_LISTED",
+    "Answer",
+    "Clock",
+    "Decide",
+    "Gateway",
+    "Read",
+    "Reads",
+    "ReadsLive",
+    "as_read",
+    "select",
+]
 
-Read: TypeAlias = Callable[[ObjectRef], Observed[Manifest]]
-"""Look one object up: its JSON as on the wire, ABSENT, or Unreadable.
+NOT_LISTED: Final = "NotListed"
+"""The reason of a list over a gateway that reads by name alone."""
+_Get: TypeAlias = Callable[[ObjectRef], Observed[Manifest]]
 
-It raises for no answer of a server.
-"""
+
+@runtime_checkable
+class Read(Protocol):
+    """The view of the world that a decision gets. It raises for no answer of a server."""
+
+    def __call__(self, ref: ObjectRef, /) -> Observed[Manifest]:
+        """Look one object up: its JSON as on the wire, ABSENT, or Unreadable."""
+        ...
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> Listed:
+        """Look all objects of a kind up, in order of namespace and name.
+
+        Args:
+            api_version: `v1` or `group/version`.
+            kind: the kind.
+            namespace: where to look; None for everywhere, and for a cluster-scoped kind.
+            labels: only objects with each of these labels and exactly this value.
+        """
+        ...
+
+
+@frozen
+class Reads:
+    """A `Read` made of two functions: `get` looks one object up, `find` the objects of a list."""
+
+    get: _Get
+    find: Callable[[Selection], Listed]
+
+    def __call__(self, ref: ObjectRef, /) -> Observed[Manifest]:
+        """Look one object up; see `Read`."""
+        return self.get(ref)
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> Listed:
+        """Look all objects of a kind up; see `Read`."""
+        return self.find(Selection(api_version, kind, namespace, labels))
+
+
+def select(read: Read, selection: Selection) -> Listed:
+    """Read the list that `selection` describes."""
+    labels = dict(selection.labels) or None
+    return read.list(selection.api_version, selection.kind, selection.namespace, labels=labels)
+
+
+def as_read(get: _Get) -> Read:
+    """Return `get` as a `Read`. A function that has no `list` leaves every list unreadable."""
+    return get if isinstance(get, Reads | Read) else Reads(get, _no_list)
+
+
+def _no_list(selection: Selection) -> Unreadable:
+    return Unreadable(NOT_LISTED, f"{selection}: this gateway reads by name alone")
 
 
 @frozen
@@ -45,7 +119,10 @@ class Answer:
 
 
 class Gateway(Protocol):
-    """One API server as one controller sees it: own writes at once, and never back in time."""
+    """One API server as one controller sees it: own writes at once, and never back in time.
+
+    `read` is a method, or a `Read` for decisions that list.
+    """
 
     def read(self, ref: ObjectRef) -> Observed[Manifest]:
         """Look one object up; see `Read`."""
@@ -77,7 +154,7 @@ class Decide(Protocol):
     """A pure reconcile function with its observation: all that an operator author provides.
 
     `read` is the only way to look at the world. Every object that the function reads wakes its key
-    when it changes.
+    when it changes, and every list when an object joins it, leaves it or changes in it.
     """
 
     def __call__(

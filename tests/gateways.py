@@ -22,10 +22,11 @@ from captep_core import (
     Preconditions,
     ReconcileState,
     RecordEvent,
+    Unreadable,
     decide,
     write_of,
 )
-from captep_core.ports import Answer, Gateway
+from captep_core.ports import Answer, Gateway, as_read
 from captep_runtime import run_pass
 
 __all__ = ["GatewayContract", "Site", "eventually"]
@@ -58,6 +59,13 @@ class Site:
         found = (by or self.gateway).read(ref)
         assert isinstance(found, dict), found
         return found
+
+    def names(self, kind: tuple[str, str], **labels: str) -> tuple[str, ...]:
+        """Return the names that a list shows, without what a cluster itself puts there."""
+        listed = as_read(self.gateway.read).list(*kind, self.namespace, labels=labels)
+        assert not isinstance(listed, Unreadable), listed
+        found: list[Any] = [obj["metadata"] for obj in listed]
+        return tuple(each["name"] for each in found)
 
     def bound(self, ref: ObjectRef, by: Gateway | None = None) -> Preconditions:
         """Bind a write to what is read now."""
@@ -246,6 +254,45 @@ class GatewayContract:
         )
         site.other.send(Delete(ref, Preconditions(), "why"))
         eventually(lambda: site.gateway.read(ref) is ABSENT, "it is seen to go")
+
+    @pytest.mark.parametrize("make", [control_plane, secret])
+    def test_a_list_shows_the_objects_of_a_namespace(
+        self, site: Site, make: Callable[[ObjectRef], Create]
+    ) -> None:
+        """In the order of names, whole, with own writes at once; labels select exact values."""
+        kind = CONTROL_PLANE if make is control_plane else ("v1", "Secret")
+        one, two = site.ref(kind, "list-one"), site.ref(kind, "list-two")
+        assert site.names(kind) == ()
+        site.send(make(two))
+        site.send(make(one))
+        assert site.names(kind) == ("list-one", "list-two")
+        listed = as_read(site.gateway.read).list(*kind, site.namespace)
+        assert listed == (site.found(one), site.found(two))
+        site.send(Patch(two, {"metadata": {"labels": {"app": "db"}}}, site.bound(two), "why"))
+        assert site.names(kind, app="db") == ("list-two",)
+        assert site.names(kind, app="web") == ()
+        site.send(Delete(two, Preconditions(site.bound(two).uid), "why"))
+        assert site.names(kind) == ("list-one",)
+
+    @pytest.mark.parametrize("make", [control_plane, secret])
+    def test_a_list_shows_the_writes_of_others(
+        self, site: Site, make: Callable[[ObjectRef], Create]
+    ) -> None:
+        """An object joins a list by its creation or by a label, and leaves it by its deletion."""
+        kind = CONTROL_PLANE if make is control_plane else ("v1", "Secret")
+        ref = site.ref(kind, "theirs")
+        site.other.send(make(ref))
+        eventually(lambda: site.names(kind) == ("theirs",), "it joins")
+        labels: JSON = {"labels": {"app": "db"}}
+        site.other.send(Patch(ref, {"metadata": labels}, Preconditions(), "why"))
+        eventually(lambda: site.names(kind, app="db") == ("theirs",), "it joins by its label")
+        site.other.send(Delete(ref, Preconditions(), "why"))
+        eventually(lambda: site.names(kind) == (), "it leaves")
+
+    def test_a_list_of_an_unserved_kind_is_unreadable(self, site: Site) -> None:
+        """Empty would say that no such object exists."""
+        kind = ("controlplane.cluster.x-k8s.io/v9", "CAPTControlPlane")
+        assert isinstance(as_read(site.gateway.read).list(*kind, site.namespace), Unreadable)
 
     def test_an_event_is_recorded_and_changes_no_object(self, site: Site) -> None:
         """Twice the same: both accepted."""

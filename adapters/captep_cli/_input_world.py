@@ -9,9 +9,9 @@ from attrs import frozen
 from captep_cli._errors import InputError, suggestion
 from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref
-from captep_core._resources import Resource
+from captep_core._resources import Watched
 from captep_core.capt import wire
-from captep_core.capt._resources import RESOURCES
+from captep_core.capt._resources import WATCHED
 from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
 
 __all__ = ["InputWorld", "WorldSettings", "is_event", "read_world", "sorted_objects"]
@@ -20,10 +20,10 @@ _KIND: Final = "CAPTControlPlane"
 _GROUP: Final = "controlplane.cluster.x-k8s.io"
 # Files rarely hold the definition of a kind; a namespace on a Workspace means nothing.
 _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {("tf.upbound.io", "Workspace"): "Cluster"}
-_READ: Final[Mapping[tuple[str, str], Resource]] = {
-    (group_of(api_version), kind): resource for (api_version, kind), resource in RESOURCES.items()
+_READ: Final[Mapping[tuple[str, str], Watched]] = {
+    (group_of(each.resource.api_version), each.resource.kind): each for each in WATCHED
 }
-"""The kinds that the loop reads, by group and kind, each in one version."""
+"""The kinds that the loop reads, by group and kind."""
 _KINDS: Final = frozenset({"Event", *(kind for _, kind in _READ)})
 
 
@@ -78,7 +78,10 @@ def read_world(settings: WorldSettings) -> InputWorld:
         for obj in malformed
     }
     gateway = MemoryGateway(
-        world, unreadable={**hidden, **settings.unreadable}, refuse=settings.refuse
+        world,
+        unreadable={**hidden, **settings.unreadable},
+        refuse=settings.refuse,
+        watched=WATCHED,
     )
     return InputWorld(control_plane_ref(*_place(chosen)), gateway, malformed)
 
@@ -156,8 +159,11 @@ def _check_version(manifest: Manifest) -> None:
     and the fields of two versions differ.
     """
     obj = manifest.object
-    resource = _READ.get((group_of(obj["apiVersion"]), obj["kind"]))
-    if resource is None or obj["apiVersion"] == resource.api_version:
+    watched = _READ.get((group_of(obj["apiVersion"]), obj["kind"]))
+    if watched is None:
+        return
+    resource = watched.resource
+    if obj["apiVersion"] in (resource.api_version, *watched.versions):
         return
     name = f"{_namespace(obj)}/{obj['metadata']['name']}".removeprefix("None/")
     group, _, version = resource.api_version.rpartition("/")

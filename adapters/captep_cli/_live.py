@@ -1,20 +1,30 @@
-"""Read a cluster without watches: one GET for each object that a decision reads, nothing else."""
+"""Read a cluster without watches: one GET for each object or list that a decision reads."""
 
 from typing import Final
 
 from captep_cli._errors import InputError
-from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable
+from captep_core import (
+    ABSENT,
+    JSON,
+    Listed,
+    ObjectRef,
+    Observed,
+    Selection,
+    Unreadable,
+)
 from captep_core._resources import Resource
 from captep_core.capt import wire
-from captep_core.capt._resources import RESOURCES, is_control_plane
+from captep_core.capt._resources import RESOURCES, WATCHED, is_control_plane
 from captep_core.errors import GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Read, Reads
 from captep_kubernetes import (
     RawResponse,
     Transport,
     UnansweredError,
     check_connection,
+    list_live,
     reason_of,
+    served_resource,
 )
 from captep_operator import identity
 
@@ -25,18 +35,22 @@ _SECONDS: Final = 10.0
 
 
 def live_reader(transport: Transport) -> Read:
-    """Return a `read` that sends one GET for each object.
+    """Return a `read` that sends one GET for each object, and one for each list.
 
     `read` raises for the control plane alone:
         InputError: the cluster has no such control plane, or it is malformed.
         GatewayError: the read failed; one line says what to do.
     """
     check_connection(transport)
+    served = {
+        (each.resource.api_version, each.resource.kind): served_resource(transport, each)
+        for each in WATCHED
+    }
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
     def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         if ref not in seen:
-            answer = _get(transport, ref)
+            answer = _get(transport, ref, served[ref.api_version, ref.kind])
             seen[ref] = (
                 _control_plane(transport, ref, answer)
                 if is_control_plane(ref)
@@ -44,18 +58,20 @@ def live_reader(transport: Transport) -> Read:
             )
         return seen[ref]
 
-    return read
+    def find(selection: Selection) -> Listed:
+        resource = served[selection.api_version, selection.kind]
+        return list_live(transport, resource, selection, timeout=_SECONDS)
+
+    return Reads(read, find)
 
 
 def _resource_of(ref: ObjectRef) -> Resource:
     return RESOURCES[ref.api_version, ref.kind]
 
 
-def _get(transport: Transport, ref: ObjectRef) -> RawResponse | Unreadable:
+def _get(transport: Transport, ref: ObjectRef, resource: Resource) -> RawResponse | Unreadable:
     try:
-        return transport.request(
-            "GET", _resource_of(ref).path(ref.namespace, ref.name), timeout=_SECONDS
-        )
+        return transport.request("GET", resource.path(ref.namespace, ref.name), timeout=_SECONDS)
     except UnansweredError as error:
         return Unreadable("Unavailable", str(error))
     except ValueError as error:

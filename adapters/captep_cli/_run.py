@@ -38,6 +38,7 @@ from captep_operator import (
     check_cluster,
     check_lease,
     fatal_problem,
+    lacks_label,
 )
 from captep_runtime import (
     NO_METRICS,
@@ -57,6 +58,12 @@ __all__ = ["live_read", "run"]
 _log = logging.getLogger("captep.run")
 _NAME: Final = "captcontrolplane"
 """The controller in logs and metrics, named as controller-runtime names it: by its kind."""
+_CONTRACT_LABEL: Final = "cluster.x-k8s.io/v1beta1"
+_NO_CONTRACT: Final = (
+    f"the definition of {CONTROL_PLANES} has no label {_CONTRACT_LABEL}, so Cluster API finds no"
+    " contract and sets no owner reference:"
+    f" kubectl label customresourcedefinition {CONTROL_PLANES} {_CONTRACT_LABEL}=v1beta1"
+)
 # Six and two of the ten seconds that rule 2 allows; closing watches and servers takes the rest.
 # Kubernetes kills a pod 30 s after SIGTERM.
 _PASSES_END_WITHIN: Final = timedelta(seconds=6)
@@ -144,6 +151,8 @@ class _Process:
                 " grant get on namespaces, in a Role there",
                 name,
             )
+        if lacks_label(self._transport, str(CONTROL_PLANES), _CONTRACT_LABEL):
+            _log.warning(_NO_CONTRACT)
         if self._elector:
             check_lease(self._transport, self._lease_namespace(), self._options.leader_election_id)
         servers = self._serve()

@@ -8,8 +8,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from captep_core import JSON, Action, ObjectRef, Observed, decide
-from captep_core.ports import Answer
+from captep_core import JSON, Action, Listed, ObjectRef, Observed, Selection, decide
+from captep_core.capt._resources import WATCHED
+from captep_core.ports import Answer, Read, Reads
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
 from captep_demo._timeline import Count, Timeline
 from captep_memory import MemoryGateway, StoreChange, World, load
@@ -186,7 +187,7 @@ class CaptepLoop:
     def __init__(self, server: WorldServer, clock: VirtualClock, timeline: Timeline) -> None:
         self._server, self._clock, self._timeline = server, clock, timeline
         self.cpu_seconds = 0.0
-        self._gateway = MemoryGateway(server.world)
+        self._gateway = MemoryGateway(server.world, watched=WATCHED)
         # A logger outside the hierarchy: the demo counts these lines and prints none of them.
         lines = logging.Logger("captep", logging.INFO)  # noqa: LOG001
         lines.addHandler(_LineCounter(self))
@@ -209,11 +210,20 @@ class CaptepLoop:
         self.cpu_seconds += time.process_time() - began
         return due
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Read an object."""
+    @property
+    def read(self) -> Read:
+        """Read an object, or a list."""
+        return Reads(self._get, self._find)
+
+    def _get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         self.count(Count(reads=1))
         self._gateway.world = self._server.world
-        return self._gateway.read(ref)
+        return self._gateway.get(ref)
+
+    def _find(self, selection: Selection) -> Listed:
+        self.count(Count(reads=1))
+        self._gateway.world = self._server.world
+        return self._gateway.find(selection)
 
     def send(self, action: Action) -> Answer:
         """Send an action."""

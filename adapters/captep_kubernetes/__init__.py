@@ -11,6 +11,7 @@ from captep_kubernetes._informer import (
     without_managed_fields,
 )
 from captep_kubernetes._lease import LeaderElector
+from captep_kubernetes._lists import list_live
 from captep_kubernetes._predicates import content_changed, keeping
 from captep_kubernetes._resources import EVENTS, LEASES, reference
 from captep_kubernetes._store import CacheChange, Object
@@ -48,6 +49,7 @@ __all__ = [
     "content_changed",
     "identity_only",
     "keeping",
+    "list_live",
     "load_transport",
     "reason_of",
     "reference",

@@ -1,7 +1,8 @@
 """Which version of a kind the server serves, asked only where a controller speaks several.
 
-Discovery answers at the start, and again after a watch was answered with 404: a version that a
-CustomResourceDefinition no longer serves. At rest nothing asks.
+Discovery answers at the start, and again after a watch was answered with 404 (a version that a
+CustomResourceDefinition no longer serves) or a watch of the definition showed a change. At rest
+nothing asks.
 """
 
 from collections.abc import Iterable

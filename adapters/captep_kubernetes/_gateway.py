@@ -16,12 +16,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from attrs import evolve
 
 from captep_core._actions import JSON, Action, ObjectRef, RecordEvent
-from captep_core._observation import ABSENT, Absent, Observed, Unreadable
+from captep_core._observation import (
+    ABSENT,
+    Absent,
+    Listed,
+    Observed,
+    Selection,
+    Unreadable,
+)
 from captep_core._request import (
     RawResponse,
     WriteRequest,
@@ -32,11 +40,13 @@ from captep_core._request import (
 )
 from captep_core._resources import Representation, Resource, Watched
 from captep_core.errors import GatewayError
-from captep_core.ports import Answer
+from captep_core.ports import Answer, Read, Reads
+from captep_kubernetes._definitions import DefinitionWatch
 from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
-from captep_kubernetes._predicates import content_changed, keeping
+from captep_kubernetes._lists import list_live
+from captep_kubernetes._predicates import content_changed, essence_of, keeping
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
@@ -57,6 +67,8 @@ _PAYLOADS: Final = 4096
 _DISCOVERY_SECONDS: Final = 30.0
 # The thread of an informer ends within a second of `stop`; the rest is for a busy machine.
 _STOP_SECONDS: Final = 1.5
+
+_Target = TypeVar("_Target", ObjectRef, Selection)
 
 _METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE", "apply": "PATCH"}
 # JSON is YAML: every API server that applies takes it under this name.
@@ -121,7 +133,15 @@ class KubernetesGateway:
         for key, one in self._kinds.items():
             for namespace in scopes if one.resource.namespaced else everywhere:
                 self._informers[*key, namespace] = self._informer(one, namespace)
+        self._definitions = tuple(
+            DefinitionWatch(
+                transport, one.resource, partial(self._discover, key, at_once=True), seed=self._seed
+            )
+            for key, one in self._kinds.items()
+            if len(one.versions) > 1
+        )
         self._payloads: OrderedDict[ObjectRef, tuple[tuple[str, str], bytes]] = OrderedDict()
+        self._read = Reads(self._look_up, self._list)
         self._events = EventBook()
         self._lock = threading.Lock()
 
@@ -129,6 +149,10 @@ class KubernetesGateway:
     def informers(self) -> tuple[Informer, ...]:
         """The caches, for readiness and health: `has_synced`, `is_alive`, `problem`."""
         return tuple(self._informers.values())
+
+    @property
+    def _watches(self) -> tuple[Informer | DefinitionWatch, ...]:
+        return (*self.informers, *self._definitions)
 
     @property
     def has_synced(self) -> bool:
@@ -139,14 +163,12 @@ class KubernetesGateway:
         """Start to watch; once. Discovery comes first for kinds that have several versions."""
         for key in self._kinds:
             self._discover(key)
-        for informer in self.informers:
-            informer.start()
+        for watch in self._watches:
+            watch.start()
 
     def stop(self) -> None:
         """Stop to watch, within about a second; nothing is announced after that."""
-        threads = [
-            threading.Thread(target=informer.stop, daemon=True) for informer in self.informers
-        ]
+        threads = [threading.Thread(target=watch.stop, daemon=True) for watch in self._watches]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -167,31 +189,55 @@ class KubernetesGateway:
         informer = self._informer_of(ref)
         return informer is not None and informer.identity(ref) is not None
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Look one object up; see `captep_core.ports.Gateway`.
+    @property
+    def read(self) -> Read:
+        """Look one object up, or list; see `captep_core.ports.Read`.
 
-        Only an object that is watched by its metadata and has changed costs a request.
+        Only an object that is watched by its metadata and has changed costs a request, and a list
+        of such objects.
         """
+        return self._read
+
+    def _look_up(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         ref = self._canonical(ref)
         informer = self._informer_of(ref)
         if informer is None:
-            return Unreadable(
-                "NotWatched", f"{ref} is in a namespace, or of a kind, that is not watched"
-            )
+            return _not_watched(str(ref))
         if not informer.has_synced:
-            unknown = Unreadable(
-                "NotSynced", f"the first list of {informer.resource} is not there yet"
-            )
-            return unknown if informer.problem is None else informer.problem
+            return _not_synced(informer)
         if self._is_by_metadata(ref):
             return self._payload(ref, informer)
         found = informer.get(ref)
         return ABSENT if found is None else found
 
+    def _list(self, selection: Selection) -> Listed:
+        selection = self._canonical(selection)
+        informer = self._informer_of(selection)
+        if informer is None:
+            return _not_watched(str(selection))
+        if not informer.has_synced:
+            return _not_synced(informer)
+        if self._is_by_metadata(selection):
+            # One request for the members alone: the labels are on the server.
+            resource = self._resource(selection)
+            found = list_live(self._transport, resource, selection, timeout=_READ_SECONDS)
+            if isinstance(found, Unreadable):
+                return found
+            return tuple(map(without_managed_fields, found))
+        objects = informer.objects(selection.namespace)
+        return tuple(obj for obj in objects if selection.fits(obj))
+
     def is_relevant(self, change: CacheChange) -> bool:
         """Whether a change touches what decisions read of the kind; see `content_changed`."""
         watched = self._kinds.get((change.ref.api_version, change.ref.kind))
         return content_changed(change, None if watched is None else watched.conditions)
+
+    def manifests(self, change: CacheChange) -> Callable[[], tuple[Object, ...]] | None:
+        """Return a function to the object before and after a change; None: no cache keeps it."""
+        if self._is_by_metadata(change.ref):
+            return None
+        states = (change.before, change.after)
+        return lambda: tuple(known.obj for known in states if known is not None)
 
     def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Ask the server for the whole object; see `captep_core.ports.ReadsLive`."""
@@ -202,6 +248,14 @@ class KubernetesGateway:
         ref = self._canonical(ref)
         informer = self._informer_of(ref)
         return None if informer is None else informer.version(ref)
+
+    def list_version(self, selection: Selection) -> str | None:
+        """Return the version of a list, None where no cache knows its objects.
+
+        It also changes with other objects of the kind: counting them costs nothing.
+        """
+        informer = self._informer_of(self._canonical(selection))
+        return None if informer is None else str(informer.changes)
 
     def send(self, action: Action) -> Answer:
         """Send one action; see `captep_core.ports.Gateway`.
@@ -375,17 +429,23 @@ class KubernetesGateway:
             namespace=namespace,
             representation=watched.representation,
             project=_projection(watched),
+            essence=_essence(watched),
             on_change=self._changed,
             on_missing=lambda: self._discover(_key(watched)),
             seed=self._seed,
         )
 
-    def _discover(self, key: tuple[str, str]) -> None:
-        """Take the version of a kind that the server serves; asked twice a minute at most."""
+    def _discover(self, key: tuple[str, str], *, at_once: bool = False) -> None:
+        """Take the version of a kind that the server serves.
+
+        A kind that is missing would be asked for at each failing watch, so only a changed
+        definition is worth asking `at_once`; everything else asks twice a minute at most.
+        """
         watched = self._kinds[key]
         with self._lock:
             last = self._discovered_at.get(key)
-            if last is not None and self._clock() - last < _DISCOVERY_SECONDS:
+            is_recent = last is not None and self._clock() - last < _DISCOVERY_SECONDS
+            if is_recent and not at_once:
                 return
             self._discovered_at[key] = self._clock()
         served = served_resource(self._transport, watched)
@@ -394,24 +454,34 @@ class KubernetesGateway:
             if (api_version, kind) == key:
                 informer.serve(served)
 
-    def _canonical(self, ref: ObjectRef) -> ObjectRef:
-        """Name an object in the version that the caches use."""
+    def _canonical(self, ref: _Target) -> _Target:
+        """Name an object or a list in the version that the caches use."""
         api_version = self._versions.get((ref.api_version, ref.kind), ref.api_version)
         return ref if api_version == ref.api_version else evolve(ref, api_version=api_version)
 
-    def _informer_of(self, ref: ObjectRef) -> Informer | None:
+    def _informer_of(self, ref: ObjectRef | Selection) -> Informer | None:
         exact = self._informers.get((ref.api_version, ref.kind, ref.namespace))
         return exact or self._informers.get((ref.api_version, ref.kind, None))
 
-    def _is_by_metadata(self, ref: ObjectRef) -> bool:
+    def _is_by_metadata(self, ref: ObjectRef | Selection) -> bool:
         watched = self._kinds.get((ref.api_version, ref.kind))
         return watched is not None and watched.representation is Representation.METADATA
 
-    def _resource(self, ref: ObjectRef) -> Resource:
+    def _resource(self, ref: ObjectRef | Selection) -> Resource:
         resource = self._served.get((ref.api_version, ref.kind))
         if resource is None:
             raise GatewayError(f"{ref}: this gateway was not given the kind {ref.api_version}")
         return resource
+
+
+def _not_watched(named: str) -> Unreadable:
+    detail = f"{named} is in a namespace, or of a kind, that is not watched"
+    return Unreadable("NotWatched", detail)
+
+
+def _not_synced(informer: Informer) -> Unreadable:
+    detail = f"the first list of {informer.resource} is not there yet"
+    return informer.problem or Unreadable("NotSynced", detail)
 
 
 def _key(watched: Watched) -> tuple[str, str]:
@@ -422,6 +492,12 @@ def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.METADATA:
         return identity_only
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
+
+
+def _essence(watched: Watched) -> Callable[[Object], Object] | None:
+    if watched.conditions is None:
+        return None
+    return partial(essence_of, conditions=watched.conditions)
 
 
 def _is_absent(response: RawResponse) -> bool:

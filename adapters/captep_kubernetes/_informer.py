@@ -37,6 +37,7 @@ from captep_core._observation import Unreadable
 from captep_core._request import RawResponse, reason_of, retry_after_of
 from captep_core._resources import Representation, Resource
 from captep_core._workqueue import Backoff, jittered
+from captep_kubernetes._lists import items_of
 from captep_kubernetes._resources import reference
 from captep_kubernetes._store import CacheChange, Known, Object, Store, is_version
 from captep_kubernetes._transport import (
@@ -110,6 +111,7 @@ class Informer:
         selectors: `labelSelector` and `fieldSelector` as query parameters.
         representation: whole objects or metadata alone.
         project: applied to each object before it is kept; see `Store`.
+        essence: the part of a kept object whose change is worth a look; see `Store`.
         on_change: called once for each new state, from the watch's thread or from the caller of
             `observe_write`; must return at once.
         on_missing: called from the watch's thread when the server does not serve the kind (404).
@@ -129,6 +131,7 @@ class Informer:
         selectors: Query = (),
         representation: Representation = Representation.WHOLE,
         project: Callable[[Object], Object] = without_managed_fields,
+        essence: Callable[[Object], Object] | None = None,
         on_change: Callable[[CacheChange], None] = lambda _change: None,
         on_missing: Callable[[], None] = lambda: None,
         backoff: Backoff = _BACKOFF,
@@ -152,7 +155,7 @@ class Informer:
         self._seed = seed
         self._requests = 0
         self._clock = clock
-        self._store = Store(project)
+        self._store = Store(project, essence)
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._synced = threading.Event()
@@ -245,6 +248,18 @@ class Informer:
         """Return uid and resourceVersion of `ref`, None when it is absent."""
         known = self._find(ref)
         return None if known is None else (known.uid, known.resource_version)
+
+    def objects(self, namespace: str | None) -> tuple[Object, ...]:
+        """Return the kept part of every object, of one namespace or of all, as of one moment."""
+        with self._lock:
+            known = self._store.all(namespace)
+        return tuple(each.obj for each in known)
+
+    @property
+    def changes(self) -> int:
+        """The number of changes that the cache took in."""
+        with self._lock:
+            return self._store.changes
 
     def refs(self) -> tuple[ObjectRef, ...]:
         """Return the names of all cached objects."""
@@ -353,7 +368,7 @@ class Informer:
             body = answer.body
             if answer.status != 200 or body is None:
                 return self._refused(answer)
-            items, metadata = _items(body), body.get("metadata")
+            items, metadata = items_of(body), body.get("metadata")
             if items is None:
                 # Taken for an empty list, a sign-in page in JSON would make every object absent.
                 return Unreadable("Malformed", f"{self._path}: HTTP 200 without a list of items")
@@ -546,14 +561,6 @@ class Informer:
 
 def _is_malformed(problem: Unreadable | None) -> bool:
     return problem is not None and problem.reason == "Malformed"
-
-
-def _items(body: Mapping[str, JSON]) -> list[JSON] | None:
-    """Return the items of a list, None for another answer; Go may write an empty list as null."""
-    items = body.get("items")
-    if items is None and str(body.get("kind")).endswith("List"):
-        return []
-    return items if isinstance(items, list) else None
 
 
 def _event(line: bytes) -> tuple[str, Object] | None:

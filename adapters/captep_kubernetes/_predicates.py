@@ -7,7 +7,7 @@ from captep_core._resources import Fields
 from captep_kubernetes._informer import without_managed_fields
 from captep_kubernetes._store import CacheChange, Object
 
-__all__ = ["content_changed", "keeping"]
+__all__ = ["content_changed", "essence_of", "keeping"]
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
@@ -37,10 +37,12 @@ def content_changed(change: CacheChange, conditions: Collection[str] | None = No
     if change.before.digest and change.before.digest == change.after.digest:
         # Equal contents, or nothing but the identity kept.
         return change.before.packed.is_empty
+    if change.before.essence and change.before.essence == change.after.essence:
+        return False
     old = change.before.obj
     if not old:
         return True
-    return _essence(old, conditions) != _essence(change.after.obj, conditions)
+    return essence_of(old, conditions) != essence_of(change.after.obj, conditions)
 
 
 def _part(obj: Object, fields: Fields) -> Object:
@@ -74,7 +76,7 @@ def _without_last_applied(obj: Object) -> Object:
     }
 
 
-def _essence(obj: Object, conditions: Collection[str] | None) -> Object:
+def essence_of(obj: Object, conditions: Collection[str] | None) -> Object:
     """Return the part of an object whose change is worth a look."""
     essence = dict(obj)
     metadata = obj.get("metadata")
@@ -83,11 +85,22 @@ def _essence(obj: Object, conditions: Collection[str] | None) -> Object:
             name: value for name, value in metadata.items() if name not in _BOOKKEEPING
         }
     status = obj.get("status")
-    listed = status.get("conditions") if isinstance(status, dict) else None
-    if conditions is not None and isinstance(status, dict) and isinstance(listed, list):
-        counting = [each for each in listed if _type_of(each) in conditions]
-        essence["status"] = {**status, "conditions": counting}
+    if conditions is not None and isinstance(status, dict):
+        essence["status"] = _counting(status, conditions)
     return essence
+
+
+def _counting(status: Object, conditions: Collection[str]) -> Object:
+    """Leave out conditions of other types, at any depth: `deprecated.v1beta1` has some too."""
+    counting: Object = {}
+    for name, value in status.items():
+        if isinstance(value, dict):
+            counting[name] = _counting(value, conditions)
+        elif name == "conditions" and isinstance(value, list):
+            counting[name] = [each for each in value if _type_of(each) in conditions]
+        else:
+            counting[name] = value
+    return counting
 
 
 def _type_of(condition: JSON) -> str:

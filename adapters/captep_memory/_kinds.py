@@ -190,6 +190,14 @@ class Catalog:
             raise unknown_resource()
         return version
 
+    def served(self, group: str, kind: str) -> tuple[str, ...] | None:
+        """Return the apiVersions in which a kind is served; None for any, without a definition."""
+        custom = self.custom.get((group, kind))
+        if custom is not None:
+            return tuple(f"{group}/{version}" for version in custom.versions)
+        conversion = self.conversions.get((group, kind))
+        return None if conversion is None else conversion.versions
+
     def convert(self, obj: Object, resource: ServedKind) -> Object:
         """Return a stored object in the version of `resource`; the object itself when it fits.
 

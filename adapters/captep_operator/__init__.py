@@ -6,7 +6,13 @@ from captep_operator._discovery import discovered
 from captep_operator._dry_run import DryRunDecide
 from captep_operator._kind import Kind
 from captep_operator._operator import Lease, Operator
-from captep_operator._preflight import check_cluster, check_lease, fatal_problem, identity
+from captep_operator._preflight import (
+    check_cluster,
+    check_lease,
+    fatal_problem,
+    identity,
+    lacks_label,
+)
 from captep_operator._simulation import Simulation, simulated
 
 __all__ = [
@@ -22,5 +28,6 @@ __all__ = [
     "discovered",
     "fatal_problem",
     "identity",
+    "lacks_label",
     "simulated",
 ]

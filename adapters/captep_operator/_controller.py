@@ -20,7 +20,7 @@ from captep_core._actions import JSON, Action, ObjectRef
 from captep_core._observation import Observed
 from captep_core._resources import Resource, Watched
 from captep_core.errors import GatewayError
-from captep_core.ports import Answer, Decide
+from captep_core.ports import Answer, Decide, Read
 from captep_kubernetes import (
     FIELD_MANAGER,
     CacheChange,
@@ -54,7 +54,7 @@ class _Fence:
     """A gateway that writes only while `may_write` says so."""
 
     def __init__(self, gateway: KubernetesGateway, may_write: Callable[[], bool]) -> None:
-        self.read: Callable[[ObjectRef], Observed[dict[str, JSON]]] = gateway.read
+        self.read: Read = gateway.read
         self.read_live: Callable[[ObjectRef], Observed[dict[str, JSON]]] = gateway.read_live
         self._gateway = gateway
         self._may_write = may_write
@@ -124,6 +124,7 @@ class Controller:
             seconds=time.monotonic,
             tuning=Tuning(align_to=_TICK_SECONDS),
             version=self._gateway.version,
+            list_version=self._gateway.list_version,
         )
         self._keeping = threading.Lock()
 
@@ -174,8 +175,8 @@ class Controller:
             return
         if (change.ref.api_version, change.ref.kind) == self._primary:
             self._keep(change.ref)
-        else:
-            self._loop.notify(change.ref)
+        # `_keep` has woken the object itself.
+        self._loop.notify(change.ref, self._gateway.manifests(change), but=change.ref)
 
     def _keep(self, key: ObjectRef) -> None:
         with self._keeping:

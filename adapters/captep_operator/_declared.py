@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from captep_core._actions import JSON, Decision, ObjectRef, RecordEvent
-from captep_core._observation import Observed, ReconcileState
+from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core._resources import Resource
 from captep_core.errors import DecisionError
-from captep_core.ports import Decide, Read
+from captep_core.ports import Decide, Read, Reads, select
 
 __all__ = ["only_declared"]
 
@@ -22,7 +22,7 @@ def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
     """
     declared = {(each.api_version, each.kind) for each in resources}
 
-    def require(ref: ObjectRef, does: str) -> None:
+    def require(ref: ObjectRef | Selection, does: str) -> None:
         if (ref.api_version, ref.kind) not in declared:
             raise DecisionError(
                 f"the decision {does} {ref}, and {ref.kind} ({ref.api_version}) is not declared:"
@@ -34,7 +34,11 @@ def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
             require(ref, "reads")
             return read(ref)
 
-        decision = decide(key, reading, state, now=now)
+        def listing(selection: Selection) -> Listed:
+            require(selection, "lists")
+            return select(read, selection)
+
+        decision = decide(key, Reads(reading, listing), state, now=now)
         # The runtime reports a value that is no Decision.
         for action in getattr(decision, "actions", ()):
             if not isinstance(action, RecordEvent):

@@ -17,7 +17,7 @@ from captep_kubernetes import (
     check_connection,
 )
 
-__all__ = ["check_cluster", "check_lease", "fatal_problem", "identity"]
+__all__ = ["check_cluster", "check_lease", "fatal_problem", "identity", "lacks_label"]
 
 _SECONDS: Final = 10.0
 """The limit of one request, as for every other request of the controller."""
@@ -43,6 +43,24 @@ def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str,
             " create it, or correct --namespace"
         )
     return tuple(name for name, status in statuses.items() if status == 403)
+
+
+def lacks_label(transport: Transport, definition: str, label: str) -> bool:
+    """Whether a CustomResourceDefinition lacks a label; False where this identity may not read it.
+
+    Raises:
+        GatewayError: the server does not answer.
+    """
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{definition}"
+    try:
+        answer = transport.request("GET", path, timeout=_SECONDS)
+    except UnansweredError as error:
+        raise GatewayError(f"the API server does not answer: {error}") from error
+    if answer.status != 200 or answer.body is None:
+        return False
+    metadata = answer.body.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    return label not in (labels if isinstance(labels, dict) else {})
 
 
 def check_lease(transport: Transport, namespace: str, name: str) -> None:

@@ -48,7 +48,7 @@ from captep_core._actions import (
 )
 from captep_core._not_kept import leaves, not_kept
 from captep_core._observation import NotKept, ReconcileState
-from captep_core.ports import Answer, Decide, Gateway, ReadsLive
+from captep_core.ports import Answer, Decide, Gateway, ReadsLive, as_read
 from captep_runtime._bodies import require_decision
 from captep_runtime._history import (
     EMPTY_HISTORY,
@@ -160,7 +160,7 @@ def run_pass(
     known = _known_at(state.refusals, recent, now=now)
     in_backoff = _unlisted(recent.refused_in_backoff(now=now), known)
     seen = (*in_backoff, *known)
-    decision = decide(key, gateway.read, evolve(state, refusals=seen), now=now)
+    decision = decide(key, as_read(gateway.read), evolve(state, refusals=seen), now=now)
     require_decision(decision)
     sending = _Sending(
         known=seen,

@@ -30,7 +30,14 @@ from captep_core.ports import Clock, Decide, Gateway
 from captep_runtime._execute import Pass, run_pass
 from captep_runtime._log import SILENT, Reporter, described
 from captep_runtime._metrics import NO_METRICS, Metrics
-from captep_runtime._reads import ReadIndex, ReadSet, TrackingGateway, Version
+from captep_runtime._reads import (
+    ListVersion,
+    Manifests,
+    ReadIndex,
+    ReadSet,
+    TrackingGateway,
+    Version,
+)
 from captep_runtime._schedule import (
     DEFAULT_TUNING,
     NEW_KEY,
@@ -74,6 +81,7 @@ class Loop:
         reporter: Reporter = SILENT,
         seconds: Callable[[], float] | None = None,
         version: Version | None = None,
+        list_version: ListVersion | None = None,
     ) -> None:
         """Create a loop without keys.
 
@@ -91,6 +99,8 @@ class Loop:
                 last one read has changed, at a tenth of the cost of deciding again. It fits a
                 `decide` that goes on doing nothing while nothing changes, until the deadline that
                 it names. None for a pass at each interval.
+            list_version: the version of a list. None for a pass at each interval of a key that
+                lists.
         """
         self._decide = decide
         self._gateway = gateway
@@ -102,6 +112,7 @@ class Loop:
         self._reporter = reporter
         self._seconds = seconds or (lambda: clock.now().timestamp())
         self._version = version
+        self._list_version = list_version
         self._queue: WorkQueue[ObjectRef] = WorkQueue(tuning.backoff)
         self._states: dict[ObjectRef, KeyState] = {}
         self._runs: dict[ObjectRef, _Run] = {}
@@ -127,11 +138,28 @@ class Loop:
             self._queue.forget(key)
             self._reads.keep_only(key, ())
 
-    def notify(self, ref: ObjectRef) -> None:
-        """Wake exactly the keys whose last pass read `ref`: it changed, appeared or went."""
+    def notify(
+        self,
+        ref: ObjectRef,
+        manifests: Manifests | None = None,
+        *,
+        but: ObjectRef | None = None,
+    ) -> None:
+        """Wake exactly the keys whose last pass read `ref`: it changed, appeared or went.
+
+        A pass that listed read each object that is, was or becomes part of the list.
+
+        Args:
+            ref: the object.
+            manifests: returns the object before and after the change, as far as each exists, for
+                lists by label. None wakes every key that lists its kind and namespace.
+            but: a key that sleeps on.
+        """
+        readers = self._reads.readers(ref, manifests)
         with self._changed:
-            for key in self._reads.readers(ref):
-                self._wake(key)
+            for key in readers:
+                if key != but:
+                    self._wake(key)
 
     def keys(self) -> tuple[ObjectRef, ...]:
         """Return the keys of the loop, sorted."""
@@ -283,7 +311,9 @@ class Loop:
         """Return the state after a skipped pass, None when the pass must run."""
         if state.seen is None or self._version is None or now >= state.wakes_at:
             return None
-        return after_skip(state, now=at) if state.seen.is_unchanged(self._version) else None
+        if not state.seen.is_unchanged(self._version, self._list_version):
+            return None
+        return after_skip(state, now=at)
 
     def _skip(self, key: ObjectRef, state: KeyState, now: float) -> None:
         self._states[key] = state
@@ -292,7 +322,9 @@ class Loop:
         self._queue.done(key, now=now, requeue_after=wait)
 
     def _run(self, run: _Run, now: datetime, seconds: Callable[[], float]) -> None:
-        gateway = TrackingGateway(self._gateway, self._reads, run.key, self._version)
+        gateway = TrackingGateway(
+            self._gateway, self._reads, run.key, self._version, self._list_version
+        )
         try:
             done = run_pass(
                 self._decide,

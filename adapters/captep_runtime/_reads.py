@@ -1,35 +1,67 @@
-"""Which key read which object, in which version: an index, and the gateway that fills it."""
+"""Which key read which object or list, in which version: an index and the gateway that fills it."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from attrs import frozen
 
 from captep_core._actions import JSON, Action, ObjectRef
-from captep_core._observation import Observed, Unreadable
-from captep_core.ports import Answer, Gateway, ReadsLive
+from captep_core._observation import Listed, Observed, Selection, Unreadable
+from captep_core.ports import Answer, Gateway, Read, Reads, ReadsLive, as_read, select
 
-__all__ = ["ReadIndex", "ReadSet", "TrackingGateway", "Version"]
+__all__ = [
+    "ListVersion",
+    "Manifests",
+    "ReadIndex",
+    "ReadSet",
+    "TrackingGateway",
+    "Version",
+]
 
 Version: TypeAlias = Callable[[ObjectRef], str | None]
 """The version of an object: different after every change, None while the object does not exist.
 
 A loop asks for it under its lock, so the function must return at once.
 """
+ListVersion: TypeAlias = Callable[[Selection], str | None]
+"""The version of a list: different after each change that a list shows, None where it is unknown.
+
+A loop asks for it under its lock, so the function must return at once.
+"""
+Manifests: TypeAlias = Callable[[], Iterable[Mapping[str, JSON]]]
+"""The object before and after a change, as far as each exists; asked for only where a key lists
+its kind by labels.
+"""
+_Lists: TypeAlias = tuple[tuple[Selection, str | None], ...]
+_Shelf: TypeAlias = tuple[str, str, str | None]
 
 
 @frozen
 class ReadSet:
-    """The objects that one pass read, and the version that each had before the pass read it."""
+    """The objects that one pass read, and the version that each had before the pass read it.
+
+    `lists`: the lists that it read, in the same way.
+    """
 
     refs: tuple[ObjectRef, ...]
     versions: tuple[str | None, ...]
+    lists: _Lists = ()
 
-    def is_unchanged(self, version: Version) -> bool:
-        """Whether every object still has its version."""
+    def is_unchanged(self, version: Version, list_version: ListVersion | None = None) -> bool:
+        """Whether every object and every list still has its version."""
         pairs = zip(self.refs, self.versions, strict=True)
-        return all(version(ref) == before for ref, before in pairs)
+        if not all(version(ref) == before for ref, before in pairs):
+            return False
+        if not self.lists:
+            return True
+        return list_version is not None and all(
+            list_version(selection) == before for selection, before in self.lists
+        )
+
+
+def _shelf_of(selection: Selection) -> _Shelf:
+    return selection.api_version, selection.kind, selection.namespace
 
 
 class ReadIndex:
@@ -43,11 +75,37 @@ class ReadIndex:
         self._lock = threading.Lock()
         self._readers: dict[ObjectRef, frozenset[ObjectRef] | set[ObjectRef]] = {}
         self._read: dict[ObjectRef, tuple[ObjectRef, ...]] = {}
+        self._listers: dict[_Shelf, dict[Selection, frozenset[ObjectRef]]] = {}
+        self._lists: dict[ObjectRef, tuple[Selection, ...]] = {}
 
-    def readers(self, ref: ObjectRef) -> tuple[ObjectRef, ...]:
-        """Return the keys that read `ref`, sorted."""
+    def readers(self, ref: ObjectRef, manifests: Manifests | None = None) -> tuple[ObjectRef, ...]:
+        """Return the keys that read `ref`, or a list that `ref` is, was or becomes part of, sorted.
+
+        Without `manifests`, every list of its kind and namespace counts.
+        """
         with self._lock:
-            return tuple(sorted(self._readers.get(ref, ()), key=str))
+            readers = {*self._readers.get(ref, ())}
+            listers = [
+                lister
+                for namespace in {None, ref.namespace}
+                for lister in self._listers.get((ref.api_version, ref.kind, namespace), {}).items()
+            ]
+        shown = None
+        if manifests is not None and any(selection.labels for selection, _ in listers):
+            shown = tuple(manifests())
+        for selection, keys in listers:
+            if shown is None or any(map(selection.fits, shown)):
+                readers |= keys
+        return tuple(sorted(readers, key=str))
+
+    def note_list(self, key: ObjectRef, selection: Selection) -> None:
+        """Note that `key` is about to read a list."""
+        with self._lock:
+            shelf = self._listers.setdefault(_shelf_of(selection), {})
+            readers = shelf.get(selection, frozenset())
+            if key not in readers:
+                shelf[selection] = readers | {key}
+                self._lists[key] = (*self._lists.get(key, ()), selection)
 
     def note(self, key: ObjectRef, ref: ObjectRef) -> None:
         """Note that `key` is about to read `ref`."""
@@ -63,12 +121,19 @@ class ReadIndex:
                 self._readers[ref] = {*readers, key}
             self._read[key] = (*self._read.get(key, ()), ref)
 
-    def keep_only(self, key: ObjectRef, refs: Collection[ObjectRef]) -> tuple[ObjectRef, ...]:
-        """Forget what `key` read in earlier passes but not in the last one, which read `refs`.
+    def keep_only(
+        self,
+        key: ObjectRef,
+        refs: Collection[ObjectRef],
+        lists: Collection[Selection] = (),
+    ) -> tuple[ObjectRef, ...]:
+        """Forget what `key` read in earlier passes but not in the last one, which read `refs` and
+        `lists`.
 
         Return `refs` as the index keeps them: the first of equal references.
         """
         with self._lock:
+            self._keep_lists(key, lists)
             known = {ref: ref for ref in self._read.pop(key, ())}
             for ref in known:
                 if ref not in refs:
@@ -85,6 +150,23 @@ class ReadIndex:
             return shared if isinstance(shared, frozenset) else frozenset((key,))
         return frozenset((key,))
 
+    def _keep_lists(self, key: ObjectRef, lists: Collection[Selection]) -> None:
+        known = self._lists.pop(key, ())
+        for selection in known:
+            if selection not in lists:
+                self._drop_list(key, selection)
+        kept = tuple(selection for selection in known if selection in lists)
+        if kept:
+            self._lists[key] = kept
+
+    def _drop_list(self, key: ObjectRef, selection: Selection) -> None:
+        shelf = self._listers[_shelf_of(selection)]
+        left = shelf.pop(selection) - {key}
+        if left:
+            shelf[selection] = left
+        elif not shelf:
+            del self._listers[_shelf_of(selection)]
+
     def _drop(self, key: ObjectRef, ref: ObjectRef) -> None:
         readers = self._readers[ref]
         if len(readers) == 1:
@@ -94,17 +176,23 @@ class ReadIndex:
 
 
 class TrackingGateway:
-    """A gateway for one pass over one key: it notes each object before the read."""
+    """A gateway for one pass over one key: it notes each object and each list before the read."""
 
     def __init__(
-        self, gateway: Gateway, index: ReadIndex, key: ObjectRef, version: Version | None
+        self,
+        gateway: Gateway,
+        index: ReadIndex,
+        key: ObjectRef,
+        version: Version | None,
+        list_version: ListVersion | None = None,
     ) -> None:
         self._gateway = gateway
-        self._index = index
-        self._key = key
-        self._version = version
-        self._versions: dict[ObjectRef, str | None] = {}
-        self._has_unknown_version = version is None
+        self._tracking = _Tracking(as_read(gateway.read), index, key, version, list_version)
+
+    @property
+    def read(self) -> Read:
+        """Note an object or a list, then look it up."""
+        return Reads(self._tracking.get, self._tracking.find)
 
     def settle(self) -> ReadSet | None:
         """End the pass: the index keeps of the key what this pass read, and nothing else.
@@ -112,20 +200,7 @@ class TrackingGateway:
         Return that with its versions. Return None when they are unknown: an object that cannot be
         read may change without a new version.
         """
-        refs = self._index.keep_only(self._key, self._versions)
-        if self._has_unknown_version:
-            return None
-        return ReadSet(refs, tuple(self._versions.values()))
-
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Note `ref`, then look it up."""
-        if ref not in self._versions:
-            self._index.note(self._key, ref)
-            self._versions[ref] = None if self._version is None else self._version(ref)
-        found = self._gateway.read(ref)
-        if isinstance(found, Unreadable):
-            self._has_unknown_version = True
-        return found
+        return self._tracking.settle()
 
     def read_live(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Ask the server itself; `decide` does not see it, so the index need not know."""
@@ -135,3 +210,51 @@ class TrackingGateway:
     def send(self, action: Action) -> Answer:
         """Pass `action` on."""
         return self._gateway.send(action)
+
+
+class _Tracking:
+    """What one pass has read so far."""
+
+    def __init__(
+        self,
+        read: Read,
+        index: ReadIndex,
+        key: ObjectRef,
+        version: Version | None,
+        list_version: ListVersion | None,
+    ) -> None:
+        self._read = read
+        self._index = index
+        self._key = key
+        self._version = version
+        self._list_version = list_version
+        self._versions: dict[ObjectRef, str | None] = {}
+        self._lists: dict[Selection, str | None] = {}
+        self._has_unknown_version = version is None
+
+    def get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        if ref not in self._versions:
+            self._index.note(self._key, ref)
+            self._versions[ref] = None if self._version is None else self._version(ref)
+        found = self._read(ref)
+        if isinstance(found, Unreadable):
+            self._has_unknown_version = True
+        return found
+
+    def find(self, selection: Selection) -> Listed:
+        if selection not in self._lists:
+            self._index.note_list(self._key, selection)
+            version = None if self._list_version is None else self._list_version(selection)
+            self._lists[selection] = version
+            if version is None:
+                self._has_unknown_version = True
+        found = select(self._read, selection)
+        if isinstance(found, Unreadable):
+            self._has_unknown_version = True
+        return found
+
+    def settle(self) -> ReadSet | None:
+        refs = self._index.keep_only(self._key, self._versions, self._lists)
+        if self._has_unknown_version:
+            return None
+        return ReadSet(refs, tuple(self._versions.values()), tuple(self._lists.items()))

@@ -43,8 +43,16 @@ from captep_core._actions import (
     write_of,
 )
 from captep_core._objects import instant
-from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
-from captep_core.ports import Read
+from captep_core._observation import (
+    ABSENT,
+    Absent,
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
+from captep_core.ports import Read, Reads, select
 from captep_memory import World
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._drive import drive
@@ -60,7 +68,7 @@ from captep_testing._hostile import (
 )
 from captep_testing._interpreters import other_interpreters, text_of
 from captep_testing._kit import Kit
-from captep_testing._passes import ViolationError, safe
+from captep_testing._passes import Members, ViolationError, read_of, safe
 from captep_testing._report import Counterexample, Report, Violation, kept, waivers
 
 __all__ = ["View", "check", "check_view", "judge_decision", "views_of"]
@@ -76,7 +84,7 @@ _SETS = (("metadata", "finalizers"), ("metadata", "ownerReferences"), ("status",
 class View:
     """Everything that one call of the function sees.
 
-    The objects that it reads, its state, the time.
+    The objects that it reads, the names of those in each list, its state, the time.
     """
 
     key: ObjectRef
@@ -84,10 +92,12 @@ class View:
     state: ReconcileState
     now: datetime
     world: World | None = field(default=None, repr=False, eq=False)
+    lists: Members = field(factory=dict, repr=False)
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Look one object up."""
-        return self.objects.get(ref, ABSENT)
+    @property
+    def read(self) -> Read:
+        """Look one object up, or list."""
+        return read_of(self.objects, self.lists)
 
 
 def check(kit: Kit) -> Report:
@@ -140,17 +150,37 @@ def _recording(kit: Kit, views: list[View]) -> Kit:
 
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         objects: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
+        lists: dict[Selection, tuple[ObjectRef, ...] | Unreadable] = {}
+        recording = read_of(objects, lists)
 
+        # Copies: a function that changes what it reads is caught, and its changes stay its own.
         def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
-            # Copies: a function that changes what it reads is caught, and its changes stay its own.
-            return objects.setdefault(ref, deepcopy(read(ref)))
+            objects.setdefault(ref, deepcopy(read(ref)))
+            return deepcopy(recording(ref))
+
+        def listed(selection: Selection) -> Listed:
+            found = select(read, selection)
+            if isinstance(found, Unreadable):
+                lists[selection] = found
+                return found
+            named = {_ref_of(selection, obj): obj for obj in found}
+            lists[selection] = tuple(named)
+            for ref, obj in named.items():
+                objects.setdefault(ref, deepcopy(obj))
+            return deepcopy(select(recording, selection))
 
         # `drive` reads by a method of its gateway, which knows the world.
-        world: World | None = getattr(getattr(read, "__self__", None), "world", None)
-        views.append(View(key, objects, state, now, world))
-        return kit.decide(key, lambda ref: deepcopy(recorded(ref)), state, now=now)
+        gateway = getattr(getattr(read, "get", None), "__self__", None)
+        views.append(View(key, objects, state, now, getattr(gateway, "world", None), lists))
+        return kit.decide(key, Reads(recorded, listed), state, now=now)
 
     return evolve(kit, decide=decide)
+
+
+def _ref_of(selection: Selection, obj: Mapping[str, Any]) -> ObjectRef:
+    metadata = obj["metadata"]
+    named = metadata.get("namespace"), metadata["name"]
+    return ObjectRef(selection.api_version, selection.kind, *named)
 
 
 def check_view(kit: Kit, view: View) -> Iterator[Violation]:
@@ -294,13 +324,32 @@ def _unreadable_views(kit: Kit, view: View, decision: Decision) -> Iterator[Viol
         if depends and blind.requeue_after is None and blind.wakes_at is None:
             yield Violation("P15b", f"never looks again while {ref} is unreadable")
         yield from _sent(kit, view, blind, f"with {ref} unreadable")
+    for selection in view.lists:
+        yield from _unreadable_list(kit, view, decision, selection)
+
+
+def _unreadable_list(
+    kit: Kit, view: View, decision: Decision, selection: Selection
+) -> Iterator[Violation]:
+    """Judge a decision whose list fails; an empty list says that no such object exists."""
+    blind = _decide(kit, _with_list(view, selection, Unreadable("Timeout")))
+    empty = _decide(kit, _with_list(view, selection, ()))
+    writes = _writes(blind)
+    new = set(writes) - set(_writes(decision))
+    if new and writes == _writes(empty):
+        named = sorted({json.loads(each)[0] for each in new})
+        yield Violation("F24", f"treats an unreadable list as empty: {', '.join(named)}")
+    depends = text_of(blind) != text_of(empty) or text_of(blind) != text_of(decision)
+    if depends and blind.requeue_after is None:
+        yield Violation("P15b", f"never looks again while the list {selection} is unreadable")
+    yield from _sent(kit, view, blind, f"with the list {selection} unreadable")
 
 
 def _is_write(action: Action) -> bool:
     return not isinstance(action, RecordEvent) and action.subresource != "status"
 
 
-def _writes(decision: Decision, but: ObjectRef) -> list[str]:
+def _writes(decision: Decision, but: ObjectRef | None = None) -> list[str]:
     """Return the writes of a decision as text, without reports and those on one object."""
     return sorted(
         json.dumps([str(write_of(action)), action.body], default=dict, sort_keys=True)
@@ -454,6 +503,12 @@ def _defaulted_view(
             yield Violation("P20", f"{write_of(action)} to undo a default of the server")
 
 
+def _with_list(
+    view: View, selection: Selection, members: tuple[ObjectRef, ...] | Unreadable
+) -> View:
+    return evolve(view, lists={**view.lists, selection: members})
+
+
 def _with(view: View, ref: ObjectRef, found: Observed[dict[str, JSON]]) -> View:
     return evolve(view, objects={**view.objects, ref: found})
 
@@ -503,4 +558,6 @@ def _text_of_view(view: View) -> str:
         str(ref): repr(found) if isinstance(found, Absent | Unreadable) else found
         for ref, found in view.objects.items()
     }
-    return json.dumps([str(view.key), objects, repr(view.state), str(view.now)], sort_keys=True)
+    lists = {str(selection): str(members) for selection, members in view.lists.items()}
+    rest = [repr(view.state), str(view.now)]
+    return json.dumps([str(view.key), objects, lists, *rest], sort_keys=True)

@@ -28,8 +28,14 @@ from captep_core._actions import (
     purpose_of,
     write_of,
 )
-from captep_core._observation import Observed, ReconcileState, Unreadable
-from captep_core.ports import Answer, Read
+from captep_core._observation import (
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
+from captep_core.ports import Answer, Read, Reads, select
 from captep_memory import Key, World, group_of
 from captep_runtime import ERROR_INTERVAL, Pass, WriteHistory, run_pass
 from captep_testing._canonical import Canonical, Name, entries
@@ -38,7 +44,7 @@ from captep_testing._delivery import deliver, lagging, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo
-from captep_testing._passes import ViolationError, safe
+from captep_testing._passes import Target, ViolationError, safe
 from captep_testing._report import TraceStep, Violation, kept
 
 __all__ = ["Blind", "Healing", "Run", "Sent", "Strike", "drive"]
@@ -50,8 +56,8 @@ _NEIGHBOURLY = 100
 
 Strike: TypeAlias = Callable[[int, Action], WriteFault]
 """Return the fault of a write, given the number of writes before it."""
-Blind: TypeAlias = Callable[[int, ObjectRef], bool]
-"""Whether the read of an object fails in a pass, given the number of passes before it."""
+Blind: TypeAlias = Callable[[int, Target], bool]
+"""Whether the read of an object or a list fails in a pass, given the number of passes before it."""
 # Texts of a status that say no more than the time.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 
@@ -80,7 +86,7 @@ class Run:
     sent: tuple[Sent, ...]
     violation: Violation | None
     verdicts: Mapping[ObjectRef, VerdictLike] = field(factory=dict)
-    reads: tuple[tuple[int, ObjectRef], ...] = ()
+    reads: tuple[tuple[int, Target], ...] = ()
     signals: frozenset[str] = frozenset()
     last_signals: frozenset[str] = frozenset()
     error_interval: timedelta = ERROR_INTERVAL
@@ -157,14 +163,23 @@ class _Wire:
         self._read: Read = driver.memo.reader(driver.world)
         self.is_blind = False
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    @property
+    def read(self) -> Read:
+        return Reads(self._get, self._find)
+
+    def _get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        return Unreadable("Timeout") if self._fails(ref) else self._read(ref)
+
+    def _find(self, selection: Selection) -> Listed:
+        return Unreadable("Timeout") if self._fails(selection) else select(self._read, selection)
+
+    def _fails(self, target: Target) -> bool:
         driver = self._driver
         if not driver.is_at_rest:
-            driver.reads.append((driver.passes, ref))
-        if driver.blind(driver.passes, ref):
-            self.is_blind = True
-            return Unreadable("Timeout")
-        return self._read(ref)
+            driver.reads.append((driver.passes, target))
+        fails = driver.blind(driver.passes, target)
+        self.is_blind = self.is_blind or fails
+        return fails
 
     def send(self, action: Action) -> Answer:
         driver = self._driver
@@ -213,7 +228,7 @@ class _Driver:
         self._segments: list[tuple[int, World, int]] = []
         self.blind = blind
         self.passes = 0
-        self.reads: list[tuple[int, ObjectRef]] = []
+        self.reads: list[tuple[int, Target]] = []
         self.signals: set[str] = set()
         self.error_intervals: set[timedelta] = set()
         self.events: set[str] = set()
@@ -499,7 +514,7 @@ def _never(_: int, __: Action) -> WriteFault:
     return NO_FAULT
 
 
-def _sees_all(_: int, __: ObjectRef) -> bool:
+def _sees_all(_: int, __: Target) -> bool:
     return False
 
 

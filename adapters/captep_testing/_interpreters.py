@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from captep_core._actions import Decision, write_of
-from captep_core._observation import ABSENT
 from captep_core.ports import Decide
-from captep_testing._passes import ViolationError, safe
+from captep_testing._passes import ViolationError, read_of, safe
 
 __all__ = ["other_interpreters", "text_of"]
 
@@ -62,7 +61,9 @@ def other_interpreters(decide: Decide, views: Sequence[Any]) -> Iterator[list[st
     """
     if getattr(decide, "__module__", "__main__") == "__main__":
         return
-    plain = [(view.key, dict(view.objects), view.state, view.now) for view in views]
+    plain = [
+        (view.key, dict(view.objects), dict(view.lists), view.state, view.now) for view in views
+    ]
     try:
         question = pickle.dumps((decide, plain))
     except (AttributeError, pickle.PicklingError, TypeError):
@@ -89,9 +90,16 @@ def _answer(line: str) -> None:
     print(json.dumps([_decided(decide, *view) for view in views]))  # noqa: T201 - the answer
 
 
-def _decided(decide: Decide, key: Any, objects: Any, state: Any, now: Any) -> str:  # noqa: ANN401
+def _decided(
+    decide: Decide,
+    key: Any,  # noqa: ANN401 - unpickled
+    objects: Any,  # noqa: ANN401
+    lists: Any,  # noqa: ANN401
+    state: Any,  # noqa: ANN401
+    now: Any,  # noqa: ANN401
+) -> str:
     try:
-        decision = safe(decide)(key, lambda ref: objects.get(ref, ABSENT), state, now=now)
+        decision = safe(decide)(key, read_of(objects, lists), state, now=now)
     except ViolationError as error:
         return error.violation.message
     return text_of(decision)

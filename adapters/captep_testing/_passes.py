@@ -4,16 +4,42 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
-from captep_core._actions import Action, Decision, ObjectRef, RecordEvent, write_of
-from captep_core._observation import ReconcileState
-from captep_core.ports import Answer, Decide, Read
+from captep_core._actions import JSON, Action, Decision, ObjectRef, RecordEvent, write_of
+from captep_core._observation import (
+    ABSENT,
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
+from captep_core.ports import Answer, Decide, Read, Reads, select
 from captep_runtime import Pass, run_pass
 from captep_testing._kit import Kit
 from captep_testing._report import Violation
 
-__all__ = ["ViolationError", "advance", "look", "safe"]
+__all__ = ["Members", "Target", "ViolationError", "advance", "look", "look_up", "read_of", "safe"]
+
+Target: TypeAlias = ObjectRef | Selection
+"""One read of a pass: of an object, or of a list."""
+Members: TypeAlias = Mapping[Selection, tuple[ObjectRef, ...] | Unreadable]
+"""The objects of each list, by name, or why the list failed."""
+
+
+def read_of(objects: Mapping[ObjectRef, Observed[dict[str, JSON]]], lists: Members) -> Read:
+    """Return a view of these objects. A list with an unreadable object is unreadable."""
+
+    def find(selection: Selection) -> Listed:
+        refs = lists.get(selection, ())
+        if isinstance(refs, Unreadable):
+            return refs
+        found = [objects.get(ref, ABSENT) for ref in refs]
+        failed = [each for each in found if isinstance(each, Unreadable)]
+        return failed[0] if failed else tuple(each for each in found if isinstance(each, dict))
+
+    return Reads(lambda ref: objects.get(ref, ABSENT), find)
 
 
 class ViolationError(Exception):
@@ -83,6 +109,11 @@ def _place(error: Exception) -> str:
 def look(kit: Kit, key: ObjectRef, read: Read, state: ReconcileState, now: datetime) -> Decision:
     """Decide once, and send nothing."""
     return safe(kit.decide)(key, read, state, now=now)
+
+
+def look_up(read: Read, target: Target) -> object:
+    """Read an object or a list."""
+    return select(read, target) if isinstance(target, Selection) else read(target)
 
 
 class _PendingError(Exception):

@@ -21,6 +21,7 @@ from captep_testing._faults import ALL_FAULTS, NO_FAULT, WriteFault
 from captep_testing._hostile import hostile_worlds
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo, memoised
+from captep_testing._passes import Target
 from captep_testing._report import Counterexample, Report, Violation, kept, waivers
 
 __all__ = ["converge", "sweep"]
@@ -108,8 +109,8 @@ def _blinded(kit: Kit, memo: Memo, healing: Healing, world: World, reference: Ru
         yield run
 
 
-def _once_blind(place: int, target: ObjectRef) -> Blind:
-    return lambda passes, ref: (passes, ref) == (place, target)
+def _once_blind(place: int, target: Target) -> Blind:
+    return lambda passes, read: (passes, read) == (place, target)
 
 
 def _invaded(kit: Kit, memo: Memo, healing: Healing, world: World) -> Iterator[Run]:

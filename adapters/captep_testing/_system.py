@@ -29,8 +29,14 @@ from captep_core._actions import (
     purpose_of,
     write_of,
 )
-from captep_core._observation import Observed, ReconcileState, Unreadable
-from captep_core.ports import Answer, Read
+from captep_core._observation import (
+    Listed,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+)
+from captep_core.ports import Answer, Read, Reads, select
 from captep_memory import Key, Object, World, collect, garbage
 from captep_runtime import Pass
 from captep_testing._canonical import Canonical, Name, entries, key_of_target
@@ -39,7 +45,7 @@ from captep_testing._delivery import deliver, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo
-from captep_testing._passes import ViolationError, advance, look
+from captep_testing._passes import Target, ViolationError, advance, look
 from captep_testing._report import Violation, kept
 
 __all__ = ["Actor", "State", "System", "Transition"]
@@ -176,14 +182,18 @@ class System:
     def _observes_blindly(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
         """Yield the passes in which one read fails."""
         read = self.memo.reader(state.world)
-        seen: list[ObjectRef] = []
+        seen: list[Target] = []
 
         def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
             seen.append(ref)
             return read(ref)
 
+        def listed(selection: Selection) -> Listed:
+            seen.append(selection)
+            return select(read, selection)
+
         try:
-            look(self.kit, actor.key, recorded, actor.state, state.world.now)
+            look(self.kit, actor.key, Reads(recorded, listed), actor.state, state.world.now)
         except ViolationError:
             return  # the pass with all reads reports it
         for target in sorted(set(seen), key=str):
@@ -304,8 +314,11 @@ class System:
 _FAILED_READ = Unreadable("Timeout")
 
 
-def _without(read: Read, target: ObjectRef) -> Read:
-    return lambda ref: _FAILED_READ if ref == target else read(ref)
+def _without(read: Read, target: Target) -> Read:
+    return Reads(
+        lambda ref: _FAILED_READ if ref == target else read(ref),
+        lambda selection: _FAILED_READ if selection == target else select(read, selection),
+    )
 
 
 def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:

@@ -74,7 +74,13 @@ _NEWER_WAITING = {
     "reason": "NotInitialized",
     "message": "Control plane not yet initialized",
 }
-_NEWER_INITIALIZED = {"type": "ControlPlaneInitialized", "status": "True", "reason": "Initialized"}
+# Kubernetes' type of condition has a message, which may be empty.
+_NEWER_INITIALIZED = {
+    "type": "ControlPlaneInitialized",
+    "status": "True",
+    "reason": "Initialized",
+    "message": "",
+}
 
 
 @frozen

@@ -17,15 +17,19 @@ from attrs import Factory, field, frozen
 from captep_core._actions import JSON
 from captep_core._objects import Condition, ObjectMeta
 from captep_core._write import exact_json
+from captep_core.capt._names import CLUSTER_API, NEWER_CLUSTER_API
 
 __all__ = [
     "CAPTControlPlane",
     "CAPTControlPlaneSpec",
     "CAPTControlPlaneStatus",
     "Cluster",
+    "ClusterInitialization",
     "ClusterSpec",
     "ClusterStatus",
     "ControlPlaneConfig",
+    "DeprecatedClusterState",
+    "DeprecatedClusterStatus",
     "EndpointAccess",
     "HostPort",
     "ObjectReference",
@@ -168,26 +172,56 @@ class ClusterSpec:
 
 
 @frozen
+class ClusterInitialization:
+    """status.initialization of v1beta2, which goes one way: nobody takes it back."""
+
+    control_plane_initialized: bool | None = None
+
+
+@frozen
+class DeprecatedClusterState:
+    """status.deprecated.v1beta1 of v1beta2: the reports of v1beta1."""
+
+    failure_reason: str = ""
+    failure_message: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@frozen
+class DeprecatedClusterStatus:
+    """status.deprecated of v1beta2."""
+
+    v1beta1: DeprecatedClusterState | None = None
+
+
+@frozen
 class ClusterStatus:
-    """status of a Cluster; core sets `initialization` and `v1beta2`, and only their presence
-    counts.
+    """status of a Cluster: `initialization` and `deprecated` stand in v1beta2 alone, the readiness,
+    the failures and `v1beta2` in v1beta1; of `v1beta2` only the presence counts.
     """
 
     control_plane_ready: bool = False
     failure_reason: str = ""
     failure_message: str = ""
     conditions: tuple[Condition, ...] = ()
-    initialization: JSON = field(default=None, eq=False)
+    initialization: ClusterInitialization | None = None
+    deprecated: DeprecatedClusterStatus | None = None
     v1beta2: JSON = field(default=None, eq=False)
 
 
 @frozen
 class Cluster:
-    """cluster.x-k8s.io/v1beta1 Cluster."""
+    """cluster.x-k8s.io Cluster in v1beta1 or v1beta2; `api_version` says in which."""
 
     metadata: ObjectMeta
     spec: ClusterSpec = ClusterSpec()
     status: ClusterStatus = ClusterStatus()
+    api_version: str = CLUSTER_API
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether the server sent it in v1beta2."""
+        return self.api_version == NEWER_CLUSTER_API
 
 
 @frozen

@@ -20,6 +20,7 @@ __all__ = [
     "INFRASTRUCTURE_API",
     "INFRASTRUCTURE_GROUP",
     "KUBECONFIG_TEMPLATE",
+    "NEWER_CLUSTER_API",
     "PAUSED_ANNOTATION",
     "REGION_ANNOTATION",
     "SECRET_TYPE",
@@ -50,6 +51,7 @@ KUBECONFIG_TEMPLATE: Final = ("eks-kubeconfig-template", "default")
 
 CONTROL_PLANE_API: Final = "controlplane.cluster.x-k8s.io/v1beta1"
 CLUSTER_API: Final = "cluster.x-k8s.io/v1beta1"
+NEWER_CLUSTER_API: Final = "cluster.x-k8s.io/v1beta2"
 INFRASTRUCTURE_GROUP: Final = "infrastructure.cluster.x-k8s.io"
 INFRASTRUCTURE_API: Final = "infrastructure.cluster.x-k8s.io/v1beta1"
 TERRAFORM_API: Final = "tf.upbound.io/v1beta1"

@@ -2,8 +2,9 @@
 
 Rules of this module:
 
-1. Objects are looked up by name, and nothing is decided. The objects that were asked for are those
-   that the control plane depends on: a change of one of them wakes it.
+1. Objects are looked up by name, the Cluster of an ownerless control plane in a list, and nothing
+   is decided. The objects that were asked for are those that the control plane depends on: a change
+   of one of them wakes it.
 2. An object is unreadable when the object that names it is unreadable.
 """
 
@@ -19,6 +20,7 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
 )
 from captep_core.capt._names import (
+    CLUSTER_API,
     CLUSTER_NAME_LABEL,
     INFRASTRUCTURE_GROUP,
     Names,
@@ -38,9 +40,9 @@ from captep_core.capt._observed import (
     Secrets,
 )
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
-from captep_core.capt._ownership import cluster_reference, names_control_plane
+from captep_core.capt._ownership import cluster_reference, is_assigned, names_control_plane
 from captep_core.capt.wire import as_observed
-from captep_core.ports import Read
+from captep_core.ports import NOT_LISTED, Read
 
 __all__ = ["observe"]
 
@@ -94,19 +96,33 @@ def observe(
 def _cluster(
     read: Read, control_plane: CAPTControlPlane, namespace: str
 ) -> tuple[str, Observed[Cluster]]:
-    """Look the Cluster up: by the owner reference, else by the label, else by our own name."""
-    name = control_plane.metadata.name
+    """Look the Cluster up by the owner reference; without one, among all of the namespace.
+
+    The list is dear in a large namespace, and a control plane has its owner reference for all of
+    its life but moments.
+    """
     owner = cluster_reference(control_plane)
     if owner is not None:
         return owner.name, as_observed(read(cluster_ref(namespace, owner.name)), Cluster)
-    labelled = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL, name)
-    if labelled != name:
-        cluster = as_observed(read(cluster_ref(namespace, labelled)), Cluster)
-        if isinstance(cluster, Unreadable):
-            return labelled, cluster
-        if isinstance(cluster, Cluster) and names_control_plane(cluster, control_plane):
-            return labelled, cluster
-    return name, as_observed(read(cluster_ref(namespace, name)), Cluster)
+    name = control_plane.metadata.name
+    label = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL)
+    listed = read.list(CLUSTER_API, "Cluster", namespace)
+    if not isinstance(listed, Unreadable):
+        found = [as_observed(obj, Cluster) for obj in listed]
+    elif listed.reason == NOT_LISTED:
+        names = dict.fromkeys((label or name, name))
+        found = [as_observed(read(cluster_ref(namespace, each)), Cluster) for each in names]
+    else:
+        return name, listed
+    clusters = [each for each in found if isinstance(each, Cluster)]
+    claiming = [each for each in clusters if names_control_plane(each, control_plane)]
+    pointing = [each for each in claiming if is_assigned(each)]
+    chosen = [each for each in pointing if each.metadata.name == label] or pointing or claiming
+    if len(chosen) == 1:
+        return chosen[0].metadata.name, chosen[0]
+    # One that is malformed may name this control plane as well.
+    malformed = [each for each in found if isinstance(each, Unreadable)]
+    return name, malformed[0] if malformed else ABSENT
 
 
 def _vpc(

@@ -4,8 +4,9 @@ Rules of this module:
 
 1. A Cluster belongs to the control plane that its controlPlaneRef names, and to no other, whatever
    owner references say: two control planes that write one Cluster would undo each other's writes.
-2. The Cluster is looked up by the owner reference, else by the label that Cluster API sets, else by
-   the name of the control plane.
+2. The Cluster is looked up by the owner reference, else as the one whose controlPlaneRef names the
+   control plane (of several the one that Cluster API's label names), else by the control plane's
+   name.
 3. A control plane that another kind of object controls has no Cluster.
 """
 
@@ -15,7 +16,6 @@ from captep_core._objects import Owner, OwnerReference, controller_of
 from captep_core._observation import ABSENT, Observed
 from captep_core.capt._model import CAPTControlPlane, Cluster
 from captep_core.capt._names import (
-    CLUSTER_API,
     CLUSTER_GROUP,
     CONTROL_PLANE_API,
     CONTROL_PLANE_KINDS,
@@ -25,6 +25,7 @@ __all__ = [
     "ClusterOfAnother",
     "ForeignController",
     "cluster_reference",
+    "is_assigned",
     "names_control_plane",
     "owner_of",
     "with_cluster_as_owner",
@@ -89,7 +90,7 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
     """
     meta = control_plane.metadata
     reference = cluster.spec.control_plane_ref
-    if reference is None or not reference.name:
+    if reference is None or not is_assigned(cluster):
         return cluster.metadata.name == meta.name
     return (
         reference.kind in CONTROL_PLANE_KINDS
@@ -99,19 +100,27 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
     )
 
 
+def is_assigned(cluster: Cluster) -> bool:
+    """Whether the Cluster names any control plane."""
+    reference = cluster.spec.control_plane_ref
+    return reference is not None and bool(reference.name)
+
+
 def with_cluster_as_owner(
     control_plane: CAPTControlPlane, cluster: Cluster
 ) -> tuple[OwnerReference, ...]:
     """Return the owner references with exactly one to this incarnation of the Cluster, the others
     as they are.
+
+    A reference with the right uid stays in whatever version: core would write it back.
     """
     references = control_plane.metadata.owner_references
     reference = cluster_reference(control_plane)
     if reference is None:
-        return (*references, Owner(CLUSTER_API, "Cluster", cluster.metadata).reference())
+        return (*references, Owner(cluster.api_version, "Cluster", cluster.metadata).reference())
     uid = cluster.metadata.uid
     if reference.uid == uid:
         return references
     # A restored Cluster has another uid: the entry is corrected where it stands.
-    corrected = evolve(reference, uid=uid)
+    corrected = evolve(reference, uid=uid, api_version=cluster.api_version)
     return tuple(corrected if each is reference else each for each in references if each.uid != uid)

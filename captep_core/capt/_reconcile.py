@@ -73,7 +73,7 @@ from captep_core.capt._names import FINALIZER, PAUSED_ANNOTATION
 from captep_core.capt._observe import observe
 from captep_core.capt._observed import ControlPlane, Secrets
 from captep_core.capt._outputs import Endpoint
-from captep_core.capt._report import Reported, event_of, report
+from captep_core.capt._report import Reported, event_of, report, report_of_pause
 from captep_core.capt._verdict import (
     REPORTS_READY,
     AwaitingWorkspaceDeletion,
@@ -140,7 +140,7 @@ def reconcile(
     facts = facts_of(control_plane, observed, secrets, endpoint)
     paused = _paused(facts)
     if paused is not None:
-        return _rest(paused, policy)
+        return _schedule(facts, [], report_of_pause(facts, paused, now=now), paused, policy)
     if not observed.metadata.deletion_timestamp:
         return reconcile_normal(facts, policy, now=now)
     if FINALIZER not in observed.metadata.finalizers:

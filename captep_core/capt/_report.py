@@ -30,31 +30,36 @@ from captep_core.capt._intervals import Policy
 from captep_core.capt._model import (
     CAPTControlPlaneStatus,
     Cluster,
+    ClusterInitialization,
     ClusterStatus,
+    DeprecatedClusterStatus,
     Workspace,
     WorkspaceState,
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt._names import CORE_FINALIZER
+from captep_core.capt._names import CORE_FINALIZER, FINALIZER
 from captep_core.capt._provider import outputs
 from captep_core.capt._verdict import (
     REPORTS_READY,
     Creating,
     Degraded,
     Failed,
+    Paused,
     Ready,
     Severity,
     Unknown,
 )
 
-__all__ = ["Reported", "event_of", "report"]
+__all__ = ["Reported", "event_of", "report", "report_of_pause"]
 
 Reported: TypeAlias = Creating | Failed | Unknown | Degraded | Ready
 
 # The CRD limits the message of a condition to so many characters and rejects the whole status above
 # it.
 _LONGEST_MESSAGE = 32768
+# Cluster API's condition, with its reasons `Paused` and `NotPaused`.
+_PAUSED = "Paused"
 # The API server rejects an Event with a longer message (KEP-383).
 _LONGEST_EVENT_MESSAGE = 1024
 
@@ -77,8 +82,9 @@ def report(
     new = _status(facts, verdict, now=now, secrets_ready=_secrets_ready(facts, conflicts))
     writes: list[WriteWithEvents] = []
     if _as_kept(old, new) != old:
-        # Upstream's definition prunes `version`: it rides along and is no reason to write.
-        new = evolve(new, version=_version(facts))
+        # Upstream's definition prunes `version`, and the absence of `Paused` says no less than
+        # False: both ride along and are no reason to write.
+        new = evolve(new, version=_version(facts), conditions=_unpaused(new.conditions, now=now))
         patch = status(
             facts.observed.key,
             facts.control_plane.metadata,
@@ -98,6 +104,40 @@ def report(
         else:
             writes.extend(_cluster(facts, facts.owner, new, verdict, now=now))
     return writes
+
+
+def report_of_pause(facts: Facts, paused: Paused, *, now: datetime) -> list[WriteWithEvents]:
+    """Report a pause in its condition (contract: SHOULD): the one write that a pause allows.
+
+    A control plane that was released is no longer ours to report on.
+    """
+    meta = facts.control_plane.metadata
+    old = facts.control_plane.status
+    if _is_paused(old.conditions) or (meta.deletion_timestamp and FINALIZER not in meta.finalizers):
+        return []
+    wanted = Condition(_PAUSED, "True", paused.reason, paused.message)
+    new = evolve(old, conditions=with_condition(old.conditions, wanted, now=now))
+    patch = status(facts.observed.key, meta, old, new, known=facts.not_kept)
+    return [*with_events(patch)]
+
+
+def _is_paused(conditions: Iterable[Condition]) -> bool:
+    found = find_condition(conditions, _PAUSED)
+    return found is not None and found.status == "True"
+
+
+def _without_pause(conditions: tuple[Condition, ...], *, now: datetime) -> tuple[Condition, ...]:
+    """Withdraw a `Paused` that is no longer true."""
+    return _unpaused(conditions, now=now) if _is_paused(conditions) else conditions
+
+
+def _unpaused(conditions: tuple[Condition, ...], *, now: datetime) -> tuple[Condition, ...]:
+    """Set `Paused` to False, unless it says that already, in whatever words."""
+    found = find_condition(conditions, _PAUSED)
+    if found is not None and found.status == "False":
+        return conditions
+    wanted = Condition(_PAUSED, "False", "NotPaused", "Neither it nor its Cluster is paused")
+    return with_condition(conditions, wanted, now=now)
 
 
 def event_of(facts: Facts, verdict: Reported) -> RecordEvent:
@@ -156,7 +196,7 @@ def _status(
             last_failure_message="" if isinstance(verdict, (Creating, Ready)) else message,
         ),
         workspace_status=_mirror(facts, old.workspace_status),
-        conditions=with_condition(old.conditions, wanted, now=now),
+        conditions=with_condition(_without_pause(old.conditions, now=now), wanted, now=now),
     )
 
 
@@ -257,7 +297,8 @@ def _is_one_way(status: ClusterStatus) -> bool:
 
     Core never takes that one back (contract v1beta2), so nobody else may.
     """
-    return status.initialization is not None or status.v1beta2 is not None
+    newer = (status.initialization, status.deprecated, status.v1beta2)
+    return any(each is not None for each in newer)
 
 
 def _stale_failures(
@@ -265,8 +306,15 @@ def _stale_failures(
 ) -> Iterator[WriteWithEvents]:
     """Remove failures once Ready: core copies them from a control plane and never clears them."""
     if reported.ready and isinstance(verdict, REPORTS_READY):
-        new = evolve(cluster.status, failure_reason="", failure_message="")
-        yield from _cluster_status(facts, cluster, new)
+        yield from _cluster_status(facts, cluster, _without_failures(cluster.status))
+
+
+def _without_failures(status: ClusterStatus) -> ClusterStatus:
+    deprecated = status.deprecated
+    if deprecated is not None and deprecated.v1beta1 is not None:
+        older = evolve(deprecated.v1beta1, failure_reason="", failure_message="")
+        deprecated = DeprecatedClusterStatus(older)
+    return evolve(status, failure_reason="", failure_message="", deprecated=deprecated)
 
 
 def _cluster(
@@ -279,17 +327,40 @@ def _cluster(
 ) -> Iterator[WriteWithEvents]:
     """Write what core would make of the status; stale failures go when all is Ready."""
     old = cluster.status
-    is_ready = bool(reported.ready) and isinstance(verdict, REPORTS_READY)
-    stays_ready = old.control_plane_ready and _is_one_way(old)
-    new = ClusterStatus(
-        control_plane_ready=bool(reported.ready) or stays_ready,
-        failure_reason="" if is_ready else old.failure_reason,
-        failure_message="" if is_ready else old.failure_message,
-        conditions=_cluster_conditions(old.conditions, reported, now=now),
-        initialization=old.initialization,
-        v1beta2=old.v1beta2,
-    )
+    if reported.ready and isinstance(verdict, REPORTS_READY):
+        old = _without_failures(old)
+    new = (_newer if cluster.is_newer else _older)(old, reported, now=now)
     yield from _cluster_status(facts, cluster, new)
+
+
+def _older(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:
+    """Return the status of a Cluster in v1beta1."""
+    stays_ready = old.control_plane_ready and _is_one_way(old)
+    return evolve(
+        old,
+        control_plane_ready=bool(reported.ready) or stays_ready,
+        conditions=_cluster_conditions(old.conditions, reported, _INITIALIZED, now=now),
+    )
+
+
+def _newer(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:
+    """Return the status of a Cluster in v1beta2. The reports of v1beta1 are kept where core has
+    them.
+    """
+    initialization = old.initialization
+    if reported.initialized:
+        initialization = ClusterInitialization(control_plane_initialized=True)
+    deprecated = old.deprecated
+    if deprecated is not None and deprecated.v1beta1 and deprecated.v1beta1.conditions:
+        conditions = deprecated.v1beta1.conditions
+        conditions = _cluster_conditions(conditions, reported, _INITIALIZED, now=now)
+        deprecated = DeprecatedClusterStatus(evolve(deprecated.v1beta1, conditions=conditions))
+    return evolve(
+        old,
+        initialization=initialization,
+        conditions=_cluster_conditions(old.conditions, reported, _NEWER_INITIALIZED, now=now),
+        deprecated=deprecated,
+    )
 
 
 def _cluster_status(
@@ -299,15 +370,23 @@ def _cluster_status(
     yield from with_events(patch)
 
 
+# A condition of Cluster API's v1beta1 that is True has no reason. One of Kubernetes' type has one,
+# and its message may be empty but not absent.
+_INITIALIZED = Condition("ControlPlaneInitialized", "True")
+_NEWER_INITIALIZED = evolve(_INITIALIZED, reason="Initialized", wire={"message": ""})
+
+
 def _cluster_conditions(
-    old: tuple[Condition, ...], reported: CAPTControlPlaneStatus, *, now: datetime
+    old: tuple[Condition, ...],
+    reported: CAPTControlPlaneStatus,
+    wanted: Condition,
+    *,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     """Set ControlPlaneInitialized, which latches: once True it stays."""
-    found = find_condition(old, "ControlPlaneInitialized")
+    found = find_condition(old, wanted.type)
     if not reported.initialized or (found is not None and found.status == "True"):
         return old
-    wanted = Condition("ControlPlaneInitialized", "True")
-    # A condition that is True has neither reason nor severity (Cluster API): what explained the
-    # False goes.
-    bare = tuple(Condition(each.type, each.status) if each is found else each for each in old)
+    # What explained the False goes.
+    bare = tuple(evolve(each, wire=wanted.wire) if each is found else each for each in old)
     return with_condition(bare, wanted, now=now)

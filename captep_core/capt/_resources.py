@@ -16,6 +16,7 @@ from captep_core.capt._names import (
     CONTROL_PLANE_API,
     CONTROL_PLANE_KIND,
     INFRASTRUCTURE_API,
+    NEWER_CLUSTER_API,
     TERRAFORM_API,
 )
 
@@ -41,8 +42,11 @@ _CLUSTER_FIELDS: Final[Fields] = {
         "failureReason": None,
         "failureMessage": None,
         "conditions": None,
-        # Only their presence counts, and conditions below them change often.
-        "initialization": {},
+        "initialization": {"controlPlaneInitialized": None},
+        "deprecated": {
+            "v1beta1": {"failureReason": None, "failureMessage": None, "conditions": None}
+        },
+        # Only its presence counts, and conditions below it change often.
         "v1beta2": {},
     },
 }
@@ -55,7 +59,12 @@ _TEMPLATE_FIELDS: Final[Fields] = {
 WATCHED: Final[tuple[Watched, ...]] = (
     Watched(CONTROL_PLANES, fields={"spec": None, "status": None}),
     # Core and the infrastructure provider write other conditions, in a fight several a second.
-    Watched(_CLUSTERS, fields=_CLUSTER_FIELDS, conditions=("ControlPlaneInitialized",)),
+    Watched(
+        _CLUSTERS,
+        fields=_CLUSTER_FIELDS,
+        versions=(NEWER_CLUSTER_API, CLUSTER_API),
+        conditions=("ControlPlaneInitialized",),
+    ),
     Watched(_TEMPLATES, fields=_TEMPLATE_FIELDS),
     Watched(_APPLIES, fields={"spec": None, "status": None}),
     Watched(_WORKSPACES, fields={"spec": {"writeConnectionSecretToRef": None}, "status": None}),

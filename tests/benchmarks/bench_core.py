@@ -22,6 +22,7 @@ from captep_core import (
     observe,
     reconcile,
 )
+from captep_core.ports import as_read
 from captep_memory import load
 from tests.capt import worlds
 
@@ -75,13 +76,14 @@ def main() -> None:
     def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         return json.loads(world[ref]) if ref in world else ABSENT
 
-    observation = observe(KEY, read)
+    reads = as_read(read)
+    observation = observe(KEY, reads)
     assert reconcile(*observation, now=NOW).actions == (), "the world is not at rest"
     loads, quiet, raw = best(
         200,
         lambda: [json.loads(text) for text in world.values()],
         lambda: reconcile(*observation, now=NOW),
-        lambda: decide(KEY, read, ReconcileState(), now=NOW),
+        lambda: decide(KEY, reads, ReconcileState(), now=NOW),
     )
     size = sum(map(len, world.values()))
     print(

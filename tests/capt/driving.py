@@ -19,6 +19,7 @@ from captep_core import (
     decide,
     write_of,
 )
+from captep_core.capt._resources import WATCHED
 from captep_core.ports import Read
 from captep_memory import MemoryGateway, ObjectMatch, World, load
 from captep_runtime import Pass, WriteHistory, run_pass
@@ -93,6 +94,7 @@ def _gateway(
         refuse={
             (verb, _match(target)): status for (verb, target), status in (refuse or {}).items()
         },
+        watched=WATCHED,
     )
 
 

@@ -9,13 +9,16 @@ import pytest
 
 from captep_core import (
     JSON,
+    Listed,
     ObjectRef,
     Observed,
     Policy,
     ReconcileState,
+    Selection,
     control_plane_ref,
     decide,
 )
+from captep_core.ports import Reads
 from captep_memory import MemoryGateway, load
 from tests.capt.driving import KEY, NOW, Run, look, ref, run, writes_of
 from tests.capt.worlds import (
@@ -204,15 +207,16 @@ def _read_by(objects: Objects) -> set[tuple[str | None, str]]:
     gateway = MemoryGateway(load(objects, now=NOW))
     asked: set[tuple[str | None, str]] = set()
 
-    class Reads:
-        def __call__(self, target: ObjectRef) -> Observed[dict[str, JSON]]:
-            if target.kind == "Secret":
-                asked.add((target.namespace, target.name))
-            return gateway.read(target)
+    def noted(target: ObjectRef) -> Observed[dict[str, JSON]]:
+        if target.kind == "Secret":
+            asked.add((target.namespace, target.name))
+        return gateway.get(target)
 
-        list = getattr(gateway, "list", None)
+    def found(selection: Selection) -> Listed:
+        assert selection.kind != "Secret"
+        return gateway.find(selection)
 
-    decide(KEY, Reads(), ReconcileState(), now=NOW)
+    decide(KEY, Reads(noted, found), ReconcileState(), now=NOW)
     return asked
 
 

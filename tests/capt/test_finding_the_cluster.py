@@ -1,18 +1,23 @@
 """How the Cluster of a control plane is found: owner, controlPlaneRef, label, own name."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
 from captep_core import (
+    Decision,
     ReconcileState,
+    Selection,
+    Unreadable,
     control_plane_ref,
     decide,
 )
+from captep_core.ports import Reads, as_read
 from captep_memory import MemoryGateway, load
 from captep_runtime import WriteHistory, run_pass
-from tests.capt.driving import NOW, Run, look, ref, run, writes_of
+from tests.capt.driving import NOW, Run, look, run, writes_of
 from tests.capt.worlds import (
     CLUSTER_API,
     FINALIZER,
@@ -26,6 +31,7 @@ from tests.capt.worlds import (
     owned,
     owner,
     plus,
+    provided,
     ready,
     without,
 )
@@ -51,6 +57,41 @@ def _named(called: str, /, **to: Any) -> Object:  # noqa: ANN401 - fields of con
 
 def _secrets(done: Run) -> set[str]:
     return {obj["metadata"]["name"] for obj in done.objects if obj["kind"] == "Secret"}
+
+
+def test_a_lost_owner_reference_is_restored_and_nothing_else_is_written() -> None:
+    """The Cluster is found by its controlPlaneRef; no Secret appears under a wrong name."""
+    objects = _orphan(ready(ALPHA))
+    done = run(objects, key=KEY)
+    assert [each.body for each in done.writes] == [
+        {"metadata": {"ownerReferences": [CLUSTER_OF_ALPHA]}}
+    ]
+    assert done.last.verdict.reason == "Ready"
+    assert _secrets(done) == {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Secret"}
+
+
+def test_the_rotation_during_the_loss_goes_to_the_cluster_s_own_secret() -> None:
+    """A new token that meets the loss is copied under the Cluster's name."""
+    rotated = find(ready(ALPHA), "Secret", "alpha-outputs-kubeconfig")["data"]["kubeconfig"]
+    objects = changed(
+        _orphan(ready(ALPHA)), "Secret", "alpha-kubeconfig", {"data": {"value": "eA=="}}
+    )
+    done = run(objects, key=KEY)
+    assert done.find("Secret", "alpha-kubeconfig")["data"]["value"] == rotated
+    assert not done.has("Secret", "alpha-cp-kubeconfig")
+
+
+@pytest.mark.parametrize("world", [new, provided], ids=["new", "provided"])
+def test_a_new_control_plane_is_claimed_by_the_cluster_that_names_it(
+    world: Callable[[Names], Objects],
+) -> None:
+    """ClusterClass gives the control plane a name of its own, and core may be slow to own it."""
+    done = run(_orphan(world(ALPHA)), key=KEY)
+    references = done.find(CP, "alpha-cp")["metadata"]["ownerReferences"]
+    assert references == [CLUSTER_OF_ALPHA]
+    assert done.last.verdict.reason == "Creating"
+    assert done.last.verdict.message != "Waiting for owner cluster"
+    assert not {each for each in _secrets(done) if each.startswith("alpha-cp-ca")}
 
 
 def test_the_owner_reference_goes_before_a_cluster_that_names_us() -> None:
@@ -134,6 +175,57 @@ def test_a_cluster_that_is_gone_leaves_the_name_that_the_owner_reference_has() -
     assert done.find("Secret", "alpha-kubeconfig")["data"] == wanted
 
 
+def _blind(objects: Objects) -> Decision[Any]:
+    """Decide on a server on which lists of Clusters fail."""
+
+    def failing(selection: Selection) -> Unreadable:
+        assert (selection.kind, selection.namespace) == ("Cluster", "fleet")
+        return Unreadable("Forbidden")
+
+    gateway = MemoryGateway(load(objects, now=NOW))
+    return decide(KEY, Reads(gateway.get, failing), ReconcileState(), now=NOW)
+
+
+def test_a_list_that_fails_is_unreadable_and_never_empty() -> None:
+    """An unreadable list is no proof that no Cluster names us: nothing is written."""
+    decision = _blind(_orphan(ready(ALPHA)))
+    assert decision.verdict.reason == "ClusterUnreadable"
+    assert "Forbidden" in decision.verdict.message
+    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_a_gateway_that_reads_by_name_alone_finds_the_label_and_the_own_name(
+    *, label: bool
+) -> None:
+    """Such a gateway does not know who else names us."""
+    names = ALPHA if label else Names("tokyo", "tokyo")
+    objects = _orphan(ready(names), names.control_plane)
+    labels = {"labels": {LABEL: "alpha"}} if label else {}
+    objects = changed(objects, CP, names.control_plane, {"metadata": labels})
+    gateway = MemoryGateway(load(objects, now=NOW))
+    key = control_plane_ref("fleet", names.control_plane)
+    decision = decide(key, as_read(gateway.get), ReconcileState(), now=NOW)
+    assert decision.verdict.reason == "Ready"
+    assert writes_of(decision.actions) == [f"patch CAPTControlPlane fleet/{names.control_plane}"]
+
+
+def test_a_malformed_cluster_may_name_us_too() -> None:
+    """It is unreadable, so nothing is written, unless a sound one names us."""
+    malformed: Object = {**cluster(Names("alpha-cp", "beta")), "spec": {"controlPlaneRef": 3}}
+    decision = look(plus(without(_orphan(ready(ALPHA)), "Cluster", "alpha"), malformed), key=KEY)
+    assert decision.verdict.reason == "ClusterUnreadable"
+    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []
+    sound = look(plus(_orphan(ready(ALPHA)), malformed), key=KEY)
+    assert writes_of(sound.actions) == ["patch CAPTControlPlane fleet/alpha-cp"]
+
+
+def test_a_list_is_not_needed_where_the_owner_reference_leads_to_the_cluster() -> None:
+    """A role without `list` on Clusters serves every control plane that has its owner."""
+    decision = _blind(ready(ALPHA))
+    assert (decision.verdict.reason, decision.actions) == ("Ready", ())
+
+
 @pytest.mark.parametrize("passes", [1, 2, 3])
 def test_an_owner_reference_that_is_lost_between_passes_makes_no_wrong_secret(passes: int) -> None:
     """GitOps replaces the object at any moment, again and again."""
@@ -146,14 +238,3 @@ def test_an_owner_reference_that_is_lost_between_passes_makes_no_wrong_secret(pa
         state, history = done.state, done.history
     names = {obj["metadata"]["name"] for obj in gateway.world.objects() if obj["kind"] == "Secret"}
     assert not {"alpha-cp-ca", "alpha-cp-kubeconfig", "alpha-cp-outputs-kubeconfig"} & names
-
-
-def test_a_labelled_cluster_that_cannot_be_read_is_waited_for() -> None:
-    """Another Cluster may not stand in for it."""
-    labelled = changed(
-        _orphan(ready(ALPHA)), CP, "alpha-cp", {"metadata": {"labels": {LABEL: "alpha"}}}
-    )
-    blind = {ref(find(labelled, "Cluster", "alpha")): "Timeout"}
-    decision = look(labelled, key=KEY, unreadable=blind)
-    assert decision.verdict.reason == "ClusterUnreadable"
-    assert [each for each in writes_of(decision.actions) if not each.startswith("event")] == []

@@ -27,6 +27,7 @@ from tests.capt.worlds import (
     provided,
     ready,
     secret,
+    unpaused,
     waiting,
     without,
     workspace,
@@ -400,7 +401,8 @@ def test_an_unreadable_secret_before_the_first_ready_is_failed() -> None:
             "message": "Failed to get Secret: "
             "Secret fleet/tokyo-kubeconfig cannot be read: Forbidden",
             "lastTransitionTime": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+        },
+        unpaused(NOW.strftime("%Y-%m-%dT%H:%M:%SZ")),
     ]
 
 

@@ -27,6 +27,7 @@ from tests.capt.worlds import (
     provided,
     ready,
     ready_status,
+    unpaused,
     waiting,
     without,
     workspace,
@@ -80,7 +81,8 @@ def test_a_new_control_plane_costs_two_passes_and_four_writes() -> None:
         "phase": "Creating",
         "workspaceTemplateStatus": {"ready": False},
         "conditions": [
-            condition("Ready", False, "Creating", "Control plane is being created", since=AT)
+            condition("Ready", False, "Creating", "Control plane is being created", since=AT),
+            unpaused(AT),
         ],
     }
 
@@ -105,7 +107,10 @@ def test_ready_is_reported_in_one_write() -> None:
     done = run(fresh)
     assert done.find("CAPTControlPlane", "tokyo")["status"] == {
         **ready_status(),
-        "conditions": [condition("Ready", True, "Ready", "Control plane is ready", since=AT)],
+        "conditions": [
+            condition("Ready", True, "Ready", "Control plane is ready", since=AT),
+            unpaused(),
+        ],
     }
     assert done.find("Cluster", "tokyo")["status"] == {
         "controlPlaneReady": True,
@@ -164,9 +169,9 @@ def test_a_missing_cluster_is_creating_in_condition_and_phase(
         True,
         True,
     )
-    assert status["conditions"] == [
-        condition("Ready", False, "Creating", "Waiting for owner cluster", since=AT)
-    ]
+    assert status["conditions"][0] == condition(
+        "Ready", False, "Creating", "Waiting for owner cluster", since=AT
+    )
     rotated = changed(
         done.objects,
         "Secret",
@@ -410,7 +415,12 @@ def test_the_transition_time_moves_with_the_status_alone() -> None:
     twice = [condition("Ready", True, "Old", "old"), condition("Ready", False, "Other", "other")]
     done = run(changed(ready(), "CAPTControlPlane", "tokyo", {"status": {"conditions": twice}}))
     assert done.writes[0].body == {
-        "status": {"conditions": [condition("Ready", True, "Ready", "Control plane is ready")]}
+        "status": {
+            "conditions": [
+                condition("Ready", True, "Ready", "Control plane is ready"),
+                unpaused(AT),
+            ]
+        }
     }
 
 

@@ -14,6 +14,7 @@ from tests.capt.worlds import (
     provided,
     ready,
     secret,
+    unpaused,
     without,
 )
 
@@ -84,7 +85,10 @@ def test_a_failure_of_the_go_controller_is_cleared() -> None:
     at = "2026-01-01T01:00:00Z"
     assert done.find("CAPTControlPlane", "tokyo")["status"] == {
         **find(ready(), "CAPTControlPlane", "tokyo")["status"],
-        "conditions": [condition("Ready", True, "Ready", "Control plane is ready", since=at)],
+        "conditions": [
+            condition("Ready", True, "Ready", "Control plane is ready", since=at),
+            unpaused(at),
+        ],
     }
     cluster_status = done.find("Cluster", "tokyo")["status"]
     assert (

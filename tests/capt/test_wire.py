@@ -82,6 +82,13 @@ def test_a_control_plane_is_read_field_by_field() -> None:
                 Condition(
                     "Ready", "True", "Ready", "Control plane is ready", "2026-01-01T00:00:00Z"
                 ),
+                Condition(
+                    "Paused",
+                    "False",
+                    "NotPaused",
+                    "Neither it nor its Cluster is paused",
+                    "2026-01-01T00:00:00Z",
+                ),
             ),
         ),
     )

@@ -47,6 +47,7 @@ __all__ = [
     "secret",
     "template",
     "uid",
+    "unpaused",
     "waiting",
     "without",
     "workspace",
@@ -357,6 +358,12 @@ def _claimed(names: Names) -> Object:
     return cp
 
 
+def unpaused(since: str = SINCE) -> Object:
+    """The condition that goes along with the first report of a control plane."""
+    message = "Neither it nor its Cluster is paused"
+    return condition("Paused", False, "NotPaused", message, since=since)
+
+
 def _status(phase: str, reason: str, message: str) -> Object:
     is_ready = phase == "Ready"
     return {
@@ -366,7 +373,7 @@ def _status(phase: str, reason: str, message: str) -> Object:
         "phase": phase,
         "workspaceTemplateStatus": {"ready": is_ready},
         "workspaceStatus": {"ready": is_ready},
-        "conditions": [condition("Ready", is_ready, reason, message)],
+        "conditions": [condition("Ready", is_ready, reason, message), unpaused()],
     }
 
 
@@ -516,9 +523,9 @@ def by_go() -> Objects:
         "failureReason": "EndpointUpdateFailed",
         "failureMessage": "the object has been modified",
     }
-    world = changed(
-        world, "CAPTControlPlane", "tokyo", {"status": {"workspaceTemplateStatus": state}}
-    )
+    held = find(world, "CAPTControlPlane", "tokyo")["status"]["conditions"][:1]
+    status = {"workspaceTemplateStatus": state, "conditions": held}
+    world = changed(world, "CAPTControlPlane", "tokyo", {"status": status})
     world = changed(
         world, "Cluster", "tokyo", {"spec": {"controlPlaneEndpoint": url}, "status": left}
     )

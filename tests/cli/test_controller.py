@@ -13,7 +13,7 @@ import yaml
 from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
-from captep_cli._run import _Process
+from captep_cli._run import _NO_CONTRACT, _Process
 from captep_core import (
     ABSENT,
     Create,
@@ -27,11 +27,11 @@ from captep_core import (
 from captep_core._resources import Watched
 from captep_core.capt._resources import RESOURCES
 from captep_core.errors import GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Read, as_read
 from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, UnansweredError
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
-from captep_operator._preflight import fatal_problem
+from captep_operator._preflight import fatal_problem, lacks_label
 from captep_runtime import InMemoryMetrics
 from tests.objects import manifest
 
@@ -60,7 +60,7 @@ def reading(world: Mapping[ObjectRef, dict[str, Any]]) -> Read:
     def read(ref: ObjectRef) -> Observed[dict[str, Any]]:
         return world.get(ref, ABSENT)
 
-    return read
+    return as_read(read)
 
 
 class Scripted:
@@ -111,6 +111,20 @@ def test_a_live_read_sends_one_get_for_each_object() -> None:
     assert isinstance(read(ObjectRef("v1", "Secret", None, "a")), Unreadable)
     assert [path for _, path in transport.asked].count("/api/v1/namespaces/fleet/secrets/a") == 1
     assert {method for method, _ in transport.asked} == {"GET"}
+
+
+def test_a_live_plan_lists_with_one_request() -> None:
+    """A list that is forbidden is unreadable, never empty."""
+    path = "/apis/cluster.x-k8s.io/v1beta1/namespaces/fleet/clusters"
+    listed = RawResponse(200, {}, {"items": [{"metadata": {"name": "tokyo"}}]})
+    read = live_reader(Scripted({**VERSION, path: listed}))
+    api, kind = "cluster.x-k8s.io/v1beta1", "Cluster"
+    assert read.list(api, kind, "fleet") == (
+        {"apiVersion": api, "kind": kind, "metadata": {"name": "tokyo"}},
+    )
+    forbidden = RawResponse(403, {}, {"reason": "Forbidden"})
+    blind = live_reader(Scripted({**VERSION, path: forbidden}))
+    assert blind.list(api, kind, "fleet") == Unreadable("Forbidden", f"{path}: HTTP 403")
 
 
 @pytest.mark.parametrize(
@@ -258,3 +272,48 @@ def test_a_missing_permission_is_reported_with_its_namespace() -> None:
         " may not list secrets in the namespace theirs:"
         " grant list and watch, or choose with --namespace"
     )
+
+
+DEFINITION_PATH = (
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+    "captcontrolplanes.controlplane.cluster.x-k8s.io"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "metadata", "lacks"),
+    [
+        (200, {"labels": {"cluster.x-k8s.io/v1beta1": "v1beta1"}}, False),
+        (200, {"labels": {"cluster.x-k8s.io/v1beta1": ""}}, False),
+        (200, {"labels": {"cluster.x-k8s.io/v1beta2": "v1beta1"}}, True),
+        (200, {"labels": None}, True),
+        (200, {}, True),
+        (403, {}, False),
+        (404, {}, False),
+    ],
+)
+def test_a_definition_without_the_contract_label_is_found(
+    status: int,
+    metadata: Any,  # noqa: ANN401 - JSON
+    *,
+    lacks: bool,
+) -> None:
+    """Where this identity may not read definitions, nothing is claimed."""
+    transport = Scripted({DEFINITION_PATH: RawResponse(status, {}, {"metadata": metadata})})
+    name = DEFINITION_PATH.rpartition("/")[2]
+    assert lacks_label(transport, name, "cluster.x-k8s.io/v1beta1") == lacks
+
+
+def test_the_line_about_the_contract_label_names_the_command_that_sets_it() -> None:
+    """A person copies it from the log."""
+    assert _NO_CONTRACT.endswith(
+        ": kubectl label customresourcedefinition captcontrolplanes.controlplane.cluster.x-k8s.io"
+        " cluster.x-k8s.io/v1beta1=v1beta1"
+    )
+
+
+def test_a_silent_server_ends_the_check_of_the_label() -> None:
+    """The start says so in one line."""
+    silent = UnansweredError("refused", may_have_landed=False)
+    with pytest.raises(GatewayError, match="the API server does not answer: refused"):
+        lacks_label(Scripted({DEFINITION_PATH: silent}), DEFINITION_PATH.rpartition("/")[2], "x")

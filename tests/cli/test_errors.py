@@ -326,9 +326,9 @@ def test_an_object_of_another_version_is_refused_by_name(captep: Command) -> Non
     """An API server would convert it; here the loop would misread its fields."""
     world = new()
     cluster = next(obj for obj in world if obj["kind"] == "Cluster")
-    cluster["apiVersion"] = "cluster.x-k8s.io/v1beta2"
+    cluster["apiVersion"] = "cluster.x-k8s.io/v1alpha4"
     assert (
-        "document 2: Cluster clusters/osaka has the version cluster.x-k8s.io/v1beta2, which the"
+        "document 2: Cluster clusters/osaka has the version cluster.x-k8s.io/v1alpha4, which the"
         " loop does not read; expected cluster.x-k8s.io/v1beta1"
         " (kubectl get clusters.v1beta1.cluster.x-k8s.io -o yaml converts it)\n"
     ) in refused(captep, "plan", "-f", captep.file(world))

@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from attrs import evolve
+
 from captep_core import Backoff, ObjectRef
+from captep_core._resources import Resource
+from captep_core.capt._names import NEWER_CLUSTER_API
 from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import (
     EVENTS,
@@ -22,7 +26,16 @@ from captep_kubernetes import (
     load_transport,
 )
 from captep_memory import Request, Response
-from captep_world import Neighbourhood, Objects, Pace, Story, Subject, neighbours, stories
+from captep_world import (
+    CoreVersion,
+    Neighbourhood,
+    Objects,
+    Pace,
+    Story,
+    Subject,
+    neighbours,
+    stories,
+)
 from tests.cluster.apiserver import ApiServer, eventually
 from tests.cluster.calls import call_of
 
@@ -46,6 +59,16 @@ _WATCHED = [
     for (_, kind), resource in RESOURCES.items()
     if kind not in ("Secret", "WorkspaceTemplate")
 ]
+
+
+def _watched(core: CoreVersion | None) -> list[Resource]:
+    """Return the kinds that the neighbours watch; a newer core watches Clusters of v1beta2."""
+    if core == "1.8":
+        return _WATCHED
+    return [
+        evolve(each, api_version=NEWER_CLUSTER_API) if each.kind == "Cluster" else each
+        for each in _WATCHED
+    ]
 
 
 class Caller:
@@ -90,18 +113,20 @@ class Around:
     Its exit fails if a kubeconfig or CA Secret ever had an empty value.
     """
 
-    def __init__(self, server: ApiServer, pace: Pace = FAST) -> None:
+    def __init__(
+        self, server: ApiServer, pace: Pace = FAST, core: CoreVersion | None = "1.8"
+    ) -> None:
         self._transport = load_transport(server.kubeconfig())
         self.call = Caller(self._transport)
         self.objects = Objects(self.call)
-        self._neighbourhood = Neighbourhood(self.call, neighbours(pace))
+        self._neighbourhood = Neighbourhood(self.call, neighbours(pace, core))
         self._changes: queue.SimpleQueue[CacheChange | None] = queue.SimpleQueue()
         self._subjects: set[Subject] = set()
         self._hollow: set[str] = set()
         self._informers = [
             *(
                 Informer(self._transport, each, on_change=self._changes.put, backoff=_SOON)
-                for each in _WATCHED
+                for each in _watched(core)
             ),
             Informer(
                 self._transport, RESOURCES["v1", "Secret"], on_change=self._weigh, backoff=_SOON

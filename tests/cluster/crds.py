@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-__all__ = ["definitions"]
+__all__ = ["definitions", "newer_definitions"]
 
 Schema: TypeAlias = Mapping[str, Any]
 _ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -30,6 +30,7 @@ _ENDPOINT = {
     "required": ["host", "port"],
     "properties": {"host": {"type": "string"}, "port": {"type": "integer"}},
 }
+_DEPRECATED = ("failureReason", "failureMessage", "conditions")
 _CONTROL_PLANE_SPEC = {
     "type": "object",
     "required": ["version", "workspaceTemplateRef"],
@@ -66,6 +67,82 @@ def definitions() -> list[dict[str, Any]]:
     """Return the CustomResourceDefinitions to install, one for each name."""
     upstream = os.environ.get("CAPTEP_UPSTREAM")
     return _upstream(Path(upstream)) if upstream else _own()
+
+
+def newer_definitions() -> list[dict[str, Any]]:
+    """Return the definitions with a Cluster that is served in v1beta2 alone.
+
+    It is upstream's newest one where CAPTEP_UPSTREAM is set. Its conversion webhook is not
+    included, and nothing needs it while one version is served.
+    """
+    others = [each for each in definitions() if each["spec"]["names"]["kind"] != "Cluster"]
+    upstream = os.environ.get("CAPTEP_UPSTREAM")
+    if not upstream:
+        return [*others, _newer_cluster()]
+    (file,) = Path(upstream).rglob("crds/*clusters-newest.yaml")
+    definition = yaml.safe_load(file.read_text("utf-8"))
+    spec = definition["spec"]
+    versions = [{**each, "served": each["name"] == "v1beta2"} for each in spec["versions"]]
+    return [*others, {**definition, "spec": {**spec, "versions": versions}}]
+
+
+def _newer_cluster() -> dict[str, Any]:
+    """A Cluster of v1beta2 with the fields that captep writes, as strict as upstream's."""
+    text = {"type": "string", "minLength": 1}
+    host = {"host": {**text, "maxLength": 512}}
+    port = {"port": {"type": "integer", "minimum": 1, "maximum": 65535}}
+    names = ("apiGroup", "kind", "name")
+    flag = {"type": "boolean"}
+    condition = {
+        "type": "object",
+        "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+        "properties": {
+            "type": {"type": "string"},
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+            "reason": text,
+            "message": {"type": "string"},
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+            "observedGeneration": {"type": "integer"},
+        },
+    }
+    spec = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "paused": flag,
+            "controlPlaneEndpoint": {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {**host, **port},
+            },
+            "controlPlaneRef": {
+                "type": "object",
+                "required": list(names),
+                "properties": dict.fromkeys(names, text),
+            },
+        },
+    }
+    older = {name: _CONDITIONS if name == "conditions" else text for name in _DEPRECATED}
+    status = {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "initialization": {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {"controlPlaneInitialized": flag, "infrastructureProvisioned": flag},
+            },
+            "phase": text,
+            "conditions": {"type": "array", "items": condition},
+            "deprecated": {
+                "type": "object",
+                "properties": {"v1beta1": {"type": "object", "properties": older}},
+            },
+        },
+    }
+    made = _definition("cluster.x-k8s.io", "Cluster", spec=spec, status=status)
+    made["spec"]["versions"][0]["name"] = "v1beta2"
+    return made
 
 
 def _upstream(folder: Path) -> list[dict[str, Any]]:

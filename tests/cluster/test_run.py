@@ -63,7 +63,7 @@ def rotate(server: ApiServer, subject: Subject, value: str, namespace: str | Non
 def test_one_namespace_is_enough_permission(
     apiserver: ApiServer, around: Around, namespace: str, tmp_path: Path
 ) -> None:
-    """With the roles of manifests/namespaced a control plane is Ready and nothing is refused."""
+    """With the roles of manifests/namespaced a control plane is Ready; nothing there is refused."""
     bind(apiserver, "namespaced", "tenant", namespace=namespace)
     osaka = around.subject(namespace, "osaka")
     since = len(apiserver.audit())
@@ -71,10 +71,12 @@ def test_one_namespace_is_enough_permission(
         process.wait_until_it_works()
         play(around, CREATION, osaka)
     asked = requests_by(apiserver, "tenant", since=since)
-    assert [each for each in asked if each[3] == 403] == []
-    leases = ("coordination.k8s.io", "leases")
+    # A Role cannot grant what is cluster-scoped: the label and a change of versions go unseen.
+    definitions = "customresourcedefinitions"
+    assert {each[1] and each[1].kind for each in asked if each[3] == 403} <= {definitions}
+    elsewhere = {"leases", definitions}
     assert sorted(granted("namespaced")) == sorted(
-        each for each in granted("base") if each[:2] != leases
+        each for each in granted("base") if each[1] not in elsewhere
     )
 
 

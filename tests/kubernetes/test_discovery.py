@@ -1,6 +1,8 @@
 """The served version of a kind: chosen at the start, and again when it is no longer served."""
 
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from captep_kubernetes import (
     UnansweredError,
     served_resource,
 )
+from tests.gateways import eventually
+from tests.kubernetes.scripted import Asked, events, replying, serving, transport_to
 
 TOYS = Resource("example.com/v1", "Toy", "toys")
 V1, V2, V3 = (f"example.com/v{number}" for number in (1, 2, 3))
@@ -152,6 +156,84 @@ def test_a_version_that_is_no_longer_served_is_changed_without_a_restart() -> No
     assert found["apiVersion"] == V2
     assert [change.old is None for change in process.changes] == [True, False]
     assert server.asked.count("/apis/example.com") == 2
+
+
+class Definition:
+    """A server whose definition of toys changes; it answers in real time."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.allowed = allowed
+        self.versions = [V1]
+        self.generation = 1
+        self.asked: list[str] = []
+        self.changed = threading.Event()
+
+    def __call__(self, asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        """Answer lists, discovery and one watch of the definition."""
+        self.asked.append(asked.path)
+        if "customresourcedefinitions" in asked.path:
+            self._definition(asked, handler)
+        elif asked.path == "/apis/example.com":
+            found: JSON = [{"groupVersion": version} for version in self.versions]
+            replying(200, {"versions": found})(asked, handler)
+        elif asked.path in (f"/apis/{V1}", f"/apis/{V2}"):
+            replying(200, {"resources": [{"name": "toys"}]})(asked, handler)
+        elif ("watch", "1") in asked.query:
+            events()(asked, handler)
+        else:
+            replying(200, {"metadata": {"resourceVersion": "9"}, "items": []})(asked, handler)
+
+    def _definition(self, asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        assert ("fieldSelector", "metadata.name=toys.example.com") in asked.query
+        if not self.allowed:
+            replying(403, {"kind": "Status", "reason": "Forbidden"})(asked, handler)
+        elif ("watch", "1") in asked.query and self.generation == 1:
+            self.changed.wait(5)
+            self.generation = 2
+            events({"type": "MODIFIED", "object": self._object()})(asked, handler)
+        elif ("watch", "1") in asked.query:
+            events()(asked, handler)
+        else:
+            body: dict[str, JSON] = {
+                "metadata": {"resourceVersion": "1"},
+                "items": [self._object()],
+            }
+            replying(200, body)(asked, handler)
+
+    def _object(self) -> dict[str, JSON]:
+        version = str(self.generation)
+        return {"metadata": {"name": "toys.example.com", "uid": "u", "resourceVersion": version}}
+
+
+def test_a_version_that_the_definition_gains_is_taken_without_a_restart() -> None:
+    """No 404 shows it: the version in use is still served."""
+    definition = Definition(allowed=True)
+    with serving(definition) as server:
+        gateway = KubernetesGateway(transport_to(server.url), watched=[SPOKEN])
+        gateway.start()
+        try:
+            (informer,) = gateway.informers
+            assert informer.wait_synced(5)
+            definition.versions.append(V2)
+            definition.changed.set()
+            eventually(lambda: f"/apis/{V2}/toys" in definition.asked, "the new version is listed")
+        finally:
+            gateway.stop()
+
+
+def test_without_permission_the_definition_is_asked_for_once() -> None:
+    """A role without CustomResourceDefinitions costs one request and no retry."""
+    definition = Definition(allowed=False)
+    with serving(definition) as server:
+        gateway = KubernetesGateway(transport_to(server.url), watched=[SPOKEN])
+        gateway.start()
+        try:
+            (informer,) = gateway.informers
+            assert informer.wait_synced(5)
+            eventually(lambda: definition.asked.count(f"/apis/{V1}/toys") > 1, "it is watched")
+        finally:
+            gateway.stop()
+    assert sum("customresourcedefinitions" in path for path in definition.asked) == 1
 
 
 def test_a_missing_kind_is_looked_up_twice_a_minute() -> None:

@@ -57,6 +57,11 @@ WORKSPACE = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, "one")
 PATH = "/apis/controlplane.cluster.x-k8s.io/v1beta1/namespaces/ns/captcontrolplanes"
 SECRETS = "/api/v1/namespaces/ns/secrets"
 EVENTS = "/api/v1/namespaces/ns/events"
+# A start asks for the versions of Cluster; this server knows nothing of them.
+DISCOVERY = (
+    "/apis/cluster.x-k8s.io",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 GUARDED = Preconditions("uid-1", "5")
 
@@ -103,6 +108,8 @@ class Cluster:
             resource.plural == plural for resource in RESOURCES.values()
         ):
             listing(*self.items.get(plural, []))(asked, handler)
+        elif asked.method == "GET" and asked.path in DISCOVERY:
+            replying(404, {})(asked, handler)
         else:
             self.requests.append(asked)
             self.reply(asked, handler)

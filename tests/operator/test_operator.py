@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ def test_an_operator_simulates_in_memory() -> None:
     assert [done.sent for done in run.passes[-2:]] == [(), ()]
 
 
-@pytest.mark.parametrize("does", ["reads", "writes"])
+@pytest.mark.parametrize("does", ["reads", "lists", "writes"])
 def test_a_kind_that_is_not_declared_is_named(does: str) -> None:
     """The message says what to do."""
     secret = ObjectRef("v1", "Secret", "fleet", "a")
@@ -166,15 +167,43 @@ def test_a_kind_that_is_not_declared_is_named(does: str) -> None:
     def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         if does == "reads":
             read(secret)
+        if does == "lists":
+            read.list("v1", "Secret", "fleet")
         actions = (Create(secret, manifest(secret), "it is missing"),)
         return Decision(actions, timedelta(seconds=30), Verdict("Fine"))
 
     made = Operator("things", decide, primary=THINGS)
     with pytest.raises(DecisionError) as raised:
         made.plan([THING], "fleet", "a", NOW)
+    named = "fleet/*" if does == "lists" else "fleet/a"
     assert str(raised.value) == (
-        f"the decision {does} Secret fleet/a, and Secret (v1) is not declared: add it to reads"
+        f"the decision {does} Secret {named}, and Secret (v1) is not declared: add it to reads"
     )
+
+
+def _served(request: Request, world: World) -> World:
+    return serve(world, request)[0]
+
+
+def test_a_declared_kind_is_listed_and_wakes_its_reader(server: HTTPFacade) -> None:
+    """An object that joins the list by its label is in the next decision."""
+    labels = {"app": "db"}
+    seen = list[tuple[str, ...]]()
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        listed: Any = read.list("v1", "ConfigMap", "fleet", labels=labels)
+        seen.append(tuple(each["metadata"]["name"] for each in listed))
+        return Decision((), timedelta(hours=1), Verdict("Fine"))
+
+    made = Operator("things", decide, primary=THINGS, reads=[CONFIG_MAPS])
+    with running(made, server) as errors:
+        eventually(lambda: seen and seen[-1] == (), "the first pass")
+        for name, metadata in (("other", {}), ("joining", {"labels": labels})):
+            body: Any = {"metadata": {"name": name, **metadata}}
+            request = Request("create", "v1", "ConfigMap", "fleet", body=body)
+            server.apply(partial(_served, request))
+        eventually(lambda: seen[-1] == ("joining",), "the list has the object")
+    assert errors == []
 
 
 def test_a_kind_that_is_named_twice_raises() -> None:

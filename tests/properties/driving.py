@@ -12,10 +12,12 @@ from captep_core import (
     JSON,
     Action,
     Decision,
+    Listed,
     ObjectRef,
     Observed,
     ReconcileState,
     RecordEvent,
+    Selection,
     Unreadable,
     control_plane_ref,
     decide,
@@ -152,10 +154,22 @@ class Server(MemoryGateway):
         self.steps: list[Step] = []
         self.refused = 0
 
-    def read(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Look one object up."""
         seen = self._blind.get(ref)
-        return super().read(ref) if seen is None else seen
+        return super().get(ref) if seen is None else seen
+
+    def find(self, selection: Selection) -> Listed:
+        """List; a hidden object of the kind hides the list."""
+        found = super().find(selection)
+        hidden = (
+            seen
+            for ref, seen in self._blind.items()
+            if (ref.api_version, ref.kind) == (selection.api_version, selection.kind)
+            and selection.namespace in (None, ref.namespace)
+            and isinstance(seen, Unreadable)
+        )
+        return next(hidden, found)
 
     def send(self, action: Action) -> Answer:
         """Serve `action`, or apply its fault."""

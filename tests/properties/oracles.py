@@ -82,7 +82,10 @@ _OWNED: Final[Mapping[str, frozenset[Path]]] = {
     ),
 }
 """The fields that the loop writes, as docs/reference.md lists them."""
-_CONDITION: Final = {"CAPTControlPlane": "Ready", "Cluster": "ControlPlaneInitialized"}
+_CONDITIONS: Final = {
+    "CAPTControlPlane": ("Ready", "Paused"),
+    "Cluster": ("ControlPlaneInitialized",),
+}
 
 
 def every_write_is_safe(steps: Iterable[Step]) -> None:
@@ -176,14 +179,14 @@ def _entries_of_others(
     target: ObjectRef, obj: Mapping[str, Any]
 ) -> tuple[list[Any], list[Any], list[Any]]:
     metadata = obj["metadata"]
-    mine = _CONDITION.get(target.kind)
+    mine = _CONDITIONS.get(target.kind, ())
     ours = ("Cluster",) if target == KEY else ("CAPTControlPlane",)
     finalizers = [
         each for each in metadata.get("finalizers", ()) if target != KEY or each != FINALIZER
     ]
     references = [each for each in metadata.get("ownerReferences", ()) if each["kind"] not in ours]
     conditions = (obj.get("status") or {}).get("conditions") or ()
-    return finalizers, references, [each for each in conditions if each["type"] != mine]
+    return finalizers, references, [each for each in conditions if each["type"] not in mine]
 
 
 def disciplined(step: Step) -> None:

@@ -12,7 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captep_core import JSON, Decision, ObjectRef, Observed, ReconcileState, Unreadable, decide
+from captep_core import (
+    JSON,
+    Decision,
+    Listed,
+    ObjectRef,
+    Observed,
+    ReconcileState,
+    Selection,
+    Unreadable,
+    decide,
+)
+from captep_core.ports import Reads, select
 from captep_memory import load
 from tests.capt import worlds as moments
 from tests.capt.worlds import Object
@@ -61,17 +72,21 @@ def test_p5_a_decision_repeats_exactly_and_changes_no_argument(scene: Scene) -> 
     """A deep copy gives the same decision to the letter, and the arguments stay."""
     read = Server(scene).read
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
+    lists: dict[Selection, Listed] = {}
 
     def keeping(ref: ObjectRef) -> Observed[dict[str, JSON]]:
         return seen.setdefault(ref, deepcopy(read(ref)))
 
-    first = decide(KEY, keeping, ReconcileState(), now=NOW)
-    before = deepcopy(seen)
-    assert _spelled(decide(KEY, keeping, ReconcileState(), now=NOW)) == _spelled(first)
-    assert _spelled(
-        decide(KEY, lambda ref: deepcopy(before[ref]), ReconcileState(), now=NOW)
-    ) == _spelled(first)
-    assert seen == before
+    def listing(selection: Selection) -> Listed:
+        return lists.setdefault(selection, deepcopy(select(read, selection)))
+
+    kept = Reads(keeping, listing)
+    first = decide(KEY, kept, ReconcileState(), now=NOW)
+    before, listed = deepcopy((seen, lists))
+    assert _spelled(decide(KEY, kept, ReconcileState(), now=NOW)) == _spelled(first)
+    copies = Reads(lambda ref: deepcopy(before[ref]), lambda each: deepcopy(listed[each]))
+    assert _spelled(decide(KEY, copies, ReconcileState(), now=NOW)) == _spelled(first)
+    assert (seen, lists) == (before, listed)
 
 
 _PROGRAM = """
@@ -166,7 +181,11 @@ def _decided(objects: Mapping[str, Any]) -> Decision:
         seen: Observed[dict[str, JSON]] = objects[ref.kind]
         return seen
 
-    return decide(KEY, read, ReconcileState(), now=NOW)
+    def find(selection: Selection) -> Listed:
+        seen: dict[str, JSON] = objects[selection.kind]
+        return (seen, seen)
+
+    return decide(KEY, Reads(read, find), ReconcileState(), now=NOW)
 
 
 @examples(150)

@@ -1,0 +1,71 @@
+"""A watch of one CustomResourceDefinition, where the permissions allow it.
+
+A server that begins to serve another version goes on to serve the one in use, so no 404 shows it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from captep_core._resources import Representation, Resource
+from captep_kubernetes._informer import Informer, identity_only
+from captep_kubernetes._transport import Query, Transport, UnansweredError
+
+__all__ = ["DefinitionWatch"]
+
+_DEFINITIONS: Final = Resource(
+    "apiextensions.k8s.io/v1",
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+)
+_SECONDS: Final = 10.0
+
+
+class DefinitionWatch:
+    """Watches the definition of a kind.
+
+    Args:
+        transport: the way to the server.
+        resource: the kind.
+        on_change: called for each state of the definition, the first one included, from the
+            watch's thread.
+        seed: see `Informer`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        resource: Resource,
+        on_change: Callable[[], None],
+        *,
+        seed: str = "",
+    ) -> None:
+        self._transport = transport
+        self._selectors: Query = [("fieldSelector", f"metadata.name={resource}")]
+        self._informer = Informer(
+            transport,
+            _DEFINITIONS,
+            selectors=self._selectors,
+            representation=Representation.METADATA,
+            project=identity_only,
+            on_change=lambda _change: on_change(),
+            seed=seed,
+        )
+        self._has_begun = False
+
+    def start(self) -> None:
+        """Start the watch, unless the server refuses a list: it would refuse each retry too."""
+        query: Query = [*self._selectors, ("limit", 1)]
+        path = _DEFINITIONS.path()
+        try:
+            answer = self._transport.request("GET", path, query=query, timeout=_SECONDS)
+        except UnansweredError:
+            return
+        if answer.status == 200:
+            self._informer.start()
+            self._has_begun = True
+
+    def stop(self) -> None:
+        """Stop the watch."""
+        if self._has_begun:
+            self._informer.stop()
