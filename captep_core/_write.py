@@ -153,13 +153,11 @@ def dependent(
     if meta.deletion_timestamp or (controller is not None and not is_ours):
         return None
     # Most passes end here, before anything is built.
-    if is_ours and owned == desired.owned and _has_labels(meta, desired.labels):
+    labels = desired.labels
+    is_labelled = not labels or labels.items() <= meta.labels.items()
+    if is_ours and is_labelled and owned == desired.owned:
         return None
     return _correct(desired, meta, owned, owner, known)
-
-
-def _has_labels(meta: ObjectMeta, labels: Mapping[str, str]) -> bool:
-    return not labels or labels.items() <= meta.labels.items()
 
 
 def shared(

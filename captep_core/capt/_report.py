@@ -297,8 +297,8 @@ def _is_one_way(status: ClusterStatus) -> bool:
 
     Core never takes that one back (contract v1beta2), so nobody else may.
     """
-    newer = (status.initialization, status.deprecated, status.v1beta2)
-    return any(each is not None for each in newer)
+    newer = status.initialization is not None or status.deprecated is not None
+    return newer or status.v1beta2 is not None
 
 
 def _stale_failures(
@@ -314,6 +314,8 @@ def _without_failures(status: ClusterStatus) -> ClusterStatus:
     if deprecated is not None and deprecated.v1beta1 is not None:
         older = evolve(deprecated.v1beta1, failure_reason="", failure_message="")
         deprecated = DeprecatedClusterStatus(older)
+    elif not (status.failure_reason or status.failure_message):
+        return status
     return evolve(status, failure_reason="", failure_message="", deprecated=deprecated)
 
 
@@ -330,17 +332,19 @@ def _cluster(
     if reported.ready and isinstance(verdict, REPORTS_READY):
         old = _without_failures(old)
     new = (_newer if cluster.is_newer else _older)(old, reported, now=now)
-    yield from _cluster_status(facts, cluster, new)
+    if new is not cluster.status:
+        yield from _cluster_status(facts, cluster, new)
 
 
 def _older(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:
     """Return the status of a Cluster in v1beta1."""
     stays_ready = old.control_plane_ready and _is_one_way(old)
-    return evolve(
-        old,
-        control_plane_ready=bool(reported.ready) or stays_ready,
-        conditions=_cluster_conditions(old.conditions, reported, _INITIALIZED, now=now),
-    )
+    ready = bool(reported.ready) or stays_ready
+    conditions = _cluster_conditions(old.conditions, reported, _INITIALIZED, now=now)
+    # In most passes nothing changes, and a copy would cost as much as all of the rest.
+    if ready == old.control_plane_ready and conditions is old.conditions:
+        return old
+    return evolve(old, control_plane_ready=ready, conditions=conditions)
 
 
 def _newer(old: ClusterStatus, reported: CAPTControlPlaneStatus, *, now: datetime) -> ClusterStatus:

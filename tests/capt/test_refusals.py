@@ -412,7 +412,7 @@ def test_the_condition_has_the_words_of_the_server_and_keeps_the_first_ones() ->
     words = 'admission webhook "quota" denied the request: only 3 per team, ask #platform (call 2)'
     stored = gateway.world.get(Key("controlplane.cluster.x-k8s.io", KEY.kind, "fleet", "tokyo"))
     assert stored is not None
-    (condition,) = stored["status"]["conditions"]
+    condition = stored["status"]["conditions"][0]
     assert (condition["message"], reports) == (head + words, [1, 0, 0])
     assert calls > 10
 
