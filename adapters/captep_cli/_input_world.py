@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from captep_cli._errors import InputError, suggestion
-from captep_cli._input import Manifest, read_manifests
 from captep_core import ObjectRef, control_plane_ref
 from captep_core._resources import Resource
 from captep_core.capt import wire
 from captep_core.capt._resources import RESOURCES
 from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load
+from captep_operator.command._errors import InputError, suggestion
+from captep_operator.command._manifests import Manifest, read_manifests
 
 __all__ = ["InputWorld", "WorldSettings", "is_event", "read_world", "sorted_objects"]
 

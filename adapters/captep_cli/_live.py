@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from captep_cli._errors import InputError
 from captep_core import ABSENT, JSON, ObjectRef, Observed, Unreadable
 from captep_core._resources import Resource
 from captep_core.capt import wire
@@ -17,6 +16,7 @@ from captep_kubernetes import (
     reason_of,
 )
 from captep_operator import identity
+from captep_operator.command._errors import InputError
 
 __all__ = ["live_reader"]
 

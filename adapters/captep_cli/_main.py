@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from captep_cli._errors import InputError, UsageError, one_line
 from captep_cli._options import parse
 from captep_core.errors import CaptepError
+from captep_operator.command._errors import InputError, UsageError, one_line
 
 __all__ = ["main"]
 
@@ -45,17 +45,17 @@ def _error(options: argparse.Namespace, message: str) -> str:
     """Return the line of an error, as a JSON object if the log has this format."""
     if getattr(options, "log_format", "text") != "json":
         return f"captep: {message}"
-    from captep_cli._logging import error_line  # noqa: PLC0415 - --help loads no runtime
+    from captep_operator.command._logging import error_line  # noqa: PLC0415 - --help loads no runtime
 
     return error_line("json", message)
 
 
 def _plan(options: argparse.Namespace) -> tuple[str, int]:
-    from captep_cli._json import decision_json  # noqa: PLC0415 - --help loads no decision
-    from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._text import decision_text  # noqa: PLC0415
     from captep_core import ReconcileState, control_plane_ref  # noqa: PLC0415
+    from captep_operator.command._json import decision_json  # noqa: PLC0415 - --help loads no decision
+    from captep_operator.command._mask import as_it_is, masked  # noqa: PLC0415
 
     show = as_it_is if options.show_secrets else masked
     if options.live:
@@ -76,10 +76,10 @@ def _plan(options: argparse.Namespace) -> tuple[str, int]:
 
 def _simulate(options: argparse.Namespace) -> tuple[str, int]:
     from captep_cli._input_world import read_world  # noqa: PLC0415
-    from captep_cli._mask import as_it_is, masked  # noqa: PLC0415
     from captep_cli._policy import deciding  # noqa: PLC0415
     from captep_cli._simulate import simulate, simulation_json  # noqa: PLC0415
     from captep_cli._text import simulation_text  # noqa: PLC0415
+    from captep_operator.command._mask import as_it_is, masked  # noqa: PLC0415
 
     settings = _world_settings(options)
     world = read_world(settings)
@@ -101,7 +101,7 @@ def _demo(options: argparse.Namespace) -> tuple[str, int]:
 
 
 def _run(options: argparse.Namespace) -> tuple[str, int]:
-    from captep_cli._logging import log_to_stderr  # noqa: PLC0415 - --help loads no runtime
+    from captep_operator.command._logging import log_to_stderr  # noqa: PLC0415 - --help loads no runtime
 
     # Before the client is imported: it may warn.
     with log_to_stderr(options.log_format):

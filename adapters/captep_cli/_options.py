@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from captep_cli._errors import one_line, suggestion
+from captep_operator.command._errors import one_line, suggestion
 
 __all__ = ["parse"]
 

@@ -26,7 +26,6 @@ from types import FrameType
 from typing import Final
 
 from captep_cli._live import live_reader
-from captep_cli._metrics_access import MetricsAccess
 from captep_cli._policy import deciding
 from captep_core.capt._resources import CONTROL_PLANES, WATCHED
 from captep_core.errors import GatewayError
@@ -39,6 +38,7 @@ from captep_operator import (
     check_lease,
     fatal_problem,
 )
+from captep_operator._metrics_access import MetricsAccess
 from captep_runtime import (
     NO_METRICS,
     Access,

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from captep_cli._errors import InputError
-from captep_cli._input import read_manifests
 from captep_memory import Scope
 from captep_memory.http import HTTPFacade
 from captep_memory.server import run
+from captep_operator.command._errors import InputError
+from captep_operator.command._manifests import read_manifests
 
 __all__ = ["serve"]
 

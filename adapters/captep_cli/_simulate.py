@@ -6,10 +6,10 @@ from typing import Any
 from attrs import frozen
 
 from captep_cli._input_world import InputWorld, sorted_objects
-from captep_cli._json import action_json, seconds, verdict_text
-from captep_cli._mask import Show
 from captep_core.ports import Decide
 from captep_operator import simulated
+from captep_operator.command._json import action_json, seconds, verdict_text
+from captep_operator.command._mask import Show
 from captep_runtime import Pass
 
 __all__ = ["Simulation", "simulate", "simulation_json"]

@@ -4,9 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from captep_cli._errors import printable
-from captep_cli._json import seconds, verdict_text
-from captep_cli._mask import Show
 from captep_core import (
     Action,
     Apply,
@@ -20,6 +17,9 @@ from captep_core import (
     write_of,
 )
 from captep_core.ports import Read
+from captep_operator.command._errors import printable
+from captep_operator.command._json import seconds, verdict_text
+from captep_operator.command._mask import Show
 
 if TYPE_CHECKING:
     from captep_cli._simulate import Simulation

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from captep_cli._errors import InputError
 from captep_cli._live import live_reader
 from captep_cli._options import parse
 from captep_cli._run import _Process
@@ -32,6 +31,7 @@ from captep_kubernetes import DryRun, KubernetesGateway, RawResponse, Unanswered
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
 from captep_operator._preflight import fatal_problem
+from captep_operator.command._errors import InputError
 from captep_runtime import InMemoryMetrics
 from tests.objects import manifest
 

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from attrs import frozen
 
-from captep_cli._errors import InputError, suggestion
-from captep_cli._numbers import NotFiniteError, float_text, integer_text
+from captep_operator.command._errors import InputError, suggestion
+from captep_operator.command._numbers import NotFiniteError, float_text, integer_text
 
 __all__ = ["Manifest", "read_manifests"]
 
@@ -158,7 +158,7 @@ def _yaml_documents(
 ) -> Iterator[object]:
     """Yield the YAML documents from `start` on, which are no JSON because of `json_error`."""
     try:
-        from captep_cli import _yaml  # noqa: PLC0415 - an extra, and slow to import
+        from captep_operator.command import _yaml  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as exc:
         if exc.name != "yaml":
             raise

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from captep_cli._mask import Show
-from captep_core import Action, Decision, VerdictLike, purpose_of, write_of
+from captep_core._actions import Action, Decision, VerdictLike, purpose_of, write_of
+from captep_operator.command._mask import Show
 
 __all__ = ["action_json", "decision_json", "seconds", "verdict_text"]
 

@@ -1,0 +1,1 @@
+"""The command line of an operator: flags, worlds from files, output."""
