@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from captep_operator._discovery import discovered
     from captep_operator._dry_run import DryRunDecide
     from captep_operator._kind import Kind
-    from captep_operator._operator import Lease, Operator
+    from captep_operator._leadership import Lease
+    from captep_operator._operator import Operator
     from captep_operator._preflight import check_cluster, check_lease, fatal_problem, identity
+    from captep_operator._serving import Serving
     from captep_operator._simulation import Simulation, simulated
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Kind",
     "Lease",
     "Operator",
+    "Serving",
     "Simulation",
     "check_cluster",
     "check_lease",
@@ -37,8 +40,9 @@ _MODULES: Final = {
     "CountingTransport": "_counting",
     "DryRunDecide": "_dry_run",
     "Kind": "_kind",
-    "Lease": "_operator",
+    "Lease": "_leadership",
     "Operator": "_operator",
+    "Serving": "_serving",
     "Simulation": "_simulation",
     "check_cluster": "_preflight",
     "check_lease": "_preflight",

@@ -1,26 +1,29 @@
 """A decision may use the kinds that its operator declares, and no others."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from captep_core._actions import JSON, Decision, ObjectRef, RecordEvent
 from captep_core._observation import Observed, ReconcileState
-from captep_core._resources import Resource
 from captep_core.errors import DecisionError
 from captep_core.ports import Decide, Read
+from captep_runtime._bodies import require_decision
 
-__all__ = ["only_declared"]
+__all__ = ["checked", "only_declared"]
 
 
-def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
+def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Decide:
     """Return `decide` with a check of the kinds that it reads and writes.
 
     An undeclared kind has no cache: without the check it would be unreadable for ever.
 
+    Args:
+        decide: the function.
+        declared: the kinds, each by apiVersion and kind.
+
     Raises:
-        DecisionError: when called, and a kind is not declared.
+        DecisionError: when called, and a kind is not declared, or `decide` returns no Decision.
     """
-    declared = {(each.api_version, each.kind) for each in resources}
 
     def require(ref: ObjectRef, does: str) -> None:
         if (ref.api_version, ref.kind) not in declared:
@@ -29,16 +32,30 @@ def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
                 " add it to reads"
             )
 
-    def checked(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    def restricted(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         def reading(ref: ObjectRef) -> Observed[dict[str, JSON]]:
             require(ref, "reads")
             return read(ref)
 
-        decision = decide(key, reading, state, now=now)
-        # The runtime reports a value that is no Decision.
-        for action in getattr(decision, "actions", ()):
+        decision = checked(decide)(key, reading, state, now=now)
+        for action in decision.actions:
             if not isinstance(action, RecordEvent):
                 require(action.target, "writes")
         return decision
 
-    return checked
+    return restricted
+
+
+def checked(decide: Decide) -> Decide:
+    """Return `decide` with a check of what it returns.
+
+    Raises:
+        DecisionError: when called, and `decide` returns no Decision.
+    """
+
+    def checking(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        decision = decide(key, read, state, now=now)
+        require_decision(decision)
+        return decision
+
+    return checking

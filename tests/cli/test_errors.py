@@ -273,7 +273,7 @@ def test_ctrl_c_ends_the_command_with_status_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("captep_cli._input_world.read_world", interrupt)
+    monkeypatch.setattr("captep_operator.command._world.read_world", interrupt)
     ended = captep("plan", "-f", NEW)
     assert (ended.status, ended.out, ended.err) == (130, "", "captep: interrupted\n")
 

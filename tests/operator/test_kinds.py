@@ -9,6 +9,7 @@ from captep_core._resources import Representation, Resource, Watched
 from captep_core.errors import GatewayError
 from captep_kubernetes import RawResponse, UnansweredError
 from captep_operator import Kind, discovered
+from captep_operator._discovery import served_kind
 
 APPS: JSON = [
     {"name": "deployments", "kind": "Deployment", "namespaced": True},
@@ -67,7 +68,7 @@ def test_discovery_gives_plural_and_scope() -> None:
     assert discovered(server, kinds) == (
         Watched(Resource("apps/v1", "StatefulSet", "statefulsets"), fields={"spec": None}),
         Watched(Resource("v1", "Node", "nodes", namespaced=False)),
-        Watched(Resource("v1", "Secret", "secrets"), Representation.METADATA),
+        Watched(Resource("v1", "Secret", "secrets"), Representation.ON_DEMAND),
         Watched(Resource("apps/v1", "Deployment", "deployments")),
     )
     assert sorted(server.paths) == ["/api/v1", "/apis/apps/v1"]
@@ -83,15 +84,37 @@ def test_a_kind_with_a_plural_costs_no_request() -> None:
     assert server.paths == []
 
 
-def test_kinds_that_the_server_does_not_serve_are_named_together() -> None:
-    """An unknown group and an unknown kind of a known group."""
+def test_kinds_that_the_server_does_not_serve_are_watched_under_the_usual_plural() -> None:
+    """An unknown group and an unknown kind of a known group: they may be installed later."""
     kinds = [Kind("example.dev/v1", "Thing"), Kind("apps/v1", "Gadget"), Kind("v1", "Secret")]
-    with pytest.raises(GatewayError) as raised:
-        discovered(serving(), kinds)
-    assert str(raised.value) == (
-        "not installed in the cluster: Thing (example.dev/v1), Gadget (apps/v1):"
-        " apply their CustomResourceDefinitions, or choose another --context"
+    assert discovered(serving(), kinds) == (
+        Watched(Resource("example.dev/v1", "Thing", "things")),
+        Watched(Resource("apps/v1", "Gadget", "gadgets")),
+        Watched(Resource("v1", "Secret", "secrets")),
     )
+
+
+@pytest.mark.parametrize(
+    ("described", "found"),
+    [
+        (Resource("v1", "Node", "nodees"), Resource("v1", "Node", "nodes", namespaced=False)),
+        (Resource("v1", "Node", "nodes"), Resource("v1", "Node", "nodes", namespaced=False)),
+        (Resource("v1", "Gadget", "gadgets"), None),
+        (Resource("example.dev/v1", "Thing", "things"), None),
+    ],
+)
+def test_a_watch_that_finds_nothing_asks_where_its_kind_is(
+    described: Resource, found: Resource | None
+) -> None:
+    """Plural and scope come from the server; a kind that it does not have stays as described."""
+    assert served_kind(serving(), Watched(described)) == (found or described)
+
+
+def test_a_server_that_does_not_answer_moves_no_kind() -> None:
+    """The watch goes on as before and asks again."""
+    server = Discovery({"/api/v1": UnansweredError("cut", may_have_landed=False)})
+    nodes = Resource("v1", "Node", "nodees")
+    assert served_kind(server, Watched(nodes)) == nodes
 
 
 @pytest.mark.parametrize(
