@@ -76,12 +76,14 @@ class Kind:
     @classmethod
     def of(cls, watched: Watched) -> Self:
         """Return the kind that `watched` describes."""
-        resource = watched.resource
+        resource, selectors = watched.resource, dict(watched.selectors)
         return cls(
             resource.api_version,
             resource.kind,
             plural=resource.plural,
             namespaced=resource.namespaced,
+            labels=selectors.get("labelSelector", ""),
+            fields=selectors.get("fieldSelector", ""),
             payload=_PAYLOADS[watched.representation],
             project=watched.fields,
             versions=watched.versions,

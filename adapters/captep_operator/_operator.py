@@ -19,7 +19,7 @@ from captep_core._actions import JSON, Decision, ObjectRef
 from captep_core._observation import ReconcileState
 from captep_core.ports import Decide
 from captep_operator._identity import Identity
-from captep_operator._kind import Kind, ids_of
+from captep_operator._kind import Kind
 from captep_operator._messages import Message, Messages
 
 if TYPE_CHECKING:
@@ -191,10 +191,10 @@ class Operator:
         return simulated(self._decides(), gateway, key, now, further=further)
 
     def _decides(self) -> Decide:
-        from captep_operator._declared import only_declared  # noqa: PLC0415
+        from captep_operator._declared import as_declared  # noqa: PLC0415
         from captep_operator._guarded import guarded  # noqa: PLC0415
 
-        return guarded(only_declared(self.decide, ids_of(self.kinds)))
+        return guarded(as_declared(self.decide, self.kinds))
 
     def _key(self, namespace: str | None, name: str) -> ObjectRef:
         return ObjectRef(self.primary.api_version, self.primary.kind, namespace, name)

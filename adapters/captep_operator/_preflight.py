@@ -74,7 +74,7 @@ def fatal_problem(
 
     The answer is None until every unsynced cache has tried once: a list that succeeds late is not
     a problem, and one line should name all that are missing. Without the `primary` kind there is
-    nothing to do; without another one the rest goes on.
+    nothing to do; without another one, which may be granted later, the rest goes on.
     """
     waiting = [informer for informer in informers if not informer.has_synced]
     if any(informer.problem is None for informer in waiting):
@@ -82,16 +82,17 @@ def fatal_problem(
     missing, forbidden, refused = (
         _listed(waiting, reason) for reason in (NOT_SERVED, "Forbidden", "Unauthorized")
     )
+    of_primary = [informer for informer in waiting if informer.resource == primary]
     if refused:
         return "the API server refuses the credentials (401): they are expired or wrong"
-    if any(each.resource == primary and _waits_for(each, NOT_SERVED) for each in waiting):
+    if any(_waits_for(each, NOT_SERVED) for each in of_primary):
         return (
             f"not installed in the cluster: {missing}:"
             " apply their CustomResourceDefinitions, or choose another --context"
         )
-    if forbidden:
-        namespace = next(each.namespace for each in waiting if _waits_for(each, "Forbidden"))
-        where = f"the namespace {namespace}" if namespace else "the whole cluster"
+    denied = [each.namespace for each in of_primary if _waits_for(each, "Forbidden")]
+    if denied:
+        where = f"the namespace {denied[0]}" if denied[0] else "the whole cluster"
         return (
             f"{identity(transport)} may not list {forbidden} in {where}:"
             " grant list and watch, or choose with --namespace"

@@ -3,15 +3,15 @@
 Rules of this module:
 
 1. A problem that no retry solves ends the start; see `fatal_problem`.
-2. A kind that the server does not have, or cannot list for half a minute, delays the start no
-   further: its objects are unreadable to decisions, its watch retries, and everything that does not
-   need it goes on.
+2. A kind that the server does not have, forbids, or cannot list for half a minute delays the start
+   no further: its objects are unreadable to decisions, its watch retries, and everything that does
+   not need it goes on.
 3. Until then one line names the problems of all caches; after that each watch reports its own.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -30,6 +30,8 @@ _REPORT_SECONDS: Final = 10.0
 """The interval at which a start logs the caches that it waits for."""
 # A conversion webhook that is down keeps one kind from being listed, perhaps for hours.
 _BEGIN_SECONDS: Final = 30.0
+_HINTS: Final[Mapping[str, str]] = {NOT_SERVED: "", "Forbidden": ": grant list and watch"}
+"""What to do, by the reason of a problem that lasts until somebody acts."""
 
 
 def synced(
@@ -71,16 +73,17 @@ def _goes_on(controller: Controller, *, is_late: bool) -> bool:
     waiting = [informer for informer in controller.informers if not informer.has_synced]
     if len(waiting) == len(controller.informers):
         return False
-    return is_late or all(map(_is_not_served, waiting))
+    return is_late or all(_reason(informer) in _HINTS for informer in waiting)
 
 
-def _is_not_served(informer: Informer) -> bool:
-    return informer.problem is not None and informer.problem.reason == NOT_SERVED
+def _reason(informer: Informer) -> str:
+    return "" if informer.problem is None else informer.problem.reason
 
 
 def _missing(controller: Controller) -> tuple[str, ...]:
     return tuple(
         f"{informer.resource}: {informer.problem or 'not listed yet'}"
+        f"{_HINTS.get(_reason(informer), '')}"
         for informer in controller.informers
         if not informer.has_synced
     )

@@ -137,6 +137,43 @@ def test_a_discovery_that_fails_is_one_line(
 
 
 @pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"app": "db", "a": "b"}, "a=b,app=db"),
+        ({}, ""),
+        ("app in (db, cache)", "app in (db, cache)"),
+        ({"app": ""}, "app="),
+    ],
+)
+def test_selectors_are_a_mapping_or_a_text(given: Any, text: str) -> None:  # noqa: ANN401
+    """They become the query of the watch; an empty one is left out."""
+    resource = Resource("v1", "ConfigMap", "configmaps")
+    kind = Kind("v1", "ConfigMap", labels=given, fields="metadata.name=a")
+    expected = [("labelSelector", text)] if text else []
+    assert kind.watched(resource).selectors == (*expected, ("fieldSelector", "metadata.name=a"))
+
+
+@pytest.mark.parametrize("given", [{"tier": 1}, {"tier": None}, {1: "a"}])
+def test_a_selector_of_other_values_raises(given: Any) -> None:  # noqa: ANN401
+    """A number would select nothing, silently."""
+    with pytest.raises(ValueError, match="a selector maps text to text"):
+        Kind("v1", "ConfigMap", labels=given)
+
+
+def test_a_kind_describes_what_is_watched_and_comes_back_from_it() -> None:
+    """Every field of the description survives."""
+    watched = Watched(
+        Resource("example.dev/v1", "Thing", "things", namespaced=False),
+        Representation.METADATA,
+        {"spec": None},
+        ("example.dev/v2", "example.dev/v1"),
+        ("Ready",),
+        (("labelSelector", "app=db"), ("fieldSelector", "metadata.name=a")),
+    )
+    assert Kind.of(watched).watched(watched.resource) == watched
+
+
+@pytest.mark.parametrize(
     ("api_version", "kind", "payload"),
     [
         ("example.dev", "Thing", "whole"),

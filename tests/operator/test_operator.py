@@ -1,19 +1,16 @@
 """An operator that is not captep's, on a server behind HTTP and in memory."""
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from attrs import evolve
 
-from captep_core import ABSENT, JSON, Create, Decision, ObjectRef, ReconcileState, Unreadable
+from captep_core import Create, Decision, ObjectRef, ReconcileState
 from captep_core.errors import CaptepError, DecisionError, GatewayError
 from captep_core.ports import Read
-from captep_kubernetes import RawResponse, Stream
 from captep_memory import Key, Request, World, load, serve
 from captep_memory.http import HTTPFacade
 from captep_operator import Kind, Lease, Operator
@@ -145,73 +142,6 @@ def test_an_operator_does_not_start_without_its_primary_kind(server: HTTPFacade)
     made = Operator("gadgets", keep, primary=GADGETS, reads=[CONFIG_MAPS])
     with pytest.raises(GatewayError, match=r"^not installed in the cluster: gadgets\.example\.dev"):
         made.run(transport=transport_to(server.url))
-
-
-class Uninstalled:
-    """A transport to a server that serves a kind of a group only while `has` is true.
-
-    The in-memory server defines kinds once; a real one forgets the path of a kind and its entry in
-    discovery together.
-    """
-
-    def __init__(self, server: HTTPFacade, plural: str) -> None:
-        self._transport = transport_to(server.url)
-        self._plural = plural
-        self.has = False
-
-    def request(self, method: str, path: str, **options: Any) -> RawResponse:  # noqa: ANN401
-        """Answer 404 to a path of the kind, and leave it out of discovery."""
-        if not self.has and f"/{self._plural}" in path:
-            return RawResponse(404, {}, None)
-        answer = self._transport.request(method, path, **options)
-        listed = (answer.body or {}).get("resources")
-        if self.has or not isinstance(listed, list):
-            return answer
-        kept: list[JSON] = [
-            each for each in listed if not str(cast("Any", each)["name"]).startswith(self._plural)
-        ]
-        return RawResponse(answer.status, {}, {"resources": kept})
-
-    def stream(self, path: str, **options: Any) -> Stream | RawResponse:  # noqa: ANN401
-        """Watch."""
-        if not self.has and f"/{self._plural}" in path:
-            return RawResponse(404, {}, None)
-        return self._transport.stream(path, **options)
-
-
-def test_an_operator_goes_on_without_a_kind_that_the_server_does_not_have(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Its objects are unreadable, one line names it, and once it is there they are absent."""
-    gadget = ObjectRef("example.dev/v1", "Gadget", "fleet", "a")
-    found = list[object]()
-
-    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-        found.append(read(gadget))
-        return evolve(keep(key, read, state, now=now), requeue_after=timedelta(milliseconds=100))
-
-    names = {"kind": "Gadget", "plural": "gadgets"}
-    spec = {**DEFINITION["spec"], "names": names}
-    definition = {**DEFINITION, "metadata": {"name": "gadgets.example.dev"}, "spec": spec}
-    caplog.set_level(logging.INFO)
-    made = Operator("things", decide, primary=THINGS, reads=[CONFIG_MAPS, GADGETS])
-    world = load([DEFINITION, definition, THING], now=NOW)
-    with HTTPFacade(world, kinds=BUILTIN) as server:
-        transport = Uninstalled(server, "gadgets")
-        with running(made, server, transport=transport) as errors:
-            eventually(is_there(server, LATCH), "the latch is created")
-            first = found[0]
-            assert isinstance(first, Unreadable)
-            assert first.reason == "NotServed"
-            transport.has = True
-            eventually(lambda: found[-1] is ABSENT, "the gadget is absent")
-    assert errors == []
-    begin, *rest = [each.message for each in caplog.records if "gadgets" in each.message]
-    assert begin.endswith(
-        " without gadgets.example.dev: NotServed: /apis/example.dev/v1/gadgets: HTTP 404:"
-        " is its CustomResourceDefinition installed?"
-    )
-    assert rest == ["gadgets.example.dev: current again"]
 
 
 def test_an_operator_plans_in_memory() -> None:

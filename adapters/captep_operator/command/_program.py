@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from captep_core._actions import JSON
 from captep_core.errors import CaptepError
 from captep_core.ports import Decide
-from captep_operator._kind import Kind, ids_of
+from captep_operator._kind import Kind
 from captep_operator._operator import Operator
 from captep_operator.command._errors import UsageError, suggestion
 
@@ -70,13 +70,13 @@ def target_of(program: Program, options: argparse.Namespace) -> Target:
     Raises:
         UsageError: `--decide` names neither.
     """
-    from captep_operator._declared import checked, only_declared  # noqa: PLC0415 - not for --help
+    from captep_operator._declared import as_declared, checked  # noqa: PLC0415 - not for --help
     from captep_operator._guarded import guarded  # noqa: PLC0415
 
     path: str | None = getattr(options, "decide", None)
     loaded = operator_of(program, options) if path is None else _loaded(path)
     if isinstance(loaded, Operator):
-        decide = only_declared(loaded.decide, ids_of(loaded.kinds))
+        decide = as_declared(loaded.decide, loaded.kinds)
         return Target(
             guarded(decide), loaded.primary, loaded.kinds, loaded.problems, program.is_namespaced
         )
