@@ -231,6 +231,22 @@ def test_a_decision_that_raises_is_one_line_with_its_place(
         ), err
 
 
+def test_a_live_plan_reads_a_cluster_and_names_an_object_that_is_not_there(
+    run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    """A missing object is an error of the command, not of the decision."""
+    path = tmp_path / "config"
+    with HTTPFacade(load([DEFINITION, THING], now=NOW), kinds=BUILTIN) as server:
+        path.write_text(kubeconfig(server.url))
+        words = ["plan", "--live", "--kubeconfig", str(path)]
+        status, out, err = run(things.main, *words, "fleet/a")
+        assert (status, err) == (0, "")
+        assert out.startswith("Thing fleet/a\n  verdict     Kept\n")
+        status, out, err = run(things.main, *words, "fleet/b")
+    assert (status, out) == (1, "")
+    assert err.startswith("things: no Thing fleet/b in the cluster: ")
+
+
 def test_an_operator_runs_as_a_process_until_a_signal(tmp_path: Path) -> None:
     """SIGTERM ends it with status 0 after the release of its lease, which bears its name."""
     with HTTPFacade(load([DEFINITION, THING], now=NOW), kinds=BUILTIN) as server:

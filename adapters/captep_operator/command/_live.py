@@ -35,7 +35,8 @@ def connected(
 
     Raises:
         UsageError: nobody declared the kinds.
-        GatewayError: no cluster answers; one line says what to do.
+        InputError: the cluster has no such object, or it is malformed.
+        GatewayError: no cluster answers, or the read failed; one line says what to do.
     """
     primary = target.primary
     if primary is None:
@@ -44,7 +45,10 @@ def connected(
         )
     transport = load_transport(Path(kubeconfig) if kubeconfig else None, context)
     key = ObjectRef(primary.api_version, primary.kind, *place)
-    return key, live_reader(transport, target, key)
+    read = live_reader(transport, target, key)
+    # Here, where its errors are not taken for those of a decision.
+    read(key)
+    return key, read
 
 
 def live_reader(transport: Transport, target: Target, key: ObjectRef) -> Read:
