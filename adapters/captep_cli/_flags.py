@@ -4,8 +4,7 @@ import argparse
 import re
 from typing import Final
 
-from captep_operator.command._parser import Parser, Subparsers
-from captep_operator.command._values import count_from
+from captep_operator.command import Parser, Subparsers, count_from
 
 __all__ = ["audit", "demo", "serve"]
 

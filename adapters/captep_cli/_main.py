@@ -5,10 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from captep_cli import _flags
 from captep_cli._operator import PROGRAM
-from captep_operator.command._commands import commands_of, json_text
-from captep_operator.command._errors import UsageError
-from captep_operator.command._main import main as run_command
-from captep_operator.command._parser import Command
+from captep_operator.command import Command, UsageError, commands_of, json_text, run
 
 __all__ = ["main"]
 
@@ -25,7 +22,7 @@ exit status: 0 done, 1 error, 2 wrong usage, 3 not settled, 130 interrupted"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    return run_command(
+    return run(
         argv,
         _commands(),
         prog="captep",

@@ -13,7 +13,7 @@ from captep_core._observation import ReconcileState
 from captep_core.capt._resources import CONTROL_PLANES, WATCHED
 from captep_core.ports import Decide, Read
 from captep_operator import Kind, Operator
-from captep_operator.command._program import Program
+from captep_operator.command import Program
 
 __all__ = ["PROGRAM"]
 

@@ -9,8 +9,7 @@ from captep_cli._operator import PROGRAM
 from captep_memory import Scope
 from captep_memory.http import HTTPFacade
 from captep_memory.server import run
-from captep_operator.command._errors import InputError
-from captep_operator.command._manifests import read_manifests
+from captep_operator.command import InputError, read_manifests
 
 __all__ = ["serve"]
 

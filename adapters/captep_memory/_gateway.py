@@ -65,6 +65,7 @@ class MemoryGateway:
         *,
         unreadable: Mapping[ObjectMatch, str] = _NOTHING_UNREADABLE,
         refuse: Mapping[tuple[str, ObjectMatch], int] = _NOTHING_REFUSED,
+        component: str = _COMPONENT,
     ) -> None:
         """Serve `world`.
 
@@ -73,8 +74,10 @@ class MemoryGateway:
             unreadable: objects whose reads fail, with the Kubernetes reason.
             refuse: writes that change nothing, by verb and object (its status included), with the
                 HTTP status of the answer.
+            component: the name that Events carry.
         """
         self.world = world
+        self._component = component
         self._unreadable, self._refuse = unreadable, refuse
         self._lock = threading.Lock()
 
@@ -104,7 +107,7 @@ class MemoryGateway:
             if refused == verb and match.matches(action.target):
                 return Answer(status, changed=False)
         with self._lock:
-            request = request_of(action, now=self.world.now, component=_COMPONENT)
+            request = request_of(action, now=self.world.now, component=self._component)
             answer = self._serve(request)
             if isinstance(action, RecordEvent) and answer.status == 409:
                 answer = self._serve(self._repeated(action, request.target))
@@ -114,7 +117,7 @@ class MemoryGateway:
         """Count up the Event that an earlier pass recorded; the world keeps the count."""
         found = serve(self.world, Request("get", "v1", "Event", target.namespace, target.name))[1]
         event = RecordedEvent(target.name, (found.body.get("count") or 1) + 1)
-        return event_request(record, event, now=self.world.now, component=_COMPONENT)
+        return event_request(record, event, now=self.world.now, component=self._component)
 
     def _serve(self, request: WriteRequest) -> Answer:
         before = self.world

@@ -165,7 +165,7 @@ class Operator:
         """
         from captep_operator._simulation import world_of  # noqa: PLC0415 - --help loads no server
 
-        read = world_of(objects, now, self.kinds).read
+        read = world_of(objects, now, self.kinds, self.name).read
         return self._decides()(self._key(namespace, name), read, ReconcileState(), now=now)
 
     def simulate(
@@ -186,7 +186,7 @@ class Operator:
         """
         from captep_operator._simulation import simulated, world_of  # noqa: PLC0415
 
-        gateway = world_of(objects, now, self.kinds)
+        gateway = world_of(objects, now, self.kinds, self.name)
         key = self._key(namespace, name)
         return simulated(self._decides(), gateway, key, now, further=further)
 

@@ -27,7 +27,7 @@ from captep_operator._discovery import discovered
 from captep_operator._identity import Identity
 from captep_operator._kind import Kind
 from captep_operator._leadership import Lease, candidate_for
-from captep_operator._messages import Message, Messages
+from captep_operator._messages import Message, Messages, forget_earlier_runs
 from captep_operator._preflight import check_cluster, check_lease
 from captep_operator._serving import Pages, Serving, measured, serve
 from captep_operator._start import synced
@@ -86,6 +86,7 @@ class Process:
         Raises:
             GatewayError: the start failed, or the lease is lost; one line says what to do.
         """
+        forget_earlier_runs(self._messages)
         self._check()
         controller = self._controller()
         servers = list[PageServer]()

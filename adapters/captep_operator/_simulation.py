@@ -42,10 +42,10 @@ def scopes_of(kinds: Iterable[Kind]) -> dict[tuple[str, str], Scope]:
 
 
 def world_of(
-    objects: Iterable[Mapping[str, Any]], now: datetime, kinds: Iterable[Kind]
+    objects: Iterable[Mapping[str, Any]], now: datetime, kinds: Iterable[Kind], component: str
 ) -> MemoryGateway:
-    """Return an in-memory server that holds `objects`."""
-    return MemoryGateway(load(objects, now=now, scopes=scopes_of(kinds)))
+    """Return an in-memory server that holds `objects`; `component` is the name on Events."""
+    return MemoryGateway(load(objects, now=now, scopes=scopes_of(kinds)), component=component)
 
 
 def simulated(

@@ -109,3 +109,10 @@ def test_events_metrics_and_lines_bear_the_name_of_the_operator(
         vars(each)["captep_fields"] for each in caplog.records if "captep_fields" in vars(each)
     ]
     assert {each["controller"] for each in lines} == {"things"}
+
+
+def test_events_in_memory_bear_the_name_of_the_operator() -> None:
+    """A simulation shows them as a cluster would."""
+    made = Operator("things", noting, primary=THINGS)
+    (event,) = events(made.simulate([THING], "fleet", "a", NOW).world.objects())
+    assert event["source"] == {"component": "things"}

@@ -129,6 +129,18 @@ def test_an_operator_writes_while_it_holds_its_lease(server: HTTPFacade) -> None
     assert not (stored(server.world, ref) or {"spec": {}})["spec"].get("holderIdentity")
 
 
+def test_an_operator_can_run_again(server: HTTPFacade) -> None:
+    """What an earlier run left behind about its lease ends no later one."""
+    made, lease = operator(), Lease("fleet", "things")
+    with running(made, server, lease=lease) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+    gone = Request("delete", "v1", "ConfigMap", CHILD.namespace, CHILD.name, body={})
+    server.apply(lambda world: serve(world, gone)[0])
+    with running(made, server, lease=lease) as errors_later:
+        eventually(is_there(server, CHILD), "the child is created again")
+    assert (errors, errors_later) == ([], [])
+
+
 def test_an_operator_that_is_stopped_before_it_runs_ends_at_once(server: HTTPFacade) -> None:
     """Nothing is written."""
     made = operator()

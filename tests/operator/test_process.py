@@ -24,6 +24,7 @@ from captep_operator._controller import Controller
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
 from captep_operator._identity import Identity
+from captep_operator._messages import Message, Messages, forget_earlier_runs
 from captep_operator._preflight import fatal_problem
 from captep_operator._process import Process, Settings
 from captep_operator._serving import Pages
@@ -227,3 +228,22 @@ def test_only_the_primary_kind_must_be_installed(waiting: KubernetesGateway) -> 
     )
     other = Resource("example.dev/v1", "Thing", "things")
     assert fatal_problem(Scripted({}), waiting.informers, other) is None
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        ([Message.LEADS, Message.LOST], []),
+        ([Message.LOST, Message.STOPPED, Message.STOPPED], [Message.STOPPED]),
+        ([], []),
+    ],
+)
+def test_an_earlier_run_leaves_no_news_of_its_lease(
+    left: list[Message], kept: list[Message]
+) -> None:
+    """A lease that was lost then must not end this run; a stop that came early must."""
+    messages = Messages()
+    for message in left:
+        messages.put(message)
+    forget_earlier_runs(messages)
+    assert [messages.get() for _ in range(messages.qsize())] == kept

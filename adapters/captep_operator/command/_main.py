@@ -13,10 +13,10 @@ from captep_core.errors import CaptepError
 from captep_operator.command._errors import InputError, UsageError, one_line
 from captep_operator.command._parser import Command, parse
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 
-def main(
+def run(
     argv: Sequence[str] | None,
     commands: Mapping[str, Command],
     *,
