@@ -29,6 +29,8 @@ def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Deci
         DecisionError: when called, and a kind is not declared, or `decide` returns no Decision.
     """
 
+    deciding = checked(decide)
+
     def require(ref: ObjectRef, does: str) -> None:
         if (ref.api_version, ref.kind) not in declared:
             raise DecisionError(
@@ -41,7 +43,7 @@ def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Deci
             require(ref, "reads")
             return read(ref)
 
-        decision = checked(decide)(key, reading, state, now=now)
+        decision = deciding(key, reading, state, now=now)
         for action in decision.actions:
             if not isinstance(action, RecordEvent):
                 require(action.target, "writes")

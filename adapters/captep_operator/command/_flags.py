@@ -52,7 +52,7 @@ examples:
     jq '{{kind: "List", items: .objects}}' | {prog} plan -f -
 
 exit status 3: the loop did not settle within 20 passes"""
-_LOADED_EXAMPLES: Final = """\
+_LOADED_EXAMPLES: Final = """
 
 An operator that has no command line of its own, in a module of the current folder:
   {prog} {command} -f world.yaml --decide database:operator
@@ -241,7 +241,9 @@ class Flags:
             command=command,
             kind=kind,
             other=operator.kinds[-1].kind,
-            kinds=",".join(each.resource_name() for each in operator.kinds),
+            kinds=",".join(
+                each.resource_name() for each in operator.kinds if each.payload != "on demand"
+            ),
             chosen=f"{alias} fleet/tokyo" if alias else f"--object {kind}/fleet/tokyo",
         )
 
