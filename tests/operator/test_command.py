@@ -1,5 +1,6 @@
 """The command line of an operator that is not captep's, and `captep --decide`."""
 
+import argparse
 import json
 import os
 import re
@@ -72,6 +73,20 @@ def test_the_flags_of_the_author_reach_the_decision(run: Callable[..., Ended], w
         status, out, _ = run(things.main, command, "--help")
         assert status == 0
         assert "--pause" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "clash"),
+    [
+        (argparse.ArgumentParser(), "-h/--help"),
+        (argparse.ArgumentParser(add_help=False), "--workers"),
+    ],
+)
+def test_flags_of_the_author_that_clash_raise(flags: argparse.ArgumentParser, clash: str) -> None:
+    """The author sees it at the first start, whatever the command."""
+    flags.add_argument("--workers")
+    with pytest.raises(ValueError, match=f"the flags of things clash .*{clash}"):
+        things.operator.main(["plan", "--help"], flags=flags)
 
 
 @pytest.mark.parametrize("command", ["", "plan", "simulate", "run"])

@@ -164,13 +164,7 @@ class Flags:
 
     def _command(self, commands: Subparsers, name: str, **texts: str) -> Parser:
         parents = [] if self.program.flags is None else [self.program.flags]
-        try:
-            parser: Parser = commands.add_parser(name, parents=parents, **texts)
-        except argparse.ArgumentError as error:
-            raise ValueError(
-                f"the flags of {self.program.operator.name} need a parser with add_help=False:"
-                f" {error}"
-            ) from None
+        parser: Parser = commands.add_parser(name, parents=parents, **texts)
         return parser
 
     def _add_world(self, parser: Parser, *, required: bool) -> None:

@@ -87,6 +87,9 @@ def parse(
     """Read a command line.
 
     Wrong usage ends the process with status 2 and one line, `--help` with status 0.
+
+    Raises:
+        ValueError: two parts of a command add the same flag.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     parser = Parser(prog=prog, description=about, epilog=examples)
@@ -96,7 +99,13 @@ def parse(
     added = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    made = {name: command.add(added, name) for name, command in commands.items()}
+    try:
+        made = {name: command.add(added, name) for name, command in commands.items()}
+    except argparse.ArgumentError as error:
+        raise ValueError(
+            f"the flags of {prog} clash with those that every operator has: {error}"
+            " (a parser of further flags needs add_help=False)"
+        ) from None
     if words and not words[0].startswith("-") and words[0] not in made:
         parser.error(
             f"no command {words[0]!r},"
