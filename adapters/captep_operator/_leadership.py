@@ -5,7 +5,8 @@ import socket
 import uuid
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import min_len
 
 from captep_kubernetes import LeaderElector, Transport
 from captep_runtime import Metrics
@@ -17,10 +18,14 @@ _log = logging.getLogger("captep.run")
 
 @frozen
 class Lease:
-    """A Lease of coordination.k8s.io: only its holder writes."""
+    """A Lease of coordination.k8s.io: only its holder writes.
 
-    namespace: str
-    name: str
+    Raises:
+        ValueError: a name is empty.
+    """
+
+    namespace: str = field(validator=min_len(1))
+    name: str = field(validator=min_len(1))
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

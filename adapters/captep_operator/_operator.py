@@ -9,6 +9,7 @@ Rules of this module:
 """
 
 import argparse
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -51,6 +52,7 @@ class Operator:
 
     Raises:
         ValueError: a kind is named twice, or a name has another form.
+        TypeError: `decide` is no function.
     """
 
     name: str
@@ -63,9 +65,13 @@ class Operator:
         default=_no_problems, kw_only=True
     )
     _messages: Messages = field(factory=Messages, init=False, repr=False)
+    _runs: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Check the names."""
+        """Check the names, and the function."""
+        decide: object = self.decide
+        if not callable(decide):
+            raise TypeError(f"decide is of type {type(decide).__name__}, expected a function")
         named = [(kind.api_version, kind.kind) for kind in self.kinds]
         twice = sorted({str(kind) for kind in self.kinds if named.count(_id(kind)) > 1})
         if twice:
@@ -133,6 +139,7 @@ class Operator:
 
         Raises:
             GatewayError: the start failed, or the lease is lost; one line says what to do.
+            ValueError: an argument has another form, or the operator is running already.
         """
         from captep_kubernetes import DryRun  # noqa: PLC0415 - rule 2
         from captep_operator._process import Process, Settings  # noqa: PLC0415
@@ -149,7 +156,14 @@ class Operator:
             metrics=metrics,
             serving=serving or Serving(),
         )
-        Process(self.identity, self.decide, self.kinds, settings, self._messages).run()
+        if not self._runs.acquire(blocking=False):
+            raise ValueError(
+                f"the operator {self.name} is running already, and runs once at a time"
+            )
+        try:
+            Process(self.identity, self.decide, self.kinds, settings, self._messages).run()
+        finally:
+            self._runs.release()
 
     def stop(self) -> None:
         """End `run`, from any thread; it returns when the passes under way have ended."""

@@ -16,7 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import ge
 
 from captep_core.errors import GatewayError
 from captep_core.ports import Decide
@@ -50,7 +51,7 @@ class Settings:
     context: str | None
     transport: Transport | None
     namespaces: tuple[str, ...]
-    workers: int
+    workers: int = field(validator=ge(1))
     lease: Lease | None
     dry_run: DryRun
     metrics: Metrics | None

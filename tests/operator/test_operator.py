@@ -4,16 +4,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from captep_core import Create, Decision, ObjectRef, ReconcileState
 from captep_core.errors import CaptepError, DecisionError, GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Decide, Read
 from captep_memory import Key, Request, World, load, serve
 from captep_memory.http import HTTPFacade
-from captep_operator import Kind, Lease, Operator
+from captep_operator import Kind, Lease, Operator, Serving
 from tests.gateways import eventually
 from tests.kubernetes.scripted import transport_to
 from tests.objects import manifest
@@ -193,3 +193,37 @@ def test_a_kind_that_is_named_twice_raises() -> None:
     """The primary kind counts."""
     with pytest.raises(ValueError, match=r"Thing \(example.dev/v1\) is named twice"):
         Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, THINGS])
+
+
+def test_an_operator_without_a_function_raises() -> None:
+    """Its author sees it where the operator is made, and not as a failed pass."""
+    with pytest.raises(TypeError, match="decide is of type NoneType, expected a function"):
+        Operator("things", cast("Decide", None), primary=THINGS)
+
+
+def test_an_operator_runs_once_at_a_time(server: HTTPFacade) -> None:
+    """Two runs would share one `stop`."""
+    made = operator()
+    with running(made, server) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+        with pytest.raises(ValueError, match="the operator things is running already"):
+            made.run(transport=transport_to(server.url))
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"dry_run": "maybe"}, {"serving": Serving(probes="8081")}]
+)
+def test_an_argument_of_another_form_raises(server: HTTPFacade, options: dict[str, Any]) -> None:
+    """Nothing starts, and the operator can run after that."""
+    made = operator()
+    with pytest.raises(ValueError):
+        made.run(transport=transport_to(server.url), **options)
+    made.stop()
+    made.run(transport=transport_to(server.url))
+
+
+def test_a_lease_without_a_name_raises() -> None:
+    """Its path would be that of all leases."""
+    with pytest.raises(ValueError, match="name"):
+        Lease("fleet", "")
