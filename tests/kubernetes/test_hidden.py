@@ -8,13 +8,14 @@ from captep_core import ABSENT, JSON, Create, ObjectRef, Unreadable
 from captep_core._resources import Representation, Resource, Watched
 from captep_kubernetes import KubernetesGateway, Query, RawResponse
 from captep_kubernetes._hidden import HiddenObjects
+from tests.objects import manifest
 
 TOYS = Resource("example.dev/v1", "Toy", "toys")
 TOY = ObjectRef(TOYS.api_version, TOYS.kind, "ns", "one")
 OTHER = ObjectRef(TOYS.api_version, TOYS.kind, "ns", "two")
 ITEM = "/apis/example.dev/v1/namespaces/ns/toys/one"
 CHOSEN = Watched(TOYS, selectors=(("labelSelector", "app=db"),))
-CREATE = Create(TOY, {"kind": "Toy"}, "it does not exist")
+CREATE = Create(TOY, manifest(TOY), "it does not exist")
 
 
 def toy(ref: ObjectRef, version: int = 3) -> dict[str, JSON]:
