@@ -53,11 +53,14 @@ class Resource:
 class Representation(Enum):
     """Which representation of a kind's objects a watch asks for.
 
-    METADATA leaves the payload on the server: the content of Secrets never comes into memory.
+    METADATA and ON_DEMAND leave the payload on the server. METADATA shows the metadata alone.
+    ON_DEMAND shows the whole object and fetches it when a decision reads it, so that the content of
+    Secrets comes into memory only then.
     """
 
     WHOLE = "whole"
     METADATA = "metadata"
+    ON_DEMAND = "on demand"
 
 
 @frozen
@@ -65,8 +68,12 @@ class Watched:
     """A kind that a controller reads, and how a cache keeps its objects.
 
     `fields` are the fields that decisions read, with metadata, apiVersion and kind always among
-    them; None keeps every field. A kind that is watched by its metadata keeps no field at all: uid
-    and resourceVersion say that an object changed.
+    them; None keeps every field. A kind that is fetched on demand keeps no field at all: uid and
+    resourceVersion say that an object changed.
+
+    `selectors` are the query parameters that choose objects, `labelSelector` and `fieldSelector`.
+    An object that they hide is absent to decisions, until a create of its name shows that it
+    exists.
 
     `conditions` are the types of status.conditions that decisions read, None for all. A list goes
     back to the server whole, so the cache keeps all of them, but others wake no reconcile.
@@ -81,6 +88,7 @@ class Watched:
     fields: Fields | None = None
     versions: tuple[str, ...] = ()
     conditions: tuple[str, ...] | None = None
+    selectors: tuple[tuple[str, str], ...] = ()
 
 
 def _quoted(part: str) -> str:

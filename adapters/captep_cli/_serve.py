@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from captep_cli._errors import InputError
-from captep_cli._input import read_manifests
+from captep_cli._operator import PROGRAM
 from captep_memory import Scope
 from captep_memory.http import HTTPFacade
 from captep_memory.server import run
+from captep_operator.command import InputError, read_manifests
 
 __all__ = ["serve"]
 
@@ -31,7 +31,7 @@ def serve(options: argparse.Namespace) -> int:
         InputError: a file is malformed, the port is taken, or a path cannot be used.
     """
     peers = _Peers(options.world, options.speed)
-    objects = [manifest.object for manifest in read_manifests(options.files)]
+    objects = [manifest.object for manifest in read_manifests(options.files, PROGRAM.is_namespaced)]
     path = None if options.kubeconfig is None else Path(options.kubeconfig)
 
     def started(facade: HTTPFacade) -> None:

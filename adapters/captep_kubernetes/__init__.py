@@ -6,6 +6,7 @@ from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._election import LeaseTimes
 from captep_kubernetes._gateway import DryRun, KubernetesGateway
 from captep_kubernetes._informer import (
+    NOT_SERVED,
     Informer,
     identity_only,
     without_managed_fields,
@@ -31,6 +32,7 @@ __all__ = [
     "FIELD_MANAGER",
     "LEASES",
     "MERGE_PATCH",
+    "NOT_SERVED",
     "CacheChange",
     "DryRun",
     "Informer",

@@ -16,7 +16,12 @@ from captep_core.errors import GatewayError
 from captep_kubernetes._credentials import UserCredentials, impersonation_headers
 from captep_kubernetes._kubeconfig import ClusterEntry, Material, Settings, UserEntry, read_settings
 from captep_kubernetes._proxy import proxy_for
-from captep_kubernetes._transport import KubernetesTransport, Transport, UnansweredError
+from captep_kubernetes._transport import (
+    FIELD_MANAGER,
+    KubernetesTransport,
+    Transport,
+    UnansweredError,
+)
 
 __all__ = ["check_connection", "load_transport"]
 
@@ -26,7 +31,12 @@ _CHECK_SECONDS: Final = 10.0
 
 
 def load_transport(
-    kubeconfig: Path | None = None, context: str | None = None, *, connection_pool_maxsize: int = 32
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+    *,
+    connection_pool_maxsize: int = 32,
+    field_manager: str = FIELD_MANAGER,
+    user_agent: str | None = None,
 ) -> KubernetesTransport:
     """Return the way to the cluster that the options name.
 
@@ -36,7 +46,7 @@ def load_transport(
     Args:
         kubeconfig: a file, None for the usual places.
         context: a context of the kubeconfig, None for its current one.
-        connection_pool_maxsize: see `KubernetesTransport`.
+        connection_pool_maxsize, field_manager, user_agent: see `KubernetesTransport`.
 
     Raises:
         GatewayError: there is no usable configuration; one line that says what to do.
@@ -58,6 +68,8 @@ def load_transport(
         credentials,
         headers=headers,
         connection_pool_maxsize=connection_pool_maxsize,
+        field_manager=field_manager,
+        user_agent=user_agent,
     )
 
 

@@ -61,6 +61,11 @@ class Elector:
     seen_at: float = _NEVER
     leading_until: float = _NEVER
 
+    @property
+    def holder(self) -> str:
+        """The identity that the lease names; empty when nobody holds it."""
+        return _holder(self.lease)
+
     def is_leading(self, *, now: float) -> bool:
         """Whether this candidate leads."""
         return now < self.leading_until

@@ -4,8 +4,11 @@ Rules of this module:
 
 1. One action is one request, made by `captep_core._request`; this module knows no domain.
 2. No answer is 503 when nothing can have landed, else 504.
-3. A kind that is watched by its metadata (Secrets) is fetched when a decision reads it, so that no
-   other payload ever comes into memory. The payloads fetched last stay until their objects change.
+3. An object of a kind on demand (Secrets) is fetched when a decision reads it, so that no other
+   payload ever comes into memory. The payloads fetched last stay until their objects change.
+4. An object that a selector hides is unreadable, not absent, once a create of its name was refused
+   because it exists.
+5. Objects of a kind that the server does not have are unreadable, although a cache may be empty.
 """
 
 import json
@@ -44,7 +47,13 @@ from captep_core.ports import Answer, Read, Reads
 from captep_kubernetes._definitions import DefinitionWatch
 from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
-from captep_kubernetes._informer import Informer, identity_only, without_managed_fields
+from captep_kubernetes._hidden import HiddenObjects
+from captep_kubernetes._informer import (
+    NOT_SERVED,
+    Informer,
+    identity_only,
+    without_managed_fields,
+)
 from captep_kubernetes._lists import list_live
 from captep_kubernetes._predicates import content_changed, essence_of, keeping
 from captep_kubernetes._resources import EVENTS
@@ -70,6 +79,7 @@ _STOP_SECONDS: Final = 1.5
 
 _Target = TypeVar("_Target", ObjectRef, Selection)
 
+_CONFLICT: Final = 409
 _METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE", "apply": "PATCH"}
 # JSON is YAML: every API server that applies takes it under this name.
 _PATCHES: Final = {"patch": MERGE_PATCH, "apply": "application/apply-patch+yaml"}
@@ -94,6 +104,7 @@ class KubernetesGateway:
         on_change: called once for each new state of an object, own writes included; see `Informer`.
         dry_run: whether writes are sent, and whether they count.
         component: the name that Events carry.
+        discover: where a kind is served, asked after a watch was answered with 404.
         now: the time, for Events.
         clock: seconds that only grow.
     """
@@ -108,6 +119,7 @@ class KubernetesGateway:
         on_change: Callable[[CacheChange], None] = lambda _change: None,
         dry_run: DryRun = DryRun.NONE,
         component: str = FIELD_MANAGER,
+        discover: Callable[[Transport, Watched], Resource] = served_resource,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -127,6 +139,8 @@ class KubernetesGateway:
         }
         self._discovered_at: dict[tuple[str, str], float] = {}
         self._clock = clock
+        self._served_again = discover
+        self._hidden = HiddenObjects(clock)
         self._informers: dict[tuple[str, str, str | None], Informer] = {}
         everywhere: list[str | None] = [None]
         scopes: list[str | None] = [*sorted(set(namespaces))] or everywhere
@@ -193,8 +207,8 @@ class KubernetesGateway:
     def read(self) -> Read:
         """Look one object up, or list; see `captep_core.ports.Read`.
 
-        Only an object that is watched by its metadata and has changed costs a request, and a list
-        of such objects.
+        Only an object on demand that has changed costs a request, a list of such objects, and an
+        object that a selector hides.
         """
         return self._read
 
@@ -205,10 +219,28 @@ class KubernetesGateway:
             return _not_watched(str(ref))
         if not informer.has_synced:
             return _not_synced(informer)
-        if self._is_by_metadata(ref):
+        problem = informer.problem
+        if problem is not None and problem.reason == NOT_SERVED:
+            return problem
+        if informer.identity(ref) is None:
+            return self._unseen(ref)
+        if self._is_on_demand(ref):
             return self._payload(ref, informer)
         found = informer.get(ref)
         return ABSENT if found is None else found
+
+    def _unseen(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
+        """Say of an object that no cache has whether it exists, where a selector may hide it."""
+        if not self._hidden.is_suspect(ref):
+            return ABSENT
+        if self._hidden.is_due(ref):
+            found = self._get(self._resource(ref), ref)
+            if isinstance(found, Absent):
+                self._hidden.forget(ref)
+                return ABSENT
+        selectors = self._kinds[ref.api_version, ref.kind].selectors
+        chosen = " and ".join(f"{name} {text}" for name, text in selectors)
+        return Unreadable("Hidden", f"{ref} exists, and the watch with {chosen} does not show it")
 
     def _list(self, selection: Selection) -> Listed:
         selection = self._canonical(selection)
@@ -217,7 +249,10 @@ class KubernetesGateway:
             return _not_watched(str(selection))
         if not informer.has_synced:
             return _not_synced(informer)
-        if self._is_by_metadata(selection):
+        problem = informer.problem
+        if problem is not None and problem.reason == NOT_SERVED:
+            return problem
+        if self._is_on_demand(selection):
             # One request for the members alone: the labels are on the server.
             resource = self._resource(selection)
             found = list_live(self._transport, resource, selection, timeout=_READ_SECONDS)
@@ -234,7 +269,7 @@ class KubernetesGateway:
 
     def manifests(self, change: CacheChange) -> Callable[[], tuple[Object, ...]] | None:
         """Return a function to the object before and after a change; None: no cache keeps it."""
-        if self._is_by_metadata(change.ref):
+        if self._is_on_demand(change.ref):
             return None
         states = (change.before, change.after)
         return lambda: tuple(known.obj for known in states if known is not None)
@@ -277,9 +312,17 @@ class KubernetesGateway:
         is_create = request.verb == "create"
         before = None if is_create else self._cached_identity(request.target)
         response = self._write(self._resource(request.target), request)
+        if is_create and response.status == _CONFLICT:
+            self._suspect(request.target)
         if request.verb == "delete" and not _is_kept(response.body or {}):
             return self._deleted(request, response)
         return self._written(request.target, response, before=before)
+
+    def _suspect(self, ref: ObjectRef) -> None:
+        """Note an object that exists although no cache of a kind with selectors has it."""
+        watched = self._kinds.get((ref.api_version, ref.kind))
+        if watched is not None and watched.selectors and self._cached_identity(ref) is None:
+            self._hidden.suspect(ref)
 
     def _deleted(self, request: WriteRequest, response: RawResponse) -> Answer:
         """Take the object that a delete removed out of the cache."""
@@ -406,7 +449,7 @@ class KubernetesGateway:
         return dict(response.body)
 
     def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> None:
-        if not self._is_by_metadata(ref):
+        if not self._is_on_demand(ref):
             return
         text = json.dumps(without_managed_fields(dict(obj))).encode()
         with self._lock:
@@ -431,12 +474,19 @@ class KubernetesGateway:
             project=_projection(watched),
             essence=_essence(watched),
             on_change=self._changed,
-            on_missing=lambda: self._discover(_key(watched)),
+            on_missing=lambda: self._discover(_key(watched), self._served_again),
+            selectors=watched.selectors,
             seed=self._seed,
         )
 
-    def _discover(self, key: tuple[str, str], *, at_once: bool = False) -> None:
-        """Take the version of a kind that the server serves.
+    def _discover(
+        self,
+        key: tuple[str, str],
+        ask: Callable[[Transport, Watched], Resource] = served_resource,
+        *,
+        at_once: bool = False,
+    ) -> None:
+        """Take a kind as the server serves it.
 
         A kind that is missing would be asked for at each failing watch, so only a changed
         definition is worth asking `at_once`; everything else asks twice a minute at most.
@@ -448,7 +498,7 @@ class KubernetesGateway:
             if is_recent and not at_once:
                 return
             self._discovered_at[key] = self._clock()
-        served = served_resource(self._transport, watched)
+        served = ask(self._transport, watched)
         self._served[key] = served
         for (api_version, kind, _), informer in self._informers.items():
             if (api_version, kind) == key:
@@ -460,12 +510,17 @@ class KubernetesGateway:
         return ref if api_version == ref.api_version else evolve(ref, api_version=api_version)
 
     def _informer_of(self, ref: ObjectRef | Selection) -> Informer | None:
-        exact = self._informers.get((ref.api_version, ref.kind, ref.namespace))
-        return exact or self._informers.get((ref.api_version, ref.kind, None))
+        kind = (ref.api_version, ref.kind)
+        exact = self._informers.get((*kind, ref.namespace)) or self._informers.get((*kind, None))
+        served = self._served.get(kind)
+        if exact is not None or served is None or served.namespaced:
+            return exact
+        # A kind that was assumed to be namespaced: each of its watches sees the whole cluster.
+        return next((each for key, each in self._informers.items() if key[:2] == kind), None)
 
-    def _is_by_metadata(self, ref: ObjectRef | Selection) -> bool:
+    def _is_on_demand(self, ref: ObjectRef | Selection) -> bool:
         watched = self._kinds.get((ref.api_version, ref.kind))
-        return watched is not None and watched.representation is Representation.METADATA
+        return watched is not None and watched.representation is Representation.ON_DEMAND
 
     def _resource(self, ref: ObjectRef | Selection) -> Resource:
         resource = self._served.get((ref.api_version, ref.kind))
@@ -489,8 +544,10 @@ def _key(watched: Watched) -> tuple[str, str]:
 
 
 def _projection(watched: Watched) -> Callable[[Object], Object]:
-    if watched.representation is Representation.METADATA:
+    if watched.representation is Representation.ON_DEMAND:
         return identity_only
+    if watched.representation is Representation.METADATA:
+        return keeping({})
     return without_managed_fields if watched.fields is None else keeping(watched.fields)
 
 

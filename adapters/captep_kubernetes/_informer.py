@@ -48,7 +48,10 @@ from captep_kubernetes._transport import (
     UnansweredError,
 )
 
-__all__ = ["Informer", "identity_only", "without_managed_fields"]
+__all__ = ["NOT_SERVED", "Informer", "identity_only", "without_managed_fields"]
+
+NOT_SERVED: Final = "NotServed"
+"""The reason of `Unreadable` for the objects of a kind that the server does not have."""
 
 _log = logging.getLogger("captep.kubernetes")
 # Half of client-go's: a page is in memory as bytes and parsed, one of each kind at once.
@@ -76,12 +79,12 @@ _JITTER: Final = 0.2
 _GOOD_AFTER: Final = 10.0
 # Short, because a try that fails costs next to nothing and everything waits for the server.
 _BACKOFF: Final = Backoff(base=1.0, cap=3.0)
-# A server that does not know the second form sends whole objects.
+# A server that does not know the first form sends whole objects.
+_METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 _ACCEPT: Final[Mapping[Representation, str]] = {
     Representation.WHOLE: "application/json",
-    Representation.METADATA: (
-        "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
-    ),
+    Representation.METADATA: _METADATA,
+    Representation.ON_DEMAND: _METADATA,
 }
 
 
@@ -303,7 +306,8 @@ class Informer:
             if self._next_served is None:
                 return
             self._served, self._next_served = self._next_served, None
-            self._path = self._served.path(self.namespace)
+            # A kind that was assumed to be namespaced may turn out to be cluster-scoped.
+            self._path = self._served.path(self.namespace if self._served.namespaced else None)
             self._store.forget_versions()
         self._version = None
         self._resume_from = None
@@ -494,11 +498,11 @@ class Informer:
         asked = retry_after_of(answer)
         if asked is not None:
             self._not_before = self._clock() + min(asked.total_seconds(), _LONGEST_RETRY_AFTER)
-        hint = ""
-        if answer.status == 404:
-            hint = ": is its CustomResourceDefinition installed?"
-            self._on_missing()
-        return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}{hint}")
+        if answer.status != 404:
+            return Unreadable(reason_of(answer), f"{self._path}: HTTP {answer.status}")
+        self._on_missing()
+        hint = "is its CustomResourceDefinition installed?"
+        return Unreadable(NOT_SERVED, f"{self._path}: HTTP 404: {hint}")
 
     def _find(self, ref: ObjectRef) -> Known | None:
         with self._lock:

@@ -44,6 +44,7 @@ class LeaderElector:
         times: see `LeaseTimes`.
         on_started_leading: called each time that this candidate begins to lead.
         on_stopped_leading: called each time that it no longer leads; after that it competes again.
+        on_other_leader: called with the identity of another holder, once for each new one.
         clock: seconds that only grow.
         now: the time that people read in the Lease.
     """
@@ -58,6 +59,7 @@ class LeaderElector:
         times: LeaseTimes | None = None,
         on_started_leading: Callable[[], None] = lambda: None,
         on_stopped_leading: Callable[[], None] = lambda: None,
+        on_other_leader: Callable[[str], None] = lambda _holder: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -66,6 +68,8 @@ class LeaderElector:
         self._name = name
         self._elector = Elector(identity, times or LeaseTimes())
         self._callbacks = {True: on_started_leading, False: on_stopped_leading}
+        self._on_other_leader = on_other_leader
+        self._announced_holder = ""
         self._clock = clock
         self._now = now
         self._stopping = threading.Event()
@@ -200,6 +204,11 @@ class LeaderElector:
                 "leads" if leading else "no longer leads",
             )
             self._callbacks[leading]()
+        holder = self._elector.holder
+        if holder != self._announced_holder:
+            self._announced_holder = holder
+            if holder not in ("", self._elector.identity):
+                self._on_other_leader(holder)
 
     def _report(self, problem: str | None) -> None:
         before, self._problem = self._problem, problem

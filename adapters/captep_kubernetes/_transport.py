@@ -6,8 +6,8 @@ Rules of this module:
    and says whether a write may have landed.
 2. Nothing is sent twice: urllib3's own retries deliver a PUT or DELETE up to four times when its
    answer is lost.
-3. Every call has a timeout, an explicit content type, the field manager `captep` and the user agent
-   `captep/VERSION`.
+3. Every call has a timeout, an explicit content type, the operator's field manager and its user
+   agent.
 4. JSON passes as the server sent it; no model of the client reads or writes it. Bodies stay out of
    every repr and message.
 """
@@ -143,6 +143,8 @@ class KubernetesTransport:
         configuration: where the server is; it becomes this transport's own.
         credentials: what authenticates each request, None for those in `configuration`.
         headers: sent with each request, before all others; a name may be there twice.
+        field_manager: owns the fields that this process writes.
+        user_agent: None for `captep/VERSION`.
         connection_pool_maxsize: connections kept open; at least one a worker and one a watch.
     """
 
@@ -153,6 +155,8 @@ class KubernetesTransport:
         *,
         headers: Sequence[tuple[str, str]] = (),
         connection_pool_maxsize: int = 32,
+        field_manager: str = FIELD_MANAGER,
+        user_agent: str | None = None,
     ) -> None:
         configuration.retries = False
         configuration.connection_pool_maxsize = connection_pool_maxsize
@@ -160,7 +164,8 @@ class KubernetesTransport:
         self.host: str = configuration.host
         self._configuration = configuration
         self._credentials = credentials or ConfigurationCredentials(configuration)
-        self._always = (*headers, ("User-Agent", f"captep/{_version()}"))
+        self._field_manager = field_manager
+        self._always = (*headers, ("User-Agent", user_agent or f"captep/{_version()}"))
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[_HTTPStream] = weakref.WeakSet()
         self._connections: tuple[TLSMaterial, rest.RESTClientObject] | None = None
@@ -223,7 +228,7 @@ class KubernetesTransport:
             headers.add(name, value.encode().decode("latin-1"))
         answer: urllib3.BaseHTTPResponse = self._pool(access.tls).request(
             request.method,
-            f"{self.host}{request.path}{request.parameters()}",
+            f"{self.host}{request.path}{request.parameters(self._field_manager)}",
             headers=headers,
             body=request.body,
             timeout=_timeout(timeout),
@@ -276,10 +281,10 @@ class _Request:
         content_type = self.content_type or _JSON_TYPE
         return (("Accept", self.accept), ("Content-Type", content_type))
 
-    def parameters(self) -> str:
+    def parameters(self, field_manager: str) -> str:
         query = [*self.query]
         if self.method in _WRITES and "fieldManager" not in dict(self.query):
-            query.append(("fieldManager", FIELD_MANAGER))
+            query.append(("fieldManager", field_manager))
         return f"?{urlencode(query)}" if query else ""
 
 

@@ -75,6 +75,7 @@ class MemoryGateway:
         unreadable: Mapping[ObjectMatch, str] = _NOTHING_UNREADABLE,
         refuse: Mapping[tuple[str, ObjectMatch], int] = _NOTHING_REFUSED,
         watched: Iterable[Watched] = (),
+        component: str = _COMPONENT,
     ) -> None:
         """Serve `world`.
 
@@ -85,8 +86,10 @@ class MemoryGateway:
                 HTTP status of the answer.
             watched: kinds that decisions speak in several versions; each is read and written in the
                 newest that the server has.
+            component: the name that Events carry.
         """
         self.world = world
+        self._component = component
         self._unreadable, self._refuse = unreadable, refuse
         self._versions = {
             (each.resource.api_version, each.resource.kind): each.versions for each in watched
@@ -146,7 +149,7 @@ class MemoryGateway:
             if refused == verb and match.matches(action.target):
                 return Answer(status, changed=False)
         with self._lock:
-            request = request_of(action, now=self.world.now, component=_COMPONENT)
+            request = request_of(action, now=self.world.now, component=self._component)
             target = request.target
             if not isinstance(action, RecordEvent):
                 request = evolve(request, target=evolve(target, api_version=self._version(target)))
@@ -185,7 +188,7 @@ class MemoryGateway:
         """Count up the Event that an earlier pass recorded; the world keeps the count."""
         found = serve(self.world, Request("get", "v1", "Event", target.namespace, target.name))[1]
         event = RecordedEvent(target.name, (found.body.get("count") or 1) + 1)
-        return event_request(record, event, now=self.world.now, component=_COMPONENT)
+        return event_request(record, event, now=self.world.now, component=self._component)
 
     def _serve(self, request: WriteRequest) -> Answer:
         before = self.world

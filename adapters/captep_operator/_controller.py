@@ -30,6 +30,7 @@ from captep_kubernetes import (
     Transport,
 )
 from captep_operator._declared import only_declared
+from captep_operator._discovery import served_kind
 from captep_operator._dry_run import DryRunDecide
 from captep_runtime import Logger, Loop, Metrics, Tuning
 
@@ -101,17 +102,23 @@ class Controller:
         may_write: Callable[[], bool],
     ) -> None:
         kinds = tuple(watched)
-        self._primary = (primary.api_version, primary.kind)
+        self.primary = primary
         self._gateway = KubernetesGateway(
             transport,
             watched=kinds,
             namespaces=namespaces,
             on_change=self._changed,
+            discover=served_kind,
             dry_run=dry_run,
             component=component,
         )
         logger = logging.getLogger("captep.controller")
-        deciding = only_declared(decide, [each.resource for each in kinds])
+        declared = frozenset(
+            (version, each.resource.kind)
+            for each in kinds
+            for version in (each.resource.api_version, *each.versions)
+        )
+        deciding = only_declared(decide, declared)
         if dry_run is not DryRun.NONE:
             deciding = DryRunDecide(deciding, self._gateway, dry_run, logger)
         self._loop = Loop(
@@ -173,7 +180,10 @@ class Controller:
     def _changed(self, change: CacheChange) -> None:
         if not self._gateway.is_relevant(change):
             return
-        if (change.ref.api_version, change.ref.kind) == self._primary:
+        if (change.ref.api_version, change.ref.kind) == (
+            self.primary.api_version,
+            self.primary.kind,
+        ):
             self._keep(change.ref)
         # `_keep` has woken the object itself.
         self._loop.notify(change.ref, self._gateway.manifests(change), but=change.ref)

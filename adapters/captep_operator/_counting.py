@@ -4,10 +4,24 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from captep_core._actions import JSON
-from captep_kubernetes import KubernetesTransport, Query, RawResponse, Stream, UnansweredError
+from captep_kubernetes import (
+    KubernetesTransport,
+    Query,
+    RawResponse,
+    Stream,
+    Transport,
+    UnansweredError,
+)
 from captep_runtime import Metrics
 
-__all__ = ["CountingTransport"]
+__all__ = ["CountingTransport", "counting"]
+
+
+def counting(transport: Transport, metrics: Metrics) -> Transport:
+    """Return a transport that counts its requests, where it knows the host of the label."""
+    if isinstance(transport, KubernetesTransport):
+        return CountingTransport(transport, metrics)
+    return transport
 
 
 class CountingTransport:

@@ -1,26 +1,35 @@
-"""A decision may use the kinds that its operator declares, and no others."""
+"""A decision may use the kinds that its operator declares, as it declares them, and no others."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import Final
 
-from captep_core._actions import JSON, Decision, ObjectRef, RecordEvent
-from captep_core._observation import Listed, Observed, ReconcileState, Selection
-from captep_core._resources import Resource
+from captep_core._actions import Decision, Manifest, ObjectRef, RecordEvent
+from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
 from captep_core.errors import DecisionError
 from captep_core.ports import Decide, Read, Reads, select
+from captep_operator._kind import Kind, ids_of
+from captep_runtime._bodies import require_decision
 
-__all__ = ["only_declared"]
+__all__ = ["as_declared", "checked", "only_declared"]
+
+_IDENTITY: Final = ("apiVersion", "kind", "metadata")
 
 
-def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
+def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Decide:
     """Return `decide` with a check of the kinds that it reads and writes.
 
     An undeclared kind has no cache: without the check it would be unreadable for ever.
 
+    Args:
+        decide: the function.
+        declared: the kinds, each by apiVersion and kind.
+
     Raises:
-        DecisionError: when called, and a kind is not declared.
+        DecisionError: when called, and a kind is not declared, or `decide` returns no Decision.
     """
-    declared = {(each.api_version, each.kind) for each in resources}
+
+    deciding = checked(decide)
 
     def require(ref: ObjectRef | Selection, does: str) -> None:
         if (ref.api_version, ref.kind) not in declared:
@@ -29,8 +38,8 @@ def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
                 " add it to reads"
             )
 
-    def checked(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
-        def reading(ref: ObjectRef) -> Observed[dict[str, JSON]]:
+    def restricted(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        def reading(ref: ObjectRef) -> Observed[Manifest]:
             require(ref, "reads")
             return read(ref)
 
@@ -38,11 +47,58 @@ def only_declared(decide: Decide, resources: Iterable[Resource]) -> Decide:
             require(selection, "lists")
             return select(read, selection)
 
-        decision = decide(key, Reads(reading, listing), state, now=now)
-        # The runtime reports a value that is no Decision.
-        for action in getattr(decision, "actions", ()):
+        decision = deciding(key, Reads(reading, listing), state, now=now)
+        for action in decision.actions:
             if not isinstance(action, RecordEvent):
                 require(action.target, "writes")
         return decision
 
-    return checked
+    return restricted
+
+
+def checked(decide: Decide) -> Decide:
+    """Return `decide` with a check of what it returns.
+
+    Raises:
+        DecisionError: when called, and `decide` returns no Decision.
+    """
+
+    def checking(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        decision = decide(key, read, state, now=now)
+        require_decision(decision)
+        return decision
+
+    return checking
+
+
+def as_declared(decide: Decide, kinds: Iterable[Kind]) -> Decide:
+    """Return `decide` with reads as a cluster answers them, for a server without caches.
+
+    Undeclared kinds raise, and kinds by their metadata show nothing else: a plan in memory must not
+    see what the operator cannot see.
+    """
+    declared = tuple(kinds)
+    by_metadata = ids_of(each for each in declared if each.payload == "metadata")
+
+    def restricted(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        def reading(ref: ObjectRef) -> Observed[Manifest]:
+            found = read(ref)
+            is_whole = (ref.api_version, ref.kind) not in by_metadata
+            return found if is_whole or not isinstance(found, dict) else _identity_of(found)
+
+        def listing(selection: Selection) -> Listed:
+            found = select(read, selection)
+            is_whole = (selection.api_version, selection.kind) not in by_metadata
+            return found if is_whole or isinstance(found, Unreadable) else _identities_of(found)
+
+        return decide(key, Reads(reading, listing), state, now=now)
+
+    return only_declared(restricted, ids_of(declared))
+
+
+def _identities_of(found: Iterable[Manifest]) -> tuple[Manifest, ...]:
+    return tuple(map(_identity_of, found))
+
+
+def _identity_of(found: Manifest) -> Manifest:
+    return {name: found[name] for name in _IDENTITY if name in found}

@@ -5,10 +5,10 @@ from typing import Final
 
 from captep_core._resources import Resource, Watched
 from captep_core.errors import GatewayError
-from captep_kubernetes import Transport, UnansweredError
+from captep_kubernetes import Transport, UnansweredError, served_resource
 from captep_operator._kind import Kind
 
-__all__ = ["discovered"]
+__all__ = ["discovered", "served_kind"]
 
 _SECONDS: Final = 10.0
 """The limit of one request, as for every other request of a controller."""
@@ -17,10 +17,11 @@ _SECONDS: Final = 10.0
 def discovered(transport: Transport, kinds: Iterable[Kind]) -> tuple[Watched, ...]:
     """Return the kinds as the server serves them, with one request for each group and version.
 
-    A kind with a plural costs no request.
+    A kind with a plural costs no request. A kind that the server does not have is returned under
+    the usual plural, and its watch asks again; see `served_kind`.
 
     Raises:
-        GatewayError: the server does not answer, or does not serve a kind; one line names all.
+        GatewayError: the server does not answer.
     """
     wanted = tuple(kinds)
     asked = {kind.api_version for kind in wanted if not kind.plural}
@@ -29,24 +30,31 @@ def discovered(transport: Transport, kinds: Iterable[Kind]) -> tuple[Watched, ..
         for api_version in sorted(asked)
         for resource in _served(transport, api_version)
     }
-    missing = [
-        str(kind)
-        for kind in wanted
-        if not kind.plural and (kind.api_version, kind.kind) not in served
-    ]
-    if missing:
-        raise GatewayError(
-            f"not installed in the cluster: {', '.join(missing)}:"
-            " apply their CustomResourceDefinitions, or choose another --context"
-        )
     return tuple(
         kind.watched(
-            Resource(kind.api_version, kind.kind, kind.plural, kind.namespaced)
+            kind.assumed()
             if kind.plural
-            else served[kind.api_version, kind.kind]
+            else served.get((kind.api_version, kind.kind), kind.assumed())
         )
         for kind in wanted
     )
+
+
+def served_kind(transport: Transport, watched: Watched) -> Resource:
+    """Return where the server serves a kind now, after a watch was answered with 404.
+
+    Where discovery answers nothing, the kind is returned as it is described.
+    """
+    resource = served_resource(transport, watched)
+    try:
+        served = [*_served(transport, resource.api_version)]
+    except GatewayError:
+        return resource
+    found = sorted(
+        (each for each in served if each.kind == resource.kind),
+        key=lambda each: each.plural != resource.plural,
+    )
+    return found[0] if found else resource
 
 
 def _served(transport: Transport, api_version: str) -> Iterator[Resource]:

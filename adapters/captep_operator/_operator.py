@@ -4,108 +4,132 @@ Rules of this module:
 
 1. `run` belongs in a thread of the caller's process: it installs no signal handler, writes no file
    and reads no command line. `stop` ends it from any other thread.
-2. The end always has this order: no new pass, the passes under way, the lease, the watches.
-3. `plan` and `simulate` need no server.
+2. `plan` and `simulate` need no server, and load no client.
+3. `main` is the command line around the three.
 """
 
-import logging
-import queue
-import socket
-import uuid
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from enum import Enum
-from pathlib import Path
-from typing import Any, Final
+import argparse
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from captep_core._actions import Decision, ObjectRef
+from captep_core._actions import JSON, Decision, ObjectRef
 from captep_core._observation import ReconcileState
-from captep_core._resources import Resource
-from captep_core.errors import GatewayError
 from captep_core.ports import Decide
-from captep_kubernetes import DryRun, LeaderElector, Transport, load_transport
-from captep_memory import MemoryGateway, load
-from captep_operator._controller import Controller
-from captep_operator._counting import CountingTransport
-from captep_operator._declared import only_declared
-from captep_operator._discovery import discovered
+from captep_operator._identity import Identity
 from captep_operator._kind import Kind
-from captep_operator._preflight import check_cluster, check_lease, fatal_problem
-from captep_operator._simulation import Simulation, simulated
-from captep_runtime import NO_METRICS, Metrics
+from captep_operator._messages import Message, Messages
 
-__all__ = ["Lease", "Operator"]
+if TYPE_CHECKING:
+    from captep_kubernetes import DryRun, Transport
+    from captep_operator._leadership import Lease
+    from captep_operator._serving import Serving
+    from captep_operator._simulation import Simulation
+    from captep_runtime import Metrics
 
-_log = logging.getLogger("captep.operator")
-_PASSES_END_WITHIN: Final = timedelta(seconds=6)
-_LEASE_ENDS_WITHIN: Final = 2.0
-"""Together below ten seconds: Kubernetes kills a pod 30 s after SIGTERM."""
-_LOOK_SECONDS: Final = 0.05
-"""The interval at which a start checks its caches: too short for a visible delay."""
-
-
-class _Message(Enum):
-    """A message to the thread of `run`."""
-
-    STOPPED = "stopped"
-    LEADS = "leads"
-    LOST = "lost"
-
-
-@frozen
-class Lease:
-    """A Lease of coordination.k8s.io: only its holder writes."""
-
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
+__all__ = ["Operator"]
 
 
 def _as_tuple(kinds: Iterable[Kind]) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
+def _no_problems(_: Mapping[str, JSON]) -> Sequence[str]:
+    return ()
+
+
+def _no_warnings(_: "Transport") -> Iterable[str]:
+    return ()
+
+
 @frozen(eq=False)
 class Operator:
     """Reconciles every object of the kind `primary` with `decide`.
 
-    `name`: of the operator, in logs, metrics and Events. `reads`: the further kinds that decisions
-    read or write; `primary` need not be among them.
+    `name`: signs everything that the operator does; see `Identity`. `reads`: the further kinds that
+    decisions read or write; `primary` need not be among them. `controller`: the label of its
+    metrics, by default its name. `version`: of the operator, for the user agent. `problems`: names
+    what is wrong with a manifest of the primary kind, so that a plan of it is an error. `warnings`:
+    looks at the cluster once, when `run` starts, and returns the lines to log about it.
 
     Raises:
-        ValueError: a kind is named twice.
+        ValueError: a kind is named twice, or a name has another form.
+        TypeError: `decide` is no function.
     """
 
     name: str
     decide: Decide
     primary: Kind = field(kw_only=True)
     reads: tuple[Kind, ...] = field(default=(), converter=_as_tuple, kw_only=True)
-    _messages: "queue.SimpleQueue[_Message]" = field(
-        factory=queue.SimpleQueue, init=False, repr=False
+    controller: str = field(default="", kw_only=True)
+    version: str = field(default="", kw_only=True)
+    problems: Callable[[Mapping[str, JSON]], Sequence[str]] = field(
+        default=_no_problems, kw_only=True
     )
+    warnings: "Callable[[Transport], Iterable[str]]" = field(default=_no_warnings, kw_only=True)
+    _messages: Messages = field(factory=Messages, init=False, repr=False)
+    _runs: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        """Check the kinds."""
-        named = [(kind.api_version, kind.kind) for kind in self._kinds()]
-        twice = sorted({str(kind) for kind in self._kinds() if named.count(_id(kind)) > 1})
+        """Check the names, and the function."""
+        decide: object = self.decide
+        if not callable(decide):
+            raise TypeError(f"decide is of type {type(decide).__name__}, expected a function")
+        named = [(kind.api_version, kind.kind) for kind in self.kinds]
+        twice = sorted({str(kind) for kind in self.kinds if named.count(_id(kind)) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is named twice among primary and reads")
+        _ = self.identity
+
+    @property
+    def identity(self) -> Identity:
+        """The names of the operator."""
+        return Identity(self.name, self.controller or self.name, self.version)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """All kinds, the primary one first."""
+        return (self.primary, *self.reads)
+
+    def main(
+        self,
+        argv: Sequence[str] | None = None,
+        *,
+        flags: argparse.ArgumentParser | None = None,
+        deciding: Callable[[argparse.Namespace], Decide] | None = None,
+    ) -> None:
+        """Be the command line `run | plan | simulate`; return when the command succeeded.
+
+        Args:
+            argv: the arguments, None for those of the process.
+            flags: a parser with `add_help=False`, whose flags all three commands take.
+            deciding: from the options, those of `flags` included, to the `decide` to use.
+
+        Raises:
+            SystemExit: with the exit status: 1 for an error, 2 for wrong usage, 3 for a simulation
+                that does not settle, 130 for Ctrl-C.
+        """
+        from captep_operator.command import main  # noqa: PLC0415 - only a command parses flags
+
+        status = main(self, argv, flags=flags, deciding=deciding)
+        if status:
+            raise SystemExit(status)
 
     def run(
         self,
         *,
         kubeconfig: str | None = None,
         context: str | None = None,
-        transport: Transport | None = None,
+        transport: "Transport | None" = None,
         namespaces: Iterable[str] = (),
         workers: int = 4,
-        lease: Lease | None = None,
-        dry_run: DryRun = DryRun.NONE,
-        metrics: Metrics = NO_METRICS,
+        lease: "Lease | None" = None,
+        dry_run: "DryRun | Literal['none', 'client', 'server']" = "none",
+        metrics: "Metrics | None" = None,
+        serving: "Serving | None" = None,
     ) -> None:
         """Reconcile until `stop` is called.
 
@@ -116,50 +140,54 @@ class Operator:
             workers: keys that are reconciled at the same time.
             lease: only its holder writes; None for a single process.
             dry_run: whether to send writes, and whether the server keeps them.
-            metrics: receives the measurements.
+            metrics: receives the measurements; None for those that `serving` exposes.
+            serving: where to serve probes and metrics; None for nowhere.
 
         Raises:
             GatewayError: the start failed, or the lease is lost; one line says what to do.
+            ValueError: an argument has another form, or the operator is running already.
         """
-        chosen = sorted(set(namespaces))
-        transport = transport or self._connected(kubeconfig, context, chosen, workers, metrics)
-        check_cluster(transport, chosen)
-        # A dry run writes nothing, so it must not keep another process from leading.
-        is_candidate = lease is not None and dry_run is DryRun.NONE
-        elector = self._candidate(transport, lease) if lease and is_candidate else None
-        watched = discovered(transport, self._kinds())
-        controller = Controller(
-            transport,
-            name=self.name,
-            decide=self.decide,
-            primary=watched[0].resource,
-            watched=watched,
-            component=self.name,
-            namespaces=chosen,
-            dry_run=dry_run,
+        from captep_kubernetes import DryRun  # noqa: PLC0415 - rule 2
+        from captep_operator._process import Process, Settings  # noqa: PLC0415
+        from captep_operator._serving import Serving  # noqa: PLC0415
+
+        settings = Settings(
+            kubeconfig=kubeconfig,
+            context=context,
+            transport=transport,
+            namespaces=tuple(sorted(set(namespaces))),
+            workers=workers,
+            lease=lease,
+            dry_run=DryRun(dry_run),
             metrics=metrics,
-            may_write=elector.is_leading if elector else lambda: True,
+            serving=serving or Serving(),
+            warnings=self.warnings,
         )
+        if not self._runs.acquire(blocking=False):
+            raise ValueError(
+                f"the operator {self.name} is running already, and runs once at a time"
+            )
         try:
-            controller.watch()
-            if self._synced(transport, controller) and self._leads(elector):
-                controller.work(workers)
-                _log.info("%s is working with %d workers", self.name, workers)
-                self._until_the_end(lease)
+            Process(self.identity, self.decide, self.kinds, settings, self._messages).run()
         finally:
-            self._end(controller, elector)
+            self._runs.release()
 
     def stop(self) -> None:
         """End `run`, from any thread; it returns when the passes under way have ended."""
-        self._messages.put(_Message.STOPPED)
+        self._messages.put(Message.STOPPED)
 
     def plan(
         self, objects: Iterable[Mapping[str, Any]], namespace: str | None, name: str, now: datetime
     ) -> Decision:
-        """Decide once for the object `namespace/name` in a world of `objects`."""
-        gateway = MemoryGateway(load(objects, now=now))
-        decide = only_declared(self.decide, self._resources())
-        return decide(self._key(namespace, name), gateway.read, ReconcileState(), now=now)
+        """Decide once for the object `namespace/name` in a world of `objects`.
+
+        Raises:
+            DecisionError: `decide` raises, returns no Decision, or uses a kind nobody declared.
+        """
+        from captep_operator._simulation import world_of  # noqa: PLC0415 - --help loads no server
+
+        read = world_of(objects, now, self.kinds, self.name).read
+        return self._decides()(self._key(namespace, name), read, ReconcileState(), now=now)
 
     def simulate(
         self,
@@ -169,91 +197,28 @@ class Operator:
         now: datetime,
         *,
         further: int = 0,
-    ) -> Simulation:
+    ) -> "Simulation":
         """Run the loop of the object `namespace/name`, alone in a world of `objects`.
 
         `further`: passes after the loop has settled.
+
+        Raises:
+            DecisionError: as from `plan`.
         """
-        gateway = MemoryGateway(load(objects, now=now))
-        decide = only_declared(self.decide, self._resources())
-        return simulated(decide, gateway, self._key(namespace, name), now, further=further)
+        from captep_operator._simulation import simulated, world_of  # noqa: PLC0415
 
-    def _kinds(self) -> tuple[Kind, ...]:
-        return (self.primary, *self.reads)
+        gateway = world_of(objects, now, self.kinds, self.name)
+        key = self._key(namespace, name)
+        return simulated(self._decides(), gateway, key, now, further=further)
 
-    def _resources(self) -> list[Resource]:
-        return [
-            Resource(kind.api_version, kind.kind, kind.plural, kind.namespaced)
-            for kind in self._kinds()
-        ]
+    def _decides(self) -> Decide:
+        from captep_operator._declared import as_declared  # noqa: PLC0415
+        from captep_operator._guarded import guarded  # noqa: PLC0415
+
+        return guarded(as_declared(self.decide, self.kinds))
 
     def _key(self, namespace: str | None, name: str) -> ObjectRef:
         return ObjectRef(self.primary.api_version, self.primary.kind, namespace, name)
-
-    def _connected(
-        self,
-        kubeconfig: str | None,
-        context: str | None,
-        namespaces: list[str],
-        workers: int,
-        metrics: Metrics,
-    ) -> Transport:
-        # Each watch keeps one connection, each worker another; four are for the lease and the rest.
-        connections = workers + len(self._kinds()) * max(1, len(namespaces)) + 4
-        transport = load_transport(
-            Path(kubeconfig) if kubeconfig else None, context, connection_pool_maxsize=connections
-        )
-        return CountingTransport(transport, metrics)
-
-    def _candidate(self, transport: Transport, lease: Lease) -> LeaderElector:
-        check_lease(transport, lease.namespace, lease.name)
-        return LeaderElector(
-            transport,
-            namespace=lease.namespace,
-            name=lease.name,
-            identity=f"{socket.gethostname()}_{uuid.uuid4()}",
-            on_started_leading=lambda: self._messages.put(_Message.LEADS),
-            on_stopped_leading=lambda: self._messages.put(_Message.LOST),
-        )
-
-    def _synced(self, transport: Transport, controller: Controller) -> bool:
-        """Wait until all caches are synced; return False when `stop` comes first."""
-        while not controller.has_synced:
-            problem = fatal_problem(transport, controller.informers)
-            if problem is not None:
-                raise GatewayError(problem)
-            if self._message(_LOOK_SECONDS) is _Message.STOPPED:
-                return False
-        return True
-
-    def _leads(self, elector: LeaderElector | None) -> bool:
-        """Wait for the lease; return False when `stop` comes first."""
-        if elector is None:
-            return True
-        elector.start()
-        while (message := self._message()) is not _Message.LEADS:
-            if message is _Message.STOPPED:
-                return False
-        return True
-
-    def _until_the_end(self, lease: Lease | None) -> None:
-        if self._message() is _Message.LOST:
-            raise GatewayError(f"the lease {lease} is lost: run the operator again")
-
-    def _end(self, controller: Controller, elector: LeaderElector | None) -> None:
-        has_ended = controller.rest(_PASSES_END_WITHIN)
-        if not has_ended:
-            _log.warning("a pass did not end within %d s", _PASSES_END_WITHIN.total_seconds())
-        elif elector is not None:
-            # Only after the last write: the next leader starts at once.
-            elector.stop(_LEASE_ENDS_WITHIN)
-        controller.stop()
-
-    def _message(self, timeout: float | None = None) -> _Message | None:
-        try:
-            return self._messages.get(timeout=timeout)
-        except queue.Empty:
-            return None
 
 
 def _id(kind: Kind) -> tuple[str, str]:

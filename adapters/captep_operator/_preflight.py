@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from captep_core._actions import JSON
+from captep_core._resources import Resource
 from captep_core.errors import GatewayError
 from captep_kubernetes import (
     LEASES,
+    NOT_SERVED,
     Informer,
     Query,
     Transport,
@@ -83,28 +85,32 @@ def check_lease(transport: Transport, namespace: str, name: str) -> None:
         )
 
 
-def fatal_problem(transport: Transport, informers: Iterable[Informer]) -> str | None:
+def fatal_problem(
+    transport: Transport, informers: Iterable[Informer], primary: Resource
+) -> str | None:
     """Return the problem of unsynced caches that no retry solves, or None.
 
     The answer is None until every unsynced cache has tried once: a list that succeeds late is not
-    a problem, and one line should name all that are missing.
+    a problem, and one line should name all that are missing. Without the `primary` kind there is
+    nothing to do; without another one, which may be granted later, the rest goes on.
     """
     waiting = [informer for informer in informers if not informer.has_synced]
     if any(informer.problem is None for informer in waiting):
         return None
     missing, forbidden, refused = (
-        _listed(waiting, reason) for reason in ("NotFound", "Forbidden", "Unauthorized")
+        _listed(waiting, reason) for reason in (NOT_SERVED, "Forbidden", "Unauthorized")
     )
+    of_primary = [informer for informer in waiting if informer.resource == primary]
     if refused:
         return "the API server refuses the credentials (401): they are expired or wrong"
-    if missing:
+    if any(_waits_for(each, NOT_SERVED) for each in of_primary):
         return (
             f"not installed in the cluster: {missing}:"
             " apply their CustomResourceDefinitions, or choose another --context"
         )
-    if forbidden:
-        namespace = next(each.namespace for each in waiting if _waits_for(each, "Forbidden"))
-        where = f"the namespace {namespace}" if namespace else "the whole cluster"
+    denied = [each.namespace for each in of_primary if _waits_for(each, "Forbidden")]
+    if denied:
+        where = f"the namespace {denied[0]}" if denied[0] else "the whole cluster"
         return (
             f"{identity(transport)} may not list {forbidden} in {where}:"
             " grant list and watch, or choose with --namespace"

@@ -1,6 +1,6 @@
 """The loop of one key, alone in an in-memory world."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -8,11 +8,13 @@ from attrs import frozen
 
 from captep_core._actions import ObjectRef
 from captep_core._observation import ReconcileState
+from captep_core._resources import Watched
 from captep_core.ports import Decide
-from captep_memory import MemoryGateway, World, collect_all, departed, group_of
+from captep_memory import MemoryGateway, Scope, World, collect_all, departed, group_of, load
+from captep_operator._kind import Kind
 from captep_runtime import Pass, WriteHistory, run_pass
 
-__all__ = ["Simulation", "simulated"]
+__all__ = ["Simulation", "scopes_of", "simulated", "watched_in_memory", "world_of"]
 
 _PASSES: Final = 20
 """The limit of the command's contract; a new object settles within a handful."""
@@ -29,6 +31,29 @@ class Simulation:
     passes: tuple[Pass, ...]
     settled_after: int | None
     world: World
+
+
+def scopes_of(kinds: Iterable[Kind]) -> dict[tuple[str, str], Scope]:
+    """Return the scopes that authors name, by group and kind: a world may lack the definitions."""
+    return {
+        (kind.group, kind.kind): "Namespaced" if kind.namespaced else "Cluster"
+        for kind in kinds
+        if kind.plural
+    }
+
+
+def watched_in_memory(kinds: Iterable[Kind]) -> tuple[Watched, ...]:
+    """Return the kinds as an in-memory server reads them: in the newest version that it has."""
+    return tuple(kind.watched(kind.assumed()) for kind in kinds)
+
+
+def world_of(
+    objects: Iterable[Mapping[str, Any]], now: datetime, kinds: Iterable[Kind], component: str
+) -> MemoryGateway:
+    """Return an in-memory server that holds `objects`; `component` is the name on Events."""
+    declared = tuple(kinds)
+    world = load(objects, now=now, scopes=scopes_of(declared))
+    return MemoryGateway(world, component=component, watched=watched_in_memory(declared))
 
 
 def simulated(

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Final
+from datetime import timedelta
+from typing import Final, get_args
 
-from captep_core._actions import Decision, RecordEvent, write_of
+from captep_core._actions import Action, Decision, RecordEvent, write_of
 from captep_core.errors import DecisionError
 
 __all__ = ["require_decision"]
@@ -23,6 +24,7 @@ def require_decision(decision: object) -> None:
     """
     if not isinstance(decision, Decision):
         raise DecisionError(f"decide returned {_named(decision)}, expected a Decision")
+    _require_types(decision.actions, decision.requeue_after)
     if decision.wakes_at is not None and decision.wakes_at.utcoffset() is None:
         raise DecisionError("wakes_at has no time zone, expected an aware time")
     for action in decision.actions:
@@ -31,6 +33,22 @@ def require_decision(decision: object) -> None:
         problem = _problem(action.body)
         if problem:
             raise DecisionError(f"{write_of(action)}: the body is no JSON: {problem}")
+
+
+def _require_types(actions: object, requeue_after: object) -> None:
+    """Check what a caller without a type checker may have put into a decision."""
+    if not isinstance(actions, tuple):
+        raise DecisionError(f"the actions of a decision are {_named(actions)}, expected a tuple")
+    for action in actions:
+        if not isinstance(action, Action):
+            raise DecisionError(
+                f"an action of a decision is {_named(action)},"
+                f" expected {', '.join(each.__name__ for each in get_args(Action))}"
+            )
+    if not isinstance(requeue_after, timedelta | None):
+        raise DecisionError(
+            f"requeue_after of a decision is {_named(requeue_after)}, expected a timedelta or None"
+        )
 
 
 def _problem(body: object) -> str:

@@ -68,7 +68,7 @@ WATCHED: Final[tuple[Watched, ...]] = (
     Watched(_TEMPLATES, fields=_TEMPLATE_FIELDS),
     Watched(_APPLIES, fields={"spec": None, "status": None}),
     Watched(_WORKSPACES, fields={"spec": {"writeConnectionSecretToRef": None}, "status": None}),
-    Watched(_SECRETS, Representation.METADATA),
+    Watched(_SECRETS, Representation.ON_DEMAND),
 )
 """What a decision reads."""
 

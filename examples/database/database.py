@@ -306,4 +306,4 @@ operator = Operator(
 )
 
 if __name__ == "__main__":
-    operator.main()  # type: ignore[attr-defined,unused-ignore]
+    operator.main()

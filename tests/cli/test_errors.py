@@ -273,7 +273,7 @@ def test_ctrl_c_ends_the_command_with_status_130(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("captep_cli._input_world.read_world", interrupt)
+    monkeypatch.setattr("captep_operator.command._world.read_world", interrupt)
     ended = captep("plan", "-f", NEW)
     assert (ended.status, ended.out, ended.err) == (130, "", "captep: interrupted\n")
 
@@ -381,8 +381,8 @@ def test_without_pyyaml_json_works_and_yaml_names_the_extra_to_install(
     captep: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The installation without extras reads JSON."""
-    monkeypatch.delitem(sys.modules, "captep_cli._yaml", raising=False)
-    monkeypatch.delattr("captep_cli._yaml", raising=False)
+    monkeypatch.delitem(sys.modules, "captep_operator.command._yaml", raising=False)
+    monkeypatch.delattr("captep_operator.command._yaml", raising=False)
     monkeypatch.setitem(sys.modules, "yaml", None)
     assert captep("plan", "-f", captep.file(new())).status == 0
     assert "pip install 'captep[cli]'" in refused(captep, "plan", "-f", NEW)

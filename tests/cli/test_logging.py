@@ -12,7 +12,7 @@ from tests.cli.command import Command
 
 NOISE = """
 import logging, os, sys, threading, warnings
-from captep_cli._logging import log_to_stderr
+from captep_operator.command._logging import log_to_stderr
 
 class Finalized:
     def __del__(self):

@@ -14,8 +14,8 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from captep_cli._metrics_access import MetricsAccess
 from captep_kubernetes import RawResponse, UnansweredError
+from captep_operator._metrics_access import MetricsAccess
 from captep_runtime import Access, Address, Certificate, CertificateError, PageServer
 from tests.cli.command import Command
 

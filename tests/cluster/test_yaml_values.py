@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_yaml_values import RECORDED, thing, typed
 from tests.cluster.apiserver import ApiServer, eventually
+from tests.operator.test_yaml_values import RECORDED, thing, typed
 
 DEFINITION = {
     "apiVersion": "apiextensions.k8s.io/v1",

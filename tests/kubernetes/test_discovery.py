@@ -56,7 +56,8 @@ class ToyServer:
     def stream(self, path: str, **_: Any) -> Stream | RawResponse:  # noqa: ANN401
         """Refuse a watch of a version that is not served."""
         self.asked.append(path)
-        return RawResponse(429) if path == f"/apis/{self.versions[0]}/toys" else RawResponse(404)
+        is_served = path in [f"/apis/{version}/toys" for version in self.versions]
+        return RawResponse(429) if is_served else RawResponse(404)
 
 
 @pytest.mark.parametrize(

@@ -715,7 +715,7 @@ def test_existence_and_version_come_from_the_cache() -> None:
 
 
 def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest payload goes first; a kind that is not watched by metadata has no payload."""
+    """The oldest payload goes first; a kind that is not on demand has no payload."""
     monkeypatch.setattr("captep_kubernetes._gateway._PAYLOADS", 2)
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
@@ -735,24 +735,32 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
 
 
 def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
-    """Whole objects keep the fields of the description, Secrets nothing but their identity."""
+    """Whole objects keep the fields of the description, objects on demand their identity alone, and
+    a kind by its metadata that and no more, whatever the server sends.
+    """
+    toys = Resource("example.org/v1", "Toy", "toys")
+    toy = ObjectRef(toys.api_version, toys.kind, "ns", "one")
     canned = Canned(
         cut_off,
         captcontrolplanes=[obj(ONE, 3, only="this", other="that")],
         secrets=[obj(SECRET, 5)],
+        toys=[obj(toy, 6, spec={"much": "more"})],
     )
     watched = [
         Watched(CONTROL_PLANE, fields={"only": None}),
-        Watched(RESOURCES["v1", "Secret"], Representation.METADATA),
+        Watched(RESOURCES["v1", "Secret"], Representation.ON_DEMAND),
+        Watched(toys, Representation.METADATA),
     ]
     made = canned.gateway(watched=watched)
     assert [
-        informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET), strict=True)
-    ] == [obj(ONE, 3, only="this"), {}]
+        informer.get(ref) for informer, ref in zip(made.informers, (ONE, SECRET, toy), strict=True)
+    ] == [obj(ONE, 3, only="this"), {}, obj(toy, 6)]
+    assert made.read(toy) == obj(toy, 6)
     assert canned.accepted == {
         "captcontrolplanes": "application/json",
         "secrets": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
         "application/json",
+        "toys": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
     }
 
 

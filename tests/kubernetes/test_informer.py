@@ -316,7 +316,7 @@ def test_a_problem_says_what_to_do() -> None:
         ),
         (
             raw(404, b""),
-            "NotFound",
+            "NotServed",
             f"{PATH}: HTTP 404: is its CustomResourceDefinition installed?",
         ),
     ]:

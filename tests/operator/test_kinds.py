@@ -9,6 +9,7 @@ from captep_core._resources import Representation, Resource, Watched
 from captep_core.errors import GatewayError
 from captep_kubernetes import RawResponse, UnansweredError
 from captep_operator import Kind, discovered
+from captep_operator._discovery import served_kind
 
 APPS: JSON = [
     {"name": "deployments", "kind": "Deployment", "namespaced": True},
@@ -67,7 +68,7 @@ def test_discovery_gives_plural_and_scope() -> None:
     assert discovered(server, kinds) == (
         Watched(Resource("apps/v1", "StatefulSet", "statefulsets"), fields={"spec": None}),
         Watched(Resource("v1", "Node", "nodes", namespaced=False)),
-        Watched(Resource("v1", "Secret", "secrets"), Representation.METADATA),
+        Watched(Resource("v1", "Secret", "secrets"), Representation.ON_DEMAND),
         Watched(Resource("apps/v1", "Deployment", "deployments")),
     )
     assert sorted(server.paths) == ["/api/v1", "/apis/apps/v1"]
@@ -83,15 +84,37 @@ def test_a_kind_with_a_plural_costs_no_request() -> None:
     assert server.paths == []
 
 
-def test_kinds_that_the_server_does_not_serve_are_named_together() -> None:
-    """An unknown group and an unknown kind of a known group."""
+def test_kinds_that_the_server_does_not_serve_are_watched_under_the_usual_plural() -> None:
+    """An unknown group and an unknown kind of a known group: they may be installed later."""
     kinds = [Kind("example.dev/v1", "Thing"), Kind("apps/v1", "Gadget"), Kind("v1", "Secret")]
-    with pytest.raises(GatewayError) as raised:
-        discovered(serving(), kinds)
-    assert str(raised.value) == (
-        "not installed in the cluster: Thing (example.dev/v1), Gadget (apps/v1):"
-        " apply their CustomResourceDefinitions, or choose another --context"
+    assert discovered(serving(), kinds) == (
+        Watched(Resource("example.dev/v1", "Thing", "things")),
+        Watched(Resource("apps/v1", "Gadget", "gadgets")),
+        Watched(Resource("v1", "Secret", "secrets")),
     )
+
+
+@pytest.mark.parametrize(
+    ("described", "found"),
+    [
+        (Resource("v1", "Node", "nodees"), Resource("v1", "Node", "nodes", namespaced=False)),
+        (Resource("v1", "Node", "nodes"), Resource("v1", "Node", "nodes", namespaced=False)),
+        (Resource("v1", "Gadget", "gadgets"), None),
+        (Resource("example.dev/v1", "Thing", "things"), None),
+    ],
+)
+def test_a_watch_that_finds_nothing_asks_where_its_kind_is(
+    described: Resource, found: Resource | None
+) -> None:
+    """Plural and scope come from the server; a kind that it does not have stays as described."""
+    assert served_kind(serving(), Watched(described)) == (found or described)
+
+
+def test_a_server_that_does_not_answer_moves_no_kind() -> None:
+    """The watch goes on as before and asks again."""
+    server = Discovery({"/api/v1": UnansweredError("cut", may_have_landed=False)})
+    nodes = Resource("v1", "Node", "nodees")
+    assert served_kind(server, Watched(nodes)) == nodes
 
 
 @pytest.mark.parametrize(
@@ -111,6 +134,43 @@ def test_a_discovery_that_fails_is_one_line(
     with pytest.raises(GatewayError) as raised:
         discovered(Discovery({"/api/v1": answer}), [Kind("v1", "Secret")])
     assert str(raised.value) == problem
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"app": "db", "a": "b"}, "a=b,app=db"),
+        ({}, ""),
+        ("app in (db, cache)", "app in (db, cache)"),
+        ({"app": ""}, "app="),
+    ],
+)
+def test_selectors_are_a_mapping_or_a_text(given: Any, text: str) -> None:  # noqa: ANN401
+    """They become the query of the watch; an empty one is left out."""
+    resource = Resource("v1", "ConfigMap", "configmaps")
+    kind = Kind("v1", "ConfigMap", labels=given, fields="metadata.name=a")
+    expected = [("labelSelector", text)] if text else []
+    assert kind.watched(resource).selectors == (*expected, ("fieldSelector", "metadata.name=a"))
+
+
+@pytest.mark.parametrize("given", [{"tier": 1}, {"tier": None}, {1: "a"}])
+def test_a_selector_of_other_values_raises(given: Any) -> None:  # noqa: ANN401
+    """A number would select nothing, silently."""
+    with pytest.raises(ValueError, match="a selector maps text to text"):
+        Kind("v1", "ConfigMap", labels=given)
+
+
+def test_a_kind_describes_what_is_watched_and_comes_back_from_it() -> None:
+    """Every field of the description survives."""
+    watched = Watched(
+        Resource("example.dev/v1", "Thing", "things", namespaced=False),
+        Representation.METADATA,
+        {"spec": None},
+        ("example.dev/v2", "example.dev/v1"),
+        ("Ready",),
+        (("labelSelector", "app=db"), ("fieldSelector", "metadata.name=a")),
+    )
+    assert Kind.of(watched).watched(watched.resource) == watched
 
 
 @pytest.mark.parametrize(

@@ -5,22 +5,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from captep_core import Create, Decision, ObjectRef, ReconcileState
 from captep_core.errors import CaptepError, DecisionError, GatewayError
-from captep_core.ports import Read
+from captep_core.ports import Decide, Read
 from captep_memory import Key, Request, World, load, serve
 from captep_memory.http import HTTPFacade
-from captep_operator import Kind, Lease, Operator
+from captep_operator import Kind, Lease, Operator, Serving
 from tests.gateways import eventually
 from tests.kubernetes.scripted import transport_to
 from tests.objects import manifest
 from tests.testing.toy import CHILD, KEY, LATCH, THING, Verdict, keep
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+GADGETS = Kind("example.dev/v1", "Gadget")
 THINGS = Kind(KEY.api_version, KEY.kind, plural="things")
 CONFIG_MAPS = Kind("v1", "ConfigMap", plural="configmaps")
 BUILTIN = (("", "ConfigMap"), ("", "Event"), ("", "Namespace"), ("coordination.k8s.io", "Lease"))
@@ -72,7 +73,7 @@ def running(
 
     def run() -> None:
         try:
-            made.run(transport=transport_to(server.url), **options)
+            made.run(**{"transport": transport_to(server.url), **options})
         except CaptepError as error:
             errors.append(error)
 
@@ -129,6 +130,18 @@ def test_an_operator_writes_while_it_holds_its_lease(server: HTTPFacade) -> None
     assert not (stored(server.world, ref) or {"spec": {}})["spec"].get("holderIdentity")
 
 
+def test_an_operator_can_run_again(server: HTTPFacade) -> None:
+    """What an earlier run left behind about its lease ends no later one."""
+    made, lease = operator(), Lease("fleet", "things")
+    with running(made, server, lease=lease) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+    gone = Request("delete", "v1", "ConfigMap", CHILD.namespace, CHILD.name, body={})
+    server.apply(lambda world: serve(world, gone)[0])
+    with running(made, server, lease=lease) as errors_later:
+        eventually(is_there(server, CHILD), "the child is created again")
+    assert (errors, errors_later) == ([], [])
+
+
 def test_an_operator_that_is_stopped_before_it_runs_ends_at_once(server: HTTPFacade) -> None:
     """Nothing is written."""
     made = operator()
@@ -137,10 +150,9 @@ def test_an_operator_that_is_stopped_before_it_runs_ends_at_once(server: HTTPFac
     assert stored(server.world, CHILD) is None
 
 
-def test_a_kind_that_the_server_does_not_have_is_one_line(server: HTTPFacade) -> None:
-    """The line names all such kinds."""
-    missing = Kind("example.dev/v1", "Gadget", plural="gadgets")
-    made = Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, missing])
+def test_an_operator_does_not_start_without_its_primary_kind(server: HTTPFacade) -> None:
+    """The line names the kinds that are missing."""
+    made = Operator("gadgets", keep, primary=GADGETS, reads=[CONFIG_MAPS])
     with pytest.raises(GatewayError, match=r"^not installed in the cluster: gadgets\.example\.dev"):
         made.run(transport=transport_to(server.url))
 
@@ -210,3 +222,37 @@ def test_a_kind_that_is_named_twice_raises() -> None:
     """The primary kind counts."""
     with pytest.raises(ValueError, match=r"Thing \(example.dev/v1\) is named twice"):
         Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, THINGS])
+
+
+def test_an_operator_without_a_function_raises() -> None:
+    """Its author sees it where the operator is made, and not as a failed pass."""
+    with pytest.raises(TypeError, match="decide is of type NoneType, expected a function"):
+        Operator("things", cast("Decide", None), primary=THINGS)
+
+
+def test_an_operator_runs_once_at_a_time(server: HTTPFacade) -> None:
+    """Two runs would share one `stop`."""
+    made = operator()
+    with running(made, server) as errors:
+        eventually(is_there(server, CHILD), "the child is created")
+        with pytest.raises(ValueError, match="the operator things is running already"):
+            made.run(transport=transport_to(server.url))
+    assert errors == []
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 0}, {"dry_run": "maybe"}, {"serving": Serving(probes="8081")}]
+)
+def test_an_argument_of_another_form_raises(server: HTTPFacade, options: dict[str, Any]) -> None:
+    """Nothing starts, and the operator can run after that."""
+    made = operator()
+    with pytest.raises(ValueError):
+        made.run(transport=transport_to(server.url), **options)
+    made.stop()
+    made.run(transport=transport_to(server.url))
+
+
+def test_a_lease_without_a_name_raises() -> None:
+    """Its path would be that of all leases."""
+    with pytest.raises(ValueError, match="name"):
+        Lease("fleet", "")

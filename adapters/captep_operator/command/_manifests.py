@@ -4,14 +4,14 @@ import base64
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeGuard
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from captep_cli._errors import InputError, suggestion
-from captep_cli._numbers import NotFiniteError, float_text, integer_text
+from captep_operator.command._errors import InputError, suggestion
+from captep_operator.command._numbers import NotFiniteError, float_text, integer_text
 
 __all__ = ["Manifest", "read_manifests"]
 
@@ -37,14 +37,33 @@ class Manifest:
         return f"Manifest({self.where})"
 
 
-def read_manifests(files: Iterable[str]) -> list[Manifest]:
+def _none_is_namespaced(_group: str, _kind: str) -> bool:
+    return False
+
+
+def read_manifests(
+    files: Iterable[str], is_namespaced: Callable[[str, str], bool] = _none_is_namespaced
+) -> list[Manifest]:
     """Read all objects of all files; `-` is standard input.
+
+    An object without a namespace is in `default` where its kind is namespaced: `is_namespaced`
+    says so of a group and a kind that the files do not define.
 
     Raises:
         InputError: a file is missing, broken or not UTF-8, or holds an object twice or something
             other than objects.
     """
-    found = [manifest for file in files for manifest in _manifests(file)]
+    read = [manifest for file in files for manifest in _manifests(file)]
+    defined = dict(_defined_scopes(read))
+
+    def placed(manifest: Manifest) -> Manifest:
+        obj = manifest.object
+        group, kind = obj["apiVersion"].rpartition("/")[0], obj["kind"]
+        if defined.get((group, kind), is_namespaced(group, kind)):
+            return evolve(manifest, object=_in_default(obj))
+        return manifest
+
+    found = [placed(manifest) for manifest in read]
     seen: dict[tuple[str, str, str, str], str] = {}
     for manifest in found:
         identity = _identity(manifest)
@@ -64,7 +83,7 @@ def _manifests(file: str) -> Iterator[Manifest]:
     for number, document in enumerate(_documents(text, name), start=1):
         where = f"{name}, document {number}"
         for place, obj in _unfolded(document, where):
-            yield Manifest(place, _encoded_once(_default_namespace(_checked(obj, place))))
+            yield Manifest(place, _encoded_once(_checked(obj, place)))
 
 
 def _read(file: str, name: str) -> str:
@@ -158,7 +177,7 @@ def _yaml_documents(
 ) -> Iterator[object]:
     """Yield the YAML documents from `start` on, which are no JSON because of `json_error`."""
     try:
-        from captep_cli import _yaml  # noqa: PLC0415 - an extra, and slow to import
+        from captep_operator.command import _yaml  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as exc:
         if exc.name != "yaml":
             raise
@@ -286,13 +305,22 @@ def _checked(obj: object, where: str) -> Object:
     return obj
 
 
-def _default_namespace(obj: Object) -> Object:
-    """Put an object of Cluster API without a namespace into `default`.
+def _defined_scopes(manifests: Iterable[Manifest]) -> Iterator[tuple[tuple[str, str], bool]]:
+    """Yield whether a kind is namespaced, by group and name, for each definition in the files."""
+    for manifest in manifests:
+        obj = manifest.object
+        spec = obj.get("spec") if obj["kind"] == "CustomResourceDefinition" else None
+        names = spec.get("names") if isinstance(spec, dict) else None
+        if not isinstance(spec, dict) or not isinstance(names, dict):
+            continue
+        group, kind = spec.get("group"), names.get("kind")
+        if isinstance(group, str) and isinstance(kind, str):
+            yield (group, kind), spec.get("scope") == "Namespaced"
 
-    All kinds of Cluster API are namespaced; the scope of other kinds is unknown here.
-    """
-    group = obj["apiVersion"].rpartition("/")[0]
-    if obj["metadata"].get("namespace") or not f".{group}".endswith(".cluster.x-k8s.io"):
+
+def _in_default(obj: Object) -> Object:
+    """Put an object without a namespace into `default`."""
+    if obj["metadata"].get("namespace"):
         return obj
     return {**obj, "metadata": {**obj["metadata"], "namespace": "default"}}
 

@@ -10,7 +10,7 @@ Rules of this module:
    not finite is one too, since JSON has none.
 3. An error names line and column and quotes no content: the content may be a Secret's.
 
-tests/cli/yaml_values.json holds what the server made of some hundred documents.
+tests/operator/yaml_values.json holds what the server made of some hundred documents.
 """
 
 import base64
@@ -29,7 +29,7 @@ try:
 except ImportError:  # PyYAML was built without libyaml: slower, otherwise the same
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
-from captep_cli._numbers import NotFiniteError, go_float32, json_number
+from captep_operator.command._numbers import NotFiniteError, go_float32, json_number
 
 __all__ = ["BrokenYAMLError", "documents"]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from captep_core import JSON
+from captep_core._actions import JSON
 from captep_core.errors import GatewayError
 from captep_kubernetes import Transport, UnansweredError
 

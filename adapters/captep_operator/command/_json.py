@@ -1,13 +1,15 @@
 """Decisions as JSON in the format of the command's contract (tests/cli/schema.json)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from captep_cli._mask import Show
-from captep_core import Action, Decision, VerdictLike, purpose_of, write_of
+from captep_core._actions import Action, Decision, VerdictLike, purpose_of, write_of
+from captep_operator._simulation import Simulation
+from captep_operator.command._mask import Show
+from captep_runtime import Pass
 
-__all__ = ["action_json", "decision_json", "seconds", "verdict_text"]
+__all__ = ["decision_json", "seconds", "simulation_json", "verdict_text"]
 
 
 def verdict_text(verdict: VerdictLike) -> str:
@@ -28,11 +30,11 @@ def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
     return {
         "verdict": verdict_text(decision.verdict),
         "requeue_after": seconds(decision.requeue_after),
-        "actions": [action_json(action, show) for action in decision.actions],
+        "actions": [_action_json(action, show) for action in decision.actions],
     }
 
 
-def action_json(action: Action, show: Show) -> dict[str, Any]:
+def _action_json(action: Action, show: Show) -> dict[str, Any]:
     """Return one action; `show` masks the values of Secrets in its body."""
     ref = action.target
     locks = {
@@ -52,4 +54,26 @@ def action_json(action: Action, show: Show) -> dict[str, Any]:
         "body": None if body is None else show(ref.kind, body),
         "preconditions": {name: value for name, value in locks.items() if value is not None},
         "reason": purpose_of(action),
+    }
+
+
+def simulation_json(
+    run: Simulation, objects: Iterable[Mapping[str, Any]], show: Show
+) -> dict[str, Any]:
+    """Return the JSON output of `simulate`, with the objects at its end."""
+    return {
+        "settled": run.settled_after is not None,
+        "settled_after": run.settled_after,
+        "passes": [_pass_json(done, show) for done in run.passes],
+        "objects": [show(obj["kind"], obj) for obj in objects],
+    }
+
+
+def _pass_json(done: Pass, show: Show) -> dict[str, Any]:
+    return {
+        "verdict": verdict_text(done.decision.verdict),
+        "requeue_after": seconds(done.requeue_after),
+        "actions": [_action_json(action, show) for action, _ in done.sent],
+        "responses": [answer.status for _, answer in done.sent],
+        "effective_writes": done.effective_writes,
     }

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from captep_cli._errors import InputError
-from captep_cli._input import _documents as documents
-from captep_cli._input import read_manifests
-from captep_cli._numbers import go_float32
+from captep_operator.command._errors import InputError
+from captep_operator.command._manifests import _documents as documents
+from captep_operator.command._manifests import read_manifests
+from captep_operator.command._numbers import go_float32
 
 RECORDED: dict[str, list[Any]] = json.loads(
     Path(__file__).with_name("yaml_values.json").read_text("utf-8")

@@ -1,13 +1,10 @@
 """Text output: the verdict, the actions with their reasons, and the fields that they change."""
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, assert_never
 
-from captep_cli._errors import printable
-from captep_cli._json import seconds, verdict_text
-from captep_cli._mask import Show
-from captep_core import (
+from captep_core._actions import (
     Action,
     Apply,
     Create,
@@ -20,10 +17,11 @@ from captep_core import (
     write_of,
 )
 from captep_core.ports import Read
-
-if TYPE_CHECKING:
-    from captep_cli._simulate import Simulation
-    from captep_runtime import Pass
+from captep_operator._simulation import Simulation
+from captep_operator.command._errors import printable
+from captep_operator.command._json import seconds, verdict_text
+from captep_operator.command._mask import Show
+from captep_runtime import Pass
 
 __all__ = ["decision_text", "simulation_text"]
 
@@ -52,7 +50,9 @@ def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) ->
     return _page(lines)
 
 
-def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
+def simulation_text(
+    key: ObjectRef, simulation: Simulation, objects: Sequence[Mapping[str, Any]]
+) -> str:
     """Return a run as text: each pass with its writes and their answers, then the objects."""
     lines = [str(key), ""]
     for number, done in enumerate(simulation.passes):
@@ -61,17 +61,17 @@ def simulation_text(key: ObjectRef, simulation: "Simulation") -> str:
         "",
         _conclusion(simulation),
         "",
-        f"{len(simulation.objects)} objects are in the server:",
+        f"{len(objects)} objects are in the server:",
     ]
-    width = max((len(obj["kind"]) for obj in simulation.objects), default=0)
-    for obj in simulation.objects:
+    width = max((len(obj["kind"]) for obj in objects), default=0)
+    for obj in objects:
         namespace = obj["metadata"].get("namespace")
         place = f"{namespace}/" if namespace else ""
         lines.append(f"  {obj['kind']:<{width}}  {place}{obj['metadata']['name']}")
     return _page(lines)
 
 
-def _conclusion(simulation: "Simulation") -> str:
+def _conclusion(simulation: Simulation) -> str:
     if simulation.settled_after is None:
         return "not settled: every pass changed something, up to the limit of 20"
     writes = sum(done.effective_writes for done in simulation.passes)
@@ -79,7 +79,7 @@ def _conclusion(simulation: "Simulation") -> str:
     return f"settled after {passes}, with {_count(writes, 'effective write')}"
 
 
-def _pass(number: int, done: "Pass", *, is_settled: bool) -> Iterator[str]:
+def _pass(number: int, done: Pass, *, is_settled: bool) -> Iterator[str]:
     what = "settled" if is_settled else "nothing changed"
     if done.effective_writes:
         what = _count(done.effective_writes, "effective write")
