@@ -16,6 +16,7 @@ from captep_demo._lanes import LANES, START, Result, play
 from captep_demo._plot import picture
 from captep_demo._report import report
 from captep_demo._timeline import SLICE, Count
+from captep_show import write_file
 from captep_world import StoryEvent, stories
 
 __all__ = ["demo"]
@@ -50,7 +51,7 @@ def demo(
         )
     for file, content in files.items():
         try:
-            Path(file).write_text(content, encoding="utf-8")
+            write_file(Path(file), content)
         except OSError as error:
             print(f"captep demo: {file}: cannot be written: {error.strerror}", file=sys.stderr)
             return 1

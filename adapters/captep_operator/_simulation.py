@@ -25,12 +25,17 @@ class Simulation:
     """The passes of a run, and the world at its end.
 
     `settled_after`: the number of passes before the first one that changed nothing, None when every
-    pass changed something.
+    pass changed something. `worlds`: the one at the beginning, and the one after each pass.
     """
 
     passes: tuple[Pass, ...]
     settled_after: int | None
-    world: World
+    worlds: tuple[World, ...]
+
+    @property
+    def world(self) -> World:
+        """The world at the end."""
+        return self.worlds[-1]
 
 
 def scopes_of(kinds: Iterable[Kind]) -> dict[tuple[str, str], Scope]:
@@ -69,7 +74,7 @@ def simulated(
     for _ in range(further):
         run.wait()
         run.one_pass()
-    return Simulation(tuple(run.passes), settled_after, gateway.world)
+    return Simulation(tuple(run.passes), settled_after, tuple(run.worlds))
 
 
 class _Run:
@@ -85,6 +90,7 @@ class _Run:
         self._state = ReconcileState()
         self._history = WriteHistory()
         self.passes: list[Pass] = []
+        self.worlds: list[World] = [gateway.world]
 
     def one_pass(self) -> bool:
         """Run a pass, then the garbage collector; return whether anything changed."""
@@ -97,6 +103,7 @@ class _Run:
         self._state = done.state
         self._history = done.history
         self.passes.append(done)
+        self.worlds.append(gateway.world)
         return done.changed or _is_changed(before, gateway.world)
 
     def wait(self) -> None:

@@ -1,11 +1,13 @@
 """The difference of two worlds, field by field, as people read it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
-__all__ = ["Change", "Field", "Objects", "changes"]
+from captep_show._mask import Show
+
+__all__ = ["Change", "Field", "Objects", "changes", "named"]
 
 Objects: TypeAlias = Mapping[str, Any]
 """Each object as JSON, by the name that the page shows: `Secret fleet/tokyo-ca`."""
@@ -31,6 +33,17 @@ class Change:
     object: str
     what: str
     fields: tuple[Field, ...]
+
+
+def named(objects: Iterable[Mapping[str, Any]], show: Show) -> Objects:
+    """Return objects by kind, namespace and name, as `show` shows them, without Events."""
+    found: dict[str, Any] = {}
+    for obj in objects:
+        metadata = obj["metadata"]
+        place = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
+        if obj["kind"] != "Event":
+            found[f"{obj['kind']} {place}"] = show(str(obj["kind"]), obj)
+    return found
 
 
 def changes(before: Objects, after: Objects) -> tuple[Change, ...]:

@@ -45,7 +45,7 @@ from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo
 from captep_testing._passes import Target, ViolationError, safe
-from captep_testing._report import TraceStep, Violation, kept
+from captep_testing._report import TraceStep, Violation, cycle_of, kept
 
 __all__ = ["Blind", "Healing", "Run", "Sent", "Strike", "drive"]
 
@@ -324,18 +324,15 @@ class _Driver:
 
     def _lasso(self) -> str:
         """Describe the steps that repeat at the end of a run, "" when none do."""
-        labels = [(step.label, step.status) for step in self.steps]
-        for length in range(1, len(labels) // 2 + 1):
-            if labels[-length:] == labels[-2 * length : -length]:
-                writers = sorted({label.split(" (")[0] for label, _ in labels[-length:]})
-                first = len(labels) - length + 1
-                steps = (
-                    f"step {first} repeats"
-                    if length == 1
-                    else f"steps {first} to {len(labels)} repeat"
-                )
-                return f": {steps} ({', '.join(writers)})"
-        return ""
+        length = cycle_of(self.steps)
+        if not length:
+            return ""
+        last = len(self.steps)
+        writers = sorted({step.label.split(" (")[0] for step in self.steps[-length:]})
+        steps = f"step {last} repeats"
+        if length > 1:
+            steps = f"steps {last - length + 1} to {last} repeat"
+        return f": {steps} ({', '.join(writers)})"
 
     def _settle(self) -> None:
         """Let the garbage collector and the neighbours do all their work."""

@@ -4,15 +4,17 @@ The properties that fail, the shortest trace to each, and the bounds that the ru
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from attrs import field, frozen
 
 from captep_memory import World
+from captep_show import Run, Sent, Step, changes, masked, named, page, write_file
 from captep_testing._changes import shown
 
-__all__ = ["Counterexample", "Report", "TraceStep", "Violation", "kept", "waivers"]
+__all__ = ["Counterexample", "Report", "TraceStep", "Violation", "cycle_of", "kept", "waivers"]
 
 
 @frozen
@@ -98,6 +100,29 @@ class Counterexample:
             lines.append(f"  replay: {self.replay}")
         return "\n".join(lines)
 
+    def html(self, file: str | Path) -> None:
+        """Write the trace as a page for a browser: each step with the fields that it changed.
+
+        Values of Secrets are masked.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        write_file(Path(file), page(self.run()))
+
+    def run(self) -> Run:
+        """Return the trace as a page shows it."""
+        # A trace with labels is a search's, and what it repeats is the search's choice.
+        repeats = cycle_of(self.after if self.labels else self.steps)
+        last = len(self.steps) + len(self.after) - 1
+        return Run(
+            self.property,
+            f"in {self.named or f'worlds[{self.world}]'}",
+            (*map(_shown, self.steps), *(_shown(each, "without faults: ") for each in self.after)),
+            f"{self.property}: {self.violation.message}",
+            (last - repeats + 1, last) if repeats else None,
+        )
+
     def as_test(self, *, kit: str = "kit") -> str:
         """Return a pytest function that fails as long as the trace leads to the violation.
 
@@ -116,6 +141,24 @@ class Counterexample:
             f"    trace = [\n{steps}    ]\n"
             f"    replay({kit}, trace{more}).require()\n"
         )
+
+
+def cycle_of(steps: Sequence[TraceStep]) -> int:
+    """Return the number of steps that repeat at the end of a trace, 0 when none do."""
+    labels = [(step.label, step.status) for step in steps]
+    lengths = range(1, len(labels) // 2 + 1)
+    return next((n for n in lengths if labels[-n:] == labels[-2 * n : -n]), 0)
+
+
+def _shown(step: TraceStep, before: str = "") -> Step:
+    made = changes(named(step.before.objects(), masked), named(step.after.objects(), masked))
+    return Step(
+        f"{before}{step.label}",
+        sent=()
+        if step.status is None
+        else (Sent("", step.label, step.status, bool(made), step.reason),),
+        changes=made,
+    )
 
 
 @frozen
@@ -147,6 +190,19 @@ class Report:
     def as_test(self, *, kit: str = "kit") -> str:
         """Return pytest functions that replay the counterexamples; see `Counterexample.as_test`."""
         return "\n\n".join(filter(None, (each.as_test(kit=kit) for each in self.counterexamples)))
+
+    def html(self, file: str | Path) -> None:
+        """Write the first counterexample as a page; see `Counterexample.html`.
+
+        A report without one is a page that says what the run covered.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        if self.counterexamples:
+            self.counterexamples[0].html(file)
+        else:
+            write_file(Path(file), page(Run("no counterexample", str(self), ())))
 
     @property
     def holds(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from captep_operator.command._mask import masked
+from captep_show import masked
 from tests.cli.command import Command, new
 
 CANARY = "canary-in-the-token"

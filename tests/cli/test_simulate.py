@@ -3,11 +3,13 @@
 import base64
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.command import APPLY, KUBECONFIG, NEW, NOW, Command, find, items, new, overlaid
+from tests.show.reading import run_of
 
 MASK = re.compile(r"<\d+ bytes, sha256:[0-9a-f]{8}>")
 
@@ -324,6 +326,32 @@ def test_the_output_masks_every_value_of_a_secret(captep: Command) -> None:
         secret["data"]["value"]
         == f"<{len(KUBECONFIG.encode())} bytes, sha256:" + secret["data"]["value"][-9:]
     )
+
+
+def test_a_page_shows_every_pass_and_no_value_of_a_secret(captep: Command, tmp_path: Path) -> None:
+    """--html writes passes, requests and differences, next to the usual output."""
+    world = [obj for obj in captep.ready() if obj["metadata"]["name"] != "osaka-kubeconfig"]
+    name = captep.file(world)
+    file = tmp_path / "run.html"
+    plain = captep("simulate", "-f", name, "--now", NOW, "-o", "json")
+    ended = captep("simulate", "-f", name, "--now", NOW, "-o", "json", "--html", str(file))
+    assert (ended.status, ended.out) == (0, plain.out)
+    text = file.read_text("utf-8")
+    run, passes = run_of(text), plain.json("simulate")["passes"]
+    assert [step["verdict"] for step in run["steps"]] == [each["verdict"] for each in passes]
+    assert [len(step["sent"]) for step in run["steps"]] == [len(each["actions"]) for each in passes]
+    made = [each["object"] for each in run["steps"][0]["changes"] if each["what"] == "appears"]
+    assert made == ["Secret clusters/osaka-kubeconfig"]
+    assert "canary-in-the-kubeconfig" not in text
+    assert base64.b64encode(KUBECONFIG.encode()).decode() not in text
+
+
+def test_a_page_that_cannot_be_written_is_one_line(captep: Command, tmp_path: Path) -> None:
+    """The line names the file and the reason."""
+    file = tmp_path / "missing" / "run.html"
+    ended = captep("simulate", "-f", NEW, "--html", str(file))
+    assert ended.status == 1
+    assert ended.err == f"captep: {file}: cannot write the page: No such file or directory\n"
 
 
 def test_show_secrets_prints_the_values(captep: Command) -> None:

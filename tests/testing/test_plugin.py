@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from captep_testing import explore, save_trace
+from captep_testing import converge, explore, save_trace
 from captep_testing._replay import load_trace, request
+from tests.show.reading import run_of
 from tests.testing.museum import MUSEUM
+from tests.testing.toy import toy
 
 ROOT = Path(__file__).resolve().parents[2]
 KIT = next(piece.kit for piece in MUSEUM if piece.name.startswith("M4 "))
@@ -75,3 +77,39 @@ def test_a_counterexample_becomes_a_test() -> None:
     exec(report.as_test(), names)  # the text is Python
     assert [name for name in names if name.startswith("test_")] == ["test_p1_holds_after_3_steps"]
     assert "replay(kit, trace).require()" in report.as_test()
+
+
+def test_a_counterexample_becomes_a_page(tmp_path: Path) -> None:
+    """The page has the property, the steps with their objects, and what followed without faults."""
+    report = explore(KIT, faults=1, events=0)
+    report.html(tmp_path / "trace.html")
+    found = report.counterexamples[0]
+    run = run_of((tmp_path / "trace.html").read_text("utf-8"))
+    assert run["problem"] == f"{found.property}: {found.violation.message}"
+    labels = [step.label for step in found.steps]
+    labels += [f"without faults: {step.label}" for step in found.after]
+    assert [step["label"] for step in run["steps"]] == labels
+    changed = [bool(step.changes) for step in (*found.steps, *found.after)]
+    assert [bool(step["changes"]) for step in run["steps"]] == changed
+    assert any(changed)
+
+
+def test_the_steps_that_repeat_are_marked() -> None:
+    """A loop without an end goes in a circle: its last round is marked."""
+    kit = next(piece.kit for piece in MUSEUM if piece.name.startswith("M1 "))
+    found = converge(kit).counterexamples[0]
+    run = found.run()
+    assert run.repeats is not None
+    first, last = run.repeats
+    labels = [step.label for step in run.steps]
+    length = last - first + 1
+    assert last == len(labels) - 1
+    assert labels[first:] == labels[first - length : first]
+
+
+def test_a_report_that_holds_is_a_page_of_its_scope(tmp_path: Path) -> None:
+    """The page says what the run covered."""
+    report = converge(toy()).require()
+    report.html(tmp_path / "fine.html")
+    run = run_of((tmp_path / "fine.html").read_text("utf-8"))
+    assert (run["scope"], run["steps"]) == (str(report), [])

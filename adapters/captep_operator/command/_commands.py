@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from captep_operator.command._errors import InputError, UsageError
@@ -47,8 +48,8 @@ def json_text(value: object) -> str:
 def _plan(program: Program, options: argparse.Namespace) -> tuple[str, int]:
     from captep_core._observation import ReconcileState  # noqa: PLC0415
     from captep_operator.command._json import decision_json  # noqa: PLC0415
-    from captep_operator.command._mask import as_it_is, masked  # noqa: PLC0415
     from captep_operator.command._text import decision_text  # noqa: PLC0415
+    from captep_show import as_it_is, masked  # noqa: PLC0415
 
     target = target_of(program, options)
     show = as_it_is if options.show_secrets else masked
@@ -71,9 +72,9 @@ def _plan(program: Program, options: argparse.Namespace) -> tuple[str, int]:
 def _simulate(program: Program, options: argparse.Namespace) -> tuple[str, int]:
     from captep_operator._simulation import simulated  # noqa: PLC0415
     from captep_operator.command._json import simulation_json  # noqa: PLC0415
-    from captep_operator.command._mask import as_it_is, masked  # noqa: PLC0415
     from captep_operator.command._text import simulation_text  # noqa: PLC0415
     from captep_operator.command._world import read_world, sorted_objects  # noqa: PLC0415
+    from captep_show import as_it_is, masked  # noqa: PLC0415
 
     target = target_of(program, options)
     settings = _world_settings(program, target, options)
@@ -81,10 +82,23 @@ def _simulate(program: Program, options: argparse.Namespace) -> tuple[str, int]:
     run = simulated(target.decide, world.gateway, world.key, settings.now, further=options.passes)
     objects = sorted_objects(run.world, world.malformed)
     status = 3 if run.settled_after is None else 0
+    show = as_it_is if options.show_secrets else masked
+    if options.html is not None:
+        from captep_operator.command._page import simulation_page  # noqa: PLC0415
+
+        _write(options.html, simulation_page(world.key, run, show))
     if options.output == "json":
-        show = as_it_is if options.show_secrets else masked
         return json_text(simulation_json(run, objects, show)), status
     return simulation_text(world.key, run, objects), status
+
+
+def _write(path: Path, text: str) -> None:
+    from captep_show import write_file  # noqa: PLC0415
+
+    try:
+        write_file(path, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the page: {error.strerror}") from None
 
 
 def _run(program: Program, options: argparse.Namespace) -> tuple[str, int]:

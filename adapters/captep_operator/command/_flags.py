@@ -46,6 +46,7 @@ _SIMULATE_EXAMPLES: Final = """\
 examples:
   {prog} simulate -f world.yaml
   {prog} simulate -f world.yaml --passes 3 -o json
+  {prog} simulate -f world.yaml --html run.html
   {prog} simulate -f world.yaml \\
     --refuse patch:{kind}/fleet/tokyo=403
   {prog} simulate -f world.yaml -o json --show-secrets |
@@ -114,6 +115,12 @@ class Flags:
             default=0,
             metavar="N",
             help="passes after the loop has settled (default 0)",
+        )
+        parser.add_argument(
+            "--html",
+            type=Path,
+            metavar="FILE",
+            help="write a page for a browser: each pass with its requests and what they changed",
         )
         return parser
 

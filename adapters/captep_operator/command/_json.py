@@ -6,8 +6,8 @@ from typing import Any
 
 from captep_core._actions import Action, Decision, VerdictLike, purpose_of, write_of
 from captep_operator._simulation import Simulation
-from captep_operator.command._mask import Show
 from captep_runtime import Pass
+from captep_show import Show
 
 __all__ = ["decision_json", "seconds", "simulation_json", "verdict_text"]
 

@@ -20,8 +20,8 @@ from captep_core.ports import Read
 from captep_operator._simulation import Simulation
 from captep_operator.command._errors import printable
 from captep_operator.command._json import seconds, verdict_text
-from captep_operator.command._mask import Show
 from captep_runtime import Pass
+from captep_show import Show
 
 __all__ = ["decision_text", "simulation_text"]
 
