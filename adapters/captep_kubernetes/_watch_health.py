@@ -5,6 +5,7 @@ everything else goes on. When no watch at all is current for a minute, the proce
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -35,6 +36,7 @@ class WatchHealth:
         self._informers = informers
         self._clock = clock
         self._was_blind = False
+        self._lock = threading.Lock()
 
     def failing(self) -> tuple[str, ...]:
         """Return a line for each watch that is not current, with the reason."""
@@ -65,12 +67,13 @@ class WatchHealth:
             and self._clock() - max(failing) >= _BLIND_SECONDS
         )
         lines = self.failing() if is_blind else ()
-        if is_blind is not self._was_blind:
+        with self._lock:
+            is_news = is_blind is not self._was_blind
             self._was_blind = is_blind
-            if is_blind:
-                _log.error("no watch had a good answer for a minute: %s", "; ".join(lines))
-            else:
-                _log.info("a watch has a good answer again")
+        if is_news and is_blind:
+            _log.error("no watch had a good answer for a minute: %s", "; ".join(lines))
+        elif is_news:
+            _log.info("a watch has a good answer again")
         return lines
 
 

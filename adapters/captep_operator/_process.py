@@ -2,8 +2,8 @@
 
 Rules of this module:
 
-1. The thread of `run` waits for messages and for nothing else. Everything that ends the run is a
-   message: a call of `stop`, a lost lease.
+1. The thread of `run` waits for messages, and looks at the health of the watches meanwhile.
+   Everything that ends the run is a message: a call of `stop`, a lost lease.
 2. The end always has this order: no new pass, the passes under way, the lease, the watches, the
    servers. It takes at most ten seconds.
 """
@@ -41,6 +41,8 @@ _log = logging.getLogger("captep.run")
 # Kubernetes kills a pod 30 s after SIGTERM.
 _PASSES_END_WITHIN: Final = timedelta(seconds=6)
 _LEASE_ENDS_WITHIN: Final = 2.0
+# The log has a line about blind watches soon, also where nobody asks for /readyz.
+_LOOK_SECONDS: Final = 5.0
 
 
 @frozen
@@ -91,12 +93,13 @@ class Process:
         forget_earlier_runs(self._messages)
         self._check()
         controller = self._controller()
+        health = WatchHealth(lambda: controller.informers)
         servers = list[PageServer]()
         try:
-            servers += self._serve(controller)
+            servers += self._serve(controller, health)
             try:
-                if self._begins(controller) and self._leads():
-                    self._work(controller)
+                if self._begins(controller) and self._leads(health):
+                    self._work(controller, health)
             finally:
                 self.end(controller)
         finally:
@@ -163,26 +166,32 @@ class Process:
             _log.info("all caches are synced after %.1f s", took)
         return True
 
-    def _leads(self) -> bool:
+    def _leads(self, health: WatchHealth) -> bool:
         """Wait for the lease; return False when `stop` comes first."""
         if self._elector is None:
             return True
         _log.info("waiting for the lease %s", self._lease)
         self._elector.start()
-        while (message := self._message()) is not Message.LEADS:
+        while (message := self._message_under(health)) is not Message.LEADS:
             if message is Message.STOPPED:
                 return False
         return True
 
-    def _work(self, controller: Controller) -> None:
+    def _work(self, controller: Controller, health: WatchHealth) -> None:
         controller.work(self._settings.workers)
         _log.info("working with %d workers", self._settings.workers)
-        if self._message() is Message.LOST:
+        if self._message_under(health) is Message.LOST:
             raise GatewayError(
                 f"the lease {self._lease} is lost: this process ends and expects to be restarted"
             )
 
-    def _message(self, timeout: float | None = None) -> Message | None:
+    def _message_under(self, health: WatchHealth) -> Message:
+        """Wait for a message; log meanwhile when all watches go blind, and when they recover."""
+        while (message := self._message(_LOOK_SECONDS)) is None:
+            health.problems()
+        return message
+
+    def _message(self, timeout: float) -> Message | None:
         try:
             return self._messages.get(timeout=timeout)
         except queue.Empty:
@@ -210,8 +219,7 @@ class Process:
             lost=lambda: self._messages.put(Message.LOST),
         )
 
-    def _serve(self, controller: Controller) -> list[PageServer]:
-        health = WatchHealth(lambda: controller.informers)
+    def _serve(self, controller: Controller, health: WatchHealth) -> list[PageServer]:
         pages = Pages(
             problems=lambda: self.problems(controller),
             has_begun=lambda: self._has_begun,

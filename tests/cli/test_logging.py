@@ -100,3 +100,40 @@ def test_the_hooks_of_the_process_return_after_the_run(captep: Command, form: st
     before = (sys.unraisablehook, threading.excepthook)
     captep("run", "--log-format", form, "--kubeconfig", "/no/such/file")
     assert (sys.unraisablehook, threading.excepthook) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--log-format", "json", "--nope"),
+        ("run", "--log-format=json", "--workers", "0"),
+        ("run", "--workers", "x", "--log-format", "json"),
+        ("run", "--log-format", "json", "--metrics-secure"),
+    ],
+)
+def test_wrong_usage_is_a_json_object_too(captep: Command, arguments: tuple[str, ...]) -> None:
+    """Where the log is JSON, no line is anything else, and the status is that of wrong usage."""
+    ended = captep(*arguments)
+    assert ended.status == 2
+    [line] = [json.loads(line) for line in ended.err.splitlines()]
+    assert line["level"] == "error"
+
+
+def test_a_fault_of_the_program_is_one_json_object() -> None:
+    """It has the place of the fault and no text, which may quote a Secret."""
+    script = (
+        "from captep_operator.command._logging import log_to_stderr\n"
+        "with log_to_stderr('json'):\n    raise ValueError('canary')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    [line] = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (done.returncode, line["level"]) == (1, "error")
+    assert line["message"].startswith("ended by a fault of this program: ValueError at ")
+    assert "canary" not in done.stderr

@@ -4,7 +4,7 @@ import logging
 import queue
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -161,6 +161,26 @@ def test_healthz_fails_when_the_election_thread_has_ended(monkeypatch: pytest.Mo
     assert elector._thread is not None
     elector._thread.join(10)
     assert process.problems(controller) == ("the thread that renews the lease ns/one has ended",)
+
+
+def test_blind_watches_are_logged_where_nobody_asks_for_readyz(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that waits for messages looks at its watches meanwhile."""
+    monkeypatch.setattr("captep_operator._process._LOOK_SECONDS", 0.0)
+    looked: list[str] = []
+    process, controller, _ = candidate()
+
+    class Health:
+        def problems(self) -> tuple[str, ...]:
+            looked.append("looked")
+            if len(looked) == 3:
+                process._messages.put(Message.STOPPED)
+            return ()
+
+    assert process._message_under(cast("Any", Health())) is Message.STOPPED
+    assert len(looked) == 3
+    controller.stop()
 
 
 def test_the_warnings_of_an_operator_are_logged_at_the_start(

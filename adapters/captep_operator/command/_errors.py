@@ -11,7 +11,14 @@ class InputError(Exception):
 
 
 class UsageError(Exception):
-    """An argument that the command finds unusable only when it works; it ends with status 2."""
+    """Unusable arguments; the command ends with status 2.
+
+    `command` is the name before the message, "" for that of the program.
+    """
+
+    def __init__(self, message: str, *, command: str = "") -> None:
+        super().__init__(message)
+        self.command = command
 
 
 def one_line(text: str) -> str:

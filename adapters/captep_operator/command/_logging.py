@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
+from captep_core.errors import CaptepError
+from captep_operator.command._errors import InputError, UsageError
 from captep_runtime import JSONFormatter, TextFormatter
 from captep_runtime._log import described
 
@@ -52,6 +54,14 @@ def log_to_stderr(form: str) -> Iterator[None]:
     logging.raiseExceptions = False
     try:
         yield
+    except (CaptepError, InputError, UsageError):
+        raise
+    except Exception as error:
+        if form != "json":
+            raise
+        # Python would print a traceback, and no line of it is JSON.
+        _log.error("ended by a fault of this program: %s", described(error))
+        raise SystemExit(1) from None
     finally:
         (
             warnings.showwarning,

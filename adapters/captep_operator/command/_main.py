@@ -3,11 +3,11 @@
 A command computes its text before it prints, so that standard output stays empty after an error.
 """
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from captep_core.errors import CaptepError
 from captep_operator.command._errors import InputError, UsageError, one_line
@@ -34,28 +34,37 @@ def run(
         about, examples: the text of `--help`.
         version: the text of `--version`.
     """
-    options = argparse.Namespace()
+    given = sys.argv[1:] if argv is None else argv
+    form = "json" if _logs_json(given) else "text"
     try:
         options = parse(argv, commands, prog=prog, about=about, examples=examples, version=version)
         text, status = commands[options.command].act(options)
         return _printed(text, status)
     except UsageError as exc:
-        print(f"{prog}: {one_line(str(exc))}", file=sys.stderr)
+        print(_error(exc.command or prog, form, one_line(str(exc))), file=sys.stderr)
         return 2
     except (InputError, CaptepError) as exc:
-        print(_error(prog, options, one_line(str(exc))), file=sys.stderr)
+        print(_error(prog, form, one_line(str(exc))), file=sys.stderr)
         return 1
     except BrokenPipeError:
         _discard_output()
         return 0
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
+        print(_error(prog, form, "interrupted"), file=sys.stderr)
         return 130
 
 
-def _error(prog: str, options: argparse.Namespace, message: str) -> str:
+def _logs_json(argv: Sequence[str]) -> bool:
+    """Whether the arguments ask for a log in JSON, be the rest of them wrong."""
+    asked = [" ".join(pair) for pair in pairwise(argv)]
+    return list(argv[:1]) == ["run"] and (
+        "--log-format json" in asked or "--log-format=json" in argv
+    )
+
+
+def _error(prog: str, form: str, message: str) -> str:
     """Return the line of an error, as a JSON object if the log has this format."""
-    if getattr(options, "log_format", "text") != "json":
+    if form != "json":
         return f"{prog}: {message}"
     from captep_operator.command._logging import error_line  # noqa: PLC0415 - --help loads no runtime
 

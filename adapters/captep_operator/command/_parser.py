@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from attrs import frozen
 
-from captep_operator.command._errors import one_line, suggestion
+from captep_operator.command._errors import UsageError, one_line, suggestion
 
 __all__ = ["Command", "Parser", "Subparsers", "parse"]
 
@@ -28,8 +28,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2."""
-        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+        """Raise a UsageError: the line has the format of the log."""
+        raise UsageError(f"{one_line(message)}; see {self.prog} --help", command=self.prog)
 
     def flags(self) -> frozenset[str]:
         """Return the names of all flags."""
