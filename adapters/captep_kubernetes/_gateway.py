@@ -11,11 +11,9 @@ Rules of this module:
 5. Objects of a kind that the server does not have are unreadable, although a cache may be empty.
 """
 
-import json
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -55,6 +53,7 @@ from captep_kubernetes._informer import (
     without_managed_fields,
 )
 from captep_kubernetes._lists import list_live
+from captep_kubernetes._payloads import Payloads
 from captep_kubernetes._predicates import content_changed, essence_of, keeping
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
@@ -70,8 +69,6 @@ __all__ = ["DryRun", "KubernetesGateway"]
 # A pass that waits longer for one object keeps its worker from all others; it comes back anyway.
 _READ_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 10.0
-# Four Secrets for each of a thousand control planes, a few kilobytes each.
-_PAYLOADS: Final = 4096
 # Every watch of a kind that is not there fails every three seconds.
 _DISCOVERY_SECONDS: Final = 30.0
 # The thread of an informer ends within a second of `stop`; the rest is for a busy machine.
@@ -154,7 +151,7 @@ class KubernetesGateway:
             for key, one in self._kinds.items()
             if len(one.versions) > 1
         )
-        self._payloads: OrderedDict[ObjectRef, tuple[tuple[str, str], bytes]] = OrderedDict()
+        self._payloads = Payloads()
         self._read = Reads(self._look_up, self._list)
         self._events = EventBook()
         self._lock = threading.Lock()
@@ -214,20 +211,27 @@ class KubernetesGateway:
 
     def _look_up(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         ref = self._canonical(ref)
-        informer = self._informer_of(ref)
-        if informer is None:
-            return _not_watched(str(ref))
-        if not informer.has_synced:
-            return _not_synced(informer)
-        problem = informer.problem
-        if problem is not None and problem.reason == NOT_SERVED:
-            return problem
+        informer = self._current(ref)
+        if isinstance(informer, Unreadable):
+            return informer
         if informer.identity(ref) is None:
             return self._unseen(ref)
         if self._is_on_demand(ref):
             return self._payload(ref, informer)
         found = informer.get(ref)
         return ABSENT if found is None else found
+
+    def _current(self, target: ObjectRef | Selection) -> Informer | Unreadable:
+        """Return the cache that answers for an object or a list, or why none does."""
+        informer = self._informer_of(target)
+        if informer is None:
+            detail = f"{target} is in a namespace, or of a kind, that is not watched"
+            return Unreadable("NotWatched", detail)
+        problem = informer.problem
+        if not informer.has_synced:
+            detail = f"the first list of {informer.resource} is not there yet"
+            return problem or Unreadable("NotSynced", detail)
+        return problem if problem is not None and problem.reason == NOT_SERVED else informer
 
     def _unseen(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         """Say of an object that no cache has whether it exists, where a selector may hide it."""
@@ -244,14 +248,9 @@ class KubernetesGateway:
 
     def _list(self, selection: Selection) -> Listed:
         selection = self._canonical(selection)
-        informer = self._informer_of(selection)
-        if informer is None:
-            return _not_watched(str(selection))
-        if not informer.has_synced:
-            return _not_synced(informer)
-        problem = informer.problem
-        if problem is not None and problem.reason == NOT_SERVED:
-            return problem
+        informer = self._current(selection)
+        if isinstance(informer, Unreadable):
+            return informer
         if self._is_on_demand(selection):
             # One request for the members alone: the labels are on the server.
             resource = self._resource(selection)
@@ -417,12 +416,8 @@ class KubernetesGateway:
         identity = informer.identity(ref)
         if identity is None:
             return ABSENT
-        with self._lock:
-            kept = self._payloads.get(ref)
-        if kept is not None and kept[0] == identity:
-            payload: Object = json.loads(kept[1])
-            return payload
-        return self._fetch(ref, identity[0], informer)
+        kept = self._payloads.get(ref, identity)
+        return self._fetch(ref, identity[0], informer) if kept is None else kept
 
     def _fetch(self, ref: ObjectRef, uid: str, informer: Informer) -> Observed[dict[str, JSON]]:
         found = self._get(self._resource(ref), ref)
@@ -449,20 +444,13 @@ class KubernetesGateway:
         return dict(response.body)
 
     def _keep(self, ref: ObjectRef, obj: Mapping[str, JSON]) -> None:
-        if not self._is_on_demand(ref):
-            return
-        text = json.dumps(without_managed_fields(dict(obj))).encode()
-        with self._lock:
-            self._payloads[ref] = (_identity(obj), text)
-            self._payloads.move_to_end(ref)
-            if len(self._payloads) > _PAYLOADS:
-                self._payloads.popitem(last=False)
+        if self._is_on_demand(ref):
+            self._payloads.keep(ref, _identity(obj), without_managed_fields(dict(obj)))
 
     def _changed(self, change: CacheChange) -> None:
         if change.after is None or _is_same_version(change):
             # A server that was restored gives an old version to another content.
-            with self._lock:
-                self._payloads.pop(change.ref, None)
+            self._payloads.forget(change.ref)
         self._on_change(change)
 
     def _informer(self, watched: Watched, namespace: str | None) -> Informer:
@@ -527,16 +515,6 @@ class KubernetesGateway:
         if resource is None:
             raise GatewayError(f"{ref}: this gateway was not given the kind {ref.api_version}")
         return resource
-
-
-def _not_watched(named: str) -> Unreadable:
-    detail = f"{named} is in a namespace, or of a kind, that is not watched"
-    return Unreadable("NotWatched", detail)
-
-
-def _not_synced(informer: Informer) -> Unreadable:
-    detail = f"the first list of {informer.resource} is not there yet"
-    return informer.problem or Unreadable("NotSynced", detail)
 
 
 def _key(watched: Watched) -> tuple[str, str]:

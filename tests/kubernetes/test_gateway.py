@@ -377,7 +377,7 @@ def test_a_secret_is_fetched_once_for_each_version() -> None:
             ("GET", f"{SECRETS}/one-kubeconfig")
         ] * 2
         informer.observe_delete(SECRET, "uid-1")
-        assert (made.read(SECRET), made._payloads) == (ABSENT, {})
+        assert (made.read(SECRET), made._payloads.refs()) == (ABSENT, ())
 
 
 def test_an_own_secret_need_not_be_fetched() -> None:
@@ -716,7 +716,7 @@ def test_existence_and_version_come_from_the_cache() -> None:
 
 def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest payload goes first; a kind that is not on demand has no payload."""
-    monkeypatch.setattr("captep_kubernetes._gateway._PAYLOADS", 2)
+    monkeypatch.setattr("captep_kubernetes._payloads._MOST", 2)
     refs = [ObjectRef("v1", "Secret", "ns", name) for name in "abc"]
     a, b, c = refs
     answers = iter([obj(a, 3), obj(b, 3), obj(a, 4), obj(c, 3), obj(ONE, 6)])
@@ -726,12 +726,12 @@ def test_only_payloads_that_were_fetched_last_are_kept(monkeypatch: pytest.Monke
     (informer,) = (one for one in made.informers if one.resource.kind == "Secret")
     made.read(a)
     made.read(b)
-    assert [*made._payloads] == [a, b]
+    assert made._payloads.refs() == (a, b)
     informer.observe_write(obj(a, 4))
     made.read(a)
     made.read(c)
     made.send(PATCH)
-    assert [*made._payloads] == [a, c]
+    assert made._payloads.refs() == (a, c)
 
 
 def test_the_cache_keeps_what_the_description_of_a_kind_says() -> None:
@@ -791,7 +791,7 @@ def test_a_kind_that_is_not_watched_can_be_written() -> None:
         ("DELETE", f"{SECRETS}/one-kubeconfig"),
         ("POST", "/apis/example.org/v1/namespaces/ns/toys"),
     ]
-    assert (made.exists(SECRET), made.exists(toy), made._payloads) == (False, True, {})
+    assert (made.exists(SECRET), made.exists(toy), made._payloads.refs()) == (False, True, ())
 
 
 def test_an_answer_without_the_object_is_not_cached() -> None:
@@ -802,7 +802,7 @@ def test_an_answer_without_the_object_is_not_cached() -> None:
         )
     ).gateway()
     assert made.send(Create(SECRET, manifest(SECRET), "why")) == Answer(201, changed=True)
-    assert (made.read(SECRET), made._payloads) == (ABSENT, {})
+    assert (made.read(SECRET), made._payloads.refs()) == (ABSENT, ())
 
 
 def test_a_delete_without_a_uid_leaves_the_cache_alone() -> None:
