@@ -41,6 +41,7 @@ class Controllers:
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._live, name="controllers")
         self._problem: BaseException | None = None
+        self._seen: set[str] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -72,12 +73,15 @@ class Controllers:
         self._collect()
         for plural, (api_version, kind, step) in _STEPS.items():
             for each in self._listed(f"/apis/{api_version}/{plural}"):
+                if each["metadata"]["resourceVersion"] in self._seen:
+                    continue
                 found = {**each, "apiVersion": api_version, "kind": kind}
                 metadata = each["metadata"]
                 after = _moved(found, step(metadata["namespace"], metadata["name"]))
                 # The finished Job is not completed again, though its times would differ.
                 if after is not None and not each.get("status", {}).get("completionTime"):
                     self._report(_path(f"/apis/{api_version}", plural, each), each, after)
+                self._seen.add(each["metadata"]["resourceVersion"])
         for quota in self._listed("/api/v1/resourcequotas"):
             self._count(quota)
 
