@@ -29,6 +29,14 @@ _EXAMPLE: Final = _ROOT / "examples" / "database"
 _DATABASES: Final = "/apis/db.example.com/v1/databases"
 _REST_SECONDS: Final = 30.0
 _KOPF: Final = str(Path(__file__).parent / "kopf_database.py")
+_KOPF_NEEDS: Final = (
+    {
+        "apiGroups": ["apiextensions.k8s.io", ""],
+        "resources": ["customresourcedefinitions", "namespaces"],
+        "verbs": ["list", "watch"],
+    },
+)
+"""kopf's documentation asks for them; without them it retries for a minute."""
 HOSTS: Final[dict[str, Callable[[str], Sequence[str]]]] = {
     "captep": lambda namespace: (
         str(_EXAMPLE / "database.py"),
@@ -161,6 +169,7 @@ def main(count: int) -> None:
             server.create("/api/v1/namespaces", {"metadata": {"name": "database-system"}})
             bind(server, str(_EXAMPLE), "captep", lease_namespace="database-system")
             bind(server, str(_EXAMPLE), "kopf", lease_namespace="database-system")
+            server.grant("kopf", _KOPF_NEEDS)
             with Controllers(server, _DATABASES):
                 for host in HOSTS:
                     running = Host(server, host, folder)
