@@ -43,7 +43,7 @@ bench: $(READY)  ## print the figures of tests/benchmarks/README.md as JSON line
 	@$(BIN)/python -m tests.benchmarks.bench_core
 	@$(BIN)/python -m tests.benchmarks.bench_memory
 	@$(BIN)/python -m tests.benchmarks.bench_fleet
-	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster; fi
+	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster && $(BIN)/python -m tests.benchmarks.bench_operator; fi
 
 format: $(READY)  ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .

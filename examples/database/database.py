@@ -242,7 +242,8 @@ def password(database: Manifest, seed: bytes) -> Manifest:
 
 def service(database: Manifest) -> Manifest:
     """Return the headless Service that gives the pods their names."""
-    ports: JSON = [{"name": "sql", "port": 5432}]
+    # The server derives a targetPort from the port once, and keeps it when the port changes back.
+    ports: JSON = [{"name": "sql", "port": 5432, "targetPort": "sql"}]
     spec: JSON = {"clusterIP": "None", "selector": labels(database), "ports": ports}
     return child(database, "v1", "Service", "", spec=spec)
 

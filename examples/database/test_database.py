@@ -206,6 +206,18 @@ def test_the_condition_says_why_the_server_refuses() -> None:
     assert stored(gateway.world, "Service", "orders") is not None
 
 
+def test_an_edited_port_is_as_before_with_what_the_server_derived_from_it() -> None:
+    """The server derives the target of a port only when it is missing."""
+    complete = grown([DATABASE])
+    service = ObjectRef("v1", "Service", "team", "orders")
+    edited = moves.edit(service, {"spec": {"ports": [{"name": "sql", "port": 1}]}})(complete)
+    assert edited is not None
+    gateway = MemoryGateway(edited)
+    run_pass(decide, gateway, KEY, ReconcileState(), now=NOW)
+    before, after = (stored(each, "Service", "orders") for each in (complete, gateway.world))
+    assert after["spec"] == before["spec"]
+
+
 def test_a_failed_archive_keeps_the_database() -> None:
     """The finalizer stays until somebody looks."""
     deleted = moves.delete(KEY)(grown([DATABASE]))

@@ -1,4 +1,4 @@
-"""`captep run` as a process of its own."""
+"""`captep run`, or an operator of another author, as a process of its own."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,9 +37,18 @@ def captep(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 class Captep:
-    """`captep run` with a log in a file of its own; a context manager that ends it."""
+    """`captep run` with a log in a file of its own; a context manager that ends it.
 
-    def __init__(self, kubeconfig: Path, folder: Path, *words: str) -> None:
+    `program`: the arguments of Python that start another operator.
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        *words: str,
+        program: Sequence[str] = ("-m", "captep_cli"),
+    ) -> None:
         number = len(list(folder.glob("captep-*.log")))
         self._log = folder / f"captep-{number}.log"
         ports = [
@@ -49,8 +59,7 @@ class Captep:
         ]
         command = [
             sys.executable,
-            "-m",
-            "captep_cli",
+            *program,
             "run",
             "--kubeconfig",
             str(kubeconfig),
