@@ -51,8 +51,17 @@ def field_element(name: str) -> str:
 
 def key_element(keys: Mapping[str, Value]) -> str:
     """Return the element of a list item with these keys."""
+    if len(keys) == 1:
+        name, value = next(iter(keys.items()))
+        if type(value) is str:
+            return _text_key(name, value)
     pairs = [f"{_encoded(name)}:{_encoded(keys[name])}" for name in sorted(keys)]
     return f"k:{{{','.join(pairs)}}}"
+
+
+@lru_cache(maxsize=4096)
+def _text_key(name: str, value: str) -> str:
+    return f"k:{{{_encoded(name)}:{_encoded(value)}}}"
 
 
 def value_element(value: Value) -> str:
