@@ -23,6 +23,7 @@ __all__ = [
     "as_stored",
     "deep_equal",
     "identical",
+    "stored_object",
     "text",
     "without",
 ]
@@ -107,6 +108,13 @@ def as_stored(value: Value, known: Value = None) -> Value:
         if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63
         else value
     )
+
+
+def stored_object(obj: Object, known: Object | None = None) -> Object:
+    """Return an object as it comes back from the store; metadata has no floats."""
+    content = {name: value for name, value in obj.items() if name != "metadata"}
+    changed = as_stored(content, known)
+    return obj if changed is content else {**obj, **changed}
 
 
 def without(value: Mapping[str, Any], *keys: str) -> Object:

@@ -82,6 +82,11 @@ def fields_of(value: Value, type_: MergeType, problems: list[str]) -> FieldSet:
 
 
 def _fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSet | None:
+    kind = type(value)
+    if kind is dict and type_.is_map:
+        return _map_fields(value, type_, problems)
+    if kind is list and type_.is_list:
+        return _list_fields(value, type_, problems)
     form = _form(type_, value)
     if form == "map":
         return _map_fields(value, type_, problems)
@@ -410,6 +415,8 @@ def _merge_maps(
 
 
 def _merge_lists(live: list[Any], config: list[Any], type_: MergeType) -> list[Any]:
+    if live == config and identical(live, config):
+        return live
     items = type_.items or DEDUCED
     theirs = {str(_element(item, type_)): item for item in config}
     ours = [str(_element(item, type_)) for item in live]

@@ -16,9 +16,9 @@ from captep_memory._json import (
     MISSING,
     Object,
     Value,
-    as_stored,
     deep_equal,
     identical,
+    stored_object,
     text,
     without,
 )
@@ -35,7 +35,6 @@ from captep_memory._ownership import (
     is_renewal,
     tracked_creation,
     tracked_update,
-    unmanaged,
     writer_of,
 )
 from captep_memory._plugins import admit_change, plug_in_again
@@ -190,7 +189,7 @@ def replace(
     if is_settled and identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        encoded = encoded if resource.typed else as_stored(encoded, stored)
+        encoded = encoded if resource.typed else stored_object(encoded, stored)
         world, encoded = world.put(key, encoded, writer)
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
@@ -284,14 +283,21 @@ def _with_managed(new: Object, given: Object, old: Object) -> Object:
     entries, before = (each["metadata"].get("managedFields") for each in (given, old))
     if entries is before:
         return new
-    if entries and before and is_renewal(entries, before) and _is_same(new, old):
+    if entries and before and _is_same(new, old) and is_renewal(entries, before):
         return old
     metadata = without(new["metadata"], "managedFields")
     return {**new, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
 
 
 def _is_same(new: Object, old: Object) -> bool:
-    return new is old or identical(*map(unmanaged, (new, old)))
+    if new is old:
+        return True
+    if new.keys() != old.keys():
+        return False
+    content = (name for name in new if name != "metadata")
+    return all(identical(new[name], old[name]) for name in content) and identical(
+        *(without(each["metadata"], "managedFields") for each in (new, old))
+    )
 
 
 def _with_status(given: Object, old: Object) -> Object:

@@ -38,6 +38,9 @@ _EXACT: Mapping[str, type] = {
     "object": dict,
     "string": str,
 }
+_EXACT_SCALARS: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
+# The parts of a schema that ask nothing of a value of its type.
+_UNASKED = frozenset({"default", "description", "example", "nullable", "title", "type"})
 _UNCHECKED_FORMATS = frozenset({"", "int32", "int64", "float", "double", "password"})
 # Formats that the API server checks; it ignores all others.
 _UNMODELLED_FORMATS = frozenset(
@@ -96,6 +99,11 @@ def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> I
         yield from _validate_value(value, schema, path, old)
     elif isinstance(value, float) and schema.get("type") == "integer":
         yield from _validate_fraction(value, schema, path)
+
+
+def _is_plainly_valid(value: Value, schema: Schema) -> bool:
+    """Whether a scalar has the type that is all its schema asks of it."""
+    return type(value) is _EXACT_SCALARS.get(schema.get("type", "")) and schema.keys() <= _UNASKED
 
 
 def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iterator[Cause]:
@@ -244,10 +252,11 @@ def _validate_object(
     before = old if isinstance(old, dict) else {}
     for name, item in value.items():
         below = child_schema(schema, name)
-        if below is not None:
-            yield from validate(
-                item, below, f"{path}.{name}" if path else name, before.get(name, MISSING)
-            )
+        if below is None or _is_plainly_valid(item, below):
+            continue
+        known = before.get(name, MISSING)
+        if known is not item:
+            yield from validate(item, below, f"{path}.{name}" if path else name, known)
 
 
 def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
@@ -262,7 +271,7 @@ def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> I
         else None
     )
     for index, item in enumerate(value):
-        if below is not None:
+        if below is not None and not _is_plainly_valid(item, below):
             yield from validate(item, below, f"{path}[{index}]", _counterpart(item, keys, old))
     if "x-kubernetes-list-type" in schema:
         yield from _validate_unique(value, schema, path)
