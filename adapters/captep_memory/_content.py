@@ -37,7 +37,7 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
             f"Object 'Kind' is missing in '{shown}'"
         )
     if resource.built_in:
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        body = _with_type(resource, body)
     _check_type(resource, body)
     metadata = decode_metadata(body.get("metadata"), known and known["metadata"])
     if known is not None and identical(metadata, known["metadata"]):
@@ -50,6 +50,16 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
         if resource.schema is None
         else normalise(obj, resource.own_schema, resource.own_defaults)
     )
+
+
+def _with_type(resource: ServedKind, body: Object) -> Object:
+    """A built-in kind takes an empty apiVersion and an empty kind from the URL."""
+    url = {"apiVersion": resource.api_version, "kind": resource.kind}
+    filled = {name: value for name, value in url.items() if body.get(name) in (None, "")}
+    version = body.get("apiVersion")
+    if "kind" in filled and "apiVersion" not in filled and version != resource.api_version:
+        raise bad_request(f'no kind "{resource.kind}" is registered for version "{version}"')
+    return {**body, **filled}
 
 
 def _check_type(resource: ServedKind, body: Object) -> None:

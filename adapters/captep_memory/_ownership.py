@@ -71,7 +71,7 @@ def manager_of(request: Request) -> str:
 @lru_cache(maxsize=64)
 def is_apply(content_type: str) -> bool:
     """Return whether a patch is an apply configuration."""
-    return content_type.partition(";")[0].strip() == APPLY
+    return content_type.strip().partition(";")[0] == APPLY
 
 
 def is_printable(char: str) -> bool:

@@ -31,7 +31,7 @@ from captep_memory._status import (
 )
 from captep_memory._strategic import StrategicError, strategic_merge
 from captep_memory._strict import check_strict
-from captep_memory._update import check_identity, decode_update, is_unsettled, replace
+from captep_memory._update import check_identity, decode_update, is_unsettled, replace, unnamed
 from captep_memory._world import World
 
 __all__ = ["check_format", "media_type_of", "patch"]
@@ -75,6 +75,9 @@ def _decode_patched(resource: ServedKind, patched: Value, old: Object) -> Object
     The real server's message holds the whole object; ours leaves it out.
     """
     given = text(patched.get("apiVersion")) if isinstance(patched, dict) else ""
+    if resource.built_in and isinstance(patched, dict) and not patched.get("apiVersion"):
+        # Without a version the real server decodes nothing of the object.
+        raise unnamed(text(old["metadata"]["name"]))
     is_other_version = given not in ("", resource.api_version) and group_of(given) == resource.group
     if is_other_version and not resource.built_in:
         raise not_modelled("patches that change the version")
@@ -99,14 +102,15 @@ def check_format(content_type: str, resource: ServedKind) -> None:
         return
     if media_type == _STRATEGIC_PATCH and resource.built_in:
         return
-    if resource.built_in:
+    known = (_JSON_PATCH, _MERGE_PATCH, *((_STRATEGIC_PATCH,) if resource.built_in else ()), APPLY)
+    if resource.built_in and media_type.strip() not in known:
         # A filter before the handler refuses it (go-restful), with a message of its own.
         raise failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     raise failure(
         415,
         "UnsupportedMediaType",
         "the body of the request was in an unknown format - "
-        f"accepted media types include: {_JSON_PATCH}, {_MERGE_PATCH}, {APPLY}",
+        f"accepted media types include: {', '.join(known)}",
     )
 
 
@@ -121,8 +125,11 @@ def _names_owners(patch: Value) -> bool:
 
 @lru_cache(maxsize=64)
 def media_type_of(content_type: str) -> str:
-    """Return the media type of a patch, without parameters; the real server compares its case."""
-    return content_type.partition(";")[0].strip()
+    """Return the media type of a patch, without parameters.
+
+    The real server compares its case, and a space before the semicolon.
+    """
+    return content_type.strip().partition(";")[0]
 
 
 def _apply(request: Request, resource: ServedKind, old: Object) -> Value:

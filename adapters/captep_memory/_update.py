@@ -42,6 +42,7 @@ from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     OTHER_NAMESPACE,
     Cause,
+    RefusedError,
     bad_request,
     conflict,
     failure,
@@ -54,7 +55,7 @@ from captep_memory._strategies import counts, prepare_updated
 from captep_memory._strict import check_strict
 from captep_memory._world import World
 
-__all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "update"]
+__all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "unnamed", "update"]
 
 
 def update(
@@ -110,14 +111,18 @@ def check_identity(key: Key, metadata: Object) -> None:
         raise bad_request(OTHER_NAMESPACE)
     name = text(metadata.get("name"))
     if not name:
-        raise bad_request(
-            f"the name of the object ({key.name} based on URL) was undeterminable: "
-            "name must be provided"
-        )
+        raise unnamed(key.name)
     if name != key.name:
         raise bad_request(
             f"the name of the object ({name}) does not match the name on the URL ({key.name})"
         )
+
+
+def unnamed(name: str) -> RefusedError:
+    """The body of a write says no name; `name` is that of the URL."""
+    return bad_request(
+        f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    )
 
 
 def _update_absent(
