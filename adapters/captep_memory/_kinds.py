@@ -187,9 +187,7 @@ class Catalog:
             conversion = self.conversions.get((group, kind))
             if conversion is not None and api_version not in conversion.versions:
                 raise unknown_resource()
-            resource = _default_resource(api_version, kind)
-            scope = None if resource.scope else self.scopes.get((group, kind))
-            return evolve(resource, scope=scope) if scope else resource
+            return _scoped_resource(api_version, kind, self.scopes.get((group, kind)))
         version = custom.versions.get(api_version.rpartition("/")[2])
         if version is None:
             raise unknown_resource()
@@ -317,6 +315,13 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
             return evolve(
                 resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
             )
+
+
+@lru_cache(maxsize=1024)
+def _scoped_resource(api_version: str, kind: str, scope: Scope | None) -> ServedKind:
+    """Return a kind without a definition; `scope` counts where the kind has none of its own."""
+    resource = _default_resource(api_version, kind)
+    return evolve(resource, scope=scope) if scope and not resource.scope else resource
 
 
 def _recorded_resource(resource: ServedKind, recorded: Mapping[str, Any]) -> ServedKind:

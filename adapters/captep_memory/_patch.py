@@ -17,7 +17,7 @@ from captep_memory._json import (
 )
 from captep_memory._kinds import ServedKind
 from captep_memory._openapi import schema_of
-from captep_memory._ownership import APPLY, is_apply, owners_of, tracked_update, with_owners
+from captep_memory._ownership import APPLY, owners_of, tracked_update, with_owners
 from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._status import (
     Cause,
@@ -45,8 +45,7 @@ _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tuple[World, Response]:
     """Answer a PATCH (rows P1 to P5)."""
-    check_format(request.content_type, resource)
-    if is_apply(request.content_type):
+    if check_format(request.content_type, resource) == APPLY:
         return apply_configuration(world, request, resource, key)
     if request.force is not None:
         reason = "Forbidden: may not be specified for non-apply patch"
@@ -91,17 +90,17 @@ def _decode_patched(resource: ServedKind, patched: Value, old: Object) -> Object
         raise invalid("", "", "", [cause]) from refused
 
 
-def check_format(content_type: str, resource: ServedKind) -> None:
-    """Refuse a format that a kind does not take.
+def check_format(content_type: str, resource: ServedKind) -> str:
+    """Return the media type of a patch; refuse a format that a kind does not take.
 
     Raises:
         RefusedError: 415, the real server refuses it too; 501, a format without a model.
     """
     media_type = media_type_of(content_type)
     if media_type in (_MERGE_PATCH, _JSON_PATCH, APPLY):
-        return
+        return media_type
     if media_type == _STRATEGIC_PATCH and resource.built_in:
-        return
+        return media_type
     known = (_JSON_PATCH, _MERGE_PATCH, *((_STRATEGIC_PATCH,) if resource.built_in else ()), APPLY)
     if resource.built_in and media_type.strip() not in known:
         # A filter before the handler refuses it (go-restful), with a message of its own.
@@ -116,11 +115,13 @@ def check_format(content_type: str, resource: ServedKind) -> None:
 
 def _names_owners(patch: Value) -> bool:
     """Return whether a patch reads or writes managedFields, which an object shows late."""
-    if isinstance(patch, list):
-        places = (each.get("path") for each in patch if isinstance(each, dict))
-        return any(text(place).startswith("/metadata/managedFields") for place in places)
-    metadata = patch.get("metadata") if isinstance(patch, dict) else None
-    return isinstance(metadata, dict) and "managedFields" in metadata
+    if isinstance(patch, dict):
+        metadata = patch.get("metadata")
+        return metadata is not None and isinstance(metadata, dict) and "managedFields" in metadata
+    if not isinstance(patch, list):
+        return False
+    places = (each.get("path") for each in patch if isinstance(each, dict))
+    return any(text(place).startswith("/metadata/managedFields") for place in places)
 
 
 @lru_cache(maxsize=64)
