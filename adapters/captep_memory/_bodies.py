@@ -95,6 +95,8 @@ def _without_surrogates(value: Value) -> Any:  # noqa: ANN401 - JSON
 def decode_yaml(raw: bytes) -> JSON:
     """Return the value of a YAML body, with the types that JSON has.
 
+    Of several documents the first counts; the real server does not look at the others.
+
     Raises:
         BodyError: the bytes are no YAML document.
         ModuleNotFoundError: PyYAML, of the extra `cli`, is not installed.
@@ -102,7 +104,8 @@ def decode_yaml(raw: bytes) -> JSON:
     import yaml  # noqa: PLC0415 - an optional dependency
 
     try:
-        value = yaml.load(raw, _loader())  # noqa: S506 - a SafeLoader without timestamps
+        loader = _loader()(raw)  # a SafeLoader without timestamps
+        value = loader.get_data() if loader.check_data() else None
         return decode_json(json.dumps(value).encode())
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else "not a document"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from attrs import evolve
 
 from captep_memory._builtin import decode_built_in, validate_built_in
-from captep_memory._json import MISSING, Object, Value, identical, text, without
+from captep_memory._json import MISSING, Object, Value, identical, text
 from captep_memory._kinds import ServedKind
 from captep_memory._metadata import decode_metadata
 from captep_memory._request import Request
@@ -37,7 +37,7 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
             f"Object 'Kind' is missing in '{shown}'"
         )
     if resource.built_in:
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, **body}
+        body = _with_type(resource, body)
     _check_type(resource, body)
     metadata = decode_metadata(body.get("metadata"), known and known["metadata"])
     if known is not None and identical(metadata, known["metadata"]):
@@ -45,7 +45,21 @@ def decode(resource: ServedKind, body: Value, known: Object | None = None) -> Ob
     obj = {**body, "metadata": metadata}
     if resource.built_in:
         return decode_built_in(obj, known)
-    return obj if resource.schema is None else normalise(obj, resource.schema)
+    return (
+        obj
+        if resource.schema is None
+        else normalise(obj, resource.own_schema, resource.own_defaults)
+    )
+
+
+def _with_type(resource: ServedKind, body: Object) -> Object:
+    """A built-in kind takes an empty apiVersion and an empty kind from the URL."""
+    url = {"apiVersion": resource.api_version, "kind": resource.kind}
+    filled = {name: value for name, value in url.items() if body.get(name) in (None, "")}
+    version = body.get("apiVersion")
+    if "kind" in filled and "apiVersion" not in filled and version != resource.api_version:
+        raise bad_request(f'no kind "{resource.kind}" is registered for version "{version}"')
+    return {**body, **filled}
 
 
 def _check_type(resource: ServedKind, body: Object) -> None:
@@ -79,12 +93,11 @@ def validate_content(
     if resource.built_in:
         yield from validate_built_in(request, obj, old)
     elif resource.schema is not None:
-        own = without(resource.schema.get("properties", {}), "apiVersion", "kind", "metadata")
+        own = resource.own_schema
         if request.subresource == "status" and old is not None:
-            yield from _validate_status(obj, own.get("status"), old)
+            yield from _validate_status(obj, own["properties"].get("status"), old)
         else:
-            schema = {**resource.schema, "properties": own}
-            yield from validate(obj, schema, "", MISSING if old is None else old)
+            yield from validate(obj, own, "", MISSING if old is None else old)
 
 
 def _validate_status(obj: Object, schema: Schema | None, old: Object) -> Iterator[Cause]:

@@ -10,7 +10,7 @@ from captep_core._objects import rfc3339
 from captep_memory._admission import admit, mutate
 from captep_memory._builtin import prepare_built_in
 from captep_memory._content import decode, validate_content
-from captep_memory._json import Object, as_stored, text, without
+from captep_memory._json import Object, stored_object, text, without
 from captep_memory._kinds import ServedKind
 from captep_memory._metadata import (
     is_deleting,
@@ -85,7 +85,9 @@ def create_decoded(
     encoded = obj
     if not resource.typed:
         # A Go type has no floats that the store would change.
-        encoded = as_stored(world.catalog.convert_to(obj, world.catalog.storage_version(resource)))
+        encoded = stored_object(
+            world.catalog.convert_to(obj, world.catalog.storage_version(resource))
+        )
     if not request.dry_run:
         world, encoded = world.put(key, encoded, writer)
     return world, Response(201, world.catalog.convert(encoded, resource), headers)

@@ -1,11 +1,12 @@
 """Delete: preconditions, finalizers and propagation policies (rows D1 to D7)."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from captep_core._objects import rfc3339
 from captep_memory._admission import admit
 from captep_memory._checks import require_model
-from captep_memory._json import Object, Value, identical
+from captep_memory._json import Object, identical
 from captep_memory._kinds import ServedKind
 from captep_memory._metadata import finalizers, is_deleting
 from captep_memory._request import Key, Request, Response
@@ -24,6 +25,7 @@ from captep_memory._world import World
 __all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+_INT64 = 1 << 63
 # NamespaceLifecycle keeps them.
 _KEPT_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
 
@@ -146,23 +148,42 @@ def _options(request: Request) -> Object:
         raise bad_request(
             "couldn't get version/kind; json parse error: json: cannot unmarshal into DeleteOptions"
         )
-    preconditions = options.get("preconditions")
-    if preconditions is not None and not (
-        isinstance(preconditions, dict) and all(_is_text(item) for item in preconditions.values())
-    ):
-        raise bad_request(
-            "cannot be handled as a DeleteOptions: json: cannot unmarshal preconditions"
-        )
-    if options.get("orphanDependents") not in (None, True, False) or not isinstance(
-        options.get("dryRun") or [], list
-    ):
-        raise bad_request("cannot be handled as a DeleteOptions: json: cannot unmarshal")
+    _check_types(options, "DeleteOptions", _TYPES)
+    for mode in options.get("dryRun") or ():
+        _check_types({"dryRun": mode}, "DeleteOptions", {"dryRun": (str, "string")})
+    _check_types(options.get("preconditions") or {}, "Preconditions.preconditions", _PRECONDITIONS)
     _check_options(options)
     return options
 
 
-def _is_text(value: Value) -> bool:
-    return value is None or isinstance(value, str)
+# The fields of the Go types, each with its type in JSON and in messages.
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "gracePeriodSeconds": (int, "int64"),
+    "preconditions": (dict, "v1.Preconditions"),
+    "orphanDependents": (bool, "bool"),
+    "propagationPolicy": (str, "v1.DeletionPropagation"),
+    "dryRun": (list, "[]string"),
+    "ignoreStoreReadErrorWithClusterBreakingPotential": (bool, "bool"),
+}
+_PRECONDITIONS: Mapping[str, tuple[type, str]] = {
+    "uid": (str, "types.UID"),
+    "resourceVersion": (str, "string"),
+}
+_JSON_TYPES: Mapping[type, str] = {dict: "object", list: "array", str: "string", bool: "bool"}
+
+
+def _check_types(options: Object, place: str, types: Mapping[str, tuple[type, str]]) -> None:
+    for name, value in options.items():
+        wanted, shown = types.get(name, (type(value), ""))
+        if value is None or type(value) is wanted:
+            continue
+        found = _JSON_TYPES.get(type(value), "number")
+        if wanted is int and isinstance(value, float):
+            is_big = value.is_integer() and abs(value) >= _INT64
+            found = f"number {int(value) if is_big else value}"
+        raise bad_request(
+            f"json: cannot unmarshal {found} into Go struct field {place}.{name} of type {shown}"
+        )
 
 
 def _check_options(options: Object) -> None:

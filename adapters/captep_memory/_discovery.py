@@ -167,9 +167,11 @@ def _resources(api_version: str, served: Iterable[ServedKind]) -> Object | None:
     ]
     if not resources:
         return None
+    # The list of the core group is older than the field.
+    version = {} if api_version == "v1" else {"apiVersion": "v1"}
     return {
         "kind": "APIResourceList",
-        "apiVersion": "v1",
+        **version,
         "groupVersion": api_version,
         "resources": resources,
     }

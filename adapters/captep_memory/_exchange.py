@@ -38,6 +38,7 @@ from captep_memory._status import (
     RefusedError,
     bad_request,
     failure,
+    not_found,
     not_modelled,
     not_supported_on,
     unknown_resource,
@@ -216,6 +217,28 @@ def _unserved(group: str) -> HTTPAnswer:
     return HTTPAnswer(404, {"Content-Type": _PLAIN}, _NOT_FOUND.encode())
 
 
+def _check_namespace(method: str, route: Route, resource: ServedKind) -> None:
+    """Refuse the paths in which no namespace can stand where one belongs."""
+    if route.namespace == "..":
+        # The store takes it for a step out of its prefix.
+        if method == "GET" and route.name is None:
+            key = "/".join(filter(None, (route.group, route.plural, "..")))
+            raise failure(500, "", f'invalid key: "/{key}"')
+        raise not_modelled("a namespace with the name ..")
+    is_skipped = route.skips_namespace and resource.built_in and resource.scope == "Namespaced"
+    if is_skipped and route.name is not None and route.subresource is None:
+        raise bad_request("Namespace parameter required.")
+    if is_skipped and route.name is None and method == "POST":
+        raise not_modelled("a creation with an empty namespace in its path")
+
+
+def _check_name(verb: Verb, route: Route) -> None:
+    """Refuse a name that is a step in a path; a PUT compares it with that of its body."""
+    if route.name in (".", "..") and verb in ("get", "patch", "delete"):
+        problem = f"may not be '{route.name}'"
+        raise bad_request(f'Name parameter invalid: "{route.name}": {problem}')
+
+
 def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
     """Whether a kind lacks this path; lists over all namespaces have one."""
     if resource.built_in and (route.has_gap or _lacks_subresource(route, resource)):
@@ -248,12 +271,14 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     except RefusedError:
         return _unserved(route.group)
     query = query_of(http.target)
+    _check_namespace(http.method, route, resource)
     if _is_elsewhere(http.method, route, resource):
         return _unserved(route.group)
     verb = verb_of(http.method, route, query, resource)
     if verb == "patch" and not resource.built_in:
         check_format(http.headers.get("content-type", ""), resource)
     _check_path(verb, route, resource)
+    _check_name(verb, route)
     if verb == "patch":
         check_format(http.headers.get("content-type", ""), resource)
     presentation = presentation_of(
@@ -286,6 +311,8 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
 def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
     """Refuse a method that the path does not serve."""
     built_in = resource.built_in
+    if not built_in and _lacks_subresource(route, resource):
+        raise not_found(resource.plural, resource.group, route.name or "")
     if route.subresource == "status" and verb in ("create", "delete"):
         raise not_supported_on(verb, resource.plural, resource.group)
     is_collection = route.namespace is None and resource.scope == "Namespaced"

@@ -9,6 +9,7 @@ list of scalars (KEP-555). Sets are immutable: operations share what they do not
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, TypeAlias
 
@@ -35,12 +36,14 @@ __all__ = [
 FieldSet: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str, ...]
 _SELF = "."
+_KINDS = frozenset({"f:", "k:", "v:", "i:"})
 EMPTY: FieldSet = {}
 # The escapes of Go's encoder, which json.dumps does not have.
 _ESCAPED = re.compile("[<>&\u2028\u2029]")
 _GO_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
+@lru_cache(maxsize=4096)
 def field_element(name: str) -> str:
     """Return the element of a field."""
     return f"f:{name}"
@@ -48,8 +51,17 @@ def field_element(name: str) -> str:
 
 def key_element(keys: Mapping[str, Value]) -> str:
     """Return the element of a list item with these keys."""
-    pairs = (f"{_encoded(name)}:{_encoded(keys[name])}" for name in sorted(keys))
+    if len(keys) == 1:
+        name, value = next(iter(keys.items()))
+        if type(value) is str:
+            return _text_key(name, value)
+    pairs = [f"{_encoded(name)}:{_encoded(keys[name])}" for name in sorted(keys)]
     return f"k:{{{','.join(pairs)}}}"
+
+
+@lru_cache(maxsize=4096)
+def _text_key(name: str, value: str) -> str:
+    return f"k:{{{_encoded(name)}:{_encoded(value)}}}"
 
 
 def value_element(value: Value) -> str:
@@ -111,23 +123,30 @@ def difference(left: FieldSet, right: FieldSet) -> FieldSet:
     """Return the paths of `left` that are not in `right`: removing a path keeps those below it."""
     if not right:
         return left
-    rest = dict(left)
+    rest: FieldSet | None = None
     for element, other in right.items():
-        node = rest.get(element)
+        node = left.get(element)
         if node is None or element == _SELF:
             continue
         kept = _difference_node(node, other)
+        if kept is node:
+            continue
+        rest = dict(left) if rest is None else rest
         if kept is None:
             del rest[element]
         else:
             rest[element] = kept
-    return rest
+    return left if rest is None else rest
 
 
 def _difference_node(node: FieldSet, other: FieldSet) -> FieldSet | None:
     """Return what is left of a node, None if nothing is."""
-    is_member = _is_member(node) and not _is_member(other)
-    below = difference(node, other) if node and other else node
+    if not node:
+        return node if other and _SELF not in other else None
+    is_member = _SELF in node and not _is_member(other)
+    below = difference(node, other) if other else node
+    if below is node and is_member is (_SELF in node) and len(node) > is_member:
+        return node
     below = {name: item for name, item in below.items() if name != _SELF}
     if below:
         return {_SELF: EMPTY, **below} if is_member else below
@@ -202,7 +221,11 @@ def sorted_set(fields: FieldSet) -> FieldSet:
 
 def is_field_set(value: Value) -> bool:
     """Return whether a JSON value has the form of a set."""
-    return isinstance(value, dict) and all(
-        is_field_set(node) and (element == _SELF or element[:2] in ("f:", "k:", "v:", "i:"))
-        for element, node in value.items()
-    )
+    if not isinstance(value, dict):
+        return False
+    for element, node in value.items():
+        if element != _SELF and element[:2] not in _KINDS:
+            return False
+        if node != EMPTY and not is_field_set(node):
+            return False
+    return True

@@ -9,6 +9,7 @@ import operator
 import re
 from collections.abc import Mapping
 from functools import reduce
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "as_stored",
     "deep_equal",
     "identical",
+    "stored_object",
     "text",
     "without",
 ]
@@ -32,6 +34,8 @@ Object: TypeAlias = dict[str, Any]
 Value: TypeAlias = Any
 
 MISSING: Any = object()
+# The types of the values that come back from the store as they were.
+_UNCHANGED = frozenset({str, bool, int, type(None)})
 
 
 class PatchError(ValueError):
@@ -50,7 +54,11 @@ def identical(left: Value, right: Value) -> bool:
     if isinstance(left, dict):
         if not isinstance(right, dict) or len(left) != len(right):
             return False
-        return all(identical(value, right.get(key, MISSING)) for key, value in left.items())
+        for key, value in left.items():
+            other = right.get(key, MISSING)
+            if value is not other and not identical(value, other):
+                return False
+        return True
     if isinstance(left, list):
         return (
             isinstance(right, list) and len(left) == len(right) and all(map(identical, left, right))
@@ -82,20 +90,31 @@ def as_stored(value: Value, known: Value = None) -> Value:
         return value
     if isinstance(value, dict):
         before = known if isinstance(known, dict) else {}
-        changed = {
-            key: new
-            for key, item in value.items()
-            if (new := as_stored(item, before.get(key))) is not item
-        }
+        changed = {}
+        for key, item in value.items():
+            # Most values need no call.
+            if type(item) in _UNCHANGED or item == {}:
+                continue
+            new = as_stored(item, before.get(key))
+            if new is not item:
+                changed[key] = new
         return {**value, **changed} if changed else value
     if isinstance(value, list):
-        items = [as_stored(item) for item in value]
+        olds = known if isinstance(known, list) else ()
+        items = [as_stored(item, old) for item, old in zip_longest(value, olds[: len(value)])]
         return value if all(map(operator.is_, items, value)) else items
     return (
         int(value)
         if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 63
         else value
     )
+
+
+def stored_object(obj: Object, known: Object | None = None) -> Object:
+    """Return an object as it comes back from the store; metadata has no floats."""
+    content = {name: value for name, value in obj.items() if name != "metadata"}
+    changed = as_stored(content, known)
+    return obj if changed is content else {**obj, **changed}
 
 
 def without(value: Mapping[str, Any], *keys: str) -> Object:

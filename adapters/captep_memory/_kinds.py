@@ -15,7 +15,7 @@ from captep_memory._json import Object
 from captep_memory._merge_types import CUSTOM, MergeType, built_in_type, custom_type
 from captep_memory._metadata import Names
 from captep_memory._request import group_of
-from captep_memory._schema import Schema, coerce, defaults_of, fill, normalise
+from captep_memory._schema import Schema, coerce, content_schema, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 from captep_memory._strategies import strategy_of
 from captep_memory._typed import typed_kind
@@ -127,6 +127,11 @@ class ServedKind:
         return CUSTOM if self.schema is None else custom_type(self.schema)
 
     @cached_property
+    def own_schema(self) -> Schema:
+        """The part of the schema that decides on content: apiVersion, kind and metadata go."""
+        return content_schema(self.schema or {})
+
+    @cached_property
     def own_defaults(self) -> Schema | None:
         """The part of the schema that fills defaults, None if nothing does."""
         return None if self.schema is None else defaults_of(self.schema)
@@ -182,9 +187,7 @@ class Catalog:
             conversion = self.conversions.get((group, kind))
             if conversion is not None and api_version not in conversion.versions:
                 raise unknown_resource()
-            resource = _default_resource(api_version, kind)
-            scope = None if resource.scope else self.scopes.get((group, kind))
-            return evolve(resource, scope=scope) if scope else resource
+            return _scoped_resource(api_version, kind, self.scopes.get((group, kind)))
         version = custom.versions.get(api_version.rpartition("/")[2])
         if version is None:
             raise unknown_resource()
@@ -214,7 +217,7 @@ class Catalog:
         converted = self._renamed(obj, resource)
         if converted is obj or resource.schema is None:
             return converted
-        return normalise(converted, resource.schema)
+        return normalise(converted, resource.own_schema, resource.own_defaults)
 
     def complete(self, obj: Object) -> Object:
         """Return a stored object with the defaults of its storage version."""
@@ -229,7 +232,7 @@ class Catalog:
             return obj
         resource = self.resource(api_version, obj["kind"])
         converted = self._renamed(obj, resource)
-        return converted if resource.schema is None else coerce(converted, resource.schema)
+        return converted if resource.schema is None else coerce(converted, resource.own_schema)
 
     def _renamed(self, obj: Object, resource: ServedKind) -> Object:
         if obj["apiVersion"] == resource.api_version:
@@ -312,6 +315,13 @@ def _default_resource(api_version: str, kind: str) -> ServedKind:
             return evolve(
                 resource, built_in=is_built_in_group(group), writable=not is_built_in_group(group)
             )
+
+
+@lru_cache(maxsize=1024)
+def _scoped_resource(api_version: str, kind: str, scope: Scope | None) -> ServedKind:
+    """Return a kind without a definition; `scope` counts where the kind has none of its own."""
+    resource = _default_resource(api_version, kind)
+    return evolve(resource, scope=scope) if scope and not resource.scope else resource
 
 
 def _recorded_resource(resource: ServedKind, recorded: Mapping[str, Any]) -> ServedKind:

@@ -186,7 +186,7 @@ def _decoded(catalog: Catalog, raw: Object) -> tuple[Object, bool]:
         version = custom.versions.get(raw["apiVersion"].rpartition("/")[2])
         if version is None or version.schema is None:
             return plain, False
-        return normalise(plain, version.schema), True
+        return normalise(plain, version.own_schema, version.own_defaults), True
     resource = catalog.resource(raw["apiVersion"], raw["kind"])
     if not resource.writable:
         return plain, False

@@ -6,9 +6,10 @@ before and names no longer is removed unless somebody else owns it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from captep_memory._field_sets import (
     EMPTY,
@@ -138,6 +139,26 @@ class MisfitError(Exception):
 
 def decode_managed(entries: Value) -> ManagedFields | None:
     """Return the owners that an object names, None if an entry is malformed."""
+    return _decoded(_Same(entries))
+
+
+@frozen(eq=False)
+class _Same:
+    """A value that equals itself alone: stored objects never change, so that is enough."""
+
+    value: Value = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@lru_cache(maxsize=256)
+def _decoded(known: _Same) -> ManagedFields | None:
+    """Return the owners of entries; most requests meet entries that an earlier one decoded."""
+    entries = known.value
     managed: dict[Manager, Held] = {}
     for entry in entries or ():
         fields = entry.get("fieldsV1") or EMPTY if isinstance(entry, dict) else None
@@ -327,11 +348,10 @@ def applied(
     stripped = difference(own.fields, _UNOWNED)
     owners = {**managed, manager: own}
     merged = merge(live, config, endpoint.type)
-    if merged is live and last is not None:
-        before = Held(own.api_version, stripped, own.time)
-        if last == before:
-            return live, managed
-    new = _pruned(merged, owners, manager, last, endpoint)
+    is_renewed = last is not None and _owns(last, own.api_version, stripped)
+    if merged is live and is_renewed:
+        return live, managed
+    new = merged if is_renewed else _pruned(merged, owners, manager, last, endpoint)
     compared = _Compared(live, new, endpoint)
     if not force:
         conflicts = dict(_conflicts(owners, compared, manager))
@@ -339,11 +359,24 @@ def applied(
             raise ConflictsError(conflicts)
     left = dict(_without_changed(owners, compared, {manager: own}))
     is_same = new is live or identical(new, live)
-    if stripped:
-        left[manager] = evolve(own, fields=stripped, time=own.time if is_same else endpoint.now)
+    time = own.time if is_same else endpoint.now
+    if is_renewed and last is not None:
+        left[manager] = _at(last, time)
+    elif stripped:
+        left[manager] = Held(own.api_version, stripped, time)
     else:
         left.pop(manager, None)
     return live if is_same else new, left
+
+
+def _owns(held: Held, api_version: str, fields: FieldSet) -> bool:
+    return bool(fields) and held.api_version == api_version and held.fields == fields
+
+
+def _at(held: Held, time: str | None) -> Held:
+    """Return an owner of the same fields at another time; its entry shares them."""
+    entry = None if held.entry is None or time is None else {**held.entry, "time": time}
+    return Held(held.api_version, held.fields, time, entry)
 
 
 def _conflicts(

@@ -20,7 +20,7 @@ from captep_memory._field_sets import (
     value_element,
 )
 from captep_memory._json import MISSING, Value, identical
-from captep_memory._merge_types import DEDUCED, MergeType
+from captep_memory._merge_types import DEDUCED, MergeType, Scalar
 
 __all__ = [
     "Difference",
@@ -34,6 +34,15 @@ __all__ = [
 ]
 
 _SELF: FieldSet = {".": EMPTY}
+# The types of the values that fit a scalar without another look.
+_FITTING: Mapping[Scalar, frozenset[type]] = {
+    "": frozenset(),
+    "numeric": frozenset({int, float}),
+    "string": frozenset({str}),
+    "boolean": frozenset({bool}),
+    "untyped": frozenset({str, bool, int, float}),
+}
+_SCALARS = _FITTING["untyped"]
 _Form: TypeAlias = Literal["map", "list", "scalar"]
 # What a value lacks, changes and adds, each as a node of a set; None for nothing.
 Difference: TypeAlias = tuple[FieldSet | None, FieldSet | None, FieldSet | None]
@@ -73,6 +82,11 @@ def fields_of(value: Value, type_: MergeType, problems: list[str]) -> FieldSet:
 
 
 def _fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSet | None:
+    kind = type(value)
+    if kind is dict and type_.is_map:
+        return _map_fields(value, type_, problems)
+    if kind is list and type_.is_list:
+        return _list_fields(value, type_, problems)
     form = _form(type_, value)
     if form == "map":
         return _map_fields(value, type_, problems)
@@ -93,11 +107,15 @@ def _map_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSet
     below: FieldSet = {}
     known = type_.fields
     for name, item in value.items():
-        element, start = field_element(name), len(problems)
+        element = field_element(name)
         member_type = known.get(name) or type_.other
         if member_type is None:
             problems.append(f".{name}: field not declared in schema")
             break
+        if type(item) in _FITTING[member_type.scalar]:
+            below[element] = EMPTY
+            continue
+        start = len(problems)
         node = _fields(item, member_type, problems)
         if item is None or item == {} or name not in known:
             below[element] = _member(node)
@@ -114,26 +132,36 @@ def _list_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSe
     if not isinstance(value, list):
         problems.append(f": expected list, got &{{{printed(value)}}}")
         return None
+    if type_.list_is_atomic:
+        return _atomic_list_fields(value, type_.items or DEDUCED, problems)
     items = type_.items or DEDUCED
     below: FieldSet = {}
     for index, item in enumerate(value):
         start = len(problems)
-        if type_.list_is_atomic:
-            place = f"[{index}]"
-            _fields(item, items, problems)
-        else:
-            element = _element(item, type_)
-            if element is None:
-                problems.append(f": element {index}: {_element_problem(item, type_)}")
-                break
-            place = shown((element,))
-            if element in below:
-                problems.append(f": duplicate entries for key {place}")
-                start += 1
-            below[element] = _member(_fields(item, items, problems))
+        element = _element(item, type_)
+        if element is None:
+            problems.append(f": element {index}: {_element_problem(item, type_)}")
+            break
+        if element in below:
+            problems.append(f": duplicate entries for key {shown((element,))}")
+            start += 1
+        below[element] = _member(_fields(item, items, problems))
         if len(problems) > start:
+            place = shown((element,))
             problems[start:] = [f"{place}{problem}" for problem in problems[start:]]
-    return EMPTY if type_.list_is_atomic else below or None
+    return below or None
+
+
+def _atomic_list_fields(value: list[Any], items: MergeType, problems: list[str]) -> FieldSet:
+    fitting = _FITTING[items.scalar]
+    for index, item in enumerate(value):
+        if type(item) in fitting:
+            continue
+        start = len(problems)
+        _fields(item, items, problems)
+        if len(problems) > start:
+            problems[start:] = [f"[{index}]{problem}" for problem in problems[start:]]
+    return EMPTY
 
 
 def _element(item: Value, type_: MergeType) -> str | None:
@@ -142,6 +170,9 @@ def _element(item: Value, type_: MergeType) -> str | None:
         return None if item is None or isinstance(item, dict | list) else value_element(item)
     if not isinstance(item, dict):
         return None
+    if len(type_.list_keys) == 1 and type_.list_keys[0] in item:
+        name = type_.list_keys[0]
+        return key_element({name: item[name]})
     defaults = type_.items.defaults if type_.items else {}
     keys = {
         name: item[name] if name in item else defaults[name]
@@ -249,7 +280,7 @@ def _compare_maps(old: Mapping[str, Any], new: Mapping[str, Any], type_: MergeTy
     found = _Found()
     for name, value in old.items():
         other = new.get(name, MISSING)
-        if other is value:
+        if other is value or _is_same_scalar(other, value):
             continue
         member_type = type_.fields.get(name) or type_.other or DEDUCED
         found.add(field_element(name), value, other, member_type)
@@ -258,6 +289,10 @@ def _compare_maps(old: Mapping[str, Any], new: Mapping[str, Any], type_: MergeTy
             member_type = type_.fields.get(name) or type_.other or DEDUCED
             found.add(field_element(name), MISSING, value, member_type)
     return found.difference()
+
+
+def _is_same_scalar(one: Value, other: Value) -> bool:
+    return type(one) is type(other) and type(one) in _SCALARS and bool(one == other)
 
 
 class _Found:
@@ -371,6 +406,8 @@ def _merge_maps(
     changed = {}
     for name, value in config.items():
         old = live.get(name, MISSING)
+        if old is value or _is_same_scalar(old, value):
+            continue
         new = merge(old, value, type_.fields.get(name) or type_.other or DEDUCED)
         if new is not old:
             changed[name] = new
@@ -378,9 +415,14 @@ def _merge_maps(
 
 
 def _merge_lists(live: list[Any], config: list[Any], type_: MergeType) -> list[Any]:
+    if live == config and identical(live, config):
+        return live
     items = type_.items or DEDUCED
     theirs = {str(_element(item, type_)): item for item in config}
     ours = [str(_element(item, type_)) for item in live]
+    if ours == list(theirs) and len(config) == len(live):
+        merged = [merge(old, new, items) for old, new in zip(live, config, strict=True)]
+        return live if all(map(operator.is_, merged, live)) else merged
     known = dict(zip(ours, live, strict=True))
     if len(known) < len(ours):
         # A repeated item is replaced, not merged.

@@ -8,6 +8,7 @@ because the world knows who wrote what since the creation.
 import json
 import re
 import unicodedata
+from datetime import datetime
 from functools import lru_cache
 
 from captep_core._objects import rfc3339
@@ -70,7 +71,7 @@ def manager_of(request: Request) -> str:
 @lru_cache(maxsize=64)
 def is_apply(content_type: str) -> bool:
     """Return whether a patch is an apply configuration."""
-    return content_type.partition(";")[0].strip() == APPLY
+    return content_type.strip().partition(";")[0] == APPLY
 
 
 def is_printable(char: str) -> bool:
@@ -118,6 +119,11 @@ def writer_of(
     )
 
 
+@lru_cache(maxsize=16)
+def _stamp(now: datetime) -> str:
+    return rfc3339(now)
+
+
 def endpoint_of(
     world: World, resource: ServedKind, subresource: str = "", *, now: str = ""
 ) -> Endpoint:
@@ -152,7 +158,7 @@ def endpoint_of(
         _resets(resource, subresource),
         type_at,
         convert,
-        now or rfc3339(world.now),
+        now or _stamp(world.now),
     )
 
 

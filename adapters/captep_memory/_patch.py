@@ -17,7 +17,7 @@ from captep_memory._json import (
 )
 from captep_memory._kinds import ServedKind
 from captep_memory._openapi import schema_of
-from captep_memory._ownership import APPLY, is_apply, owners_of, tracked_update, with_owners
+from captep_memory._ownership import APPLY, owners_of, tracked_update, with_owners
 from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._status import (
     Cause,
@@ -31,7 +31,7 @@ from captep_memory._status import (
 )
 from captep_memory._strategic import StrategicError, strategic_merge
 from captep_memory._strict import check_strict
-from captep_memory._update import check_identity, decode_update, is_unsettled, replace
+from captep_memory._update import check_identity, decode_update, is_unsettled, replace, unnamed
 from captep_memory._world import World
 
 __all__ = ["check_format", "media_type_of", "patch"]
@@ -45,8 +45,7 @@ _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tuple[World, Response]:
     """Answer a PATCH (rows P1 to P5)."""
-    check_format(request.content_type, resource)
-    if is_apply(request.content_type):
+    if check_format(request.content_type, resource) == APPLY:
         return apply_configuration(world, request, resource, key)
     if request.force is not None:
         reason = "Forbidden: may not be specified for non-apply patch"
@@ -75,6 +74,9 @@ def _decode_patched(resource: ServedKind, patched: Value, old: Object) -> Object
     The real server's message holds the whole object; ours leaves it out.
     """
     given = text(patched.get("apiVersion")) if isinstance(patched, dict) else ""
+    if resource.built_in and isinstance(patched, dict) and not patched.get("apiVersion"):
+        # Without a version the real server decodes nothing of the object.
+        raise unnamed(text(old["metadata"]["name"]))
     is_other_version = given not in ("", resource.api_version) and group_of(given) == resource.group
     if is_other_version and not resource.built_in:
         raise not_modelled("patches that change the version")
@@ -88,41 +90,47 @@ def _decode_patched(resource: ServedKind, patched: Value, old: Object) -> Object
         raise invalid("", "", "", [cause]) from refused
 
 
-def check_format(content_type: str, resource: ServedKind) -> None:
-    """Refuse a format that a kind does not take.
+def check_format(content_type: str, resource: ServedKind) -> str:
+    """Return the media type of a patch; refuse a format that a kind does not take.
 
     Raises:
         RefusedError: 415, the real server refuses it too; 501, a format without a model.
     """
     media_type = media_type_of(content_type)
     if media_type in (_MERGE_PATCH, _JSON_PATCH, APPLY):
-        return
+        return media_type
     if media_type == _STRATEGIC_PATCH and resource.built_in:
-        return
-    if resource.built_in:
+        return media_type
+    known = (_JSON_PATCH, _MERGE_PATCH, *((_STRATEGIC_PATCH,) if resource.built_in else ()), APPLY)
+    if resource.built_in and media_type.strip() not in known:
         # A filter before the handler refuses it (go-restful), with a message of its own.
         raise failure(415, "UnsupportedMediaType", "415: Unsupported Media Type", {})
     raise failure(
         415,
         "UnsupportedMediaType",
         "the body of the request was in an unknown format - "
-        f"accepted media types include: {_JSON_PATCH}, {_MERGE_PATCH}, {APPLY}",
+        f"accepted media types include: {', '.join(known)}",
     )
 
 
 def _names_owners(patch: Value) -> bool:
     """Return whether a patch reads or writes managedFields, which an object shows late."""
-    if isinstance(patch, list):
-        places = (each.get("path") for each in patch if isinstance(each, dict))
-        return any(text(place).startswith("/metadata/managedFields") for place in places)
-    metadata = patch.get("metadata") if isinstance(patch, dict) else None
-    return isinstance(metadata, dict) and "managedFields" in metadata
+    if isinstance(patch, dict):
+        metadata = patch.get("metadata")
+        return metadata is not None and isinstance(metadata, dict) and "managedFields" in metadata
+    if not isinstance(patch, list):
+        return False
+    places = (each.get("path") for each in patch if isinstance(each, dict))
+    return any(text(place).startswith("/metadata/managedFields") for place in places)
 
 
 @lru_cache(maxsize=64)
 def media_type_of(content_type: str) -> str:
-    """Return the media type of a patch, without parameters; the real server compares its case."""
-    return content_type.partition(";")[0].strip()
+    """Return the media type of a patch, without parameters.
+
+    The real server compares its case, and a space before the semicolon.
+    """
+    return content_type.strip().partition(";")[0]
 
 
 def _apply(request: Request, resource: ServedKind, old: Object) -> Value:

@@ -91,7 +91,11 @@ Query = Mapping[str, Sequence[str]]
 
 @frozen
 class Route:
-    """The parts of a resource path; `has_gap` is whether an empty segment stands in it."""
+    """The parts of a resource path.
+
+    `has_gap` is whether an empty segment stands in it, `skips_namespace` whether it stands in place
+    of a namespace.
+    """
 
     api_version: str
     plural: str
@@ -99,6 +103,7 @@ class Route:
     name: str | None
     subresource: str | None
     has_gap: bool = False
+    skips_namespace: bool = False
 
     @property
     def group(self) -> str:
@@ -130,10 +135,11 @@ def route_of(target: str) -> Route | None:
     head = head_of(path)
     after = _segments(path)[_DEPTHS.get(_segments(path)[0], 0) :]
     rest = [part for part in after if part]
-    if head is None or ".." in rest:
+    if head is None:
         return None
     namespace = None
-    if rest[0] == "namespaces" and len(after) > 2 and after[1] == "":
+    skips_namespace = rest[0] == "namespaces" and len(after) > 2 and after[1] == ""
+    if skips_namespace:
         # /namespaces//secrets is a list over all namespaces.
         rest = rest[1:]
     elif rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
@@ -143,7 +149,7 @@ def route_of(target: str) -> Route | None:
         return None
     plural, name, subresource = (*rest, None, None)[:3]
     gap = "" in _without_end(after) and not (after[0] == "namespaces" and after[1:2] == [""])
-    return Route(head, str(plural), namespace, name, subresource, gap)
+    return Route(head, str(plural), namespace, name, subresource, gap, skips_namespace)
 
 
 def _without_end(segments: list[str]) -> list[str]:

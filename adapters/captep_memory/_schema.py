@@ -8,34 +8,54 @@ from typing import Any, TypeAlias
 
 from captep_memory._json import MISSING, Object, Value
 
-__all__ = ["Schema", "child_schema", "coerce", "defaults_of", "fill", "items_schema", "normalise"]
+__all__ = [
+    "Schema",
+    "child_schema",
+    "coerce",
+    "content_schema",
+    "defaults_of",
+    "fill",
+    "items_schema",
+    "normalise",
+]
 
 Schema: TypeAlias = Mapping[str, Any]
 _ROOT = frozenset({"apiVersion", "kind", "metadata"})
 
 
-def normalise(obj: Object, schema: Schema) -> Object:
+def normalise(obj: Object, own: Schema, defaults: Schema | None) -> Object:
     """Return a custom resource as the server decodes it.
 
-    Nulls are dropped, defaults filled, unknown fields pruned. The schema has no say in apiVersion,
-    kind and metadata.
+    Nulls are dropped, defaults filled, unknown fields pruned. `own` is the schema of its content,
+    `defaults` what of it fills defaults.
     """
-    return _apply(
-        obj,
-        schema,
-        lambda content, known: _prune(_default(_drop_nulls(content, known), known), known),
-    )
+    content = {name: value for name, value in obj.items() if name not in _ROOT}
+    plain = _drop_nulls(content, own)
+    changed = _prune(plain if defaults is None else _default(plain, defaults), own)
+    return _with_content(obj, content, changed)
 
 
-def coerce(obj: Object, schema: Schema) -> Object:
+def coerce(obj: Object, own: Schema) -> Object:
     """Return a custom resource as the server encodes it in another version."""
-    return _apply(obj, schema, lambda content, known: _prune(_drop_nulls(content, known), known))
+    content = {name: value for name, value in obj.items() if name not in _ROOT}
+    return _with_content(obj, content, _prune(_drop_nulls(content, own), own))
+
+
+def _with_content(obj: Object, content: Object, changed: Object) -> Object:
+    if changed is content:
+        return obj
+    return {**{name: obj[name] for name in obj if name in _ROOT}, **changed}
+
+
+def content_schema(schema: Schema) -> Schema:
+    """Return the part of a schema that decides: it has no say in apiVersion, kind and metadata."""
+    inner = {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}
+    return {**schema, "properties": inner}
 
 
 def defaults_of(schema: Schema) -> Schema | None:
     """Return the part of a schema that fills defaults, for `fill`; None if nothing does."""
-    inner = {name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT}
-    return _defaults_of({**schema, "properties": inner})
+    return _defaults_of(content_schema(schema))
 
 
 def _defaults_of(schema: Schema) -> Schema | None:
@@ -53,20 +73,6 @@ def fill(obj: Object, defaults: Schema) -> Object:
     """Return a custom resource with its defaults; the object itself when it has them."""
     filled: Object = _default(obj, defaults)
     return filled
-
-
-def _apply(obj: Object, schema: Schema, step: "_Step") -> Object:
-    content = {name: value for name, value in obj.items() if name not in _ROOT}
-    known = {
-        **schema,
-        "properties": {
-            name: item for name, item in schema.get("properties", {}).items() if name not in _ROOT
-        },
-    }
-    changed = step(content, known)
-    if changed is content:
-        return obj
-    return {**{name: obj[name] for name in obj if name in _ROOT}, **changed}
 
 
 def child_schema(schema: Schema, name: str) -> Schema | None:
@@ -92,6 +98,8 @@ def _descend(value: Value, schema: Schema, step: _Step) -> Value:
     if isinstance(value, dict):
         changed = {}
         for name, item in value.items():
+            if not isinstance(item, dict | list):
+                continue
             below = child_schema(schema, name)
             new = item if below is None else step(item, below)
             if new is not item:
@@ -110,7 +118,7 @@ def _is_stray_null(value: Value, schema: Schema | None) -> bool:
 
 def _drop_nulls(value: Value, schema: Schema) -> Value:
     """Drop nulls that the schema does not allow, unless a default takes their place."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and None in value.values():
         stray = [
             name for name, item in value.items() if _is_stray_null(item, child_schema(schema, name))
         ]
@@ -135,7 +143,11 @@ def _default(value: Value, schema: Schema) -> Value:
 def _prune(value: Value, schema: Schema) -> Value:
     if schema.get("x-kubernetes-preserve-unknown-fields"):
         return _descend(value, schema, _prune)
-    if isinstance(value, dict) and not schema.get("additionalProperties"):
+    if (
+        isinstance(value, dict)
+        and not schema.get("additionalProperties")
+        and not value.keys() <= schema.get("properties", {}).keys()
+    ):
         kept = {name: item for name, item in value.items() if _is_known(schema, name)}
         value = value if len(kept) == len(value) else kept
     return _descend(value, schema, _prune)

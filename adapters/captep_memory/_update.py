@@ -16,9 +16,9 @@ from captep_memory._json import (
     MISSING,
     Object,
     Value,
-    as_stored,
     deep_equal,
     identical,
+    stored_object,
     text,
     without,
 )
@@ -35,7 +35,6 @@ from captep_memory._ownership import (
     is_renewal,
     tracked_creation,
     tracked_update,
-    unmanaged,
     writer_of,
 )
 from captep_memory._plugins import admit_change, plug_in_again
@@ -43,6 +42,7 @@ from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     OTHER_NAMESPACE,
     Cause,
+    RefusedError,
     bad_request,
     conflict,
     failure,
@@ -55,7 +55,7 @@ from captep_memory._strategies import counts, prepare_updated
 from captep_memory._strict import check_strict
 from captep_memory._world import World
 
-__all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "update"]
+__all__ = ["check_identity", "decode_update", "is_unsettled", "replace", "unnamed", "update"]
 
 
 def update(
@@ -111,14 +111,18 @@ def check_identity(key: Key, metadata: Object) -> None:
         raise bad_request(OTHER_NAMESPACE)
     name = text(metadata.get("name"))
     if not name:
-        raise bad_request(
-            f"the name of the object ({key.name} based on URL) was undeterminable: "
-            "name must be provided"
-        )
+        raise unnamed(key.name)
     if name != key.name:
         raise bad_request(
             f"the name of the object ({name}) does not match the name on the URL ({key.name})"
         )
+
+
+def unnamed(name: str) -> RefusedError:
+    """The body of a write says no name; `name` is that of the URL."""
+    return bad_request(
+        f"the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    )
 
 
 def _update_absent(
@@ -190,7 +194,7 @@ def replace(
     if is_settled and identical(encoded, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
-        encoded = encoded if resource.typed else as_stored(encoded, stored)
+        encoded = encoded if resource.typed else stored_object(encoded, stored)
         world, encoded = world.put(key, encoded, writer)
     return world, Response(200, world.catalog.convert(encoded, resource), headers)
 
@@ -284,14 +288,21 @@ def _with_managed(new: Object, given: Object, old: Object) -> Object:
     entries, before = (each["metadata"].get("managedFields") for each in (given, old))
     if entries is before:
         return new
-    if entries and before and is_renewal(entries, before) and _is_same(new, old):
+    if entries and before and _is_same(new, old) and is_renewal(entries, before):
         return old
     metadata = without(new["metadata"], "managedFields")
     return {**new, "metadata": {**metadata, "managedFields": entries} if entries else metadata}
 
 
 def _is_same(new: Object, old: Object) -> bool:
-    return new is old or identical(*map(unmanaged, (new, old)))
+    if new is old:
+        return True
+    if new.keys() != old.keys():
+        return False
+    content = (name for name in new if name != "metadata")
+    return all(identical(new[name], old[name]) for name in content) and identical(
+        *(without(each["metadata"], "managedFields") for each in (new, old))
+    )
 
 
 def _with_status(given: Object, old: Object) -> Object:

@@ -7,7 +7,7 @@ patterns that Python reads differently from Go.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -29,6 +29,18 @@ from captep_memory._status import (
 __all__ = ["validate"]
 
 _UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
+_JUNCTORS = frozenset({"allOf", "anyOf", "not", "oneOf"})
+# The values that need no other look at their type.
+_EXACT: Mapping[str, type] = {
+    "array": list,
+    "boolean": bool,
+    "integer": int,
+    "object": dict,
+    "string": str,
+}
+_EXACT_SCALARS: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
+# The parts of a schema that ask nothing of a value of its type.
+_UNASKED = frozenset({"default", "description", "example", "nullable", "title", "type"})
 _UNCHECKED_FORMATS = frozenset({"", "int32", "int64", "float", "double", "password"})
 # Formats that the API server checks; it ignores all others.
 _UNMODELLED_FORMATS = frozenset(
@@ -77,6 +89,10 @@ def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> I
         return
     if value is None and schema.get("nullable"):
         return
+    is_exact = type(value) is _EXACT.get(schema.get("type", ""))
+    if is_exact and not schema.get("x-kubernetes-int-or-string"):
+        yield from _validate_value(value, schema, path, old)
+        return
     wrong = list(_validate_type(value, schema, path))
     yield from wrong
     if not wrong:
@@ -85,8 +101,13 @@ def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> I
         yield from _validate_fraction(value, schema, path)
 
 
+def _is_plainly_valid(value: Value, schema: Schema) -> bool:
+    """Whether a scalar has the type that is all its schema asks of it."""
+    return type(value) is _EXACT_SCALARS.get(schema.get("type", "")) and schema.keys() <= _UNASKED
+
+
 def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iterator[Cause]:
-    found = list(_validate_enum(value, schema, path))
+    found = list(_validate_enum(value, schema, path)) if "enum" in schema else []
     if isinstance(value, str):
         found += _validate_string(value, schema, path)
     elif isinstance(value, dict):
@@ -95,11 +116,14 @@ def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iter
         found += _validate_list(value, schema, path, old)
     elif value is not None and not isinstance(value, bool):
         found += _validate_number(value, schema, path)
-    found += _validate_junctors(value, schema, path)
-    yield from found
-    touched = [name for name in _UNMODELLED if schema.get(name)]
-    if touched and not found:
-        raise not_modelled(f"{touched[0]} at {path}")
+    if not _JUNCTORS.isdisjoint(schema):
+        found += _validate_junctors(value, schema, path)
+    if found:
+        yield from found
+        return
+    for name in _UNMODELLED:
+        if schema.get(name):
+            raise not_modelled(f"{name} at {path}")
 
 
 def _type_of(value: Value) -> str:
@@ -154,7 +178,8 @@ def _validate_string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
         yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
     elif pattern and not _compiled(pattern).search(value):
         yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
-    yield from _validate_format(value, str(schema.get("format", "")), path)
+    if "format" in schema:
+        yield from _validate_format(value, str(schema["format"]), path)
 
 
 @lru_cache(maxsize=1024)
@@ -227,10 +252,11 @@ def _validate_object(
     before = old if isinstance(old, dict) else {}
     for name, item in value.items():
         below = child_schema(schema, name)
-        if below is not None:
-            yield from validate(
-                item, below, f"{path}.{name}" if path else name, before.get(name, MISSING)
-            )
+        if below is None or _is_plainly_valid(item, below):
+            continue
+        known = before.get(name, MISSING)
+        if known is not item:
+            yield from validate(item, below, f"{path}.{name}" if path else name, known)
 
 
 def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> Iterator[Cause]:
@@ -245,9 +271,10 @@ def _validate_list(value: list[Any], schema: Schema, path: str, old: Value) -> I
         else None
     )
     for index, item in enumerate(value):
-        if below is not None:
+        if below is not None and not _is_plainly_valid(item, below):
             yield from validate(item, below, f"{path}[{index}]", _counterpart(item, keys, old))
-    yield from _validate_unique(value, schema, path)
+    if "x-kubernetes-list-type" in schema:
+        yield from _validate_unique(value, schema, path)
 
 
 def _identity(item: Value, keys: list[str]) -> list[Any]:

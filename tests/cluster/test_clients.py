@@ -26,6 +26,8 @@ _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"), "<time>"),
     (re.compile(r" +"), " "),
 )
+# What `kubectl edit` runs on the object: a value of the ConfigMap, a label of the Deployment.
+_EDITOR = "sed -i -e s/blue/red/ -e s/front/back/"
 COMMANDS = (
     f"apply -f {CLIENTS}/manifests.yaml",
     f"apply -f {CLIENTS}/manifests.yaml",
@@ -39,6 +41,15 @@ COMMANDS = (
     "label deployment web tier=front",
     "annotate configmap web note=here",
     'patch configmap web --type=merge -p {"data":{"colour":"blue"}}',
+    "get configmap web -o jsonpath={.data.colour}",
+    "edit configmap web",
+    "edit configmap web",
+    "edit deployment web",
+    "get configmap web -o jsonpath={.data.colour}",
+    "get deployment web -L tier",
+    f"apply --server-side -f {CLIENTS}/manifests.yaml",
+    f"apply --server-side --force-conflicts -f {CLIENTS}/manifests.yaml",
+    f"apply --server-side -f {CLIENTS}/manifests.yaml",
     "get configmap web -o jsonpath={.data.colour}",
     "wait deployment web --for=jsonpath={.spec.replicas}=3 --timeout=5s",
     "explain deployment.spec.replicas",
@@ -57,6 +68,14 @@ COMMANDS = (
     f"create -f {CLIENTS}/manifests.yaml",
     "delete deployment web",
     f"delete -f {CLIENTS}/manifests.yaml --ignore-not-found",
+    f"apply --server-side -f {CLIENTS}/manifests.yaml",
+    f"apply --server-side --field-manager=other -f {CLIENTS}/manifests.yaml",
+    "scale deployment web --replicas=7",
+    f"apply --server-side -f {CLIENTS}/manifests.yaml",
+    f"apply --server-side --force-conflicts -f {CLIENTS}/manifests.yaml",
+    f"diff --server-side -f {CLIENTS}/manifests.yaml",
+    "get deployment web",
+    f"delete -f {CLIENTS}/manifests.yaml",
 )
 
 
@@ -73,6 +92,7 @@ class Target:
             **{name: value for name, value in os.environ.items() if "proxy" not in name.lower()},
             "KUBECONFIG": str(self.kubeconfig),
             "HOME": str(self.folder),
+            "KUBE_EDITOR": _EDITOR,
         }
         ended = subprocess.run(
             command, capture_output=True, text=True, timeout=60, env=environment, check=False
@@ -110,11 +130,15 @@ def kubectl() -> Path:
 def test_kubectl_says_the_same_of_both_servers(
     targets: tuple[Target, Target], kubectl: Path
 ) -> None:
-    """Apply, get, describe, scale, label, patch, wait, explain and delete, command by command."""
+    """Apply on either side, get, describe, scale, label, patch, edit, wait, explain and delete."""
+    said = ""
     for command in COMMANDS:
         words = [str(kubectl), "-n", "walk", *command.split()]
         facade, real = (target.run(words) for target in targets)
         assert facade == real, command
+        said += real[1]
+    outcomes = ("edited", "Edit cancelled", "serverside-applied", "Apply failed with 1 conflict")
+    assert [each for each in outcomes if each not in said] == []
 
 
 def test_kubectl_finds_every_kind(targets: tuple[Target, Target], kubectl: Path) -> None:

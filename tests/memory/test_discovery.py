@@ -46,6 +46,14 @@ def test_discovery_lists_groups_versions_and_resources() -> None:
     assert {"secrets", "configmaps", "serviceaccounts"} <= set(names)
 
 
+def test_the_resources_of_the_core_group_have_no_version() -> None:
+    """`apiVersion` is in the list of every other group, as on the real server."""
+    core, other = (get(path)[1] for path in ("/api/v1", "/apis/apps/v1"))
+    assert (core["kind"], core["groupVersion"]) == ("APIResourceList", "v1")
+    assert "apiVersion" not in core
+    assert other["apiVersion"] == "v1"
+
+
 def test_a_kind_without_a_model_for_writes_has_the_verbs_of_reads() -> None:
     """A client sees in discovery that it cannot create a Node here."""
     resources = {each["name"]: each for each in get("/api/v1")[1]["resources"]}

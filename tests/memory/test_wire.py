@@ -12,7 +12,7 @@ from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_js
 from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
 from captep_memory.http import HTTPFacade
-from tests.memory.support import CRD, NOW, Free, secret
+from tests.memory.support import CRD, NOW, Free, secret, thing
 from tests.memory.wire import APPLIES, KINDS, WIRE, FakeWire, lines, objects, replay
 
 SECRETS = "/api/v1/namespaces/fleet/secrets"
@@ -57,6 +57,20 @@ def test_a_form_without_a_model_is_501(accept: str, path: str) -> None:
     world = load([], now=NOW)
     http = HTTPRequest("GET", path, {"accept": accept})
     assert exchange(world, plurals_of(world, ()), http)[1].status == 501
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("subresource", ["status", "scale", "other"])
+def test_a_definition_without_a_subresource_has_no_such_path(method: str, subresource: str) -> None:
+    """404 with the name of the object, whatever the method and the body."""
+    versions = [{**CRD["spec"]["versions"][0], "subresources": {}}]
+    definition = {**CRD, "spec": {**CRD["spec"], "versions": versions}}
+    world = load([definition, thing(metadata={"namespace": "fleet"})], now=NOW)
+    path = f"/apis/example.dev/v1/namespaces/fleet/things/a/{subresource}"
+    headers = {"content-type": "application/merge-patch+json" if method == "PATCH" else ""}
+    after, answer = exchange(world, plurals_of(world, ()), HTTPRequest(method, path, headers, b"{"))
+    assert (after, answer.status) == (world, 404)
+    assert json.loads(answer.body)["message"] == 'things.example.dev "a" not found'
 
 
 def test_a_client_that_accepts_protobuf_and_json_gets_json() -> None:
