@@ -160,16 +160,19 @@ class Server(MemoryGateway):
         return super().get(ref) if seen is None else seen
 
     def find(self, selection: Selection) -> Listed:
-        """List; a hidden object of the kind hides the list."""
+        """List: an unreadable object of the kind hides the list, a malformed one stands in it."""
         found = super().find(selection)
-        hidden = (
-            seen
+        hidden = {
+            ref.name: seen
             for ref, seen in self._blind.items()
-            if (ref.api_version, ref.kind) == (selection.api_version, selection.kind)
-            and selection.namespace in (None, ref.namespace)
-            and isinstance(seen, Unreadable)
-        )
-        return next(hidden, found)
+            if (ref.api_version, ref.kind, ref.namespace)
+            == (selection.api_version, selection.kind, selection.namespace)
+        }
+        unreadable = (seen for seen in hidden.values() if isinstance(seen, Unreadable))
+        if isinstance(found, Unreadable):
+            return found
+        shown = tuple(hidden.get(obj["metadata"]["name"], obj) for obj in found)
+        return next(unreadable, tuple(obj for obj in shown if isinstance(obj, dict)))
 
     def send(self, action: Action) -> Answer:
         """Serve `action`, or apply its fault."""
