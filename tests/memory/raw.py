@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,14 @@ def recorded() -> dict[str, Any]:
 
 def answer_of(connection: socket.socket, raw: bytes) -> list[Any]:
     """Send bytes; return status, media type and, of plain text, the body."""
+    data = b""
     with connection:
-        try:
+        # The server may answer and close before it has read everything.
+        with suppress(ConnectionError):
             connection.sendall(raw)
-            data = b""
+        with suppress(ConnectionError):
             while not _is_whole(data) and (received := connection.recv(65536)):
                 data += received
-        except ConnectionError:
-            # The server may close before it has read everything.
-            pass
     head, _, body = data.partition(b"\r\n\r\n")
     status = int(head.split(b" ")[1])
     found = re.search(rb"(?i)content-type: ([^\r]*)", head)
