@@ -124,7 +124,8 @@ class Gateway(Protocol):
     `read` is a method, or a `Read` for decisions that list.
     """
 
-    def read(self, ref: ObjectRef) -> Observed[Manifest]:
+    @property
+    def read(self) -> Callable[[ObjectRef], Observed[Manifest]]:
         """Look one object up; see `Read`."""
         ...
 

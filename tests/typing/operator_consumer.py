@@ -42,7 +42,7 @@ def decide(
             return Decision((), timedelta(seconds=10), Verdict("Unreadable", reason))
         case dict():
             metadata = database["metadata"]
-    labels = metadata.get("labels") if isinstance(metadata, dict) else None
+    labels = metadata.get("labels")
     secret = ObjectRef("v1", "Secret", key.namespace, f"{key.name}-password")
     if read(secret) is ABSENT and not state.refusals:
         body: dict[str, JSON] = {
