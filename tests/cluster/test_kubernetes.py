@@ -231,8 +231,8 @@ def test_a_new_authority_ends_the_watches(apiserver: ApiServer, tmp_path: Path) 
     assert isinstance(transport._credentials, UserCredentials)
     transport._credentials._read_at -= 30.0
     check_connection(transport)
-    with pytest.raises(UnansweredError):
-        list(stream.lines())
+    # An end on purpose is no failure, and a stream that went on would raise after its timeout.
+    list(stream.lines())
 
 
 def test_a_missing_permission_is_an_answer(
@@ -510,7 +510,7 @@ def test_the_server_answers_each_action_as_expected(kubeconfig: Path, namespace:
             == 200
         )
         eventually(lambda: made.read(ref) is ABSENT, what="the watch shows the deletion")
-        assert made.send(Delete(ref, uid, "why")) == Answer(404, changed=False)
+        assert made.send(Delete(ref, uid, "why")) == Answer(404, changed=False, reason="NotFound")
         # Workspaces are cluster-scoped: those of other tests are announced too.
         ours = [kind for name, kind in names(changes) if name == ref.name]
         assert ours == ["+", "~", "~", "~", "-"]
@@ -591,7 +591,7 @@ def test_a_dry_run_is_checked_and_forgotten(kubeconfig: Path, namespace: str) ->
         assert made.send(create) == Answer(201, changed=False)
         assert made.read(create.target) is ABSENT
         broken = Create(create.target, {**create.body, "spec": {"version": 5}}, "why")
-        assert made.send(broken) == Answer(422, changed=False)
+        assert made.send(broken) == Answer(422, changed=False, reason="Invalid")
     with a_gateway(kubeconfig, namespace) as (made, _):
         assert made.read(create.target) is ABSENT
 
