@@ -178,7 +178,7 @@ def test_the_walk_of_the_page_leads_through_the_life_of_a_database(
             if line.startswith("run > standby.log"):
                 log = folder / "standby.log"
                 eventually(
-                    lambda log=log: "waiting for the lease" in log.read_text(),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                    lambda log=log: log.exists() and "waiting for the lease" in log.read_text(),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                     what="the standby waits",
                     within=30,
                 )
