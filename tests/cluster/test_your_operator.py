@@ -166,7 +166,6 @@ def life(prepared: ApiServer, request: pytest.FixtureRequest, tmp_path: Path) ->
     return Life(prepared, namespace, tmp_path)
 
 
-@pytest.mark.skip(reason="the log of the standby does not appear in every checkout")
 def test_the_walk_of_the_page_leads_through_the_life_of_a_database(
     server: ApiServer, tmp_path: Path
 ) -> None:

@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from captep_cli import main as captep
+from captep_core import Decision, ObjectRef, ReconcileState
+from captep_core.ports import Read
 from captep_memory import load
 from captep_memory.http import HTTPFacade
 from captep_memory.server import kubeconfig
 from tests.gateways import eventually
 from tests.operator import things
 from tests.operator.test_operator import BUILTIN, DEFINITION, is_there
-from tests.testing.toy import LATCH, NOW, THING
+from tests.testing.toy import LATCH, NOW, THING, Verdict
 
+MINUTE = timedelta(minutes=1)
 MODULE = "tests.operator.things"
 ROOT = Path(__file__).resolve().parents[2]
 Ended = tuple[int, str, str]
@@ -63,6 +67,23 @@ def test_an_operator_plans_and_simulates_from_files(run: Callable[..., Ended], w
     assert json.loads(out)["settled"] is True
     status, out, err = run(things.main, "simulate", "-f", world)
     assert out.startswith("Thing fleet/a\n")
+
+
+def test_a_plan_looks_again_at_the_deadline(
+    run: Callable[..., Ended], world: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline before the end of the interval is when the next look is due."""
+
+    def until_then(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        return Decision((), timedelta(hours=1), Verdict("Waiting"), wakes_at=NOW + 3 * MINUTE)
+
+    monkeypatch.setattr(things, "decide", until_then)
+    words = ("plan", "-f", world, "--now", "2026-01-01T00:00:00Z", "--decide", f"{MODULE}:decide")
+    chosen = ("--object", "Thing/fleet/a")
+    _, out, _ = run(captep, *words, *chosen, "-o", "json")
+    assert json.loads(out)["requeue_after"] == 180
+    _, out, _ = run(captep, *words, *chosen)
+    assert "looks again after 180 s\n" in out
 
 
 def test_the_flags_of_the_author_reach_the_decision(run: Callable[..., Ended], world: str) -> None:

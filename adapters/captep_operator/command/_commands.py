@@ -65,8 +65,8 @@ def _plan(program: Program, options: argparse.Namespace) -> tuple[str, int]:
         key, read = world.key, world.gateway.read
     decision = target.decide(key, read, ReconcileState(), now=now)
     if options.output == "json":
-        return json_text(decision_json(decision, show)), 0
-    return decision_text(key, decision, read, show), 0
+        return json_text(decision_json(decision, show, now=now)), 0
+    return decision_text(key, decision, read, show, now=now), 0
 
 
 def _simulate(program: Program, options: argparse.Namespace) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Decisions as JSON in the format of the command's contract (tests/cli/schema.json)."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from captep_core._actions import Action, Decision, VerdictLike, purpose_of, write_of
@@ -25,11 +25,11 @@ def seconds(delay: timedelta | None) -> int | float | None:
     return int(total) if total.is_integer() else total
 
 
-def decision_json(decision: Decision, show: Show) -> dict[str, Any]:
-    """Return the JSON output of `plan`."""
+def decision_json(decision: Decision, show: Show, *, now: datetime) -> dict[str, Any]:
+    """Return the JSON output of a `plan` made at `now`."""
     return {
         "verdict": verdict_text(decision.verdict),
-        "requeue_after": seconds(decision.requeue_after),
+        "requeue_after": seconds(decision.wait(now=now)),
         "actions": [_action_json(action, show) for action in decision.actions],
     }
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, assert_never
 
 from captep_core._actions import (
@@ -34,15 +35,17 @@ _SIGNS: Final[Mapping[str, str]] = {
 }
 
 
-def decision_text(key: ObjectRef, decision: Decision, read: Read, show: Show) -> str:
+def decision_text(
+    key: ObjectRef, decision: Decision, read: Read, show: Show, *, now: datetime
+) -> str:
     """Return a decision as text: each action with its reason and the fields that it changes.
 
-    `read` returns the objects as they are now.
+    `read` returns the objects as they are at `now`, when the decision was made.
     """
     lines = [
         str(key),
         f"  verdict     {verdict_text(decision.verdict)}",
-        f"  looks again {_again(seconds(decision.requeue_after))}",
+        f"  looks again {_again(seconds(decision.wait(now=now)))}",
         f"  actions     {len(decision.actions) or 'none: nothing differs, or it has to wait'}",
     ]
     for action in decision.actions:
