@@ -19,8 +19,9 @@ REDACTED = "[redacted]"
 
 _VALUE = r"""(?:\\+"[^"]*"|"(?:\\.|[^"\\])*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s,;"'&\\]+)"""
 _NAME = (
-    r"(?:pass(?:word|wd|phrase)|(?:secret[_-]?)?access[_-]?key|(?:secret|api|private|account)[_-]?key"
-    r"|(?<![a-z])pwd|client[_-]?secret|secret[_-]?string|(?:session|security|auth|refresh|id)?[_-]?token)"
+    r"(?:pass(?:word|wd|phrase)|(?:secret[_-]?)?access[_-]?key"
+    r"|(?:secret|api|private|account)[_-]?key|(?<![a-z])pwd|client[_-]?secret|secret[_-]?string"
+    r"|(?:session|security|auth|refresh|id)?[_-]?token)"
 )
 # Go writes `&` in JSON as an escape that ends with u0026.
 _PRESIGNED = (

@@ -19,6 +19,8 @@ _DEFINITIONS: Final = Resource(
     namespaced=False,
 )
 _SECONDS: Final = 10.0
+# 404 too: an in-memory server need not have definitions.
+_LASTING: Final = (403, 404)
 
 
 class DefinitionWatch:
@@ -54,16 +56,21 @@ class DefinitionWatch:
         self._has_begun = False
 
     def start(self) -> None:
-        """Start the watch, unless the server refuses a list: it would refuse each retry too."""
+        """Start the watch, unless the permissions do not allow it: each retry would be refused."""
+        if self._is_forbidden():
+            return
+        self._informer.start()
+        self._has_begun = True
+
+    def _is_forbidden(self) -> bool:
         query: Query = [*self._selectors, ("limit", 1)]
         path = _DEFINITIONS.path()
         try:
             answer = self._transport.request("GET", path, query=query, timeout=_SECONDS)
         except UnansweredError:
-            return
-        if answer.status == 200:
-            self._informer.start()
-            self._has_begun = True
+            # A server that is away for a moment says nothing about permissions.
+            return False
+        return answer.status in _LASTING
 
     def stop(self) -> None:
         """Stop the watch."""

@@ -162,8 +162,9 @@ def test_a_version_that_is_no_longer_served_is_changed_without_a_restart() -> No
 class Definition:
     """A server whose definition of toys changes; it answers in real time."""
 
-    def __init__(self, *, allowed: bool) -> None:
+    def __init__(self, *, allowed: bool, away: int = 0) -> None:
         self.allowed = allowed
+        self.away = away
         self.versions = [V1]
         self.generation = 1
         self.asked: list[str] = []
@@ -186,7 +187,10 @@ class Definition:
 
     def _definition(self, asked: Asked, handler: BaseHTTPRequestHandler) -> None:
         assert ("fieldSelector", "metadata.name=toys.example.com") in asked.query
-        if not self.allowed:
+        if self.away:
+            self.away -= 1
+            replying(503, {"kind": "Status", "reason": "ServiceUnavailable"})(asked, handler)
+        elif not self.allowed:
             replying(403, {"kind": "Status", "reason": "Forbidden"})(asked, handler)
         elif ("watch", "1") in asked.query and self.generation == 1:
             self.changed.wait(5)
@@ -206,9 +210,13 @@ class Definition:
         return {"metadata": {"name": "toys.example.com", "uid": "u", "resourceVersion": version}}
 
 
-def test_a_version_that_the_definition_gains_is_taken_without_a_restart() -> None:
-    """No 404 shows it: the version in use is still served."""
-    definition = Definition(allowed=True)
+@pytest.mark.parametrize("away", [0, 1])
+def test_a_version_that_the_definition_gains_is_taken_without_a_restart(away: int) -> None:
+    """No 404 shows it: the version in use is still served.
+
+    A server that is busy at the start does not end the watch of the definition.
+    """
+    definition = Definition(allowed=True, away=away)
     with serving(definition) as server:
         gateway = KubernetesGateway(transport_to(server.url), watched=[SPOKEN])
         gateway.start()

@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         return frozenset(self._option_string_actions)
 
     def reject(self, unknown: Sequence[str]) -> NoReturn:
-        """End with status 2 for unknown arguments, and suggest the closest flag."""
+        """Raise a UsageError for unknown arguments that suggests the closest flag."""
         meant = (
             suggestion(unknown[0].partition("=")[0], self.flags())
             if unknown[0].startswith("-")
@@ -84,11 +84,10 @@ def parse(
     examples: str,
     version: Callable[[], str],
 ) -> argparse.Namespace:
-    """Read a command line.
-
-    Wrong usage ends the process with status 2 and one line, `--help` with status 0.
+    """Read a command line; `--help` and `--version` end the process with status 0.
 
     Raises:
+        UsageError: wrong usage, in one line.
         ValueError: two parts of a command add the same flag.
     """
     words = sys.argv[1:] if argv is None else list(argv)
