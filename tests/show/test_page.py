@@ -131,6 +131,22 @@ def test_filters_keep_the_steps_of_an_object_or_a_word(tmp_path: Path) -> None:
 
 
 @browser
+def test_a_refused_request_concerns_its_object(tmp_path: Path) -> None:
+    """Of any name, and its status too, although nothing changed."""
+    made = Change("ConfigMap fleet/status", "appears", (Field("a", None, 1),))
+    refused = [
+        Step("refused", sent=(Sent("patch", target, 409, changed=False),))
+        for target in ("ConfigMap fleet/status", "ConfigMap fleet/status/status", "ConfigMap fleet")
+    ]
+    script = (
+        "$('object').value = 'ConfigMap fleet/status'; $('object').onchange();"
+        "result = [...$('steps').children].map((row) => row.firstChild.textContent)"
+    )
+    run = Run("names", "", (Step("made", changes=(made,)), *refused))
+    assert acted(tmp_path, run, script) == ["1", "2", "3"]
+
+
+@browser
 def test_a_problem_and_its_cycle_are_marked(tmp_path: Path) -> None:
     """The steps that repeat have a mark of their own."""
     script = (
