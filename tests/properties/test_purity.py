@@ -253,3 +253,23 @@ def test_p5a_absent_and_unreadable_give_different_decisions() -> None:
         return blind != look(scene)
 
     reaches(_ANY, differs)
+
+
+@pytest.mark.parametrize("is_malformed", [False, True])
+def test_p5a_lists_show_a_cluster_and_a_malformed_one(*, is_malformed: bool) -> None:
+    """Control planes without an owner list the Clusters, and meet both kinds of them."""
+
+    def shows(scene: Scene) -> bool:
+        listed: list[Listed] = []
+        server = Server(scene)
+
+        def find(selection: Selection) -> Listed:
+            listed.append(server.find(selection))
+            return listed[-1]
+
+        decide(KEY, Reads(server.get, find), ReconcileState(), now=NOW)
+        found = [obj for each in listed if not isinstance(each, Unreadable) for obj in each]
+        specs = [isinstance(obj.get("spec"), dict) for obj in found]
+        return bool(specs) and all(specs) is not is_malformed
+
+    reaches(_ANY, shows)

@@ -157,6 +157,18 @@ def _is_alone(case: Case) -> bool:
     return is_adopted or not target.name.endswith("-eks-controlplane-apply")
 
 
+def test_p16_an_adoption_that_holds_others_back_is_refused() -> None:
+    """The exception of the next property is reached: nothing is published until then."""
+
+    def holds_back(case: Case) -> bool:
+        if _is_alone(case) or case.write.target == KEY or _is_leaving(case.scene.world):
+            return False
+        run = drive(case.scene, faults=case.refuses)
+        return _rest_of(run.end, case) != _rest_of(case.healthy.end, case)
+
+    reaches(_CASES, holds_back)
+
+
 @examples(130)
 @given(_CASES.filter(_is_alone))
 def test_p16_the_other_writes_go_on(case: Case) -> None:

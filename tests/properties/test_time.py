@@ -143,12 +143,23 @@ def _decoded(secret: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def test_p14_a_pause_of_a_ready_control_plane_occurs() -> None:
+    """The exception of the property above is reached: Ready stands there from before."""
+    reaches(
+        _ANY,
+        lambda scene: any(
+            _pauses(step) and _reason(step.before) == _reason(step.after) == "Ready"
+            for step in _reports(drive(scene))
+        ),
+    )
+
+
 def test_p14_reports_of_ready_occur() -> None:
     """The branch of the property above is reached."""
     reaches(
         _ANY,
         lambda scene: any(
-            step.action.target == KEY and _reason(step.after) == "Ready"
+            step.action.target == KEY and _reason(step.after) == "Ready" and not _pauses(step)
             for step in _reports(drive(scene))
         ),
     )
