@@ -14,8 +14,9 @@ from kubernetes.config import incluster_config
 
 from captep_core.errors import GatewayError
 from captep_kubernetes._credentials import UserCredentials, impersonation_headers
-from captep_kubernetes._kubeconfig import ClusterEntry, Material, Settings, UserEntry, read_settings
+from captep_kubernetes._kubeconfig import read_settings
 from captep_kubernetes._proxy import proxy_for
+from captep_kubernetes._settings import ClusterEntry, Material, Settings, UserEntry
 from captep_kubernetes._transport import (
     FIELD_MANAGER,
     KubernetesTransport,

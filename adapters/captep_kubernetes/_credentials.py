@@ -29,14 +29,14 @@ from kubernetes.config import ConfigException
 from urllib3.util.ssl_ import create_urllib3_context
 
 from captep_core.errors import GatewayError
-from captep_kubernetes._kubeconfig import (
+from captep_kubernetes._plugin import PluginCredentials, run_plugin
+from captep_kubernetes._settings import (
     ClusterEntry,
     Impersonation,
     Settings,
     UserEntry,
     is_token,
 )
-from captep_kubernetes._plugin import PluginCredentials, run_plugin
 
 __all__ = [
     "Access",

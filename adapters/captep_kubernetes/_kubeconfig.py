@@ -11,30 +11,26 @@ Rules of this module:
 The validation follows client-go (tools/clientcmd/validation.go).
 """
 
-import base64
-import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import yaml
-from attrs import field, frozen
+from attrs import frozen
 
 from captep_core.errors import GatewayError
+from captep_kubernetes._kubeconfig_fields import Node, check_header, kind_of, read_document
+from captep_kubernetes._settings import (
+    ClusterEntry,
+    Impersonation,
+    Plugin,
+    Settings,
+    UserEntry,
+    is_token,
+)
 
-__all__ = [
-    "ClusterEntry",
-    "Impersonation",
-    "Material",
-    "Plugin",
-    "Settings",
-    "UserEntry",
-    "is_token",
-    "is_unicode",
-    "read_settings",
-]
+__all__ = ["read_settings"]
 
 _CLUSTER_FIELDS: Final = frozenset(
     {
@@ -91,184 +87,14 @@ _PLUGIN_EXTENSION: Final = "client.authentication.k8s.io/exec"
 
 
 @frozen
-class Material:
-    """PEM text, inline or in a file; `where` is the field of the kubeconfig."""
-
-    where: str
-    path: Path | None = None
-    data: bytes = field(default=b"", repr=False)
-
-    def read(self) -> bytes:
-        """Return the text as it is now.
-
-        Raises:
-            GatewayError: the file cannot be read, or it is empty.
-        """
-        if self.path is None:
-            return self.data
-        try:
-            text = self.path.read_bytes()
-        except OSError as error:
-            raise GatewayError(f"{self.where}: {self.path}: {error.strerror}") from error
-        if not text.strip():
-            # Without authorities those of the system would count. A file that somebody is about
-            # to write is empty for a moment.
-            raise GatewayError(f"{self.where}: {self.path}: expected PEM, the file is empty")
-        return text
-
-
-@frozen
-class ClusterEntry:
-    """One server: how to reach it, and how to know it."""
-
-    where: str
-    name: str
-    server: str
-    tls_server_name: str
-    is_verified: bool
-    authority: Material | None
-    proxy_url: str = field(repr=False)
-    plugin_config: object = field(default=None, repr=False)
-
-
-@frozen
-class Plugin:
-    """A command that prints credentials (KEP-541); `env` adds to this process's environment."""
-
-    where: str
-    api_version: str
-    command: str
-    args: tuple[str, ...] = field(repr=False)
-    env: tuple[tuple[str, str], ...] = field(repr=False)
-    provides_cluster_info: bool
-
-
-@frozen
-class Impersonation:
-    """As whom the server treats the requests."""
-
-    user: str
-    uid: str = ""
-    groups: tuple[str, ...] = ()
-    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-
-@frozen
-class UserEntry:
-    """One identity: everything that authenticates a request."""
-
-    where: str
-    certificate: Material | None = None
-    key: Material | None = None
-    token: str = field(default="", repr=False)
-    token_file: Path | None = None
-    username: str = ""
-    password: str = field(default="", repr=False)
-    impersonation: Impersonation | None = None
-    plugin: Plugin | None = None
-
-
-@frozen
-class Settings:
-    """The cluster and the user of one context."""
-
-    cluster: ClusterEntry
-    user: UserEntry
-
-
-@frozen
-class _Node:
-    """One mapping of a file, and its path there."""
-
-    file: Path
-    path: str
-    value: Mapping[str, object] = field(repr=False)
-
-    @property
-    def where(self) -> str:
-        return f"{self.file}: {self.path}"
-
-    def at(self, name: str) -> str:
-        return f"{self.where}.{name}"
-
-    def check(self, known: Iterable[str]) -> None:
-        for name in self.value:
-            if name not in known:
-                raise GatewayError(f"{self.at(str(name))}: an unknown field: remove it")
-
-    def text(self, name: str) -> str:
-        value = self.value.get(name)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise GatewayError(f"{self.at(name)}: expected a string, found {_kind(value)}")
-        return value
-
-    def header(self, name: str) -> str:
-        """Return a text that travels in a header, without white space around it."""
-        text = self.text(name)
-        value = text.strip()
-        if text and not value:
-            # Taken for a missing `as`, it would give the requests the rights of the user itself.
-            raise GatewayError(f"{self.at(name)}: expected more than white space")
-        _check_header(self.at(name), value)
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self.value.get(name)
-        if value is None:
-            return False
-        if not isinstance(value, bool):
-            raise GatewayError(f"{self.at(name)}: expected true or false, found {_kind(value)}")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        return _texts(self.at(name), self.value.get(name))
-
-    def data(self, name: str) -> bytes:
-        given = self.text(name)
-        text = "".join(given.split())
-        try:
-            data = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
-            raise GatewayError(f"{self.at(name)}: expected base64") from None
-        if given and not data.strip():
-            raise GatewayError(f"{self.at(name)}: expected PEM, found white space")
-        return data
-
-    def file_path(self, name: str) -> Path | None:
-        text = self.text(name)
-        # Relative paths count from the kubeconfig's folder, as in kubectl.
-        return self.file.parent / text if text else None
-
-    def material(self, name: str) -> Material | None:
-        """Return the field `name` or `name`-data; both at once are an error, as in kubectl."""
-        path = self.file_path(name)
-        data = self.data(f"{name}-data")
-        if path is not None and data:
-            raise GatewayError(f"{self.at(name)}: {name}-data is there too: remove one of them")
-        if path is not None:
-            return Material(self.at(name), path)
-        return Material(self.at(f"{name}-data"), None, data) if data else None
-
-    def node(self, name: str) -> "_Node | None":
-        value = self.value.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise GatewayError(f"{self.at(name)}: expected a mapping, found {_kind(value)}")
-        return _Node(self.file, f"{self.path}.{name}", value)
-
-
-@frozen
 class _Merged:
     """The entries of all files by name; the first file that has a name wins, as in kubectl."""
 
     names: str
     current: str
-    contexts: Mapping[str, _Node]
-    clusters: Mapping[str, _Node]
-    users: Mapping[str, _Node]
+    contexts: Mapping[str, Node]
+    clusters: Mapping[str, Node]
+    users: Mapping[str, Node]
 
 
 def read_settings(files: list[Path], context: str | None) -> Settings:
@@ -305,7 +131,7 @@ def read_settings(files: list[Path], context: str | None) -> Settings:
     )
 
 
-def _cluster(node: _Node, name: str) -> ClusterEntry:
+def _cluster(node: Node, name: str) -> ClusterEntry:
     node.check(_CLUSTER_FIELDS)
     server = _server(node, name)
     is_verified = not node.flag("insecure-skip-tls-verify")
@@ -328,7 +154,7 @@ def _cluster(node: _Node, name: str) -> ClusterEntry:
     )
 
 
-def _server(node: _Node, name: str) -> str:
+def _server(node: Node, name: str) -> str:
     """Return the server's address with its scheme in small letters, without a slash at the end."""
     text = node.text("server").strip()
     problem = GatewayError(
@@ -351,7 +177,7 @@ def _server(node: _Node, name: str) -> str:
     return f"{split.scheme}://{split.netloc}{split.path}".rstrip("/")
 
 
-def _user(node: _Node) -> UserEntry:
+def _user(node: Node) -> UserEntry:
     node.check(_USER_FIELDS)
     if node.value.get("auth-provider") is not None:
         raise GatewayError(
@@ -377,24 +203,14 @@ def _user(node: _Node) -> UserEntry:
     return user
 
 
-def _token(node: _Node) -> str:
+def _token(node: Node) -> str:
     token = node.header("token")
     if token and not is_token(token):
         raise GatewayError(f"{node.at('token')}: expected a token: ASCII without spaces")
     return token
 
 
-def is_token(text: str) -> bool:
-    """Say whether `text` can follow `Bearer` in a header (RFC 6750)."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
-
-
-def is_unicode(text: str) -> bool:
-    """Say whether `text` can be sent: half of a pair of surrogates has no UTF-8."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _check_one_method(node: _Node, user: UserEntry) -> None:
+def _check_one_method(node: Node, user: UserEntry) -> None:
     has_token = bool(user.token or user.token_file)
     has_password = bool(user.username or user.password)
     methods = {"token": has_token, "username": has_password, "exec": user.plugin is not None}
@@ -403,7 +219,7 @@ def _check_one_method(node: _Node, user: UserEntry) -> None:
         raise GatewayError(f"{node.where}: {' and '.join(used)}: expected one of them")
 
 
-def _impersonation(node: _Node) -> Impersonation | None:
+def _impersonation(node: Node) -> Impersonation | None:
     user = node.header("as")
     uid = node.header("as-uid")
     groups = node.texts("as-groups")
@@ -414,11 +230,11 @@ def _impersonation(node: _Node) -> Impersonation | None:
                 raise GatewayError(f"{node.at(name)}: expected `as` with it")
         return None
     for number, group in enumerate(groups):
-        _check_header(f"{node.at('as-groups')}[{number}]", group)
+        check_header(f"{node.at('as-groups')}[{number}]", group)
     return Impersonation(user, uid, groups, extra)
 
 
-def _extra(node: _Node) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _extra(node: Node) -> tuple[tuple[str, tuple[str, ...]], ...]:
     extra = node.node("as-user-extra")
     if extra is None:
         return ()
@@ -429,12 +245,12 @@ def _extra(node: _Node) -> tuple[tuple[str, tuple[str, ...]], ...]:
             raise GatewayError(f"{extra.where}: expected names that are strings")
         values = extra.texts(name)
         for value in values:
-            _check_header(extra.at(name), value)
+            check_header(extra.at(name), value)
         found.append((name, values))
     return tuple(found)
 
 
-def _plugin(node: _Node) -> Plugin | None:
+def _plugin(node: Node) -> Plugin | None:
     found = node.node("exec")
     if found is None:
         return None
@@ -462,18 +278,18 @@ def _plugin(node: _Node) -> Plugin | None:
     )
 
 
-def _environment(node: _Node) -> tuple[tuple[str, str], ...]:
+def _environment(node: Node) -> tuple[tuple[str, str], ...]:
     entries = node.value.get("env")
     if entries is None:
         return ()
     if not isinstance(entries, list):
-        raise GatewayError(f"{node.at('env')}: expected a list, found {_kind(entries)}")
+        raise GatewayError(f"{node.at('env')}: expected a list, found {kind_of(entries)}")
     found = []
     for number, entry in enumerate(entries):
         where = f"{node.path}.env[{number}]"
         if not isinstance(entry, dict):
-            raise GatewayError(f"{node.file}: {where}: expected a mapping, found {_kind(entry)}")
-        one = _Node(node.file, where, entry)
+            raise GatewayError(f"{node.file}: {where}: expected a mapping, found {kind_of(entry)}")
+        one = Node(node.file, where, entry)
         one.check(("name", "value"))
         name = one.text("name")
         if not name or "=" in name or "\0" in name + one.text("value"):
@@ -482,7 +298,7 @@ def _environment(node: _Node) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _plugin_config(node: _Node) -> object:
+def _plugin_config(node: Node) -> object:
     extensions = node.value.get("extensions")
     for entry in extensions if isinstance(extensions, list) else ():
         if isinstance(entry, dict) and entry.get("name") == _PLUGIN_EXTENSION:
@@ -496,12 +312,12 @@ def _plugin_config(node: _Node) -> object:
 
 
 def _merged(files: list[Path]) -> _Merged:
-    documents = [(file, _document(file)) for file in files]
+    documents = [(file, read_document(file)) for file in files]
     names = ":".join(map(str, files))
     # Of several current contexts kubectl takes the first.
     current = ""
     for file, document in documents:
-        current = current or _Node(file, "", document).text("current-context")
+        current = current or Node(file, "", document).text("current-context")
     return _Merged(
         names,
         current,
@@ -513,26 +329,26 @@ def _merged(files: list[Path]) -> _Merged:
 
 def _entries(
     documents: list[tuple[Path, Mapping[str, object]]], section: str
-) -> Mapping[str, _Node]:
-    merged: dict[str, _Node] = {}
+) -> Mapping[str, Node]:
+    merged: dict[str, Node] = {}
     for file, document in documents:
         of_file = _entries_of(file, document.get(section), section)
         merged = {**of_file, **merged}
     return merged
 
 
-def _entries_of(file: Path, entries: object, section: str) -> dict[str, _Node]:
+def _entries_of(file: Path, entries: object, section: str) -> dict[str, Node]:
     if entries is None:
         return {}
     if not isinstance(entries, list):
-        raise GatewayError(f"{file}: {section}: expected a list, found {_kind(entries)}")
-    found: dict[str, _Node] = {}
+        raise GatewayError(f"{file}: {section}: expected a list, found {kind_of(entries)}")
+    found: dict[str, Node] = {}
     inner = section[:-1]
     for number, entry in enumerate(entries):
         where = f"{section}[{number}]"
         if not isinstance(entry, dict):
-            raise GatewayError(f"{file}: {where}: expected a mapping, found {_kind(entry)}")
-        outer = _Node(file, where, entry)
+            raise GatewayError(f"{file}: {where}: expected a mapping, found {kind_of(entry)}")
+        outer = Node(file, where, entry)
         # A token next to `user` instead of in it would be no credential at all.
         outer.check(("name", inner))
         name = outer.text("name")
@@ -540,94 +356,5 @@ def _entries_of(file: Path, entries: object, section: str) -> dict[str, _Node]:
             raise GatewayError(f"{outer.at('name')}: missing: expected a string")
         if name in found:
             raise GatewayError(f"{outer.at('name')}: {name!r} is there twice")
-        found[name] = outer.node(inner) or _Node(file, f"{where}.{inner}", {})
+        found[name] = outer.node(inner) or Node(file, f"{where}.{inner}", {})
     return found
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: no dates, and no key twice in a mapping."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    loader.flatten_mapping(node)
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for number, key in enumerate(keys):
-        if key in keys[:number]:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is there twice", node.value[number][0].start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
-    return found
-
-
-def _parsed(text: str) -> object:
-    """Return the value of JSON or YAML; this YAML parser refuses JSON with tabs, Go's does not."""
-    try:
-        return json.loads(text, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-
-
-def _document(file: Path) -> Mapping[str, object]:
-    try:
-        document = _parsed(file.read_bytes().decode("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, TypeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
-        problem = getattr(error, "problem", None) or "not UTF-8 text"
-        raise GatewayError(f"{where}: not YAML: {problem}") from None
-    except OSError as error:
-        raise GatewayError(f"{file}: cannot be read: {error.strerror}") from error
-    if not isinstance(document, dict):
-        raise GatewayError(
-            f"{file}: not a kubeconfig: the whole file is {type(document).__name__}, "
-            "expected a mapping"
-        )
-    return document
-
-
-def _texts(where: str, value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise GatewayError(f"{where}: expected a list of strings, found {_kind(value)}")
-    for number, entry in enumerate(value):
-        if not isinstance(entry, str):
-            raise GatewayError(f"{where}[{number}]: expected a string, found {_kind(entry)}")
-    return tuple(value)
-
-
-def _check_header(where: str, value: str) -> None:
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in value):
-        raise GatewayError(f"{where}: holds a control character, which no header can carry")
-    if not is_unicode(value):
-        raise GatewayError(f"{where}: holds a character that is no Unicode text")
-
-
-_KINDS: Final[Mapping[type, str]] = {
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    list: "a list",
-    dict: "a mapping",
-    type(None): "null",
-}
-
-
-def _kind(value: object) -> str:
-    """Name the type of a value, which may be secret itself."""
-    return _KINDS.get(type(value), type(value).__name__)

@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from captep_core._objects import instant
 from captep_core.errors import GatewayError
-from captep_kubernetes._kubeconfig import ClusterEntry, Plugin, is_token, is_unicode
+from captep_kubernetes._settings import ClusterEntry, Plugin, is_token, is_unicode
 
 __all__ = ["PluginCredentials", "run_plugin"]
 

@@ -24,7 +24,7 @@ from captep_kubernetes._credentials import (
     TLSMaterial,
     UserCredentials,
 )
-from captep_kubernetes._kubeconfig import ClusterEntry, Material, Plugin, Settings, UserEntry
+from captep_kubernetes._settings import ClusterEntry, Material, Plugin, Settings, UserEntry
 from tests.kubernetes.scripted import Asked, events, raw, refused_port, replying, serving
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
