@@ -26,7 +26,8 @@ check: $(READY)  ## check format, lint, types, layers and words, and run the tes
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100
+	@$(BIN)/python -m pytest -n auto --cov --cov-fail-under=100 tests/core tests/capt
+	@$(BIN)/python -m pytest -n auto --ignore tests/core --ignore tests/capt
 
 museum: $(READY)  ## print the kill matrix of the convergence kit: which level finds which mistake
 	@$(BIN)/python -m tests.testing.matrix

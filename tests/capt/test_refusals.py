@@ -337,6 +337,13 @@ def test_a_reverted_write_is_reported() -> None:
     )
 
 
+def test_a_fight_is_reported_while_its_write_is_not_wanted() -> None:
+    """The other writer may undo the write minutes later, so the report stays as long."""
+    fight = Reverted(Write("patch", CA), ("metadata.labels",), "kubectl-edit")
+    decision = look(ready(), refusals=[fight])
+    assert decision.verdict == Degraded(Severity.FAILURE, "SecretReconciliationFailed", str(fight))
+
+
 def test_a_refusal_before_the_first_ready_is_failed() -> None:
     """Before the first Ready, a refused write is phase Failed."""
     done = run(provided(), refuse={("create", CA): 403})
