@@ -53,6 +53,7 @@ from captep_core._observation import (
     Selection,
     Unreadable,
 )
+from captep_core._remembered import remembered
 from captep_core._workqueue import Backoff, WorkQueue, jittered
 from captep_core._write import difference
 
@@ -154,6 +155,7 @@ __all__ = [
     "reconcile",
     "ref_of",
     "refusal_of",
+    "remembered",
     "set_condition",
     "with_finalizer",
     "without_finalizer",

@@ -24,6 +24,7 @@ from attrs import evolve, frozen
 
 from captep_core._actions import ObjectRef, RecordEvent, write_of
 from captep_core._observation import ReconcileState
+from captep_core._remembered import ReadSet
 from captep_core._workqueue import WorkQueue
 from captep_core.errors import CaptepError
 from captep_core.ports import Clock, Decide, Gateway
@@ -34,7 +35,6 @@ from captep_runtime._reads import (
     ListVersion,
     Manifests,
     ReadIndex,
-    ReadSet,
     TrackingGateway,
     Version,
 )

@@ -4,17 +4,17 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import evolve
 
 from captep_core._actions import JSON, Action, ObjectRef
-from captep_core._observation import Listed, Observed, Selection, Unreadable
-from captep_core.ports import Answer, Gateway, Read, Reads, ReadsLive, as_read, select
+from captep_core._observation import Listed, Observed, Selection
+from captep_core._remembered import ReadSet, Recorder
+from captep_core.ports import Answer, Gateway, Read, Reads, ReadsLive, as_read
 
 __all__ = [
     "ListVersion",
     "Manifests",
     "ReadIndex",
-    "ReadSet",
     "TrackingGateway",
     "Version",
 ]
@@ -33,31 +33,7 @@ Manifests: TypeAlias = Callable[[], Iterable[Mapping[str, JSON]]]
 """The object before and after a change, as far as each exists; asked for only where a key lists
 its kind by labels.
 """
-_Lists: TypeAlias = tuple[tuple[Selection, str | None], ...]
 _Shelf: TypeAlias = tuple[str, str, str | None]
-
-
-@frozen
-class ReadSet:
-    """The objects that one pass read, and the version that each had before the pass read it.
-
-    `lists`: the lists that it read, in the same way.
-    """
-
-    refs: tuple[ObjectRef, ...]
-    versions: tuple[str | None, ...]
-    lists: _Lists = ()
-
-    def is_unchanged(self, version: Version, list_version: ListVersion | None = None) -> bool:
-        """Whether every object and every list still has its version."""
-        pairs = zip(self.refs, self.versions, strict=True)
-        if not all(version(ref) == before for ref, before in pairs):
-            return False
-        if not self.lists:
-            return True
-        return list_version is not None and all(
-            list_version(selection) == before for selection, before in self.lists
-        )
 
 
 def _shelf_of(selection: Selection) -> _Shelf:
@@ -223,38 +199,24 @@ class _Tracking:
         version: Version | None,
         list_version: ListVersion | None,
     ) -> None:
-        self._read = read
         self._index = index
         self._key = key
-        self._version = version
-        self._list_version = list_version
-        self._versions: dict[ObjectRef, str | None] = {}
-        self._lists: dict[Selection, str | None] = {}
-        self._has_unknown_version = version is None
+        self._has_versions = version is not None
+        self._recorder = Recorder(read, version, list_version)
 
     def get(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        if ref not in self._versions:
+        if ref not in self._recorder.versions:
             self._index.note(self._key, ref)
-            self._versions[ref] = None if self._version is None else self._version(ref)
-        found = self._read(ref)
-        if isinstance(found, Unreadable):
-            self._has_unknown_version = True
-        return found
+        return self._recorder.get(ref)
 
     def find(self, selection: Selection) -> Listed:
-        if selection not in self._lists:
+        if selection not in self._recorder.lists:
             self._index.note_list(self._key, selection)
-            version = None if self._list_version is None else self._list_version(selection)
-            self._lists[selection] = version
-            if version is None:
-                self._has_unknown_version = True
-        found = select(self._read, selection)
-        if isinstance(found, Unreadable):
-            self._has_unknown_version = True
-        return found
+        return self._recorder.find(selection)
 
     def settle(self) -> ReadSet | None:
-        refs = self._index.keep_only(self._key, self._versions, self._lists)
-        if self._has_unknown_version:
-            return None
-        return ReadSet(refs, tuple(self._versions.values()), tuple(self._lists.items()))
+        recorder = self._recorder
+        refs = self._index.keep_only(self._key, recorder.versions, recorder.lists)
+        seen = recorder.seen() if self._has_versions else None
+        # With the references of the index, a fleet at rest keeps each of them once.
+        return None if seen is None else evolve(seen, refs=refs)

@@ -8,10 +8,10 @@ from attrs import evolve, field, frozen
 
 from captep_core._actions import ObjectRef, VerdictLike
 from captep_core._observation import ReconcileState
+from captep_core._remembered import ReadSet
 from captep_core._workqueue import Backoff, jittered
 from captep_runtime._execute import ERROR_INTERVAL, Pass
 from captep_runtime._history import EMPTY_HISTORY, WriteHistory
-from captep_runtime._reads import ReadSet
 
 __all__ = [
     "DEFAULT_TUNING",
