@@ -1,63 +1,62 @@
 """The pure core: a kit for any operator, and the reconcile function of the CAPTControlPlane.
 
-The kit is imported at once. The names of the CAPTControlPlane domain (`captep_core.capt`) are
-imported on first use, so that another operator never loads them (PEP 562).
+Each name is imported on first use (PEP 562): an operator loads the parts that it uses, and never
+the CAPTControlPlane domain (`captep_core.capt`).
 """
 
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from captep_core._actions import (
-    JSON,
-    Action,
-    Apply,
-    Conflicted,
-    Create,
-    Decision,
-    Delete,
-    Manifest,
-    ObjectRef,
-    Patch,
-    Preconditions,
-    RecordEvent,
-    Refusal,
-    Refused,
-    Reverted,
-    Throttled,
-    VerdictLike,
-    Write,
-    purpose_of,
-    refusal_of,
-    worded,
-    write_of,
-)
-from captep_core._diff import merge_patch
-from captep_core._manifest import (
-    controller_reference,
-    is_controlled_by,
-    is_deleting,
-    outstanding,
-    preconditions_of,
-    ref_of,
-    set_condition,
-    with_finalizer,
-    without_finalizer,
-)
-from captep_core._observation import (
-    ABSENT,
-    Absent,
-    Listed,
-    Observed,
-    ReconcileState,
-    Selection,
-    Unreadable,
-)
-from captep_core._remembered import remembered
-from captep_core._workqueue import Backoff, WorkQueue, jittered
-from captep_core._write import difference
-
 if TYPE_CHECKING:
+    from captep_core._actions import (
+        JSON,
+        Action,
+        Apply,
+        Conflicted,
+        Create,
+        Decision,
+        Delete,
+        Manifest,
+        ObjectRef,
+        Patch,
+        Preconditions,
+        RecordEvent,
+        Refusal,
+        Refused,
+        Reverted,
+        Throttled,
+        VerdictLike,
+        Write,
+        purpose_of,
+        refusal_of,
+        worded,
+        write_of,
+    )
+    from captep_core._diff import merge_patch
+    from captep_core._manifest import (
+        controller_reference,
+        is_controlled_by,
+        is_deleting,
+        outstanding,
+        preconditions_of,
+        ref_of,
+        set_condition,
+        with_finalizer,
+        without_finalizer,
+    )
+    from captep_core._observation import (
+        ABSENT,
+        Absent,
+        Listed,
+        Observed,
+        ReconcileState,
+        Selection,
+        Unreadable,
+    )
+    from captep_core._remembered import remembered
+    from captep_core._workqueue import Backoff, WorkQueue, jittered
+    from captep_core._write import difference
     from captep_core.capt._intervals import Policy, interval
     from captep_core.capt._names import FINALIZER, control_plane_ref
     from captep_core.capt._observe import observe
@@ -163,15 +162,59 @@ __all__ = [
     "write_of",
 ]
 
-_DOMAIN: Final[Mapping[str, str]] = {
+_MODULES: Final[Mapping[str, str]] = {
+    "Action": "captep_core._actions",
+    "Apply": "captep_core._actions",
+    "Conflicted": "captep_core._actions",
+    "Create": "captep_core._actions",
+    "Decision": "captep_core._actions",
+    "Delete": "captep_core._actions",
+    "JSON": "captep_core._actions",
+    "Manifest": "captep_core._actions",
+    "ObjectRef": "captep_core._actions",
+    "Patch": "captep_core._actions",
+    "Preconditions": "captep_core._actions",
+    "RecordEvent": "captep_core._actions",
+    "Refusal": "captep_core._actions",
+    "Refused": "captep_core._actions",
+    "Reverted": "captep_core._actions",
+    "Throttled": "captep_core._actions",
+    "VerdictLike": "captep_core._actions",
+    "Write": "captep_core._actions",
+    "purpose_of": "captep_core._actions",
+    "refusal_of": "captep_core._actions",
+    "worded": "captep_core._actions",
+    "write_of": "captep_core._actions",
+    "merge_patch": "captep_core._diff",
+    "controller_reference": "captep_core._manifest",
+    "is_controlled_by": "captep_core._manifest",
+    "is_deleting": "captep_core._manifest",
+    "outstanding": "captep_core._manifest",
+    "preconditions_of": "captep_core._manifest",
+    "ref_of": "captep_core._manifest",
+    "set_condition": "captep_core._manifest",
+    "with_finalizer": "captep_core._manifest",
+    "without_finalizer": "captep_core._manifest",
+    "ABSENT": "captep_core._observation",
+    "Absent": "captep_core._observation",
+    "Listed": "captep_core._observation",
+    "Observed": "captep_core._observation",
+    "ReconcileState": "captep_core._observation",
+    "Selection": "captep_core._observation",
+    "Unreadable": "captep_core._observation",
+    "remembered": "captep_core._remembered",
+    "Backoff": "captep_core._workqueue",
+    "WorkQueue": "captep_core._workqueue",
+    "jittered": "captep_core._workqueue",
+    "difference": "captep_core._write",
     "Policy": "captep_core.capt._intervals",
     "interval": "captep_core.capt._intervals",
     "FINALIZER": "captep_core.capt._names",
     "control_plane_ref": "captep_core.capt._names",
+    "observe": "captep_core.capt._observe",
     "AppliedTemplate": "captep_core.capt._observed",
     "ControlPlane": "captep_core.capt._observed",
     "Secrets": "captep_core.capt._observed",
-    "observe": "captep_core.capt._observe",
     "APIEndpoint": "captep_core.capt._outputs",
     "Endpoint": "captep_core.capt._outputs",
     "Invalid": "captep_core.capt._outputs",
@@ -197,7 +240,7 @@ _DOMAIN: Final[Mapping[str, str]] = {
 
 
 def __getattr__(name: str) -> object:
-    module = _DOMAIN.get(name)
+    module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value: object = getattr(import_module(module), name)
@@ -206,4 +249,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_DOMAIN})
+    return sorted({*globals(), *_MODULES})

@@ -12,7 +12,6 @@ Rules of this module:
 4. Records hold digests and never values: the fields of a Secret are compared too.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -124,6 +123,8 @@ def digest_of(value: JSON) -> str:
 
     Times are left out because a condition that is set again has another lastTransitionTime.
     """
+    import hashlib  # noqa: PLC0415 - OpenSSL takes as long to load as the whole kit
+
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=dict)
     return hashlib.blake2b(_TIME.sub("", text).encode(), digest_size=16).hexdigest()
 

@@ -12,7 +12,6 @@ Rules of this module:
    refusal of a Secret has no text, because it may quote the content.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, assert_never
@@ -148,6 +147,8 @@ def event_name(record: RecordEvent, series: str = "") -> str:
     identity = "\0".join(parts).encode("utf-8", "surrogatepass")
     # A part of a name must not end in a dot or a hyphen.
     readable = target.name[:_LONGEST_NAME].rstrip("-.")
+    import hashlib  # noqa: PLC0415 - OpenSSL takes as long to load as the whole kit
+
     return f"{readable}.{hashlib.sha256(identity).hexdigest()[:16]}"
 
 

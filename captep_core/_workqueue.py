@@ -11,7 +11,6 @@ Rules of this module:
    after an exponential backoff.
 """
 
-import hashlib
 import heapq
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -48,6 +47,8 @@ def jittered(delay: float, key: str, *, fraction: float = 0.1) -> float:
     The share depends on `key` alone: keys that started together spread out, and a run can be
     repeated.
     """
+    import hashlib  # noqa: PLC0415 - OpenSSL takes as long to load as the whole kit
+
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return delay * (1 + fraction * int.from_bytes(digest) / 2**32)
 

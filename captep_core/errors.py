@@ -12,8 +12,6 @@ An answer of a server is a value (`captep_core.ports.Answer`) and not an error: 
 what follows from it.
 """
 
-from attrs import frozen
-
 __all__ = ["CaptepError", "DecisionError", "GatewayError", "WireError"]
 
 
@@ -21,15 +19,16 @@ class CaptepError(Exception):
     """Base of all errors that captep raises on purpose."""
 
 
-@frozen(str=False)
 class WireError(CaptepError):
     """An object does not have the shape of its kind.
 
     The message names every problem with its path and never a value, which may be a Secret's.
     """
 
-    where: str
-    problems: tuple[str, ...]
+    def __init__(self, where: str, problems: tuple[str, ...]) -> None:
+        super().__init__(where, problems)
+        self.where = where
+        self.problems = problems
 
     def __str__(self) -> str:
         return f"{self.where}: {'; '.join(self.problems)}"
