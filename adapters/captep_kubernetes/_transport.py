@@ -165,7 +165,8 @@ class KubernetesTransport:
         self._configuration = configuration
         self._credentials = credentials or ConfigurationCredentials(configuration)
         self._field_manager = field_manager
-        self._always = (*headers, ("User-Agent", user_agent or f"captep/{_version()}"))
+        always = (*headers, ("User-Agent", user_agent or f"captep/{_version()}"))
+        self._always = tuple((name, _latin(value)) for name, value in always)
         self._lock = threading.Lock()
         self._streams: weakref.WeakSet[_HTTPStream] = weakref.WeakSet()
         self._connections: tuple[TLSMaterial, rest.RESTClientObject] | None = None
@@ -220,12 +221,15 @@ class KubernetesTransport:
     def _send(
         self, request: "_Request", access: Access, timeout: float
     ) -> urllib3.BaseHTTPResponse:
-        headers = urllib3.HTTPHeaderDict()
+        sent = (*self._always, *request.headers())
         if access.authorization:
-            headers.add("Authorization", access.authorization)
-        for name, value in (*self._always, *request.headers()):
-            # Go sends the UTF-8 of a name; http.client takes characters of Latin-1 alone.
-            headers.add(name, value.encode().decode("latin-1"))
+            sent = (("Authorization", access.authorization), *sent)
+        headers: Mapping[str, str] = dict(sent)
+        if len(headers) < len(sent):
+            # A name that is there twice. The headers of urllib3 take three times as long.
+            headers = urllib3.HTTPHeaderDict()
+            for name, value in sent:
+                headers.add(name, value)
         answer: urllib3.BaseHTTPResponse = self._pool(access.tls).request(
             request.method,
             f"{self.host}{request.path}{request.parameters(self._field_manager)}",
@@ -368,6 +372,11 @@ def _encoded(method: str, path: str, body: Mapping[str, JSON] | None) -> bytes |
     except (TypeError, ValueError, RecursionError) as error:
         # The text names a type or says "nan"; it quotes no value.
         raise GatewayError(f"{method} {path}: the body is no JSON: {error}") from None
+
+
+def _latin(value: str) -> str:
+    """Return a value as Go sends it, in UTF-8; http.client takes characters of Latin-1 alone."""
+    return value.encode(errors="surrogatepass").decode("latin-1")
 
 
 def _timeout(seconds: float) -> urllib3.Timeout:

@@ -40,7 +40,12 @@ from captep_core.capt._observed import (
     Secrets,
 )
 from captep_core.capt._outputs import Endpoint, Missing, parse_endpoint
-from captep_core.capt._ownership import cluster_reference, is_assigned, names_control_plane
+from captep_core.capt._ownership import (
+    cluster_reference,
+    is_assigned,
+    names_another,
+    names_control_plane,
+)
 from captep_core.capt.wire import as_observed
 from captep_core.ports import NOT_LISTED, Read
 
@@ -108,7 +113,8 @@ def _cluster(
     label = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL)
     listed = read.list(CLUSTER_API, "Cluster", namespace)
     if not isinstance(listed, Unreadable):
-        found = [as_observed(obj, Cluster) for obj in listed]
+        # Parsing each Cluster of a namespace would take longer than the rest of the pass.
+        found = [as_observed(obj, Cluster) for obj in listed if not names_another(obj, name)]
     elif listed.reason == NOT_LISTED:
         names = dict.fromkeys((label or name, name))
         found = [as_observed(read(cluster_ref(namespace, each)), Cluster) for each in names]

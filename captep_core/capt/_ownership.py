@@ -10,8 +10,11 @@ Rules of this module:
 3. A control plane that another kind of object controls has no Cluster.
 """
 
+from collections.abc import Mapping
+
 from attrs import evolve, frozen
 
+from captep_core._actions import JSON
 from captep_core._objects import Owner, OwnerReference, controller_of
 from captep_core._observation import ABSENT, Observed
 from captep_core.capt._model import CAPTControlPlane, Cluster
@@ -26,6 +29,7 @@ __all__ = [
     "ForeignController",
     "cluster_reference",
     "is_assigned",
+    "names_another",
     "names_control_plane",
     "owner_of",
     "with_cluster_as_owner",
@@ -98,6 +102,17 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
         and (reference.namespace or cluster.metadata.namespace) == meta.namespace
         and reference.name == meta.name
     )
+
+
+def names_another(cluster: Mapping[str, JSON], name: str) -> bool:
+    """Whether the JSON of a Cluster names a control plane of another name than `name`.
+
+    False where its controlPlaneRef is absent, empty or malformed.
+    """
+    spec = cluster.get("spec")
+    reference = spec.get("controlPlaneRef") if isinstance(spec, dict) else None
+    named = reference.get("name") if isinstance(reference, dict) else None
+    return isinstance(named, str) and named not in ("", name)
 
 
 def is_assigned(cluster: Cluster) -> bool:

@@ -220,6 +220,17 @@ def test_a_malformed_cluster_may_name_us_too() -> None:
     assert writes_of(sound.actions) == ["patch CAPTControlPlane fleet/alpha-cp"]
 
 
+def test_a_malformed_cluster_that_names_another_is_none_of_ours() -> None:
+    """Its name of another control plane can be read, so the Cluster of our name is not in doubt."""
+    malformed: Object = _named("beta", name="beta-cp", kind=3)
+    objects = without(_orphan(ready(ALPHA)), "Cluster", "alpha")
+    with_it, alone = look(plus(objects, malformed), key=KEY), look(objects, key=KEY)
+    assert with_it == alone
+    assert with_it.verdict.reason != "ClusterUnreadable"
+    unnamed = look(plus(objects, _named("beta", name="", kind=3)), key=KEY)
+    assert unnamed.verdict.reason == "ClusterUnreadable"
+
+
 def test_a_list_is_not_needed_where_the_owner_reference_leads_to_the_cluster() -> None:
     """A role without `list` on Clusters serves every control plane that has its owner."""
     decision = _blind(ready(ALPHA))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from captep_core import JSON
-from captep_kubernetes._packing import Object, Packer
+from captep_kubernetes._packing import Object, Packed, Packer, marshalled
 
 JSONS: st.SearchStrategy[JSON] = st.recursive(
     st.none()
@@ -53,41 +53,56 @@ def workspace(number: int) -> Object:
     }
 
 
-@given(st.lists(OBJECTS, max_size=6))
-def test_an_unpacked_object_equals_the_packed_one(objects: list[Object]) -> None:
-    """Types included, whatever was packed before, and a new object each time."""
-    packer = Packer()
-    packed = [packer.pack(obj) for obj in objects]
+def pack(packer: Packer, obj: Object) -> Packed:
+    """Pack an object."""
+    return packer.pack(marshalled(obj))
+
+
+@given(st.lists(OBJECTS, max_size=6), st.sampled_from([0, 40, 1 << 20]))
+def test_an_unpacked_object_equals_the_packed_one(objects: list[Object], room: int) -> None:
+    """Types included, fresh or at rest, whatever was packed before, and a new object each time."""
+    packer = Packer(room)
+    packed = [pack(packer, obj) for obj in objects]
     assert [repr(each.unpacked()) for each in packed] == [repr(obj) for obj in objects]
     assert all(each.unpacked() is not each.unpacked() for each in packed)
 
 
-@given(OBJECTS, OBJECTS)
-def test_packed_objects_are_equal_when_their_contents_are(one: Object, other: Object) -> None:
-    """Whatever each was packed against."""
-    packer = Packer()
-    first, second = packer.pack(one), packer.pack(other)
+@given(OBJECTS, OBJECTS, st.sampled_from([0, 40, 1 << 20]))
+def test_packed_objects_are_equal_when_their_contents_are(
+    one: Object, other: Object, room: int
+) -> None:
+    """Whatever each was packed against, fresh or at rest."""
+    packer = Packer(room)
+    first, second = pack(packer, one), pack(packer, other)
     assert (first == second) is (one == other)
-    assert first == packer.pack(one)
+    assert first == pack(packer, one)
     assert first != one
 
 
-def test_an_object_like_the_others_takes_a_sixth_of_its_text() -> None:
+def test_an_object_at_rest_like_the_others_takes_a_sixth_of_its_text() -> None:
     """The first one is packed by itself, those that look like it against it."""
-    packer = Packer()
-    packed = [packer.pack(workspace(number)) for number in range(100)]
-    sizes = [len(each.deflated) for each in packed]
-    assert max(sizes[1:]) < len(json.dumps(workspace(0))) / 6
+    packer = Packer(room=0)
+    packed = [pack(packer, workspace(number)) for number in range(100)]
+    assert max(each.size for each in packed[1:]) < len(json.dumps(workspace(0))) / 6
     assert len({id(each.dictionary) for each in packed[1:]}) == 1
     assert packed[99].unpacked() == workspace(99)
 
 
+def test_the_objects_that_changed_last_stay_as_they_are() -> None:
+    """As many as have room: the oldest are deflated."""
+    whole = len(marshalled(workspace(10)))
+    packer = Packer(room=4 * whole)
+    packed = [pack(packer, workspace(number)) for number in range(10, 16)]
+    assert [each.size == whole for each in packed] == [False, False, True, True, True, True]
+
+
 def test_a_dictionary_does_not_grow_without_end() -> None:
     """Objects that are like no other fill it once; then they are packed as they are."""
-    packer = Packer()
+    packer = Packer(room=0)
     packed = [
-        packer.pack(
-            {"data": "".join(str(uuid5(UUID(int=number), str(part))) for part in range(40))}
+        pack(
+            packer,
+            {"data": "".join(str(uuid5(UUID(int=number), str(part))) for part in range(40))},
         )
         for number in range(40)
     ]
@@ -97,11 +112,12 @@ def test_a_dictionary_does_not_grow_without_end() -> None:
 
 def test_a_repr_shows_no_content() -> None:
     """Whatever is packed."""
-    assert "secret" not in repr(Packer().pack({"data": "secret"}))
+    assert "secret" not in repr(pack(Packer(), {"data": "secret"}))
 
 
 def test_empty_objects_share_one_packed_form() -> None:
     """Of kinds of which only the identity is kept, every object is nothing."""
     packer = Packer()
-    assert packer.pack({}) is packer.pack({})
-    assert packer.pack({}).unpacked() == {}
+    assert pack(packer, {}) is pack(packer, {})
+    assert pack(packer, {}).unpacked() == {}
+    assert pack(packer, {}).is_empty
