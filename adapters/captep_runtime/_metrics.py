@@ -186,6 +186,9 @@ class PrometheusMetrics:
         self._expose = prometheus.generate_latest
         self.registry = registry if registry is not None else prometheus.CollectorRegistry()
         self._counters: dict[str, Counter] = {}
+        # By labels as they were given: the library checks and joins them at each count, which
+        # takes longer than the count.
+        self._counters_of: dict[tuple[str | tuple[str, str], ...], Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         for name, metric in CATALOG.items():
@@ -210,7 +213,11 @@ class PrometheusMetrics:
 
     def count(self, name: str, labels: Labels, amount: float = 1) -> None:
         """Add to a counter."""
-        self._counters[name].labels(**labels).inc(amount)
+        counter = self._counters_of.get((name, *labels.items()))
+        if counter is None:
+            counter = self._counters[name].labels(**labels)
+            self._counters_of[name, *labels.items()] = counter
+        counter.inc(amount)
 
     def set(self, name: str, labels: Labels, value: float) -> None:
         """Set a gauge."""

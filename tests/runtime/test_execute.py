@@ -1,9 +1,11 @@
 """One pass: what it sends, what it keeps for the next pass, and when that is due."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -472,6 +474,8 @@ def test_the_state_names_the_objects_that_passes_deleted() -> None:
 
 CYCLE: dict[str, Any] = {}
 CYCLE["itself"] = CYCLE
+THRICE: dict[str, Any] = {}
+THRICE |= {"a": THRICE, "b": THRICE, "c": THRICE}
 
 
 @pytest.mark.parametrize(
@@ -483,6 +487,7 @@ CYCLE["itself"] = CYCLE
         ({"spec": {"ratio": float("nan")}}, "$.spec.ratio is nan"),
         ({"spec": {"ratio": float("inf")}}, "$.spec.ratio is inf"),
         ({"data": {"key": b"secret"}}, "$.data.key is a bytes"),
+        (THRICE, "$" + ".c" * 29 + ".... is nested deeper than 200 levels"),
         (CYCLE, "$" + ".itself" * 8 + ".it... is nested deeper than 200 levels"),
     ],
 )
@@ -493,6 +498,18 @@ def test_a_body_that_is_no_json_raises_before_anything_is_sent(body: Any, proble
         once(wants(create("a"), create("b", body)), server)
     assert str(raised.value) == f"create ConfigMap fleet/b: the body is no JSON: {problem}"
     assert server.sent == []
+
+
+def test_a_body_of_any_mappings_and_sequences_is_sent() -> None:
+    """Frozen mappings, tuples, classes of an author's own and subclasses of str are JSON too."""
+
+    class Name(str):
+        __slots__ = ()
+
+    own = OrderedDict({Name("a"): (Name("b"), 1, 1.5, None, True, [MappingProxyType({"c": "d"})])})
+    server = ToyServer()
+    once(wants(create("a", {"spec": own}), create("b", {"spec": dict(own)})), server)
+    assert len(server.sent) == 2
 
 
 def test_a_decide_that_returns_something_else_raises() -> None:

@@ -170,6 +170,7 @@ def test_a_client_that_goes_away_before_the_answer_leaves_no_trace(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither log nor standard error have a word of it, and the server answers the next client."""
+    before = {*threading.enumerate()}
     asked, gone = threading.Event(), threading.Event()
 
     def page() -> tuple[int, str, bytes]:
@@ -187,7 +188,7 @@ def test_a_client_that_goes_away_before_the_answer_leaves_no_trace(
         assert fetched(server, "/page") == (200, b"late")
     finally:
         server.close()
-    joined("process_request_thread")
+    joined(before)
     assert (capfd.readouterr().err, caplog.messages) == ("", [])
 
 
@@ -195,6 +196,7 @@ def test_a_page_that_raises_is_logged_by_type_and_place(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has neither text nor traceback; the connection ends, and other pages work."""
+    before = {*threading.enumerate()}
 
     def page() -> tuple[int, str, bytes]:
         raise LookupError("not-to-be-seen")
@@ -206,16 +208,16 @@ def test_a_page_that_raises_is_logged_by_type_and_place(
         assert fetched(server, "/ok") == (200, b"ok")
     finally:
         server.close()
-    joined("process_request_thread")
+    joined(before)
     (message,) = caplog.messages
     assert message.startswith("a page failed: LookupError at test_health.py:")
     assert "not-to-be-seen" not in message + capfd.readouterr().err
 
 
-def joined(target: str) -> None:
-    """Wait until the threads that answer requests have ended."""
-    for thread in threading.enumerate():
-        if target in thread.name:
+def joined(before: set[threading.Thread]) -> None:
+    """Wait until the threads that answer requests have ended; those `before` are of other tests."""
+    for thread in {*threading.enumerate()} - before:
+        if "process_request_thread" in thread.name:
             thread.join(10)
 
 
