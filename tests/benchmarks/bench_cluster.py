@@ -23,6 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from attrs import asdict, frozen
+
 from captep_core.capt._resources import RESOURCES
 from captep_kubernetes import MERGE_PATCH, CacheChange, Informer, load_transport
 from tests.cluster.apiserver import ApiServer, eventually
@@ -31,6 +33,10 @@ from tests.cluster.manifests import bind
 from tests.cluster.process import Captep
 
 _FLEET = "fleet"
+_BARE = "bare"
+_BARE_WRITES = 2000
+# As many as the controller has workers.
+_THREADS = 4
 _READY = {
     "type": "Ready",
     "status": "True",
@@ -177,15 +183,15 @@ def give(users: Users, count: int) -> None:
         RESOURCES[_INFRASTRUCTURE, "WorkspaceTemplate"].path(_FLEET),
         {**template, "metadata": {"name": "eks"}},
     )
-    users.all(_giver(users, f"c{number}") for number in range(count))
+    users.all(_giver(users, _FLEET, f"c{number}") for number in range(count))
 
 
-def _giver(users: Users, name: str) -> Callable[[], None]:
+def _giver(users: Users, namespace: str, name: str) -> Callable[[], None]:
     ref = {
         "apiVersion": _CONTROL_PLANES.api_version,
         "kind": "CAPTControlPlane",
         "name": name,
-        "namespace": _FLEET,
+        "namespace": namespace,
     }
     cluster = {
         "apiVersion": "cluster.x-k8s.io/v1beta1",
@@ -206,8 +212,8 @@ def _giver(users: Users, name: str) -> Callable[[], None]:
     }
 
     def task() -> None:
-        users.create(RESOURCES["cluster.x-k8s.io/v1beta1", "Cluster"].path(_FLEET), cluster)
-        users.create(_CONTROL_PLANES.path(_FLEET), control_plane)
+        users.create(RESOURCES["cluster.x-k8s.io/v1beta1", "Cluster"].path(namespace), cluster)
+        users.create(_CONTROL_PLANES.path(namespace), control_plane)
 
     return task
 
@@ -271,46 +277,99 @@ def asked(server: ApiServer, since: int) -> list[dict[str, Any]]:
     ]
 
 
-def creation(server: ApiServer, users: Users, process: Captep, count: int) -> None:
-    """Measure the creation of the whole fleet, until each control plane is usable."""
-    since, began, pid = len(server.audit()), time.monotonic(), process.process.pid
+@frozen
+class Spent:
+    """CPU seconds of the processes that share the machine."""
+
+    controller: float
+    users_and_peers: float
+    api_server: float
+    etcd: float
+
+    @classmethod
+    def so_far(cls, server: ApiServer, process: Captep) -> Self:
+        """Return what each process has spent since its start."""
+        return cls(
+            controller=cpu_seconds(process.process.pid),
+            users_and_peers=time.process_time(),
+            api_server=cpu_seconds(server.pid("kube-apiserver")),
+            etcd=cpu_seconds(server.pid("etcd")),
+        )
+
+    def since(self, before: Self) -> dict[str, float]:
+        """Return what each process spent since `before`."""
+        now, then = asdict(self), asdict(before)
+        return {name: now[name] - then[name] for name in now}
+
+
+def bare(server: ApiServer, users: Users) -> float:
+    """Return the milliseconds of CPU that a write costs a client that decides nothing."""
+    users.create("/api/v1/namespaces", {"metadata": {"name": _BARE}})
+    _giver(users, _BARE, _BARE)()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.bare_client",
+        str(server.kubeconfig()),
+        _CONTROL_PLANES.path(_BARE, _BARE, "status"),
+        str(_BARE_WRITES),
+        str(_THREADS),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    for resource in (_CONTROL_PLANES, RESOURCES["cluster.x-k8s.io/v1beta1", "Cluster"]):
+        users.transport.request("DELETE", resource.path(_BARE, _BARE), timeout=30)
+    figures = json.loads(done.stdout)
+    milliseconds = float(1000 * figures["cpu_seconds"] / figures["writes"])
+    show(
+        "a write of a bare client",
+        cpu_ms=round(milliseconds, 2),
+        writes_each_second=round(figures["writes"] / figures["seconds"]),
+        threads=_THREADS,
+    )
+    return milliseconds
+
+
+def creation(server: ApiServer, users: Users, process: Captep, count: int) -> float:
+    """Measure the creation of the whole fleet, until each control plane is usable.
+
+    Returns the milliseconds of CPU for each write that the controller sent, Events included.
+    """
+    since, began = len(server.audit()), time.monotonic()
     with Neighbours(users):
         eventually(process.works, what="works", within=60)
+        before = Spent.so_far(server, process)
         eventually(
             lambda: is_after(1.0) and usable(users) == count,
             what="the whole fleet is usable",
             within=900,
         )
-    seconds, cpu = time.monotonic() - began, cpu_seconds(pid)
+    seconds = time.monotonic() - began
+    used = Spent.so_far(server, process).since(before)
     time.sleep(5)
     requests = asked(server, since)
-    kinds = Counter(
-        (each["verb"], each["responseStatus"]["code"] < 300)
+    sent = Counter(
+        (each["objectRef"]["resource"] == "events", each["responseStatus"]["code"] < 300)
         for each in requests
-        if each["objectRef"]["resource"] != "events"
+        if each["verb"] in ("create", "patch", "delete")
     )
-    writes = sum(
-        number
-        for (verb, good), number in kinds.items()
-        if verb in ("create", "patch", "delete") and good
-    )
-    refused = sum(
-        number
-        for (verb, good), number in kinds.items()
-        if verb in ("create", "patch", "delete") and not good
-    )
-    gets = sum(number for (verb, _), number in kinds.items() if verb == "get")
+    milliseconds = 1000 * used["controller"] / sent.total()
     show(
         "creation",
         control_planes=count,
         seconds=round(seconds, 1),
-        cpu_seconds=round(cpu, 1),
+        cpu_seconds={name: round(value, 1) for name, value in used.items()},
+        start_up_cpu_seconds=round(before.controller, 1),
+        share_of_cpu_percent=round(100 * used["controller"] / sum(used.values()), 1),
+        cpu_ms_each_write=round(milliseconds, 2),
         load=os.getloadavg()[0],
-        writes_each=writes / count,
-        refused=refused,
-        gets_each=gets / count,
+        writes_each=sent[False, True] / count,
+        events_each=sent[True, True] / count,
+        refused=sent[False, False] + sent[True, False],
+        gets_each=sum(each["verb"] == "get" for each in requests) / count,
+        log_lines_each=len(process.log()) / count,
         target_seconds=60,
     )
+    return milliseconds
 
 
 def quiet(server: ApiServer, process: Captep, count: int) -> None:
@@ -349,7 +408,7 @@ def rotation(server: ApiServer, users: Users, count: int) -> None:
             _SECRETS.path(_FLEET, f"{name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}}
         )
         time.sleep(0.02)
-    time.sleep(2)
+    time.sleep(5)
     at: dict[tuple[str, str], float] = {}
     for event in server.audit()[since:]:
         if event["verb"] == "patch" and event["objectRef"]["resource"] == "secrets":
@@ -418,11 +477,14 @@ def main(count: int) -> None:
             server.install(definitions())
             bind(server, "base", "controller")
             users, kubeconfig = Users(server), server.kubeconfig("controller")
+            limit = bare(server, users)
             give(users, count)
             with Captep(kubeconfig, Path(folder)) as process:
-                creation(server, users, process, count)
+                milliseconds = creation(server, users, process, count)
                 quiet(server, process, count)
                 rotation(server, users, count)
+            limit = (limit + bare(server, users)) / 2
+            show("a write, of a bare client's", ratio=round(milliseconds / limit, 2), target=3)
             start_up(kubeconfig, Path(folder), count)
         finally:
             server.stop()

@@ -67,6 +67,10 @@ class ApiServer:
         """The certificate that signed the server's."""
         return self._folder / "certificates" / "apiserver.crt"
 
+    def pid(self, name: str) -> int:
+        """Return the process id of "etcd" or "kube-apiserver"."""
+        return self._processes[name].pid
+
     def start(self) -> None:
         """Start both and wait until /readyz says ok.
 
