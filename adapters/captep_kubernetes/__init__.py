@@ -3,7 +3,7 @@
 from captep_core._request import RawResponse, reason_of
 from captep_kubernetes._config import check_connection, load_transport
 from captep_kubernetes._discovery import served_resource
-from captep_kubernetes._election import LeaseTimes
+from captep_kubernetes._election import LeaseTimes, marks, shards_of
 from captep_kubernetes._gateway import DryRun, KubernetesGateway
 from captep_kubernetes._informer import (
     NOT_SERVED,
@@ -53,8 +53,10 @@ __all__ = [
     "keeping",
     "list_live",
     "load_transport",
+    "marks",
     "reason_of",
     "reference",
     "served_resource",
+    "shards_of",
     "without_managed_fields",
 ]

@@ -16,7 +16,7 @@ from typing import Final
 from captep_core._actions import JSON
 from captep_core._request import RawResponse, reason_of
 from captep_core._workqueue import jittered
-from captep_kubernetes._election import Elector, LeaseTimes
+from captep_kubernetes._election import Elector, LeaseTimes, marks, shards_of
 from captep_kubernetes._resources import LEASES
 from captep_kubernetes._transport import MERGE_PATCH, Transport, UnansweredError
 
@@ -42,6 +42,7 @@ class LeaderElector:
         name: of the Lease.
         identity: unique among all candidates, for instance the Pod's name and a random suffix.
         times: see `LeaseTimes`.
+        shards: the number of shards of the fleet; a Lease of another number is never claimed.
         on_started_leading: called each time that this candidate begins to lead.
         on_stopped_leading: called each time that it no longer leads; after that it competes again.
         on_other_leader: called with the identity of another holder, once for each new one.
@@ -57,6 +58,7 @@ class LeaderElector:
         name: str,
         identity: str,
         times: LeaseTimes | None = None,
+        shards: int = 1,
         on_started_leading: Callable[[], None] = lambda: None,
         on_stopped_leading: Callable[[], None] = lambda: None,
         on_other_leader: Callable[[str], None] = lambda _holder: None,
@@ -66,7 +68,7 @@ class LeaderElector:
         self._transport = transport
         self._namespace = namespace
         self._name = name
-        self._elector = Elector(identity, times or LeaseTimes())
+        self._elector = Elector(identity, times or LeaseTimes(), shards=shards)
         self._callbacks = {True: on_started_leading, False: on_stopped_leading}
         self._on_other_leader = on_other_leader
         self._announced_holder = ""
@@ -128,6 +130,9 @@ class LeaderElector:
             if self._must_read and (problem := self._read()) is not None:
                 return problem
             self._must_read = True
+            if self._elector.lease is not None and self._elector.is_of_others:
+                found = shards_of(self._elector.lease)
+                return f"it belongs to a fleet of {found}, expected {self._elector.shards}"
             sent_at = self._clock()
             claim = self._elector.claim(now=sent_at, wall=self._now())
             return None if claim is None else self._claim(claim, sent_at)
@@ -145,9 +150,8 @@ class LeaderElector:
 
     def _claim(self, claim: dict[str, JSON], sent_at: float) -> str | None:
         if self._elector.lease is None:
-            answer = self._send(
-                "POST", LEASES.path(self._namespace), {**claim, "metadata": {"name": self._name}}
-            )
+            named = {**claim, "metadata": {**marks(self._elector.shards), "name": self._name}}
+            answer = self._send("POST", LEASES.path(self._namespace), named)
         else:
             answer = self._send("PATCH", self._path(), claim)
         if answer.status in (200, 201) and answer.body is not None:
@@ -189,7 +193,10 @@ class LeaderElector:
         period = jittered(
             self._elector.times.retry_period, self._elector.identity, fraction=_JITTER
         )
-        left = self._elector.leading_until - self._clock()
+        now = self._clock()
+        # A leader stops in time. Another candidate looks again when the lease expires.
+        is_leading = self._elector.is_leading(now=now)
+        left = (self._elector.leading_until if is_leading else self._elector.expires_at) - now
         return min(period, left) if left > 0 else period
 
     def _announce(self) -> None:

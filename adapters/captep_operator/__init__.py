@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         lacks_label,
     )
     from captep_operator._serving import Serving
+    from captep_operator._shard import Shard
     from captep_operator._simulation import Simulation, simulated
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Lease",
     "Operator",
     "Serving",
+    "Shard",
     "Simulation",
     "check_cluster",
     "check_lease",
@@ -50,6 +52,7 @@ _MODULES: Final = {
     "Lease": "_leadership",
     "Operator": "_operator",
     "Serving": "_serving",
+    "Shard": "_shard",
     "Simulation": "_simulation",
     "check_cluster": "_preflight",
     "check_lease": "_preflight",

@@ -7,6 +7,8 @@ Rules of this module:
 2. A change wakes the keys whose last decision read the object. A change in the server's bookkeeping
    alone (resourceVersion, managedFields) wakes none.
 3. The controller writes only while it holds the lease for certain.
+4. The loop has the keys of its shard alone. The caches hold the objects of all shards: the API
+   server selects no objects by a hash.
 """
 
 import gc
@@ -82,6 +84,7 @@ class Controller:
         watched: the kinds that `decide` reads and writes.
         component: the name that Events carry.
         namespaces: the namespaces to watch; empty for the whole cluster.
+        owns: whether a key of the primary kind is of this process's shard.
         dry_run: whether to send writes, and whether the server keeps them.
         metrics: receives the measurements.
         may_write: called before each write; false refuses it.
@@ -97,12 +100,14 @@ class Controller:
         watched: Iterable[Watched],
         component: str = FIELD_MANAGER,
         namespaces: Iterable[str],
+        owns: Callable[[ObjectRef], bool] = lambda _key: True,
         dry_run: DryRun,
         metrics: Metrics,
         may_write: Callable[[], bool],
     ) -> None:
         kinds = tuple(watched)
         self.primary = primary
+        self._owns = owns
         self._gateway = KubernetesGateway(
             transport,
             watched=kinds,
@@ -183,7 +188,7 @@ class Controller:
         if (change.ref.api_version, change.ref.kind) == (
             self.primary.api_version,
             self.primary.kind,
-        ):
+        ) and self._owns(change.ref):
             self._keep(change.ref)
         # `_keep` has woken the object itself.
         self._loop.notify(change.ref, self._gateway.manifests(change), but=change.ref)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from attrs.validators import min_len
 
 from captep_kubernetes import LeaderElector, Transport
+from captep_operator._shard import Shard
 from captep_runtime import Metrics
 
 __all__ = ["Lease", "candidate_for"]
@@ -27,6 +28,10 @@ class Lease:
     namespace: str = field(validator=min_len(1))
     name: str = field(validator=min_len(1))
 
+    def of(self, shard: Shard) -> "Lease":
+        """Return the Lease of one shard of the fleet; this one, if the shard is the whole fleet."""
+        return Lease(self.namespace, shard.lease_name(self.name))
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
@@ -37,10 +42,13 @@ def candidate_for(
     transport: Transport,
     metrics: Metrics,
     *,
+    shards: int,
     leads: Callable[[], None],
     lost: Callable[[], None],
 ) -> LeaderElector:
-    """Return an elector for `lease`, not started; it calls `leads` and `lost`.
+    """Return an elector for `lease` of a fleet of `shards`, not started.
+
+    It calls `leads` and `lost`.
 
     Its identity begins with the name of the operator. The log says who holds the lease meanwhile,
     as a warning when that is another operator: then neither of them can ever work next to the
@@ -75,6 +83,7 @@ def candidate_for(
         namespace=lease.namespace,
         name=lease.name,
         identity=f"{operator}_{socket.gethostname()}_{uuid.uuid4()}",
+        shards=shards,
         on_started_leading=started,
         on_stopped_leading=stopped,
         on_other_leader=held,

@@ -22,6 +22,7 @@ from captep_core.ports import Decide
 from captep_operator._identity import Identity
 from captep_operator._kind import Kind
 from captep_operator._messages import Message, Messages
+from captep_operator._shard import Shard
 
 if TYPE_CHECKING:
     from captep_kubernetes import DryRun, Transport
@@ -127,6 +128,7 @@ class Operator:
         namespaces: Iterable[str] = (),
         workers: int = 4,
         lease: "Lease | None" = None,
+        shard: Shard | str = "1/1",
         dry_run: "DryRun | Literal['none', 'client', 'server']" = "none",
         metrics: "Metrics | None" = None,
         serving: "Serving | None" = None,
@@ -139,6 +141,8 @@ class Operator:
             namespaces: the namespaces to watch, none for the whole cluster.
             workers: keys that are reconciled at the same time.
             lease: only its holder writes; None for a single process.
+            shard: I/N, the share of the objects that this process reconciles; see `Shard`. Shards
+                need a `lease`: each has one of its own, whose name begins with that of `lease`.
             dry_run: whether to send writes, and whether the server keeps them.
             metrics: receives the measurements; None for those that `serving` exposes.
             serving: where to serve probes and metrics; None for nowhere.
@@ -151,6 +155,9 @@ class Operator:
         from captep_operator._process import Process, Settings  # noqa: PLC0415
         from captep_operator._serving import Serving  # noqa: PLC0415
 
+        share = Shard.parse(shard) if isinstance(shard, str) else shard
+        if share.count > 1 and lease is None and DryRun(dry_run) is DryRun.NONE:
+            raise ValueError(f"shard {share} without a lease: nothing keeps two processes apart")
         settings = Settings(
             kubeconfig=kubeconfig,
             context=context,
@@ -158,6 +165,7 @@ class Operator:
             namespaces=tuple(sorted(set(namespaces))),
             workers=workers,
             lease=lease,
+            shard=share,
             dry_run=DryRun(dry_run),
             metrics=metrics,
             serving=serving or Serving(),

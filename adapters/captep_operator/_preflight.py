@@ -17,12 +17,24 @@ from captep_kubernetes import (
     Transport,
     UnansweredError,
     check_connection,
+    marks,
+    shards_of,
 )
+from captep_operator._leadership import Lease
+from captep_operator._shard import Shard
 
-__all__ = ["check_cluster", "check_lease", "fatal_problem", "identity", "lacks_label"]
+__all__ = [
+    "check_cluster",
+    "check_lease",
+    "check_shards",
+    "fatal_problem",
+    "identity",
+    "lacks_label",
+]
 
 _SECONDS: Final = 10.0
 """The limit of one request, as for every other request of the controller."""
+_GRANT: Final = "grant get, create and patch on leases there"
 
 
 def check_cluster(transport: Transport, namespaces: Iterable[str]) -> tuple[str, ...]:
@@ -79,10 +91,55 @@ def check_lease(transport: Transport, namespace: str, name: str) -> None:
             " create it, or correct --leader-election-namespace"
         )
     if status == 403:
+        raise GatewayError(f"no permission to create the Lease {namespace}/{name}: {_GRANT}")
+
+
+def check_shards(transport: Transport, fleet: Lease, shard: Shard) -> None:
+    """Check that the fleet has as many shards as `shard` says; agree on the number if it is new.
+
+    The Lease of the fleet says the number; nobody holds it while there are shards. It is created
+    with the number, so that of several first processes one decides. The number stays, also while
+    no process runs: nothing but a person can know that all processes of the old number have ended.
+
+    Raises:
+        GatewayError: the fleet has another number; one line says how to change it.
+    """
+    if shard.count > 1:
+        body: dict[str, JSON] = {"metadata": {**marks(shard.count), "name": fleet.name}}
+        status = _status(transport, "POST", LEASES.path(fleet.namespace), [], body)
+        if status not in (201, 409):
+            raise GatewayError(f"cannot create the Lease {fleet}: HTTP {status}: {_GRANT}")
+    for lease in dict.fromkeys((fleet, fleet.of(shard))):
+        _check_number(transport, lease, fleet, shard)
+
+
+def _check_number(transport: Transport, lease: Lease, fleet: Lease, shard: Shard) -> None:
+    path = LEASES.path(lease.namespace, lease.name)
+    try:
+        answer = transport.request("GET", path, timeout=_SECONDS)
+    except UnansweredError as error:
+        raise GatewayError(f"the API server does not answer: {error}") from error
+    if answer.status not in (200, 404):
+        raise GatewayError(f"cannot read the Lease {lease}: HTTP {answer.status}: {_GRANT}")
+    if answer.status == 404 or answer.body is None:
+        return
+    found = shards_of(answer.body)
+    if found != shard.count:
         raise GatewayError(
-            f"no permission to create the Lease {namespace}/{name}:"
-            " grant get, create and patch on leases there"
+            f"the Lease {lease} is of a fleet with {_counted(found)}, and this process is of one"
+            f" with {_counted(shard.count)}: start it with the number of the others, or end all of"
+            f" them, then kubectl delete lease --namespace {lease.namespace}"
+            f" {lease.name if lease != fleet else _names(fleet, found)}"
         )
+
+
+def _counted(shards: int) -> str:
+    return f"{shards} shard{'' if shards == 1 else 's'}"
+
+
+def _names(fleet: Lease, shards: int) -> str:
+    """Return the names of all Leases of a fleet, as a shell expands them."""
+    return f"{fleet.name} {fleet.name}-shard-{{1..{shards}}}" if shards > 1 else fleet.name
 
 
 def fatal_problem(

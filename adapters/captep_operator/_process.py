@@ -29,8 +29,9 @@ from captep_operator._identity import Identity
 from captep_operator._kind import Kind
 from captep_operator._leadership import Lease, candidate_for
 from captep_operator._messages import Message, Messages, forget_earlier_runs
-from captep_operator._preflight import check_cluster, check_lease
+from captep_operator._preflight import check_cluster, check_lease, check_shards
 from captep_operator._serving import Pages, Serving, measured, serve
+from captep_operator._shard import Shard
 from captep_operator._start import synced
 from captep_runtime import Metrics, PageServer
 
@@ -55,6 +56,7 @@ class Settings:
     namespaces: tuple[str, ...]
     workers: int = field(validator=ge(1))
     lease: Lease | None
+    shard: Shard
     dry_run: DryRun
     metrics: Metrics | None
     serving: Serving
@@ -80,7 +82,8 @@ class Process:
         transport = settings.transport or self._connected()
         self._transport = counting(transport, self._metrics)
         # A dry run writes nothing, so it must not keep another process from leading.
-        self._lease = settings.lease if settings.dry_run is DryRun.NONE else None
+        self._fleet = settings.lease if settings.dry_run is DryRun.NONE else None
+        self._lease = None if self._fleet is None else self._fleet.of(settings.shard)
         self._elector = None if self._lease is None else self._candidate(self._lease)
         self._has_begun = False
 
@@ -130,8 +133,14 @@ class Process:
             )
         for line in self._settings.warnings(self._transport):
             _log.warning(line)
-        if self._lease is not None:
+        shard = self._settings.shard
+        if self._fleet is not None and self._lease is not None:
             check_lease(self._transport, self._lease.namespace, self._lease.name)
+            check_shards(self._transport, self._fleet, shard)
+        if shard.count > 1:
+            _log.info("shard %s: reconciles its share of the %s", shard, self._kinds[0])
+            labels = {"shard": str(shard.index), "shards": str(shard.count)}
+            self._metrics.set("captep_shard_info", labels, 1)
 
     def _controller(self) -> Controller:
         watched = discovered(self._transport, self._kinds)
@@ -143,6 +152,7 @@ class Process:
             watched=watched,
             component=self._identity.name,
             namespaces=self._settings.namespaces,
+            owns=self._settings.shard.owns,
             dry_run=self._settings.dry_run,
             metrics=self._metrics,
             may_write=self._elector.is_leading if self._elector else lambda: True,
@@ -215,6 +225,7 @@ class Process:
             self._identity.name,
             self._transport,
             self._metrics,
+            shards=self._settings.shard.count,
             leads=lambda: self._messages.put(Message.LEADS),
             lost=lambda: self._messages.put(Message.LOST),
         )

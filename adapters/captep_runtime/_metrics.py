@@ -81,6 +81,9 @@ CATALOG: Final[Mapping[str, Metric]] = {
         "counter", "HTTP requests by status, method and host", ("code", "method", "host")
     ),
     "leader_election_master_status": Metric("gauge", "1 while this process leads", ("name",)),
+    "captep_shard_info": Metric(
+        "gauge", "1 in a process of this shard, of so many", ("shard", "shards")
+    ),
     "captep_watch_healthy": Metric("gauge", "1 while all watches of a kind are current", ("kind",)),
     "captep_writes_total": Metric(
         "counter", "Writes by verb and HTTP status", ("controller", "verb", "code")

@@ -226,7 +226,7 @@ TAKEN: dict[str, JSON] = {**HELD, "acquireTime": "2026-01-01T00:00:00.000000Z"}
 @pytest.mark.parametrize(
     ("seen", "after", "claim"),
     [
-        (None, 0.0, {"spec": {**TAKEN, "leaseTransitions": 0}}),
+        (None, 0.0, {"metadata": {}, "spec": {**TAKEN, "leaseTransitions": 0}}),
         (
             lease("", leaseTransitions=4),
             0.0,
@@ -273,6 +273,43 @@ def test_a_claim_needs_a_free_own_or_expired_lease(
     its time.
     """
     assert Elector("a").observe(seen, now=100.0).claim(now=100.0 + after, wall=WALL) == claim
+
+
+def marked(holder: str, text: JSON) -> dict[str, JSON]:
+    """A Lease whose annotation says a number of shards."""
+    seen = lease(holder)
+    seen["metadata"] = {"resourceVersion": "7", "annotations": {"captep/shards": text}}
+    return seen
+
+
+@pytest.mark.parametrize("holder", ["", "a", "b"])
+@pytest.mark.parametrize(
+    ("text", "shards"), [("3", 2), ("1", 2), ("2", 1), ("two", 2), ("two", 1), ("", 1), (2, 1)]
+)
+def test_a_lease_of_another_number_of_shards_is_never_claimed(
+    holder: str, text: JSON, shards: int
+) -> None:
+    """Neither when it is free, nor after it expired, nor by its own holder."""
+    candidate = Elector("a", shards=shards).observe(marked(holder, text), now=0.0)
+    assert candidate.is_of_others
+    assert candidate.claim(now=1000.0, wall=WALL) is None
+
+
+def test_a_lease_without_a_number_is_of_a_fleet_of_one() -> None:
+    """A candidate of two leaves it alone, one of one takes it; each new one says its number."""
+    assert not Elector("a").observe(lease(""), now=0.0).is_of_others
+    assert Elector("a", shards=2).observe(lease(""), now=0.0).claim(now=99.0, wall=WALL) is None
+    assert Elector("a").observe(marked("", "1"), now=0.0).claim(now=0.0, wall=WALL) is not None
+    made = Elector("a", shards=2).claim(now=0.0, wall=WALL)
+    assert made is not None
+    assert made["metadata"] == {"annotations": {"captep/shards": "2"}}
+
+
+def test_a_holder_stops_when_its_lease_gets_another_number() -> None:
+    """Somebody edited it: another fleet may own its keys from now on."""
+    leader = Elector("a", shards=2).claimed(marked("a", "2"), sent_at=0.0, now=0.0)
+    assert leader.is_leading(now=1.0)
+    assert not leader.observe(marked("a", "3"), now=1.0).is_leading(now=1.0)
 
 
 def test_a_renewal_is_seen_as_one_only_when_the_version_moves() -> None:

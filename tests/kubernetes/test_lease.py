@@ -66,7 +66,11 @@ class Leases:
             version = int(current["metadata"]["resourceVersion"]) + 1 if current else 1
             spec = {**(current["spec"] if current else {}), **body["spec"]}
             self.lease = {
-                "metadata": {"name": "captep", "resourceVersion": str(version)},
+                "metadata": {
+                    **(current or body)["metadata"],
+                    "name": "captep",
+                    "resourceVersion": str(version),
+                },
                 "spec": spec,
             }
             self.holders.append(spec["holderIdentity"])
@@ -76,7 +80,7 @@ class Leases:
 class Candidate:
     """An elector with what it announced."""
 
-    def __init__(self, url: str, identity: str) -> None:
+    def __init__(self, url: str, identity: str, shards: int = 1) -> None:
         self.history: list[str] = []
         transport = transport_to(url, identity)
         self.elector = LeaderElector(
@@ -85,6 +89,7 @@ class Candidate:
             name="captep",
             identity=identity,
             times=TIMES,
+            shards=shards,
             on_started_leading=lambda: self.history.append("started"),
             on_stopped_leading=lambda: self.history.append("stopped"),
         )
@@ -123,6 +128,24 @@ def test_a_lease_is_created_renewed_and_given_back() -> None:
         ]
         assert (server.asked[1].path, server.asked[2].path) == (PATH, f"{PATH}/captep")
         assert leases.holders[-1] == ""
+
+
+def test_a_lease_of_another_number_of_shards_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line says whose it is; the annotation is there from its creation."""
+    with serving(leases := Leases()) as server:
+        one = Candidate(server.url, "a", shards=2)
+        eventually(one.elector.is_leading)
+        one.elector.stop()
+        two = Candidate(server.url, "b", shards=3)
+        eventually(lambda: len(caplog.records))
+        held = list(leases.holders)
+        two.elector.stop()
+    assert leases.lease is not None
+    assert leases.lease["metadata"]["annotations"] == {"captep/shards": "2"}
+    assert (held, leases.holders) == (["a", *["a"] * (len(held) - 2), ""], held)
+    assert caplog.messages == ["lease ns/captep: it belongs to a fleet of 2, expected 3"]
 
 
 def test_a_lease_that_was_given_back_is_taken_at_once() -> None:

@@ -20,7 +20,7 @@ from captep_kubernetes import (
     Transport,
     UnansweredError,
 )
-from captep_operator import Kind, Lease, Serving
+from captep_operator import Kind, Lease, Serving, Shard
 from captep_operator._controller import Controller
 from captep_operator._counting import CountingTransport
 from captep_operator._dry_run import DryRunDecide
@@ -136,6 +136,7 @@ def settings(transport: Transport, lease: Lease | None) -> Settings:
         namespaces=(),
         workers=1,
         lease=lease,
+        shard=Shard(1, 1),
         dry_run=DryRun.NONE,
         metrics=InMemoryMetrics(),
         serving=Serving(),

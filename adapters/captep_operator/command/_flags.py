@@ -6,6 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
+from captep_operator._shard import Shard
 from captep_operator.command._parser import Parser, Subparsers
 from captep_operator.command._program import Program
 from captep_operator.command._values import (
@@ -17,6 +18,7 @@ from captep_operator.command._values import (
     place,
     place_or_name,
     refusal,
+    shard,
     time,
     unreadable,
 )
@@ -34,7 +36,8 @@ and exit with status 0."""
 _RUN_EXAMPLES: Final = """\
 examples:
   {prog} run --dry-run client                  log what it would write to the cluster
-  {prog} run --leader-elect --log-format json  as in a Deployment"""
+  {prog} run --leader-elect --log-format json  as in a Deployment
+  {prog} run --shard 1/2                       half of the objects; --shard 2/2 has the others"""
 _PLAN_EXAMPLES: Final = """\
 examples:
   {prog} plan -f world.yaml
@@ -250,7 +253,11 @@ class Flags:
 
 
 def check_run(parser: Parser, options: argparse.Namespace) -> None:
-    """Check the certificate of --metrics-secure, and that the flags for it fit."""
+    """Check the certificate of --metrics-secure, and that the flags fit to each other."""
+    try:
+        lease_name(options.shard.lease_name(options.leader_election_id))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"--leader-election-id and --shard: {error}")
     if not options.metrics_secure:
         if options.metrics_cert_dir is not None:
             parser.error("--metrics-cert-dir needs --metrics-secure")
@@ -319,6 +326,15 @@ def _add_lease(parser: Parser, name: str) -> None:
         type=namespace,
         metavar="NS",
         help="namespace of the Lease (default: the pod's)",
+    )
+    parser.add_argument(
+        "--shard",
+        default=Shard(1, 1),
+        type=shard,
+        metavar="I/N",
+        help="reconcile the I-th of N shares of the objects, by a hash of their names, while"
+        " holding the Lease NAME-shard-I; the Lease NAME keeps N, and a process with another N"
+        " does not start; a dry run needs no Lease (default 1/1: all objects)",
     )
 
 

@@ -35,7 +35,8 @@ def run(operator: Operator, options: argparse.Namespace) -> None:
             context=options.context,
             namespaces=options.namespace,
             workers=options.workers,
-            lease=lease if options.leader_elect else None,
+            lease=lease if options.leader_elect or options.shard.count > 1 else None,
+            shard=options.shard,
             dry_run=options.dry_run,
             serving=Serving(
                 probes=options.health_probe_bind_address,

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
+from captep_operator._shard import Shard
 from captep_operator.command._errors import suggestion
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "place",
     "place_or_name",
     "refusal",
+    "shard",
     "time",
     "unreadable",
 ]
@@ -75,6 +77,14 @@ def lease_name(text: str) -> str:
             f"expected a name for the Lease (lower case letters, digits, - and .), not {text!r}"
         )
     return text
+
+
+def shard(text: str) -> Shard:
+    """Read I/N."""
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def time(text: str) -> datetime:
