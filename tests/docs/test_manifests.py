@@ -59,6 +59,21 @@ def test_delete_on_secrets_is_a_role_of_its_own() -> None:
     ]
 
 
+def test_the_deployments_of_the_shards_share_no_pod() -> None:
+    """Each selects the pods of its own shard, which have its flag, and all have one number."""
+    found = []
+    for index in (1, 2):
+        folder = FOLDER / "shards" / f"shard-{index}"
+        (patch,) = yaml.safe_load(file_text(folder / "kustomization.yaml"))["patches"]
+        made = apply_json_patch(only("deployment", "Deployment"), yaml.safe_load(patch["patch"]))
+        template = made["spec"]["template"]
+        labels = made["spec"]["selector"]["matchLabels"]
+        assert labels == template["metadata"]["labels"]
+        args = template["spec"]["containers"][0]["args"]
+        found.append((made["metadata"]["name"], labels["captep/shard"], args[-1]))
+    assert found == [(f"captep-shard-{i}", f"{i}", f"--shard={i}/2") for i in (1, 2)]
+
+
 def test_both_stages_of_the_image_start_from_the_same_argument() -> None:
     """One build argument pins the base of both."""
     text = file_text(FOLDER / "Containerfile")
