@@ -14,7 +14,7 @@ from attrs import frozen
 
 from captep_demo._lanes import LANES, START, Result, play
 from captep_demo._plot import picture
-from captep_demo._report import report
+from captep_demo._report import FAULTS, report
 from captep_demo._timeline import SLICE, Count
 from captep_show import write_file
 from captep_world import StoryEvent, stories
@@ -22,6 +22,7 @@ from captep_world import StoryEvent, stories
 __all__ = ["demo"]
 
 _COLUMNS = 72
+_FAULTY_LIVES = 5
 _NAMES = ("tokyo", "osaka", "kyoto", "nagoya", "sapporo", "fukuoka", "sendai", "kobe")
 
 
@@ -46,8 +47,9 @@ def demo(
     if plot is not None:
         files[plot] = picture(results, control_planes=control_planes)
     if report_file is not None:
+        faulty = _added_up(_play_faulty(control_planes, hours, seed))
         files[report_file] = report(
-            results, _ROWS, control_planes=control_planes, hours=hours, seed=seed
+            results, faulty, _ROWS, control_planes=control_planes, hours=hours, seed=seed
         )
     for file, content in files.items():
         try:
@@ -74,6 +76,16 @@ def _play_all(control_planes: int, hours: float, seed: int) -> list[list[Result]
             results.append(play(lane, _name(number), story=story, seed=seed, limit=limit))
     _progress(control_planes, control_planes, "")
     return played
+
+
+def _play_faulty(control_planes: int, hours: float, seed: int) -> list[Result]:
+    """Play lives with captep alone, over connections that break: enough for a rate."""
+    length = timedelta(hours=hours)
+    story, limit = stories.life(length), length + timedelta(hours=2)
+    return [
+        play(LANES[-1], _name(number), story=story, seed=seed + number, limit=limit, faults=FAULTS)
+        for number in range(max(_FAULTY_LIVES, control_planes))
+    ]
 
 
 def _name(number: int) -> str:
@@ -110,6 +122,8 @@ def _added_up(results: Sequence[Result]) -> Result:
         rotations=first.rotations,
         is_over=all(result.is_over for result in results),
         cpu_seconds=sum(result.cpu_seconds for result in results),
+        gaps=tuple(gap for result in results for gap in result.gaps),
+        errors=sum(result.errors for result in results),
     )
 
 

@@ -1,15 +1,27 @@
 """The three loops of the demo, each with a world of its own and the same story."""
 
 import logging
+import random
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NoReturn
 
 from attrs import field, frozen
 
-from captep_core import JSON, Action, Listed, ObjectRef, Observed, Selection, decide
+from captep_core import (
+    JSON,
+    Action,
+    Decision,
+    Listed,
+    ObjectRef,
+    Observed,
+    ReconcileState,
+    Selection,
+    decide,
+)
 from captep_core.capt._resources import WATCHED
+from captep_core.errors import GatewayError
 from captep_core.ports import Answer, Read, Reads
 from captep_demo._older import BEFORE, INTERVALS_ALONE, Intervals, OlderLoop
 from captep_demo._timeline import Count, Timeline
@@ -68,19 +80,27 @@ class Result:
     is_over: bool
     cpu_seconds: float = field(default=0.0, eq=False)
     """CPU time of all passes; those that were not executed count as the mean of the others."""
+    gaps: tuple[tuple[float, float], ...] = ()
+    """The seconds that a decision asked for and those until the next one, where nothing woke it."""
+    errors: int = 0
+    """Passes of captep that ended in an error, and refused writes."""
 
 
-def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) -> Result:
-    """Play a story about the control plane `name` with the loop of a lane, for at most `limit`."""
+def play(
+    lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta, faults: float = 0.0
+) -> Result:
+    """Play a story about the control plane `name` with the loop of a lane, for at most `limit`.
+
+    `faults`: the share of captep's writes that get no answer; every second one of them has landed.
+    """
     subject = Subject(_NAMESPACE, name, lane.secret)
     clock = VirtualClock(START)
     milestones = Milestones(subject)
     server = ObservedServer(load(stories.templates(_NAMESPACE), now=START), milestones)
     timeline = Timeline(START)
     simulation = Simulation(server, clock, neighbours(Pace(seed=seed)), story, subject)
-    loop: CaptepLoop | OlderLoop = CaptepLoop(server, clock, timeline)
-    if lane.older:
-        loop = OlderLoop(server, lane.older, timeline)
+    captep = CaptepLoop(server, clock, timeline, faults=faults, seed=seed)
+    loop = OlderLoop(server, lane.older, timeline) if lane.older else captep
     simulation.attach(loop)
     simulation.run(START + limit)
     total = timeline.total()
@@ -96,6 +116,8 @@ def play(lane: Lane, name: str, *, story: Story, seed: int, limit: timedelta) ->
         rotations=tuple(milestones.rotations),
         is_over=simulation.is_over,
         cpu_seconds=loop.cpu_seconds * total.passes / max(1, executed),
+        gaps=tuple(captep.gaps),
+        errors=captep.errors,
     )
 
 
@@ -182,16 +204,28 @@ class ObservedServer(WorldServer):
 
 
 class CaptepLoop:
-    """captep's runtime loop with captep's decisions, over a gateway that counts."""
+    """captep's runtime loop with captep's decisions, over a gateway that counts and may fail."""
 
-    def __init__(self, server: WorldServer, clock: VirtualClock, timeline: Timeline) -> None:
+    def __init__(
+        self,
+        server: WorldServer,
+        clock: VirtualClock,
+        timeline: Timeline,
+        *,
+        faults: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self._server, self._clock, self._timeline = server, clock, timeline
         self.cpu_seconds = 0.0
+        self.gaps: list[tuple[float, float]] = []
+        self.errors = 0
+        self._asked: tuple[float, datetime] | None = None
+        self._faults, self._draw = faults, random.Random(seed)  # noqa: S311 - no secret depends on it
         self._gateway = MemoryGateway(server.world, watched=WATCHED)
         # A logger outside the hierarchy: the demo counts these lines and prints none of them.
         lines = logging.Logger("captep", logging.INFO)  # noqa: LOG001
         lines.addHandler(_LineCounter(self))
-        self._loop = Loop(decide, self, clock, reporter=Logger(lines, "captep"))
+        self._loop = Loop(self._decide, self, clock, reporter=Logger(lines, "captep"))
 
     def add(self, key: ObjectRef) -> None:
         """Take over a control plane."""
@@ -228,10 +262,32 @@ class CaptepLoop:
     def send(self, action: Action) -> Answer:
         """Send an action."""
         self._gateway.world = self._server.world
+        fate = self._draw.random()
+        if fate < self._faults / 2:
+            self._fail()
         answer = self._gateway.send(action)
         self._server.world = self._gateway.world
+        if fate < self._faults:
+            self._fail()
+        self.errors += answer.is_refusal
         self.count(Count(writes=1, changed=int(answer.changed), refused=int(answer.is_refusal)))
         return answer
+
+    def _fail(self) -> NoReturn:
+        self.errors += 1
+        raise GatewayError("the connection broke: no answer to a write")
+
+    def _decide(
+        self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
+    ) -> Decision:
+        """Decide, and note how long after a quiet decision without a wake-up that is."""
+        if self._asked is not None and (now - self._asked[1]).total_seconds() >= self._asked[0]:
+            self.gaps.append((self._asked[0], (now - self._asked[1]).total_seconds()))
+        decision = decide(key, read, state, now=now)
+        wait = decision.requeue_after
+        is_quiet = wait is not None and not decision.actions
+        self._asked = (wait.total_seconds(), now) if wait is not None and is_quiet else None
+        return decision
 
     def count(self, count: Count) -> None:
         """Add to the counts of the present time."""

@@ -23,7 +23,7 @@ from attrs import frozen
 
 from captep_audit import Judge, Log, read_events
 from captep_demo._lanes import LANES, play
-from captep_demo._report import Criterion, criteria
+from captep_demo._report import FAULTS, Criterion, criteria
 from captep_memory import load
 from captep_world import stories
 from tests.benchmarks.bench_memory import measure as requests_per_second
@@ -128,7 +128,8 @@ def graduation(seed: int) -> list[Criterion]:
     story = stories.life(length)
     limit = length + timedelta(hours=2)
     lives = [play(lane, "tokyo", story=story, seed=seed, limit=limit) for lane in LANES]
-    return criteria(lives, 1)
+    faulty = play(LANES[-1], "tokyo", story=story, seed=seed, limit=limit, faults=FAULTS)
+    return criteria(lives, faulty, 1)
 
 
 def bars(figures: Sequence[Figure], title: str) -> str:

@@ -11,8 +11,10 @@ import pytest
 from attrs import evolve
 
 from captep_core import ObjectRef, Patch, Preconditions
+from captep_core.errors import GatewayError
 from captep_demo._demo import _added_up, demo
 from captep_demo._lanes import LANES, START, CaptepLoop, play
+from captep_demo._report import criteria
 from captep_demo._timeline import Count, Timeline
 from captep_memory import load
 from captep_world import VirtualClock, WorldServer, stories
@@ -265,8 +267,43 @@ def test_the_report_shows_each_criterion_with_its_measured_value(
     text = file.read_text("utf-8")
     assert "`captep demo --control-planes 1 --hours 0.5 --seed 3`" in text
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| (yes|no) \|$", text, re.MULTILINE)
-    assert [met for *_, met in rows] == ["yes"] * 7
+    assert [met for *_, met in rows] == ["yes"] * 13
     assert {name: measured for name, measured, *_ in rows}["writes that changed nothing"] == "0"
+
+
+def test_a_loop_like_the_one_before_misses_the_criteria() -> None:
+    """Keeps the report from saying yes to everything: cost, errors, waits and needless writes."""
+    story = stories.life(timedelta(minutes=5))
+    limit = timedelta(hours=2)
+    before = play(LANES[0], "tokyo", story=story, seed=0, limit=limit)
+    broken = play(LANES[2], "tokyo", story=story, seed=0, limit=limit, faults=1.0)
+    endless = evolve(broken, is_over=False)
+    missed = {each.name for each in criteria([before, before], endless, 1) if not each.is_met}
+    assert missed == {
+        "CPU of the loop, of the loop before",
+        "passes that end in an error, with 2% of writes unanswered",
+        "lives that do not end, with 2% of writes unanswered",
+        "refused writes",
+        "passes, of the loop before",
+        "writes that changed nothing",
+        "log lines until a control plane is usable",
+        "log lines, of the loop before",
+        "seconds until a failure is reported",
+    }
+
+
+@pytest.mark.parametrize("is_landed", [False, True])
+def test_a_write_without_an_answer_may_have_landed(*, is_landed: bool) -> None:
+    """Of the faults every second one has; the pass ends in an error either way."""
+    server = WorldServer(load([CLUSTER], now=START))
+    loop = CaptepLoop(
+        server, VirtualClock(START), Timeline(START), faults=1.0, seed=int(not is_landed)
+    )
+    ref = ObjectRef(CLUSTER["apiVersion"], "Cluster", "fleet", "tokyo")
+    before = server.world
+    with pytest.raises(GatewayError, match="the connection broke"):
+        loop.send(Patch(ref, {"spec": {"size": 7}}, Preconditions(), "a test"))
+    assert (server.world is not before, loop.errors) == (is_landed, 1)
 
 
 def test_an_unwritable_report_is_an_error_in_one_line(
