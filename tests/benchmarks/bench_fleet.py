@@ -30,7 +30,7 @@ from tests.cluster.around import FAST
 from tests.cluster.process import Captep
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_MODEL = "tokyo"
+MODEL = "tokyo"
 _QUIET_SECONDS = 66.0
 
 
@@ -53,7 +53,7 @@ def ready() -> list[Object]:
     clock = VirtualClock(_NOW)
     server = WorldServer(load(stories.templates("fleet"), now=_NOW))
     simulation = Simulation(
-        server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", _MODEL)
+        server, clock, neighbours(FAST), stories.creation_to_ready, Subject("fleet", MODEL)
     )
     simulation.attach(Loop(decide, _Gateway(server), clock))
     simulation.run(_NOW + timedelta(hours=1))
@@ -69,7 +69,7 @@ def fleet(count: int) -> Iterator[Object]:
     text = json.dumps(ready())
     uids = {obj["metadata"]["uid"] for obj in json.loads(text)}
     for number in range(count):
-        copy = text.replace(_MODEL, f"c{number}")
+        copy = text.replace(MODEL, f"c{number}")
         for uid in uids:
             copy = copy.replace(uid, str(uuid5(UUID(uid), str(number))))
         yield from json.loads(copy)
