@@ -17,6 +17,7 @@ from captep_memory._admission import Admission
 from captep_memory._json import Object
 from captep_memory._kinds import NO_KINDS, Catalog
 from captep_memory._request import Key
+from captep_memory._shelf import with_object, without_object
 
 __all__ = ["NEWEST", "Quirks", "StoreChange", "World", "Writer", "uid_of"]
 
@@ -220,7 +221,8 @@ class World:
         change = StoreChange(
             "ADDED" if previous is None else "MODIFIED", key, stored, previous, version, writer
         )
-        shelf = {**self.shelf(key.api_group, key.kind, key.namespace), key.name: stored}
+        known = self.shelf(key.api_group, key.kind, key.namespace)
+        shelf = with_object(known, key.name, stored)
         return self._next(shelf, change, self.departed), stored
 
     def remove(self, key: Key) -> Self:
@@ -228,15 +230,12 @@ class World:
 
         The watch event shows it as stored, with the resourceVersion of the deletion.
         """
-        last = self.shelf(key.api_group, key.kind, key.namespace)[key.name]
+        known = self.shelf(key.api_group, key.kind, key.namespace)
+        last = known[key.name]
         version = self.resource_version + 1
         tombstone = {**last, "metadata": {**last["metadata"], "resourceVersion": str(version)}}
         change = StoreChange("DELETED", key, tombstone, last, version)
-        shelf = {
-            name: obj
-            for name, obj in self.shelf(key.api_group, key.kind, key.namespace).items()
-            if name != key.name
-        }
+        shelf = without_object(known, key.name)
         return self._next(shelf, change, self.departed | {last["metadata"]["uid"]})
 
     def _next(
