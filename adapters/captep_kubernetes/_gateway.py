@@ -31,6 +31,7 @@ from captep_core._observation import (
     Selection,
     Unreadable,
 )
+from captep_core._projection import hidden, shown_of, without_managed_fields
 from captep_core._request import (
     RawResponse,
     WriteRequest,
@@ -46,15 +47,10 @@ from captep_kubernetes._definitions import DefinitionWatch
 from captep_kubernetes._discovery import served_resource
 from captep_kubernetes._events import EventBook
 from captep_kubernetes._hidden import HiddenObjects
-from captep_kubernetes._informer import (
-    NOT_SERVED,
-    Informer,
-    identity_only,
-    without_managed_fields,
-)
+from captep_kubernetes._informer import NOT_SERVED, Informer, identity_only
 from captep_kubernetes._lists import list_live
 from captep_kubernetes._payloads import Payloads
-from captep_kubernetes._predicates import content_changed, essence_of, keeping
+from captep_kubernetes._predicates import content_changed, essence_of
 from captep_kubernetes._resources import EVENTS
 from captep_kubernetes._store import CacheChange, Object
 from captep_kubernetes._transport import (
@@ -242,9 +238,7 @@ class KubernetesGateway:
             if isinstance(found, Absent):
                 self._hidden.forget(ref)
                 return ABSENT
-        selectors = self._kinds[ref.api_version, ref.kind].selectors
-        chosen = " and ".join(f"{name} {text}" for name, text in selectors)
-        return Unreadable("Hidden", f"{ref} exists, and the watch with {chosen} does not show it")
+        return hidden(ref, self._kinds[ref.api_version, ref.kind])
 
     def _list(self, selection: Selection) -> Listed:
         selection = self._canonical(selection)
@@ -524,9 +518,7 @@ def _key(watched: Watched) -> tuple[str, str]:
 def _projection(watched: Watched) -> Callable[[Object], Object]:
     if watched.representation is Representation.ON_DEMAND:
         return identity_only
-    if watched.representation is Representation.METADATA:
-        return keeping({})
-    return without_managed_fields if watched.fields is None else keeping(watched.fields)
+    return shown_of(watched)
 
 
 def _essence(watched: Watched) -> Callable[[Object], Object] | None:

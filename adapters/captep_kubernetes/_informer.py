@@ -34,6 +34,7 @@ from typing import Final
 
 from captep_core._actions import JSON, ObjectRef
 from captep_core._observation import Unreadable
+from captep_core._projection import without_managed_fields
 from captep_core._request import RawResponse, reason_of, retry_after_of
 from captep_core._resources import Representation, Resource
 from captep_core._workqueue import Backoff, jittered
@@ -48,7 +49,7 @@ from captep_kubernetes._transport import (
     UnansweredError,
 )
 
-__all__ = ["NOT_SERVED", "Informer", "identity_only", "without_managed_fields"]
+__all__ = ["NOT_SERVED", "Informer", "identity_only"]
 
 NOT_SERVED: Final = "NotServed"
 """The reason of `Unreadable` for the objects of a kind that the server does not have."""
@@ -86,17 +87,6 @@ _ACCEPT: Final[Mapping[Representation, str]] = {
     Representation.METADATA: _METADATA,
     Representation.ON_DEMAND: _METADATA,
 }
-
-
-def without_managed_fields(obj: Object) -> Object:
-    """Drop `metadata.managedFields`, often half of an object, which no decision reads."""
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict) or "managedFields" not in metadata:
-        return obj
-    return {
-        **obj,
-        "metadata": {key: value for key, value in metadata.items() if key != "managedFields"},
-    }
 
 
 def identity_only(_obj: Object) -> Object:

@@ -1,26 +1,13 @@
-"""Projections and predicates: which fields a cache keeps, and which change wakes a reconcile."""
+"""Predicates: which change of a kept object wakes a reconcile."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from captep_core._actions import JSON
-from captep_core._resources import Fields
-from captep_kubernetes._informer import without_managed_fields
 from captep_kubernetes._store import CacheChange, Object
 
-__all__ = ["content_changed", "essence_of", "keeping"]
+__all__ = ["content_changed", "essence_of"]
 
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _BOOKKEEPING = ("resourceVersion", "generation", "managedFields")
-
-
-def keeping(fields: Fields) -> Callable[[Object], Object]:
-    """Return a projection to apiVersion, kind, metadata and `fields`.
-
-    metadata loses managedFields and kubectl's copy of the manifest. A malformed value stays
-    malformed: cut to its sound parts it would look sound.
-    """
-    wanted: Fields = {"apiVersion": None, "kind": None, "metadata": None, **fields}
-    return lambda obj: _without_last_applied(_part(without_managed_fields(obj), wanted))
 
 
 def content_changed(change: CacheChange, conditions: Collection[str] | None = None) -> bool:
@@ -43,37 +30,6 @@ def content_changed(change: CacheChange, conditions: Collection[str] | None = No
     if not old:
         return True
     return essence_of(old, conditions) != essence_of(change.after.obj, conditions)
-
-
-def _part(obj: Object, fields: Fields) -> Object:
-    kept: Object = {}
-    for name, inner in fields.items():
-        if name in obj:
-            value = obj[name]
-            kept[name] = (
-                _part(value, inner) if inner is not None and isinstance(value, dict) else value
-            )
-    return kept
-
-
-def _without_last_applied(obj: Object) -> Object:
-    metadata = obj.get("metadata")
-    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
-    if (
-        not isinstance(metadata, dict)
-        or not isinstance(annotations, dict)
-        or _LAST_APPLIED not in annotations
-    ):
-        return obj
-    return {
-        **obj,
-        "metadata": {
-            **metadata,
-            "annotations": {
-                name: text for name, text in annotations.items() if name != _LAST_APPLIED
-            },
-        },
-    }
 
 
 def essence_of(obj: Object, conditions: Collection[str] | None) -> Object:

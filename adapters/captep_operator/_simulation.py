@@ -12,6 +12,7 @@ from captep_core._resources import Watched
 from captep_core.ports import Decide
 from captep_memory import MemoryGateway, Scope, World, collect_all, departed, group_of, load
 from captep_operator._kind import Kind
+from captep_operator._watching import WatchingGateway
 from captep_runtime import Pass, WriteHistory, run_pass
 
 __all__ = ["Simulation", "scopes_of", "simulated", "watched_in_memory", "world_of"]
@@ -54,11 +55,11 @@ def watched_in_memory(kinds: Iterable[Kind]) -> tuple[Watched, ...]:
 
 def world_of(
     objects: Iterable[Mapping[str, Any]], now: datetime, kinds: Iterable[Kind], component: str
-) -> MemoryGateway:
+) -> WatchingGateway:
     """Return an in-memory server that holds `objects`; `component` is the name on Events."""
     declared = tuple(kinds)
     world = load(objects, now=now, scopes=scopes_of(declared))
-    return MemoryGateway(world, component=component, watched=watched_in_memory(declared))
+    return WatchingGateway(world, watched_in_memory(declared), component=component)
 
 
 def simulated(

@@ -7,9 +7,10 @@ from typing import Any
 from attrs import frozen
 
 from captep_core._actions import ObjectRef
-from captep_memory import MemoryGateway, ObjectMatch, Scope, World, group_of, load, scope_of
+from captep_memory import ObjectMatch, Scope, World, group_of, load, scope_of
 from captep_operator._kind import Kind
 from captep_operator._simulation import scopes_of, watched_in_memory
+from captep_operator._watching import WatchingGateway
 from captep_operator.command._errors import InputError, suggestion
 from captep_operator.command._manifests import Manifest, read_manifests
 from captep_operator.command._program import Target
@@ -46,7 +47,7 @@ class InputWorld:
     """
 
     key: ObjectRef
-    gateway: MemoryGateway
+    gateway: WatchingGateway
     malformed: tuple[dict[str, Any], ...]
 
 
@@ -72,11 +73,11 @@ def read_world(settings: WorldSettings) -> InputWorld:
         ObjectMatch(_text(obj, "kind"), _namespace(obj), obj["metadata"]["name"]): "Malformed"
         for obj in malformed
     }
-    gateway = MemoryGateway(
+    gateway = WatchingGateway(
         world,
+        watched_in_memory(target.kinds),
         unreadable={**hidden, **settings.unreadable},
         refuse=settings.refuse,
-        watched=watched_in_memory(target.kinds),
     )
     return InputWorld(key, gateway, malformed)
 
