@@ -2,18 +2,16 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Final
 
 from captep_core._actions import Decision, Manifest, ObjectRef, RecordEvent
 from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
+from captep_core._projection import shown_of
 from captep_core.errors import DecisionError
 from captep_core.ports import Decide, Read, Reads, select
 from captep_operator._kind import Kind, ids_of
-from captep_runtime._bodies import require_decision
+from captep_runtime._bodies import named, require_decision
 
 __all__ = ["as_declared", "checked", "only_declared"]
-
-_IDENTITY: Final = ("apiVersion", "kind", "metadata")
 
 
 def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Decide:
@@ -32,6 +30,13 @@ def only_declared(decide: Decide, declared: Collection[tuple[str, str]]) -> Deci
     deciding = checked(decide)
 
     def require(ref: ObjectRef | Selection, does: str) -> None:
+        asked: object = ref
+        if not isinstance(asked, ObjectRef | Selection):
+            raise DecisionError(
+                f"the decision {does} {named(asked)}, expected an ObjectRef: ref_of makes one"
+            )
+        if not (ref.api_version and ref.kind):
+            raise DecisionError(f"the decision {does} {ref}, which has no apiVersion or no kind")
         if (ref.api_version, ref.kind) not in declared:
             raise DecisionError(
                 f"the decision {does} {ref}, and {ref.kind} ({ref.api_version}) is not declared:"
@@ -74,31 +79,25 @@ def checked(decide: Decide) -> Decide:
 def as_declared(decide: Decide, kinds: Iterable[Kind]) -> Decide:
     """Return `decide` with reads as a cluster answers them, for a server without caches.
 
-    Undeclared kinds raise, and kinds by their metadata show nothing else: a plan in memory must not
+    Undeclared kinds raise, and each object shows the fields that its kind keeps: a plan must not
     see what the operator cannot see.
     """
     declared = tuple(kinds)
-    by_metadata = ids_of(each for each in declared if each.payload == "metadata")
+    shown = {
+        name: shown_of(kind.watched(kind.assumed())) for kind in declared for name in ids_of([kind])
+    }
 
     def restricted(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
         def reading(ref: ObjectRef) -> Observed[Manifest]:
             found = read(ref)
-            is_whole = (ref.api_version, ref.kind) not in by_metadata
-            return found if is_whole or not isinstance(found, dict) else _identity_of(found)
+            name = ref.api_version, ref.kind
+            return shown[name](found) if isinstance(found, dict) else found
 
         def listing(selection: Selection) -> Listed:
             found = select(read, selection)
-            is_whole = (selection.api_version, selection.kind) not in by_metadata
-            return found if is_whole or isinstance(found, Unreadable) else _identities_of(found)
+            name = selection.api_version, selection.kind
+            return found if isinstance(found, Unreadable) else tuple(map(shown[name], found))
 
         return decide(key, Reads(reading, listing), state, now=now)
 
     return only_declared(restricted, ids_of(declared))
-
-
-def _identities_of(found: Iterable[Manifest]) -> tuple[Manifest, ...]:
-    return tuple(map(_identity_of, found))
-
-
-def _identity_of(found: Manifest) -> Manifest:
-    return {name: found[name] for name in _IDENTITY if name in found}

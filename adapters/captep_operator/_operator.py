@@ -23,6 +23,7 @@ from captep_operator._identity import Identity
 from captep_operator._kind import Kind
 from captep_operator._messages import Message, Messages
 from captep_operator._shard import Shard
+from captep_operator._signature import require_signature
 
 if TYPE_CHECKING:
     from captep_kubernetes import DryRun, Transport
@@ -58,7 +59,7 @@ class Operator:
 
     Raises:
         ValueError: a kind is named twice, or a name has another form.
-        TypeError: `decide` is no function.
+        TypeError: `decide` is no function, or takes something else than `Decide`.
     """
 
     name: str
@@ -77,8 +78,7 @@ class Operator:
     def __attrs_post_init__(self) -> None:
         """Check the names, and the function."""
         decide: object = self.decide
-        if not callable(decide):
-            raise TypeError(f"decide is of type {type(decide).__name__}, expected a function")
+        require_signature(decide)
         named = [(kind.api_version, kind.kind) for kind in self.kinds]
         twice = sorted({str(kind) for kind in self.kinds if named.count(_id(kind)) > 1})
         if twice:

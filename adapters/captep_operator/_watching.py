@@ -1,8 +1,8 @@
 """An in-memory server as an operator sees it on a cluster: through the watches of its kinds.
 
 A selector hides objects: they are absent, until a create of their name is refused with 409. From
-then on they are unreadable for as long as they exist, as `captep_kubernetes` has it. A projection
-leaves fields out.
+then on they are unreadable for as long as they exist, as `captep_kubernetes` has it. Which fields
+of an object show is the business of `_declared`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from captep_core._actions import JSON, Action, Create, ObjectRef
 from captep_core._observation import ABSENT, Absent, Listed, Observed, Selection, Unreadable
-from captep_core._projection import hidden, shown_of
+from captep_core._projection import hidden
 from captep_core._resources import Watched
 from captep_core.ports import Answer
 from captep_memory import MemoryGateway, Request, World, serve
@@ -21,7 +21,7 @@ _CONFLICT: Final = 409
 
 
 class WatchingGateway(MemoryGateway):
-    """A `MemoryGateway` that shows of its world what the watches of `watched` show.
+    """A `MemoryGateway` that shows of its world the objects that the watches of `watched` choose.
 
     `options`: those of `MemoryGateway`.
     """
@@ -50,7 +50,7 @@ class WatchingGateway(MemoryGateway):
         if isinstance(places, Unreadable):
             return places
         if places is None or (ref.namespace, ref.name) in places:
-            return shown_of(watched)(found)
+            return found
         return hidden(ref, watched) if ref in self._taken else ABSENT
 
     def find(self, selection: Selection) -> Listed:
@@ -62,8 +62,7 @@ class WatchingGateway(MemoryGateway):
         places = self._places(watched, selection.namespace)
         if isinstance(places, Unreadable):
             return places
-        shown = shown_of(watched)
-        return tuple(shown(obj) for obj in found if places is None or _place(obj) in places)
+        return tuple(obj for obj in found if places is None or _place(obj) in places)
 
     def send(self, action: Action) -> Answer:
         """Translate `action` to one request and serve it."""

@@ -9,7 +9,7 @@ from typing import Final, get_args
 from captep_core._actions import Action, Decision, RecordEvent, write_of
 from captep_core.errors import DecisionError
 
-__all__ = ["require_decision"]
+__all__ = ["named", "require_decision"]
 
 _DEEPEST: Final = 200
 """Far deeper than any manifest; a body that contains itself has no end."""
@@ -24,12 +24,12 @@ def require_decision(decision: object) -> None:
 
     Raises:
         DecisionError: it is no Decision, its deadline has no time zone, or a body is no JSON. The
-            message has the path and the
-            type of the value, and never the value.
+            message has the path and the type of the value, and never the value.
     """
     if not isinstance(decision, Decision):
-        raise DecisionError(f"decide returned {_named(decision)}, expected a Decision")
+        raise DecisionError(f"decide returned {named(decision)}, expected a Decision")
     _require_types(decision.actions, decision.requeue_after)
+    _require_verdict(decision.verdict)
     if decision.wakes_at is not None and decision.wakes_at.utcoffset() is None:
         raise DecisionError("wakes_at has no time zone, expected an aware time")
     for action in decision.actions:
@@ -43,16 +43,21 @@ def require_decision(decision: object) -> None:
 def _require_types(actions: object, requeue_after: object) -> None:
     """Check what a caller without a type checker may have put into a decision."""
     if not isinstance(actions, tuple):
-        raise DecisionError(f"the actions of a decision are {_named(actions)}, expected a tuple")
+        raise DecisionError(f"the actions of a decision are {named(actions)}, expected a tuple")
     for action in actions:
+        if action is None:
+            raise DecisionError(
+                "an action of a decision is None: difference returns None where nothing differs,"
+                " which belongs in no decision"
+            )
         if not isinstance(action, Action):
             raise DecisionError(
-                f"an action of a decision is {_named(action)},"
+                f"an action of a decision is {named(action)},"
                 f" expected {', '.join(each.__name__ for each in get_args(Action))}"
             )
     if not isinstance(requeue_after, timedelta | None):
         raise DecisionError(
-            f"requeue_after of a decision is {_named(requeue_after)}, expected a timedelta or None"
+            f"requeue_after of a decision is {named(requeue_after)}, expected a timedelta or None"
         )
 
 
@@ -82,6 +87,19 @@ def _is_plain(body: object) -> bool:
     return False
 
 
+def _require_verdict(verdict: object) -> None:
+    for name in ("reason", "message"):
+        text = getattr(verdict, name, None)
+        if not isinstance(text, str):
+            found = (
+                f"its {name} is {named(text)}" if hasattr(verdict, name) else f"it has no {name}"
+            )
+            raise DecisionError(
+                f"the verdict of a decision is {named(verdict)}, and {found}:"
+                " expected an object whose reason and message are texts"
+            )
+
+
 def _problem(body: object) -> str:
     """Return the first problem of a body with its path, "" when the body is JSON."""
     pending: list[tuple[str, int, object]] = [("$", 0, body)]
@@ -104,9 +122,9 @@ def _problem_here(path: str, value: object) -> str:
             return "" if math.isfinite(value) else f"{path} is {value}"
         case Mapping():
             others = [key for key in value if not isinstance(key, str)]
-            return f"{path} has {_named(others[0])} as a key" if others else ""
+            return f"{path} has {named(others[0])} as a key" if others else ""
         case _:
-            return f"{path} is {_named(value)}"
+            return f"{path} is {named(value)}"
 
 
 def _items(path: str, value: object) -> Iterator[tuple[str, object]]:
@@ -118,6 +136,7 @@ def _items(path: str, value: object) -> Iterator[tuple[str, object]]:
             yield f"{path}[{number}]", item
 
 
-def _named(value: object) -> str:
+def named(value: object) -> str:
+    """Return the type of a value with its article, as messages have it."""
     name = type(value).__name__
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"

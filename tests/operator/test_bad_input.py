@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
-from captep_core import ABSENT, JSON, Decision, ObjectRef, ReconcileState, Unreadable
+from captep_core import ABSENT, JSON, Decision, ObjectRef, ReconcileState, Unreadable, ref_of
 from captep_core.errors import DecisionError, GatewayError
 from captep_core.ports import Decide, Read
 from captep_kubernetes import RawResponse, Stream
@@ -156,19 +156,65 @@ def test_a_decision_that_fails_is_one_line_and_the_other_keys_go_on(
     assert 3 <= failures < 30
 
 
-def one_action() -> Decision:
-    """Return a decision whose actions are no tuple."""
-    return Decision(cast("Any", 1), None, Verdict("x"))
+@frozen
+class HalfVerdict:
+    """A verdict whose message is no text."""
+
+    reason: str
+    message: int = 5
 
 
-@pytest.mark.parametrize("fail", [raising, lambda: None, one_action])
-def test_in_memory_a_decision_that_fails_is_one_error(fail: Callable[[], Any]) -> None:
+@pytest.mark.parametrize(
+    ("fail", "expected"),
+    [
+        (raising, "decide raised LookupError at test_bad_input.py"),
+        (lambda: None, "decide returned a NoneType"),
+        (lambda: Decision(cast("Any", 1), None, Verdict("x")), "the actions of a decision are an"),
+        (
+            lambda: Decision(cast("Any", (None,)), None, Verdict("x")),
+            "an action of a decision is None: difference returns None where nothing differs",
+        ),
+        (
+            lambda: Decision((), None, cast("Any", "Ready")),
+            "the verdict of a decision is a str, and it has no reason: expected",
+        ),
+        (
+            lambda: Decision((), None, cast("Any", HalfVerdict("Ready"))),
+            "the verdict of a decision is a HalfVerdict, and its message is an int: expected",
+        ),
+    ],
+)
+def test_in_memory_a_decision_that_fails_is_one_error(
+    fail: Callable[[], Any], expected: str
+) -> None:
     """`plan` and `simulate` raise DecisionError and nothing else."""
     made = Operator("things", failing_for("a", fail), primary=THINGS)
-    with pytest.raises(DecisionError, match=r"^(decide |the actions)"):
-        made.plan([THING], "fleet", "a", NOW)
-    with pytest.raises(DecisionError, match=r"^(decide |the actions)"):
-        made.simulate([THING], "fleet", "a", NOW)
+    for try_it in (made.plan, made.simulate):
+        with pytest.raises(DecisionError) as raised:
+            try_it([THING], "fleet", "a", NOW)
+        assert str(raised.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"kind": "Secret"}, "the decision reads a dict, expected an ObjectRef: ref_of makes one"),
+        (
+            ref_of({"kind": "ConfigMap", "metadata": {"name": "a"}}),
+            "the decision reads ConfigMap a, which has no apiVersion or no kind",
+        ),
+    ],
+)
+def test_a_read_of_something_else_than_an_object_is_named(asked: Any, expected: str) -> None:  # noqa: ANN401
+    """A manifest without apiVersion is no kind that could be declared."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        read(asked)
+        return Decision((), None, Verdict("Seen"))
+
+    with pytest.raises(DecisionError) as raised:
+        Operator("things", decide, primary=THINGS).plan([THING], "fleet", "a", NOW)
+    assert str(raised.value) == expected
 
 
 def reading_gadget(found: list[Any]) -> Decide:

@@ -230,6 +230,12 @@ def test_captep_decides_with_a_function_for_a_named_object(
         ("bad_import:decide", "--decide: bad_import needs the module nowhere_too: install it"),
         ("bad_module:decide", "--decide: importing bad_module raised ZeroDivisionError at bad_"),
         ("bad_syntax:decide", "--decide: importing bad_syntax raised SyntaxError"),
+        (
+            "bad_form:decide",
+            "--decide: bad_form:decide: decide takes (key), expected (key, read, state, *, now)",
+        ),
+        ("bad_operator:it", "--decide: bad_operator: decide takes (key), expected (key, read,"),
+        ("bad_kind:it", "--decide: bad_kind: 'kind' must match regex '[A-Z][A-Za-z0-9]*'"),
     ],
 )
 def test_a_decision_that_cannot_be_loaded_is_one_line(
@@ -244,6 +250,11 @@ def test_a_decision_that_cannot_be_loaded_is_one_line(
     (tmp_path / "bad_import.py").write_text("import nowhere_too\n")
     (tmp_path / "bad_module.py").write_text("1 / 0\n")
     (tmp_path / "bad_syntax.py").write_text("def\n")
+    (tmp_path / "bad_form.py").write_text("def decide(key): ...\n")
+    kinds = "from captep_operator import Kind, Operator\n"
+    made = f"{kinds}it = Operator('it', lambda key: None, primary=Kind('v1', 'Pod'))\n"
+    (tmp_path / "bad_operator.py").write_text(made)
+    (tmp_path / "bad_kind.py").write_text(f"{kinds}it = Kind('v1', 'pods')\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     status, out, err = run(
@@ -252,6 +263,27 @@ def test_a_decision_that_cannot_be_loaded_is_one_line(
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("captep: ")
     assert expected in err
+
+
+def test_a_simulation_shows_the_words_of_a_refusal(
+    run: Callable[..., Ended], world: str, tmp_path: Path
+) -> None:
+    """The server says why, in the line after the write."""
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "fleet", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"finalizers": ["kubernetes"]},
+    }
+    ending = tmp_path / "namespace.json"
+    ending.write_text(json.dumps(namespace))
+    _, out, _ = run(things.main, "simulate", "-f", world, "-f", str(ending))
+    lines = out.splitlines()
+    refused = lines.index("    + 403 create ConfigMap fleet/a-config: it does not exist")
+    assert lines[refused + 1] == (
+        '        Forbidden: configmaps "a-config" is forbidden: unable to create new content in'
+        " namespace fleet because it is being terminated"
+    )
 
 
 def test_a_decision_that_raises_is_one_line_with_its_place(

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from captep_core import Create, Decision, ObjectRef, ReconcileState
 from captep_core.errors import CaptepError, DecisionError, GatewayError
-from captep_core.ports import Decide, Read
+from captep_core.ports import Read
 from captep_memory import Key, Request, World, load, serve
 from captep_memory.http import HTTPFacade
 from captep_operator import Kind, Lease, Operator, Serving
@@ -224,10 +224,40 @@ def test_a_kind_that_is_named_twice_raises() -> None:
         Operator("things", keep, primary=THINGS, reads=[CONFIG_MAPS, THINGS])
 
 
-def test_an_operator_without_a_function_raises() -> None:
+async def waiting(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> None:
+    """Decide nothing, and that asynchronously."""
+
+
+@pytest.mark.parametrize(
+    ("decide", "problem"),
+    [
+        (None, "decide is of type NoneType, expected a function"),
+        (lambda key, read, state: None, "decide takes (key, read, state), expected (key, read,"),
+        (lambda key, read, now: None, "decide takes (key, read, now), expected (key, read, state"),
+        (waiting, "decide is async, expected a plain function"),
+        (partial(waiting), "decide is async, expected a plain function"),
+    ],
+)
+def test_an_operator_without_a_fitting_function_raises(decide: Any, problem: str) -> None:  # noqa: ANN401
     """Its author sees it where the operator is made, and not as a failed pass."""
-    with pytest.raises(TypeError, match="decide is of type NoneType, expected a function"):
-        Operator("things", cast("Decide", None), primary=THINGS)
+    with pytest.raises(TypeError) as raised:
+        Operator("things", decide, primary=THINGS)
+    assert str(raised.value).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        keep,
+        partial(keep),
+        lambda *given, **named: keep(*given, **named),
+        lambda key, read, state, now, seed=b"": keep(key, read, state, now=now),
+        min,
+    ],
+)
+def test_a_function_that_can_be_called_fits(decide: Any) -> None:  # noqa: ANN401
+    """Further arguments with defaults are the author's; a function from C may say nothing."""
+    Operator("things", decide, primary=THINGS)
 
 
 def test_an_operator_runs_once_at_a_time(server: HTTPFacade) -> None:

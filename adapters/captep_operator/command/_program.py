@@ -4,8 +4,9 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -14,9 +15,12 @@ from captep_core.errors import CaptepError
 from captep_core.ports import Decide
 from captep_operator._kind import Kind
 from captep_operator._operator import Operator
+from captep_operator._signature import require_signature
 from captep_operator.command._errors import UsageError, suggestion
 
 __all__ = ["Program", "Target", "operator_of", "target_of"]
+
+_CHECKED: Final = (Operator.__module__, Kind.__module__)
 
 
 def _unknown_scope(_group: str, _kind: str) -> bool:
@@ -99,6 +103,10 @@ def _loaded(path: str) -> Operator | Decide:
     if isinstance(found, Operator):
         return found
     if callable(found):
+        try:
+            require_signature(found)
+        except TypeError as error:
+            raise UsageError(f"--decide: {path}: {error}") from None
         decide: Decide = found
         return decide
     raise UsageError(
@@ -124,4 +132,13 @@ def _module(name: str) -> Any:  # noqa: ANN401 - a module
     except Exception as error:  # noqa: BLE001 - whatever the module raises, it is its author's move
         from captep_runtime._log import described  # noqa: PLC0415
 
+        if _is_ours(error):
+            # A validator of attrs has the words first, and the attribute after them.
+            raise UsageError(f"--decide: {name}: {error.args[0]}") from None
         raise UsageError(f"--decide: importing {name} raised {described(error)}") from None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether `Operator` or `Kind` refused its arguments: the text has names, and no Secret."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") in _CHECKED for frame, _ in frames)

@@ -91,6 +91,8 @@ def _pass(number: int, done: Pass, *, is_settled: bool) -> Iterator[str]:
     for action, answer in done.sent:
         write = write_of(action)
         yield f"    {_SIGNS[write.verb]} {answer.status} {write}: {purpose_of(action)}"
+        if answer.is_refusal and answer.message:
+            yield f"        {answer.reason}: {answer.message}"
 
 
 def _count(number: int, one: str, many: str = "") -> str:
