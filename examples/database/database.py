@@ -75,19 +75,21 @@ def decide(
     if is_deleting(database):
         if FINALIZER not in database["metadata"].get("finalizers", []):
             return Decision((), None, Verdict("Released"))
-        wanted = [archive(database)]
+        wanted, held = [archive(database)], database
     else:
         wanted = [password(database, seed), service(database), stateful_set(database)]
-    found = {ref_of(each): read(ref_of(each)) for each in wanted}
-    holding = None
-    if not is_deleting(database):
         held = with_finalizer(database, FINALIZER)
-        holding = difference(held, database, "hold it until it is archived")
+    found = {ref_of(each): read(ref_of(each)) for each in wanted}
+    holding = difference(held, database, "hold it until it is archived")
     corrections = [correction(each, found[ref_of(each)]) for each in wanted]
     writes: list[Action] = [write for write in (holding, *corrections) if write is not None]
     verdict = judge(database, found, is_complete=not writes)
-    if verdict.reason == "Archived":
-        last = difference(without_finalizer(database, FINALIZER), database, "it is archived")
+    if is_deleting(database) and ABSENT in found.values():
+        place = read(ObjectRef("v1", "Namespace", None, database["metadata"]["namespace"]))
+        if isinstance(place, dict) and is_deleting(place):
+            verdict = Verdict("Unarchived", "a namespace that is being deleted takes no new Job")
+    if verdict.reason in ("Archived", "Unarchived"):
+        last = difference(without_finalizer(database, FINALIZER), database, "nothing holds it")
         writes = [last] if last is not None else []
     verdict = refusal(database, outstanding(state, writes)) or verdict
     return concluded(state, writes, report(database, verdict, now), verdict)
@@ -303,6 +305,7 @@ operator = Operator(
         Kind("v1", "Service"),
         Kind("apps/v1", "StatefulSet"),
         Kind("batch/v1", "Job"),
+        Kind("v1", "Namespace", plural="namespaces", namespaced=False, payload="metadata"),
     ],
 )
 

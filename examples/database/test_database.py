@@ -12,7 +12,7 @@ import pytest
 import yaml
 from attrs import evolve
 
-from captep_core import JSON, Create, ObjectRef, ReconcileState, ref_of
+from captep_core import JSON, Create, ObjectRef, ReconcileState, ref_of, write_of
 from captep_memory import (
     Admission,
     Key,
@@ -231,6 +231,38 @@ def test_a_failed_archive_keeps_the_database() -> None:
     assert condition(gateway.world)["reason"] == "ArchiveFailed"
 
 
+def ending(world: World) -> list[Object]:
+    """Return the objects of a world whose namespace is being deleted, as its controller does it."""
+    namespace = manifest(
+        ObjectRef("v1", "Namespace", None, "team"), spec={"finalizers": ["kubernetes"]}
+    )
+    namespace["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    return [namespace, *world.objects()]
+
+
+def test_a_database_whose_namespace_is_deleted_goes_without_an_archive() -> None:
+    """The server takes no new Job there; the finalizer would hold the namespace for ever."""
+    deleted = moves.delete(KEY)(grown([DATABASE]))
+    assert deleted is not None
+    run = operator.simulate(ending(deleted), "team", "orders", NOW)
+    assert [str(write_of(action)) for each in run.passes for action, _ in each.sent] == [
+        "patch Database team/orders"
+    ]
+    assert run.passes[0].decision.verdict.reason == "Unarchived"
+    assert stored(run.world, "Database", "orders") is None
+
+
+def test_an_archive_that_has_begun_is_waited_for_in_a_deleted_namespace() -> None:
+    """The Job was there before the namespace was deleted."""
+    deleted = moves.delete(KEY)(grown([DATABASE]))
+    assert deleted is not None
+    begun = operator.simulate([*deleted.objects()], "team", "orders", NOW).world
+    assert stored(begun, "Job", "orders-archive") is not None
+    run = operator.simulate(ending(begun), "team", "orders", NOW)
+    assert run.passes[-1].decision.verdict.reason == "Archiving"
+    assert stored(run.world, "Database", "orders") is not None
+
+
 HERE = Path(__file__).parent
 
 
@@ -240,7 +272,7 @@ def documents(name: str) -> list[Object]:
 
 
 def test_the_role_covers_every_kind_that_the_operator_uses() -> None:
-    """It watches each kind and patches it, creates its children, and deletes nothing."""
+    """It watches each kind, patches it but for namespaces, creates children, deletes nothing."""
     (role,) = (each for each in documents("deployment.yaml") if each["kind"] == "ClusterRole")
     granted = {
         (group, resource): set(rule["verbs"])
@@ -250,7 +282,10 @@ def test_the_role_covers_every_kind_that_the_operator_uses() -> None:
     }
     watched = {"get", "list", "watch", "patch"}
     assert granted["db.example.com", "databases"] == watched
+    assert granted["", "namespaces"] == {"list", "watch"}
     for kind in under_test.operator.reads:
+        if kind.kind == "Namespace":
+            continue
         group = kind.api_version.rpartition("/")[0]
         assert granted[group, f"{kind.kind.lower()}s"] == {*watched, "create"}
 
