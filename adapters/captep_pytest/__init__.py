@@ -7,7 +7,8 @@ loaded. With the option, `explore` of the operator that the file names replays t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ import pytest
 
 if TYPE_CHECKING:
     from captep_memory.testing import KubeAPI, KubeWorld
+    from captep_testing import Report
 
 __all__ = [
     "kube_api",
+    "kube_trial",
     "kube_world",
     "pytest_addoption",
     "pytest_configure",
@@ -40,6 +43,18 @@ def kube_api(tmp_path: Path) -> Iterator[KubeAPI]:
 
     with serving(tmp_path / "kubeconfig") as api:
         yield api
+
+
+@pytest.fixture
+def kube_trial(tmp_path: Path) -> Callable[..., Report]:
+    """`captep_testing.process.trial` with its files in a folder of the test.
+
+    `kube_trial(kit, ["node", "operator.js"]).require()` runs an operator of any language with a
+    fault at each of its writes, and judges all of its requests.
+    """
+    from captep_testing.process import trial  # noqa: PLC0415 - see the docstring above
+
+    return partial(trial, folder=tmp_path)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

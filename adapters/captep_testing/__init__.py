@@ -10,8 +10,9 @@ Describe what is right, what the operator owns and who else acts (`Kit`). Then c
 - `explore(kit, faults=1, events=1, lag=1)`: every interleaving within the bounds, and the shortest
   trace to a violation (P1 to P22, K1).
 
-Each returns a `Report`; its `require()` raises when a property fails. The kit draws no random
-number, never sleeps and reads no clock.
+Each returns a `Report`; its `require()` raises when a property fails. These calls draw no random
+number, never sleep and read no clock. `captep_testing.process.trial` does the same in real time
+with an operator that is a process of any language.
 
 The properties (`docs/properties.md` has them all):
 

@@ -71,7 +71,7 @@ from captep_testing._kit import Kit
 from captep_testing._passes import Members, ViolationError, read_of, safe
 from captep_testing._report import Counterexample, Report, Violation, kept, waivers
 
-__all__ = ["View", "check", "check_view", "judge_decision", "views_of"]
+__all__ = ["View", "check", "check_view", "judge_decision", "replaces_list", "views_of"]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 # A day of intervals of a minute.
@@ -270,15 +270,15 @@ def _unlocked(action: Action, read: Read) -> Iterator[str]:
         yield "carries no uid"
     if not isinstance(action, Patch) or action.preconditions.resource_version is not None:
         return
-    if _replaces_list(action.body, found if isinstance(found, dict) else {}):
+    if replaces_list(action.body, found if isinstance(found, dict) else {}):
         yield "replaces a list and carries no resourceVersion"
 
 
-def _replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, taken apart
+def replaces_list(patch: Any, target: Any) -> bool:  # noqa: ANN401 - JSON, taken apart
     if not isinstance(patch, dict):
         return isinstance(patch, list) or (patch is None and isinstance(target, list))
     below = target if isinstance(target, dict) else {}
-    return any(_replaces_list(value, below.get(name)) for name, value in patch.items())
+    return any(replaces_list(value, below.get(name)) for name, value in patch.items())
 
 
 def _impurities(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:

@@ -29,12 +29,12 @@ from captep_testing._hostile import intrusions, lost_marks
 from captep_testing._kit import Kit
 from captep_testing._report import Violation, kept
 
-__all__ = ["Delivery", "deliver", "is_ready", "lagging", "touched", "uid_in"]
+__all__ = ["TOUCHED", "Delivery", "deliver", "is_ready", "judge", "lagging", "touched", "uid_in"]
 
 # The API server's own default for 429, in seconds.
 _RETRY_AFTER = "1"
 _NO_ANSWER = 504
-_TOUCHED = "example.com/touched"
+TOUCHED = "example.com/touched"
 
 
 Serve: TypeAlias = Callable[[World, Action], tuple[World, Answer]]
@@ -132,8 +132,8 @@ def touched(world: World, key: Key) -> World:
         return world
     metadata = dict(stored["metadata"])
     annotations: dict[str, str] = dict(metadata.pop("annotations", {}))
-    if annotations.pop(_TOUCHED, None) is None:
-        annotations[_TOUCHED] = "true"
+    if annotations.pop(TOUCHED, None) is None:
+        annotations[TOUCHED] = "true"
     if annotations:
         metadata["annotations"] = annotations
     return world.put(key, {**stored, "metadata": metadata})[0]
@@ -143,6 +143,11 @@ def _ineffective(action: Action, answer: Answer) -> Iterator[Violation]:
     if not answer.changed:
         outcome = f"is answered with {answer.status}" if answer.is_refusal else "changes nothing"
         yield Violation("P2a", f"{write_of(action)} was decided on a fresh view and {outcome}")
+
+
+def judge(kit: Kit, action: Action, before: World, after: World) -> Iterator[Violation]:
+    """Yield the violations of a write that a server has applied, decided on a fresh view."""
+    return _judge(kit, action, before, after, uid_in(before, action), undisturbed=True)
 
 
 def _judge(

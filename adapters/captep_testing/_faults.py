@@ -4,7 +4,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["ALL_FAULTS", "NO_FAULT", "TYPICAL_FAULTS", "WriteFault"]
+__all__ = ["ALL_FAULTS", "HTTP_FAULTS", "NO_FAULT", "TYPICAL_FAULTS", "WriteFault"]
 
 
 @frozen
@@ -16,6 +16,7 @@ class WriteFault:
     answer and loses its memory. `touched`: another actor changes the object just before the write
     arrives.
     `lingers`: the write stays in flight and may arrive at any later moment, or never.
+    `drops`: the connection breaks in place of an answer; a pure function sees `status`.
     """
 
     name: str
@@ -24,6 +25,7 @@ class WriteFault:
     crashes: bool = False
     touched: bool = False
     lingers: bool = False
+    drops: bool = False
 
 
 NO_FAULT: Final = WriteFault("", 1)
@@ -57,3 +59,17 @@ ALL_FAULTS: Final = (
     ),
 )
 """F1 to F5, F7, F17 and F18. The default of `sweep`."""
+
+HTTP_FAULTS: Final = (
+    *_CRASHES,
+    WriteFault("connection dropped before", status=504, drops=True),
+    WriteFault("connection dropped after", 1, 504, drops=True),
+    WriteFault("delivered twice", 2),
+    _CONFLICT,
+    *(WriteFault(f"{status} after it was applied", 1, status) for status in (500, 504)),
+    *(
+        WriteFault(f"refused with {status}", status=status)
+        for status in (403, 409, 422, 429, 500, 503)
+    ),
+)
+"""F1 to F5, F7, F17 and F18 as a client sees them over HTTP. The default of `process.trial`."""
