@@ -41,6 +41,12 @@ EXAMPLES = {
     ],
     "kopf_host.py": [],
     "metacontroller_webhook.py": ["usage: python examples/metacontroller_webhook.py PORT"],
+    "prove_a_hook.py": [
+        "exhausted 6 views from 1 worlds",
+        "exhausted 1 worlds, 3 writes",
+        "exhausted 52 runs from 1 worlds, 12 faults at each write",
+        "exhausted 764 states, 1,346 edges, 221 worlds driven to rest; faults<=1 events<=1 lag<=0",
+    ],
     "prove_your_own.py": [
         "exhausted 10 views from 2 worlds",
         "exhausted 2 worlds, 2 writes",
