@@ -2,6 +2,8 @@
 
 `captep.log.gz` was recorded from a kube-apiserver 1.37.2 while captep made two control planes, and
 `bad.log.gz` from an operator with one seeded bug for each rule. Secrets are at the level Metadata.
+`python -m tests.cluster.record_audit kopf restless` records the logs of these two operators again
+(`tests/cluster/clients`): one made with kopf, and a restless one.
 """
 
 import gzip
@@ -126,6 +128,45 @@ def test_each_seeded_bug_of_a_bad_operator_is_found(capsys: pytest.CaptureFixtur
     }
     text = ended(capsys, BAD, "--agent", "bad-operator")[1]
     assert "bad-operator and gitops set data.a in turn" in text
+
+
+def test_an_operator_of_kopf_is_found_without_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nine patches hold, mark and release two objects; each has an effect, and it watches."""
+    status, out, err = ended(capsys, str(HERE / "kopf.log.gz"), "--user", "kopf")
+    head, *lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert head.startswith("28 events of 1 file(s), ")
+    assert lines == [
+        "",
+        "kopf (kopf)",
+        "  requests  4 list, 9 patch, 3 watch",
+        "  writes    9: 9 with an effect, 0 without, 0 unknown, 0 refused, 0 of them conflicts",
+        "  reads     4, 0.31 for each change",
+        "",
+        "nothing found",
+    ]
+
+
+def test_every_mistake_of_a_restless_operator_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """The whole verdict: each mistake in its docstring is a finding, and there is no other."""
+    log = str(HERE / "restless.log.gz")
+    status, out, err = ended(capsys, log, "--user", "restless", "-o", "json")
+    report = json.loads(out)
+    assert (status, err, report["not_judged"]) == (1, "", [])
+    found = [(each["rule"], each["object"], each["count"]) for each in report["findings"]]
+    assert sorted(found) == [
+        ("blind-delete", "configmaps walk/copy", 4),
+        ("fight", "configmaps walk/copy", 7),
+        ("hot-loop", "configmaps walk/colour", 40),
+        ("hot-loop", "configmaps walk/copy", 49),
+        ("list-storm", "/api/v1/namespaces/walk/configmaps", 40),
+        ("no-effect", "configmaps walk/copy", 40),
+        ("repeated-write", "configmaps walk/copy", 5),
+        ("unsettled", "configmaps walk/colour", 30),
+    ]
+    (actor,) = report["actors"]
+    figures = ("writes", "effective", "without_effect", "reads", "deletes_without_preconditions")
+    assert [actor[name] for name in figures] == [89, 49, 40, 120, 4]
 
 
 def test_a_fight_names_both_managers_and_the_field() -> None:

@@ -22,12 +22,18 @@ __all__ = ["ADMIN", "ApiServer", "eventually"]
 ADMIN = "admin"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 10.0
-_AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata"}],
-}
+
+
+def _audit_policy(level: str) -> dict[str, Any]:
+    """Return a policy of one level; the contents of Secrets are never logged."""
+    secrets_only = {"group": "", "resources": ["secrets"]}
+    rules = [{"level": "Metadata", "resources": [secrets_only]}, {"level": level}]
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": rules,
+    }
 
 
 def eventually(probe: Callable[[], object], *, what: str, within: float = 10.0) -> None:
@@ -48,11 +54,20 @@ class ApiServer:
         assets: the folder that holds the two binaries.
         folder: a folder of its own for data, certificates and logs.
         users: names of further users.
+        audit_level: what the audit log has of each request.
     """
 
-    def __init__(self, assets: Path, folder: Path, *, users: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        assets: Path,
+        folder: Path,
+        *,
+        users: Iterable[str] = (),
+        audit_level: str = "Metadata",
+    ) -> None:
         self._assets = assets
         self._folder = folder
+        self._audit_level = audit_level
         self._tokens = {name: secrets.token_hex(16) for name in (ADMIN, *users)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._etcd_port, self._peer_port, self.port = _free_ports(3)
@@ -248,7 +263,9 @@ class ApiServer:
 
     def _write_inputs(self) -> None:
         (self._folder / "service-account.pem").write_text(_ec_key())
-        (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
+        (self._folder / "audit-policy.json").write_text(
+            json.dumps(_audit_policy(self._audit_level))
+        )
         groups = {ADMIN: ',"system:masters"'}
         lines = [
             f"{token},{name},uid-{name}{groups.get(name, '')}\n"
