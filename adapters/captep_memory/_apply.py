@@ -12,15 +12,9 @@ from captep_memory._field_sets import FieldSet, shown
 from captep_memory._json import Object, Value, text, without
 from captep_memory._kinds import ServedKind
 from captep_memory._last_applied import KUBECTL, still_contested, with_last_applied
-from captep_memory._managers import (
-    ConflictsError,
-    ManagedFields,
-    Manager,
-    MisfitError,
-    applied,
-    paths_of,
-)
+from captep_memory._managers import ManagedFields, Manager, paths_of
 from captep_memory._metadata import decode_metadata
+from captep_memory._owners import ConflictsError, MisfitError, applied
 from captep_memory._ownership import (
     empty_of,
     endpoint_of,

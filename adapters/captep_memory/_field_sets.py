@@ -66,6 +66,11 @@ def _text_key(name: str, value: str) -> str:
 
 def value_element(value: Value) -> str:
     """Return the element of a scalar in a list."""
+    return _text_value(value) if type(value) is str else f"v:{_encoded(value)}"
+
+
+@lru_cache(maxsize=4096)
+def _text_value(value: str) -> str:
     return f"v:{_encoded(value)}"
 
 

@@ -12,11 +12,14 @@ from functools import reduce
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
+from attrs import field, frozen
+
 __all__ = [
     "JSON",
     "MISSING",
     "Object",
     "PatchError",
+    "Same",
     "Value",
     "apply_json_patch",
     "apply_merge_patch",
@@ -40,6 +43,19 @@ _UNCHANGED = frozenset({str, bool, int, type(None)})
 
 class PatchError(ValueError):
     """A JSON patch that does not apply."""
+
+
+@frozen(eq=False)
+class Same:
+    """A value that equals itself alone: stored objects never change, so that is enough."""
+
+    value: Value = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def text(value: object) -> str:

@@ -8,14 +8,15 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from captep_memory._difference import compare
 from captep_memory._field_sets import (
     EMPTY,
     FieldSet,
     difference,
 )
+from captep_memory._fields import fields_of
 from captep_memory._json import Object, text, without
 from captep_memory._managers import Manager
-from captep_memory._merge import compare, fields_of
 from captep_memory._merge_types import MergeType
 
 __all__ = ["KUBECTL", "still_contested", "with_last_applied"]

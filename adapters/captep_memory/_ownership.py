@@ -15,15 +15,9 @@ from captep_core._objects import rfc3339
 from captep_memory._builtin import decode_built_in, prepare_built_in
 from captep_memory._json import Object, identical, without
 from captep_memory._kinds import ServedKind
-from captep_memory._managers import (
-    NOBODY,
-    Endpoint,
-    ManagedFields,
-    decode_managed,
-    encode_managed,
-    updated,
-)
+from captep_memory._managers import NOBODY, ManagedFields, decode_managed, encode_managed
 from captep_memory._merge_types import MergeType
+from captep_memory._owners import Endpoint, updated
 from captep_memory._request import Key, Request
 from captep_memory._status import Cause, RefusedError, not_modelled, too_long
 from captep_memory._typed import zero_of

@@ -8,8 +8,8 @@ may hold directives: `$patch`, `$retainKeys`, `$setElementOrder/LIST` and
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from captep_memory._fields import go_type, printed
 from captep_memory._json import Object, Value, without
-from captep_memory._merge import go_type, printed
 from captep_memory._openapi import OpenAPI, reference_of, resolve
 
 __all__ = ["StrategicError", "strategic_merge"]

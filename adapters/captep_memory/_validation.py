@@ -9,11 +9,11 @@ patterns that Python reads differently from Go.
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from captep_memory._json import MISSING, Value, identical
 from captep_memory._schema import Schema, child_schema, items_schema
+from captep_memory._sound import EXACT, compiled, is_sound
 from captep_memory._status import (
     Cause,
     duplicate,
@@ -30,14 +30,6 @@ __all__ = ["validate"]
 
 _UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
 _JUNCTORS = frozenset({"allOf", "anyOf", "not", "oneOf"})
-# The values that need no other look at their type.
-_EXACT: Mapping[str, type] = {
-    "array": list,
-    "boolean": bool,
-    "integer": int,
-    "object": dict,
-    "string": str,
-}
 _EXACT_SCALARS: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
 # The parts of a schema that ask nothing of a value of its type.
 _UNASKED = frozenset({"default", "description", "example", "nullable", "title", "type"})
@@ -87,9 +79,12 @@ def validate(value: Value, schema: Schema, path: str, old: Value = MISSING) -> I
     """
     if old is not MISSING and identical(value, old):
         return
+    if not path and is_sound(value, schema):
+        # The root of most documents: the rest words what is wrong with the others.
+        return
     if value is None and schema.get("nullable"):
         return
-    is_exact = type(value) is _EXACT.get(schema.get("type", ""))
+    is_exact = type(value) is EXACT.get(schema.get("type", ""))
     if is_exact and not schema.get("x-kubernetes-int-or-string"):
         yield from _validate_value(value, schema, path, old)
         return
@@ -176,22 +171,10 @@ def _validate_string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
         yield too_long(path, most)
     elif least is not None and len(value) < least:
         yield invalid_value(path, value, f"{path} in body should be at least {least} chars long")
-    elif pattern and not _compiled(pattern).search(value):
+    elif pattern and not compiled(pattern).search(value):
         yield invalid_value(path, value, f"{path} in body should match '{pattern}'")
     if "format" in schema:
         yield from _validate_format(value, str(schema["format"]), path)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Compile a Go regular expression; `$` of Python would also match before a final newline."""
-    translated = re.sub(
-        r"(\\.)|(\[(?:\\.|[^\]\\])+\])|\$", lambda match: match[1] or match[2] or r"\Z", pattern
-    )
-    try:
-        return re.compile(translated, re.ASCII)
-    except re.error as error:
-        raise not_modelled(f"the pattern {pattern}") from error
 
 
 def _validate_format(value: str, name: str, path: str) -> Iterator[Cause]:
