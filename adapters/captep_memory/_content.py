@@ -4,7 +4,8 @@ Create, update, patch and load share these steps. Built-in kinds follow their Go
 resources the schema of their definition.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from attrs import evolve
 
@@ -15,6 +16,7 @@ from captep_memory._metadata import decode_metadata
 from captep_memory._request import Request
 from captep_memory._schema import Schema, normalise
 from captep_memory._status import Cause, RefusedError, bad_request, invalid, invalid_value
+from captep_memory._typed import typed_kind
 from captep_memory._validation import validate
 
 __all__ = ["decode", "validate_content"]
@@ -68,6 +70,9 @@ def _check_type(resource: ServedKind, body: Object) -> None:
             f"the object provided is unrecognized (must be of type {resource.kind}): "
             "Object 'Kind' is missing"
         )
+    other = typed_kind(text(body.get("apiVersion")), text(body["kind"]))
+    if resource.built_in and other is not None and other is not _own_kind(resource):
+        raise _unconverted(resource, body)
     if body.get("apiVersion") != resource.api_version:
         given = text(body.get("apiVersion"))
         raise bad_request(
@@ -76,6 +81,20 @@ def _check_type(resource: ServedKind, body: Object) -> None:
         )
     if body["kind"] != resource.kind:
         raise _other_kind(resource, body)
+
+
+def _own_kind(resource: ServedKind) -> Mapping[str, Any] | None:
+    return typed_kind(resource.api_version, resource.kind)
+
+
+def _unconverted(resource: ServedKind, body: Object) -> RefusedError:
+    """The server knows the kind of the body; its types have names of their own inside of it."""
+    kind, version = body["kind"], body["apiVersion"].rpartition("/")[2]
+    internal = resource.group.partition(".")[0] or "core"
+    return bad_request(
+        f'{kind} in version "{version}" cannot be handled as a {resource.kind}: '
+        f"converting ({version}.{kind}) to ({internal}.{resource.kind}): unknown conversion"
+    )
 
 
 def _other_kind(resource: ServedKind, body: Object) -> RefusedError:

@@ -31,6 +31,7 @@ from captep_memory._status import (
     invalid,
     not_found,
     qualified,
+    required,
 )
 from captep_memory._strategies import prepare_created, status_of_new
 from captep_memory._strict import check_strict
@@ -200,6 +201,8 @@ def _generate_name(world: World, request: Request, resource: ServedKind, base: s
 
 def _check(request: Request, resource: ServedKind, obj: Object) -> None:
     causes = list(validate_metadata(obj["metadata"], names=names_of(resource)))
+    if resource.scope == "Namespaced" and request.namespace is None:
+        causes.append(required("metadata.namespace"))
     causes += validate_content(request, resource, obj, None)
     if causes:
         raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)

@@ -81,6 +81,9 @@ def _delete_slowly(
         "finalizers"
     )
     if not waits and not finalizers(left):
+        if not dry and not identical(left, old):
+            # The mark comes first, and a watch shows it.
+            world, left = world.put(key, left)
         world, version = (world, None) if dry else _removed(world, key)
         metadata = {**left["metadata"], **version} if version else left["metadata"]
         return world, Response(200, {**left, "metadata": metadata})

@@ -12,8 +12,9 @@ from datetime import datetime
 from attrs import evolve, field, frozen
 
 from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
+from captep_memory._create import create
 from captep_memory._discovery import AGGREGATED, aggregated, discovery, wants_aggregated
-from captep_memory._json import JSON, Object
+from captep_memory._json import JSON, Object, without
 from captep_memory._kinds import ServedKind, is_built_in_group
 from captep_memory._media import Presentation, check_content_type, presentation_of, presented
 from captep_memory._openapi_documents import openapi_document
@@ -219,17 +220,25 @@ def _unserved(group: str) -> HTTPAnswer:
 
 def _check_namespace(method: str, route: Route, resource: ServedKind) -> None:
     """Refuse the paths in which no namespace can stand where one belongs."""
-    if route.namespace == "..":
-        # The store takes it for a step out of its prefix.
-        if method == "GET" and route.name is None:
-            key = "/".join(filter(None, (route.group, route.plural, "..")))
-            raise failure(500, "", f'invalid key: "/{key}"')
-        raise not_modelled("a namespace with the name ..")
+    if route.namespace in (".", "..") and resource.scope == "Namespaced":
+        _refuse_step(method, route, resource)
     is_skipped = route.skips_namespace and resource.built_in and resource.scope == "Namespaced"
     if is_skipped and route.name is not None and route.subresource is None:
+        if method == "POST":
+            raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
         raise bad_request("Namespace parameter required.")
-    if is_skipped and route.name is None and method == "POST":
-        raise not_modelled("a creation with an empty namespace in its path")
+
+
+def _refuse_step(method: str, route: Route, resource: ServedKind) -> None:
+    """Refuse a namespace that the store takes for a step in the path of its keys."""
+    if resource.built_in and method in ("PUT", "PATCH") and route.name is None:
+        raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
+    if method not in ("GET", "DELETE"):
+        # What is wrong with the body counts first.
+        raise not_modelled(f"a write in a namespace with the name {route.namespace}")
+    group = "" if resource.built_in else resource.group
+    key = "/".join(filter(None, (group, route.plural, route.namespace, route.name)))
+    raise failure(500, "", f'invalid key: "/{key}"')
 
 
 def _check_name(verb: Verb, route: Route) -> None:
@@ -241,6 +250,8 @@ def _check_name(verb: Verb, route: Route) -> None:
 
 def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
     """Whether a kind lacks this path; lists over all namespaces have one."""
+    if route.skips_namespace and not resource.built_in and method != "GET":
+        return True
     if resource.built_in and (route.has_gap or _lacks_subresource(route, resource)):
         return True
     if route.has_gap:
@@ -305,7 +316,24 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     else:
         body = _body(verb, kind, media_type, http.body)
     request = _with_body(request, query, body, given=bool(http.body))
+    _refuse_nowhere(world, request, route, resource)
     return Asked(request, presentation, resource, world.now)
+
+
+def _refuse_nowhere(world: World, request: Request, route: Route, resource: ServedKind) -> None:
+    """Refuse to create an object below `namespaces//`: every error of it counts, and its place.
+
+    Raises:
+        RefusedError: 400, 422; 501, the plugins judge a Pod before its place does.
+    """
+    if request.verb != "create" or not route.skips_namespace:
+        return
+    if resource.kind == "Pod":
+        raise not_modelled("a Pod with an empty namespace in its path")
+    body = request.body
+    if isinstance(body, dict) and isinstance(body.get("metadata"), dict):
+        body = {**body, "metadata": without(body["metadata"], "namespace")}
+    create(world, evolve(request, namespace=None, body=body), resource)
 
 
 def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
@@ -316,11 +344,13 @@ def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
     if route.subresource == "status" and verb in ("create", "delete"):
         raise not_supported_on(verb, resource.plural, resource.group)
     is_collection = route.namespace is None and resource.scope == "Namespaced"
-    if built_in and verb == "create" and is_collection:
+    if built_in and verb == "create" and is_collection and not route.skips_namespace:
         raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
     if route.name is not None and (verb != "create" or route.subresource is not None):
         return
     if route.name is None and verb == "delete":
+        if built_in and resource.kind == "Namespace":
+            raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
         raise not_modelled("deletecollection")
     if built_in and (verb in ("update", "patch") or (verb == "create" and route.name)):
         raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})

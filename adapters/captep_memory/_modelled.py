@@ -10,11 +10,7 @@ __all__ = ["is_modelled"]
 _UNMODELLED: Mapping[str, frozenset[str]] = {
     "PodSpec": frozenset(
         {
-            "affinity",
             "ephemeralContainers",
-            "hostAliases",
-            "hostIPC",
-            "hostPID",
             "hostUsers",
             "hostnameOverride",
             "os",
@@ -24,30 +20,25 @@ _UNMODELLED: Mapping[str, frozenset[str]] = {
             "schedulingGates",
             "schedulingGroup",
             "setHostnameAsFQDN",
-            "topologySpreadConstraints",
-            "dnsConfig",
             "workloadRef",
         }
     ),
     "Container": frozenset(
-        {"resizePolicy", "restartPolicy", "restartPolicyRules", "volumeDevices", "lifecycle"}
+        {"resizePolicy", "restartPolicy", "restartPolicyRules", "volumeDevices"}
     ),
     "PodSecurityContext": frozenset(
         {
             "appArmorProfile",
-            "seLinuxOptions",
             "seLinuxChangePolicy",
             "supplementalGroupsPolicy",
-            "sysctls",
             "windowsOptions",
         }
     ),
-    "SecurityContext": frozenset(
-        {"appArmorProfile", "procMount", "seLinuxOptions", "windowsOptions"}
-    ),
+    "SecurityContext": frozenset({"appArmorProfile", "procMount", "windowsOptions"}),
     "ResourceRequirements": frozenset({"claims"}),
-    "VolumeMount": frozenset({"mountPropagation", "recursiveReadOnly"}),
-    "EnvVarSource": frozenset({"fileKeyRef", "resourceFieldRef"}),
+    "VolumeMount": frozenset({"recursiveReadOnly"}),
+    "Lifecycle": frozenset({"stopSignal"}),
+    "EnvVarSource": frozenset({"fileKeyRef"}),
     "JobSpec": frozenset({"managedBy", "podFailurePolicy", "scheduling", "successPolicy"}),
     "AggregationRule": frozenset({"clusterRoleSelectors"}),
     "PersistentVolumeClaimSpec": frozenset({"dataSource", "dataSourceRef"}),

@@ -3,31 +3,23 @@
 import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
 
 from captep_memory._checks import (
-    PROTOCOLS,
-    check_dns_label,
     check_ip,
     check_labels,
-    check_non_negative,
-    check_one_of,
-    check_port,
-    check_port_name,
-    check_port_number,
-    not_found_field,
     require_model,
 )
+from captep_memory._containers import check_container
 from captep_memory._json import Object, deep_equal, without
 from captep_memory._names import (
-    config_key,
     dns_label,
     dns_subdomain,
     label_value,
     qualified_name,
 )
+from captep_memory._pod_volumes import check_volumes
 from captep_memory._quantities import amount
+from captep_memory._scheduling import check_affinity, check_spread
 from captep_memory._status import Cause, duplicate, forbidden_field, invalid_value, required
 
 __all__ = [
@@ -39,23 +31,15 @@ __all__ = [
     "qos_class",
 ]
 
-_PULL = ("Always", "IfNotPresent", "Never")
 _RESTART = ("Always", "OnFailure", "Never")
-_DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default")
-_MESSAGES = ("FallbackToLogsOnError", "File")
-_HOST_PATHS = (
-    *("", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate"),
-    *("File", "FileOrCreate", "Socket"),
-)
-_COUNTED = ("cpu", "memory", "ephemeral-storage")
-_FIELD = re.compile(r"metadata\.(labels|annotations)\['[a-z0-9./-]+'\]")
-_FIELDS = frozenset(
-    {
-        *("metadata.name", "metadata.namespace", "metadata.uid"),
-        *("spec.nodeName", "spec.serviceAccountName"),
-        *("status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"),
-    }
-)
+_MOST_NAMESERVERS = 3
+_MOST_SEARCHES = 32
+_MOST_LETTERS = 1900
+_IPV4 = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?[1-9]?\d)(?:\.(?!$)|$)){4}")
+# The sysctls of a namespace of the kernel that a pod may share with its host.
+_OF_HOST = ("net.", "kernel.", "fs.mqueue.", "net/", "kernel/", "fs/mqueue/")
+_SYSCTL = re.compile(r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?([./][a-z0-9]([-_a-z0-9]*[a-z0-9])?)*")
+_DNS = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _MUTABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` "
@@ -137,13 +121,14 @@ def check_template(path: str, template: Object) -> Iterator[Cause]:
 def check_pod_spec(path: str, spec: Object) -> Iterator[Cause]:
     """Yield the errors of the spec of a pod."""
     _require_sound(spec)
-    yield from _check_volumes(path, spec.get("volumes", ()))
+    yield from check_volumes(path, spec.get("volumes", ()))
     names = frozenset(each["name"] for each in spec.get("volumes", ()))
+    grace = spec["terminationGracePeriodSeconds"]
     seen: set[str] = set()
     for place in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(place) or ()):
             at = f"{path}.{place}[{index}]"
-            yield from _check_container(at, container, names)
+            yield from check_container(at, container, names, grace)
             if place == "initContainers":
                 probed = {"livenessProbe", "readinessProbe", "startupProbe"} & container.keys()
                 require_model(not probed, "probes of an init container")
@@ -152,12 +137,47 @@ def check_pod_spec(path: str, spec: Object) -> Iterator[Cause]:
             seen.add(container["name"])
     if not spec.get("containers"):
         yield required(f"{path}.containers")
+    yield from _check_names(path, spec)
+    yield from _check_host_ports(path, spec)
+    yield from check_affinity(f"{path}.affinity", spec.get("affinity", {}))
+    yield from check_spread(
+        f"{path}.topologySpreadConstraints", spec.get("topologySpreadConstraints", ())
+    )
+
+
+def _check_host_ports(path: str, spec: Object) -> Iterator[Cause]:
+    """The containers of a pod share the ports of its host; init containers run one at a time."""
+    containers = [(f"containers[{n}]", each) for n, each in enumerate(spec.get("containers") or ())]
+    if spec.get("hostNetwork"):
+        for place, container in containers:
+            yield from _check_host_network(f"{path}.{place}", container)
+    yield from _check_shared_ports(path, containers)
+    for index, container in enumerate(spec.get("initContainers") or ()):
+        yield from _check_shared_ports(path, [(f"initContainers[{index}]", container)])
+
+
+def _check_host_network(path: str, container: Object) -> Iterator[Cause]:
+    for index, port in enumerate(container.get("ports", ())):
+        if port.get("hostPort", 0) not in (0, port["containerPort"]):
+            detail = "must match `containerPort` when `hostNetwork` is true"
+            yield invalid_value(f"{path}.ports[{index}].hostPort", port["hostPort"], detail)
+
+
+def _check_shared_ports(path: str, containers: list[tuple[str, Object]]) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for place, container in containers:
+        for index, port in enumerate(container.get("ports", ())):
+            if not port.get("hostPort"):
+                continue
+            used = f"{port['protocol']}/{port.get('hostIP', '')}/{port['hostPort']}"
+            if used in seen:
+                yield duplicate(f"{path}.{place}.ports[{index}].hostPort", used)
+            seen.add(used)
 
 
 def _require_sound(spec: Object) -> None:
     """Refuse values that the real server validates and this one does not word."""
     require_model(spec["restartPolicy"] in _RESTART, "an unknown restartPolicy")
-    require_model(spec["dnsPolicy"] in _DNS, "this dnsPolicy")
     require_model(spec["terminationGracePeriodSeconds"] >= 0, "a negative grace period")
     require_model(spec.get("activeDeadlineSeconds", 1) > 0, "this activeDeadlineSeconds")
     names = ("serviceAccountName", "nodeName", "priorityClassName")
@@ -176,7 +196,33 @@ def _require_sound(spec: Object) -> None:
     require_model("runtimeClassName" not in spec, "a runtimeClassName")
     for toleration in spec.get("tolerations", ()):
         _require_toleration(toleration)
-    _require_security(spec["securityContext"])
+    on_host = any(spec.get(name) for name in ("hostNetwork", "hostIPC", "hostPID"))
+    shares = spec.get("shareProcessNamespace") and spec.get("hostPID")
+    require_model(not shares, "shareProcessNamespace with hostPID")
+    _require_security(spec["securityContext"], on_host=on_host)
+
+
+def _check_names(path: str, spec: Object) -> Iterator[Cause]:
+    """Yield the errors of what a pod resolves names with."""
+    config = spec.get("dnsConfig", {})
+    servers, searches = config.get("nameservers", ()), config.get("searches", ())
+    require_model(spec["dnsPolicy"] in _DNS, "this dnsPolicy")
+    if spec["dnsPolicy"] == "None" and not servers:
+        if "dnsConfig" in spec:
+            detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+            yield required(f"{path}.dnsConfig.nameservers", detail)
+        else:
+            detail = "must provide `dnsConfig` when `dnsPolicy` is None"
+            yield required(f"{path}.dnsConfig", detail)
+    few = len(servers) <= _MOST_NAMESERVERS and len(searches) <= _MOST_SEARCHES
+    named = all(each.get("name") for each in config.get("options", ()))
+    sound = not any(map(dns_subdomain, searches)) and sum(map(len, searches)) < _MOST_LETTERS
+    require_model(few and named and sound, "this dnsConfig")
+    hosts = spec.get("hostAliases", ())
+    for address in (*servers, *(each["ip"] for each in hosts)):
+        require_model(_IPV4.fullmatch(address), f"the address {address} of a dnsConfig")
+    aliases = (name for each in hosts for name in each.get("hostnames", ()))
+    require_model(not any(map(dns_subdomain, aliases)), "these hostAliases")
 
 
 def _require_toleration(toleration: Object) -> None:
@@ -193,7 +239,7 @@ def _require_toleration(toleration: Object) -> None:
     require_model(sound, "this toleration")
 
 
-def _require_security(context: Object) -> None:
+def _require_security(context: Object, *, on_host: bool) -> None:
     numbers = ("fsGroup", "runAsUser", "runAsGroup")
     require_model(all(context.get(each, 0) >= 0 for each in numbers), "a negative user or group")
     require_model(
@@ -204,263 +250,13 @@ def _require_security(context: Object) -> None:
         context.get("fsGroupChangePolicy", "Always") in ("Always", "OnRootMismatch"),
         "this fsGroupChangePolicy",
     )
+    names = [each["name"] for each in context.get("sysctls", ())]
+    sound = all(map(_SYSCTL.fullmatch, names)) and len(set(names)) == len(names)
+    shared = on_host and any(name.startswith(_OF_HOST) for name in names)
+    require_model(sound and not shared, "these sysctls")
     profile = context.get("seccompProfile", {"type": "Unconfined"})
     sound = profile["type"] in ("RuntimeDefault", "Unconfined")
     require_model(sound and "localhostProfile" not in profile, "this seccompProfile")
-
-
-def _check_volumes(path: str, volumes: Any) -> Iterator[Cause]:  # noqa: ANN401  # a JSON list
-    seen: set[str] = set()
-    for index, volume in enumerate(volumes):
-        at, name = f"{path}.volumes[{index}]", volume["name"]
-        if not name:
-            yield required(f"{at}.name")
-        else:
-            yield from check_dns_label(f"{at}.name", name)
-        if name in seen and name:
-            yield duplicate(f"{at}.name", name)
-        seen.add(name)
-        yield from _check_source(at, without(volume, "name"))
-
-
-def _check_source(path: str, sources: Object) -> Iterator[Cause]:
-    require_model(len(sources) == 1, "a volume of several types")
-    (kind, source) = next(iter(sources.items()))
-    named = _NAMED_BY.get(kind)
-    if named is not None and not source.get(named):
-        yield required(f"{path}.{kind}.{named}")
-    match kind:
-        case "secret" | "configMap":
-            _require_items(source)
-        case "hostPath":
-            require_model(".." not in source["path"].split("/"), "a host path with ..")
-            require_model(source.get("type", "") in _HOST_PATHS, "this type of a host path")
-        case "downwardAPI":
-            _require_downward(source)
-        case "projected":
-            require_model(source.get("sources"), "a projected volume without sources")
-            for each in source["sources"]:
-                _require_projection(each)
-        case "emptyDir":
-            medium = source.get("medium", "") in ("", "Memory")
-            sound = medium and amount(source.get("sizeLimit", "0")) >= 0
-            require_model(sound, "this emptyDir")
-        case _:
-            return
-
-
-# The field of a volume that names what it shows.
-_NAMED_BY = {
-    "secret": "secretName",
-    "configMap": "name",
-    "persistentVolumeClaim": "claimName",
-    "hostPath": "path",
-}
-
-
-def _require_downward(source: Object) -> None:
-    for item in source.get("items", ()):
-        sound = "fieldRef" in item and "resourceFieldRef" not in item and item["path"]
-        require_model(sound and not item["path"].startswith(("/", "..")), "this downwardAPI")
-        place = item["fieldRef"]["fieldPath"]
-        known = place in ("metadata.name", "metadata.namespace", "metadata.uid")
-        whole = place in ("metadata.labels", "metadata.annotations")
-        require_model(known or whole or _FIELD.fullmatch(place), f"the fieldPath {place}")
-
-
-def _require_projection(source: Object) -> None:
-    require_model(len(source) == 1, "a projection without exactly one source")
-    ((kind, given),) = source.items()
-    match kind:
-        case "serviceAccountToken":
-            sound = given["path"] and given["expirationSeconds"] >= 600
-            require_model(sound and not given.get("audience"), "this projected token")
-        case "configMap" | "secret":
-            require_model(given.get("name"), "a projection without a name")
-            _require_items({**given, "defaultMode": 0})
-        case "downwardAPI":
-            _require_downward(given)
-        case _:
-            require_model(condition=False, what=f"the projection {kind}")
-
-
-def _require_items(source: Object) -> None:
-    modes = [source["defaultMode"], *(each.get("mode", 0) for each in source.get("items", ()))]
-    require_model(all(0 <= mode <= 0o777 for mode in modes), "a mode beyond 0777")
-    for item in source.get("items", ()):
-        sound = item["key"] and item["path"] and not item["path"].startswith(("/", ".."))
-        require_model(sound and ".." not in item["path"].split("/"), "this item of a volume")
-
-
-def _check_container(path: str, container: Object, volumes: frozenset[str]) -> Iterator[Cause]:
-    name = container["name"]
-    if not name:
-        yield required(f"{path}.name")
-    else:
-        yield from check_dns_label(f"{path}.name", name)
-    image = container.get("image", "")
-    if not image:
-        yield required(f"{path}.image")
-    require_model(image == image.strip(), "an image with white space around it")
-    yield from check_one_of(f"{path}.imagePullPolicy", container["imagePullPolicy"], _PULL)
-    require_model(
-        container["terminationMessagePolicy"] in _MESSAGES, "this terminationMessagePolicy"
-    )
-    yield from _check_container_ports(f"{path}.ports", container.get("ports", ()))
-    for place in ("env", "envFrom"):
-        for index, each in enumerate(container.get(place, ())):
-            yield from _ENVIRONMENT[place](f"{path}.{place}[{index}]", each)
-    yield from _check_mounts(f"{path}.volumeMounts", container.get("volumeMounts", ()), volumes)
-    yield from check_resources(f"{path}.resources", container["resources"])
-    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if probe in container:
-            yield from _check_probe(f"{path}.{probe}", container[probe])
-    _require_container_security(container.get("securityContext", {}))
-
-
-def _require_container_security(context: Object) -> None:
-    numbers = ("runAsUser", "runAsGroup")
-    require_model(all(context.get(each, 0) >= 0 for each in numbers), "a negative user or group")
-    added = context.get("capabilities", {}).get("add", ())
-    is_raised = context.get("privileged") or {"SYS_ADMIN", "CAP_SYS_ADMIN"} & set(added)
-    sound = context.get("allowPrivilegeEscalation", True) or not is_raised
-    require_model(sound, "a privileged container without allowPrivilegeEscalation")
-    profile = context.get("seccompProfile", {"type": "Unconfined"})
-    sound = profile["type"] in ("RuntimeDefault", "Unconfined")
-    require_model(sound and "localhostProfile" not in profile, "this seccompProfile")
-
-
-def _check_container_ports(path: str, ports: Any) -> Iterator[Cause]:  # noqa: ANN401  # a JSON list
-    seen: set[str] = set()
-    for index, port in enumerate(ports):
-        at, name = f"{path}[{index}]", port.get("name", "")
-        problems = [*check_port_name(f"{at}.name", name)] if name else []
-        yield from problems
-        if name and not problems:
-            if name in seen:
-                yield duplicate(f"{at}.name", name)
-            seen.add(name)
-        if port["containerPort"] == 0:
-            yield required(f"{at}.containerPort")
-        else:
-            yield from check_port_number(f"{at}.containerPort", port["containerPort"])
-        require_model("hostPort" not in port, "a hostPort")
-        yield from check_one_of(f"{at}.protocol", port["protocol"], PROTOCOLS)
-
-
-def _check_env(path: str, variable: Object) -> Iterator[Cause]:
-    name = variable["name"]
-    if not name:
-        yield required(f"{path}.name")
-    require_model(name.isprintable() and name.isascii() and "=" not in name, "this name of env")
-    source = variable.get("valueFrom")
-    if source is None:
-        return
-    require_model(len(source) == 1, "a valueFrom without exactly one source")
-    if variable.get("value"):
-        detail = "may not be specified when `value` is not empty"
-        yield invalid_value(f"{path}.valueFrom", "", detail)
-    ((kind, reference),) = source.items()
-    if kind == "fieldRef":
-        place = reference["fieldPath"]
-        known = place in _FIELDS or _FIELD.fullmatch(place)
-        require_model(known and reference["apiVersion"] == "v1", f"the fieldPath {place}")
-        return
-    if not reference["key"]:
-        yield required(f"{path}.valueFrom.{kind}.key")
-    name = reference.get("name", "")
-    require_model(name and not dns_subdomain(name), "a reference without a sound name")
-    require_model(not config_key(reference["key"] or "a"), "a malformed key in env")
-
-
-def _check_env_from(path: str, source: Object) -> Iterator[Cause]:
-    prefix = source.get("prefix", "")
-    require_model(prefix.isprintable() and "=" not in prefix, "this prefix of envFrom")
-    references = source.keys() & {"configMapRef", "secretRef"}
-    require_model(len(references) == 1, "an envFrom without exactly one source")
-    kind = next(iter(references))
-    name = source[kind].get("name", "")
-    if not name:
-        yield required(f"{path}.{kind}.name")
-    for problem in dns_subdomain(name) if name else ():
-        yield invalid_value(f"{path}.{kind}.name", name, problem)
-
-
-_ENVIRONMENT = {"env": _check_env, "envFrom": _check_env_from}
-
-
-def _check_mounts(
-    path: str,
-    mounts: Any,  # noqa: ANN401  # a JSON list
-    volumes: frozenset[str],
-) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for index, mount in enumerate(mounts):
-        at = f"{path}[{index}]"
-        if not mount["name"]:
-            yield required(f"{at}.name")
-        if mount["name"] not in volumes:
-            yield not_found_field(f"{at}.name", mount["name"])
-        if not mount["mountPath"]:
-            yield required(f"{at}.mountPath")
-        if mount["mountPath"] in seen:
-            yield invalid_value(f"{at}.mountPath", mount["mountPath"], "must be unique")
-        seen.add(mount["mountPath"])
-        inner = mount.get("subPath", "") or mount.get("subPathExpr", "")
-        is_single = not ("subPath" in mount and "subPathExpr" in mount)
-        sound = is_single and not inner.startswith("/") and ".." not in inner.split("/")
-        require_model(sound, "this subPath")
-
-
-@lru_cache(maxsize=1024)
-def _require_quantity(name: str, value: str) -> None:
-    require_model(name in _COUNTED, f"the resource {name}")
-    require_model(amount(value) >= 0, "a negative quantity")
-    require_model(not value.endswith(("n", "u")), "a quantity below 1m")
-    require_model(name == "cpu" or amount(value).denominator == 1, "a fraction of a byte")
-
-
-def check_resources(path: str, resources: Object) -> Iterator[Cause]:
-    """Yield a request beyond its limit; other resources than the usual have no model."""
-    requests, limits = resources.get("requests", {}), resources.get("limits", {})
-    for name, value in (*requests.items(), *limits.items()):
-        _require_quantity(name, value)
-    for name, value in requests.items():
-        limit = limits.get(name)
-        if limit is not None and amount(value) > amount(limit):
-            detail = f"must be less than or equal to {name} limit of {limit}"
-            yield invalid_value(f"{path}.requests", value, detail)
-
-
-def _check_probe(path: str, probe: Object) -> Iterator[Cause]:
-    handlers = probe.keys() & {"exec", "httpGet", "tcpSocket", "grpc"}
-    require_model(len(handlers) <= 1, "a probe with several handlers")
-    if not handlers:
-        yield required(path, "must specify a handler type")
-    for kind in handlers:
-        yield from _check_handler(f"{path}.{kind}", kind, probe[kind])
-    numbers = (
-        *("initialDelaySeconds", "timeoutSeconds", "periodSeconds"),
-        *("successThreshold", "failureThreshold"),
-    )
-    yield from check_non_negative(path, probe, *numbers)
-    if probe["successThreshold"] != 1 and not path.endswith("readinessProbe"):
-        yield invalid_value(f"{path}.successThreshold", probe["successThreshold"], "must be 1")
-    require_model("terminationGracePeriodSeconds" not in probe, "the grace period of a probe")
-
-
-def _check_handler(path: str, kind: str, handler: Object) -> Iterator[Cause]:
-    match kind:
-        case "exec":
-            if not handler.get("command"):
-                yield required(f"{path}.command")
-        case "httpGet":
-            yield from check_port(f"{path}.port", handler["port"])
-            yield from check_one_of(f"{path}.scheme", handler["scheme"], ("HTTP", "HTTPS"))
-            require_model(not handler.get("httpHeaders"), "the headers of a probe")
-            require_model("protocol" not in handler, "the protocol of a probe")
-        case _:
-            yield from check_port(f"{path}.port", handler["port"])
 
 
 def qos_class(spec: Object) -> str:

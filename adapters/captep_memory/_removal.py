@@ -18,7 +18,7 @@ from captep_memory._field_sets import (
     intersection,
     union,
 )
-from captep_memory._fields import fields_of, with_named_fields
+from captep_memory._fields import element_of, fields_of, with_named_fields
 from captep_memory._json import Object, Value
 from captep_memory._merge import remove
 from captep_memory._merge_types import DEDUCED, MergeType
@@ -79,21 +79,77 @@ def _gone(value: dict[str, Any], owned: _Owned, type_: MergeType) -> FieldSet:
     doubtful: dict[str, Value] = {}
     for element, node in owned.last.items():
         name, named = element[2:], owned.named.get(element)
-        if named == node or name not in value or element[:2] != "f:":
+        if name not in value or element[:2] != "f:":
             continue
-        item, member_type = value[name], type_.fields.get(name) or type_.other or DEDUCED
+        item, member_type = value[name], _member_type(type_, name)
         below: FieldSet = EMPTY
-        if not named or not node:
-            doubtful[name] = item
-        elif isinstance(item, dict) and member_type.is_map and not member_type.map_is_atomic:
+        if named == node and _keeps(item, named, member_type):
+            continue
+        if (
+            named
+            and node
+            and _is_granular(item, member_type)
+            and _keeps_some(item, named, member_type)
+        ):
             below = _gone(item, owned.below(element), member_type)
-        elif isinstance(item, list) and _is_set(member_type):
+        elif named and node and isinstance(item, list) and _is_set(member_type):
             below = owned.below(element).items()
         else:
             doubtful[name] = item
         if below:
             gone[element] = below
     return gone | _abandoned(doubtful, owned, type_) if doubtful else gone
+
+
+def _member_type(type_: MergeType, name: str) -> MergeType:
+    return type_.fields.get(name) or type_.other or DEDUCED
+
+
+def _is_granular(value: Value, type_: MergeType) -> bool:
+    return isinstance(value, dict) and type_.is_map and not type_.map_is_atomic
+
+
+def _keeps(value: Value, named: FieldSet, type_: MergeType) -> bool:
+    """Return whether the rule certainly keeps each named field that a value has.
+
+    It does not keep every one: a map or a list with nothing but empty lists in it has no fields.
+    """
+    if isinstance(value, dict) and type_.is_map:
+        if type_.map_is_atomic:
+            return True
+        found = [element for element in named if element[:2] == "f:" and element[2:] in value]
+        return bool(found) and all(_keeps_member(value, each, named, type_) for each in found)
+    if isinstance(value, list) and type_.is_list:
+        return type_.list_is_atomic or _keeps_items(value, named, type_)
+    return not isinstance(value, dict | list)
+
+
+def _keeps_some(value: dict[str, Any], named: FieldSet, type_: MergeType) -> bool:
+    """Return whether the rule certainly keeps a named member of a map, and so the map."""
+    return any(
+        element[:2] == "f:" and element[2:] in value and _keeps_member(value, element, named, type_)
+        for element in named
+    )
+
+
+def _keeps_member(value: dict[str, Any], element: str, named: FieldSet, type_: MergeType) -> bool:
+    name = element[2:]
+    return _keeps(value[name], named[element], _member_type(type_, name))
+
+
+def _keeps_items(value: list[Any], named: FieldSet, type_: MergeType) -> bool:
+    """Every item is named: the rule stops at an item of which it leaves nothing."""
+    items = type_.items or DEDUCED
+    for item in value:
+        element = element_of(item, type_)
+        node = None if element is None else named.get(element)
+        if node is None:
+            return False
+        if type_.list_keys and not (
+            any(f"f:{name}" in node for name in type_.list_keys) and _keeps(item, node, items)
+        ):
+            return False
+    return bool(value)
 
 
 def _is_set(type_: MergeType) -> bool:

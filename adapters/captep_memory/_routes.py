@@ -138,7 +138,7 @@ def route_of(target: str) -> Route | None:
     if head is None:
         return None
     namespace = None
-    skips_namespace = rest[0] == "namespaces" and len(after) > 2 and after[1] == ""
+    skips_namespace = rest[0] == "namespaces" and len(rest) > 1 and after[1] == ""
     if skips_namespace:
         # /namespaces//secrets is a list over all namespaces.
         rest = rest[1:]

@@ -657,6 +657,7 @@ _EXTRA = (
         "securityContext",
         "reclaimPolicy",
     ),
+    *("affinity", "topologySpreadConstraints", "hostPort", "lifecycle", "dnsConfig", "weight"),
     *("finalizers", "hard", "minReplicas", "metrics", "reason", "immutable", "backoffLimit"),
 )
 

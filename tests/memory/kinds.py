@@ -75,6 +75,33 @@ _POD = {
     "securityContext": {"fsGroup": 1},
 }
 _SMALL_POD = {"containers": [{"name": "c", "image": "i:1"}]}
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_NEAR = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}}
+_NODES = {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["x"]}]}
+_PLACED_POD = {
+    "containers": [
+        {
+            "name": "c",
+            "image": "i:1",
+            "ports": [{"containerPort": 80, "hostPort": 8080}],
+            "lifecycle": {"preStop": {"exec": {"command": ["x"]}}},
+            "env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}}],
+        }
+    ],
+    "affinity": {
+        "podAntiAffinity": {_PREFERRED: [{"weight": 1, "podAffinityTerm": _NEAR}]},
+        "podAffinity": {_REQUIRED: [_NEAR]},
+        "nodeAffinity": {
+            _REQUIRED: {"nodeSelectorTerms": [_NODES]},
+            _PREFERRED: [{"weight": 100, "preference": _NODES}],
+        },
+    },
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+    "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]},
+}
 _SELECTOR = {"matchLabels": {"a": "b"}}
 _TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": _POD}
 _SMALL_TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": _SMALL_POD}
@@ -133,7 +160,11 @@ MANIFESTS: tuple[Manifest, ...] = (
     {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
-        "spec": {"selector": _SELECTOR, "template": _SMALL_TEMPLATE, "replicas": 2},
+        "spec": {
+            "selector": _SELECTOR,
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": _PLACED_POD},
+            "replicas": 2,
+        },
     },
     {"apiVersion": "batch/v1", "kind": "Job", "spec": _JOB},
     {

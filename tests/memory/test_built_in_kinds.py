@@ -85,10 +85,10 @@ def test_a_selector_must_match_the_template() -> None:
 @pytest.mark.parametrize(
     "pod",
     [
-        {"hostPID": True},
+        {"hostUsers": True},
         {"ephemeralContainers": [{}]},
-        {"affinity": {}},
-        {"topologySpreadConstraints": [{}]},
+        {"os": {}},
+        {"schedulingGates": [{}]},
     ],
 )
 def test_a_field_without_a_model_is_501(pod: Object) -> None:
@@ -161,7 +161,7 @@ def test_an_object_with_a_field_without_a_model_can_be_loaded_and_read() -> None
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "a", "namespace": "fleet"},
-        "spec": {"containers": [{"name": "c", "image": "i"}], "affinity": {}},
+        "spec": {"containers": [{"name": "c", "image": "i"}], "os": {}},
     }
     client = Api(load([pod], now=NOW))
     assert client.do("get", "a", "Pod", "v1").body["spec"] == pod["spec"]

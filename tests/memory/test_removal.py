@@ -37,13 +37,17 @@ _SCHEMA = {
 }
 _TYPE = custom_type({"type": "object", "properties": {"spec": _SCHEMA}})
 _WORDS = st.sampled_from(["x", "y"])
-_ITEM: st.SearchStrategy[Object] = st.fixed_dictionaries({"name": _WORDS}, optional={"to": _WORDS})
+_ITEMS_BY_NAME = st.dictionaries(
+    _WORDS, st.fixed_dictionaries({}, optional={"to": _WORDS}), max_size=2
+)
 _INNER = st.fixed_dictionaries(
     {},
     optional={
         "b": _WORDS,
         "set": st.lists(_WORDS, unique=True, max_size=2),
-        "map": st.lists(_ITEM, unique_by=lambda item: str(item["name"]), max_size=2),
+        "map": _ITEMS_BY_NAME.map(
+            lambda items: [{"name": name, **item} for name, item in items.items()]
+        ),
     },
 )
 _CONFIGS = st.fixed_dictionaries(
