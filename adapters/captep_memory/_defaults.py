@@ -3,6 +3,7 @@
 Each function changes the struct that the decoder has just made, after everything below it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -16,6 +17,15 @@ _CLIENT_IP_SECONDS = 10800
 _INT32_MAX = (1 << 31) - 1
 _ALL = {"type": "Pods", "value": 4, "periodSeconds": 15}
 _DOUBLE = {"type": "Percent", "value": 100, "periodSeconds": 15}
+# A reference as github.com/distribution/reference reads it: a domain, a path, a tag, a digest.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])"
+_IMAGE = re.compile(
+    rf"(?![0-9a-f]{{64}}$)(?:{_DOMAIN}(?::[0-9]+)?/)?{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(?P<digest>@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
 
 
 def _filled(**values: Any) -> Default:  # noqa: ANN401  # JSON
@@ -149,10 +159,10 @@ def _pod_spec(spec: Object) -> None:
 
 def _container(container: Object) -> None:
     if not container.get("imagePullPolicy"):
-        image = container.get("image", "")
-        _, _, tag = image.rpartition("/")[2].partition(":")
-        # A reference with capitals is malformed, and has no tag at all.
-        latest = tag in ("", "latest") and "@" not in image and image.islower()
+        found = _IMAGE.fullmatch(container.get("image", ""))
+        # A malformed reference has no tag at all.
+        tag = found and (found["tag"] or ("" if found["digest"] else "latest"))
+        latest = tag == "latest"
         container["imagePullPolicy"] = "Always" if latest else "IfNotPresent"
     if not container.get("terminationMessagePath"):
         container["terminationMessagePath"] = "/dev/termination-log"

@@ -47,7 +47,7 @@ def _leaves(fields: FieldSet) -> FieldSet:
 _SETS = st.sets(_PATHS, max_size=6)
 
 
-@examples(300)
+@examples(100)
 @given(_SETS, _SETS)
 def test_operations_are_those_of_sets_of_paths(
     left: set[tuple[str, ...]], right: set[tuple[str, ...]]
@@ -60,7 +60,7 @@ def test_operations_are_those_of_sets_of_paths(
     assert difference(one, two) == set_of(left - right)
 
 
-@examples(300)
+@examples(100)
 @given(_SETS, st.lists(_PATHS, max_size=2))
 def test_resetting_a_path_takes_everything_below_it(
     members: set[tuple[str, ...]], removed: list[tuple[str, ...]]

@@ -80,7 +80,7 @@ def whole_rule(merged: Object, last: FieldSet, owned: FieldSet, type_: MergeType
     return remove(merged, gone, type_) or {}
 
 
-@examples(150)
+@examples(60)
 @given(_CONFIGS, _CONFIGS, _CONFIGS)
 def test_an_apply_removes_what_the_whole_rule_removes(
     before: Object, theirs: Object, config: Object
