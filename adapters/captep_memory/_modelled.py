@@ -42,8 +42,6 @@ _UNMODELLED: Mapping[str, frozenset[str]] = {
     "JobSpec": frozenset({"managedBy", "podFailurePolicy", "scheduling", "successPolicy"}),
     "AggregationRule": frozenset({"clusterRoleSelectors"}),
     "PersistentVolumeClaimSpec": frozenset({"dataSource", "dataSourceRef"}),
-    "HorizontalPodAutoscalerSpec": frozenset({"behavior"}),
-    "MetricSpec": frozenset({"containerResource", "external", "object", "pods"}),
     "StorageClass": frozenset({"allowedTopologies"}),
     "ResourceQuotaSpec": frozenset({"scopeSelector", "scopes"}),
     "ValidatingWebhook": frozenset({"matchConditions"}),

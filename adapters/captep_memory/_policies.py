@@ -28,7 +28,6 @@ from captep_memory._status import (
 )
 
 __all__ = [
-    "check_autoscaler",
     "check_budget",
     "check_budget_status",
     "check_endpoint_slice",
@@ -204,54 +203,6 @@ def check_budget_status(obj: Object) -> Iterator[Cause]:
         word = re.fullmatch("([A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?)?", condition["reason"])
         known = condition["status"] in ("True", "False", "Unknown")
         require_model(sound and known and word, "this condition of a budget")
-
-
-def check_autoscaler(obj: Object, old: Object | None) -> Iterator[Cause]:
-    """Yield the errors of a HorizontalPodAutoscaler."""
-    spec = obj["spec"]
-    least, most = spec["minReplicas"], spec["maxReplicas"]
-    require_model(least > 0, "scaling to zero")
-    if most == 0:
-        yield required("spec.maxReplicas")
-    elif most < 0:
-        yield invalid_value("spec.maxReplicas", most, "must be greater than or equal to 1")
-    if most < least:
-        detail = "must be greater than or equal to `minReplicas`"
-        yield invalid_value("spec.maxReplicas", most, detail)
-    target = spec["scaleTargetRef"]
-    for name in ("kind", "name"):
-        if not target[name]:
-            yield required(f"spec.scaleTargetRef.{name}")
-        require_model("/" not in target[name] and "%" not in target[name], "this target")
-    version = target.get("apiVersion", "")
-    if re.fullmatch("(v[a-z0-9]+)?", version):
-        same = old is not None and old["spec"]["scaleTargetRef"].get("apiVersion", "") == version
-        require_model(not same, "an apiVersion without a group that stays")
-        detail = "apiVersion must specify API group"
-        yield invalid_value("spec.scaleTargetRef.apiVersion", version, detail)
-    else:
-        require_model(re.fullmatch(r"[a-z.0-9]+/v[a-z0-9]+", version), "this apiVersion")
-    for index, metric in enumerate(spec["metrics"]):
-        yield from _check_metric(f"spec.metrics[{index}]", metric)
-
-
-def _check_metric(path: str, metric: Object) -> Iterator[Cause]:
-    sound = metric["type"] == "Resource" and "resource" in metric
-    require_model(sound, "other metrics than those of resources")
-    resource = metric["resource"]
-    if not resource["name"]:
-        yield required(f"{path}.resource.name", "must specify a resource name")
-    target = resource["target"]
-    kinds = ("Utilization", "Value", "AverageValue")
-    values = target.keys() & {"averageUtilization", "averageValue"}
-    sound = target["type"] in kinds and len(values) == 1 and "value" not in target
-    require_model(sound, "this target of a metric")
-    path = f"{path}.resource.target"
-    if target.get("averageUtilization", 1) < 1:
-        value = target["averageUtilization"]
-        yield invalid_value(f"{path}.averageUtilization", value, "must be greater than 0")
-    if "averageValue" in target and amount(target["averageValue"]) <= 0:
-        yield invalid_value(f"{path}.averageValue", target["averageValue"], "must be positive")
 
 
 def check_quota(obj: Object, old: Object | None) -> Iterator[Cause]:  # noqa: ARG001

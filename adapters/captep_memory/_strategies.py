@@ -18,13 +18,13 @@ from captep_memory._apps import (
     check_scaled_status,
     check_stateful_set,
 )
+from captep_memory._autoscaling import check_autoscaler
 from captep_memory._checks import require_model
 from captep_memory._job_status import check_job_status
 from captep_memory._json import Object, deep_equal, identical, without
 from captep_memory._metadata import Names
 from captep_memory._pods import check_pod, check_pod_status, check_pod_update, qos_class
 from captep_memory._policies import (
-    check_autoscaler,
     check_budget,
     check_budget_status,
     check_endpoint_slice,

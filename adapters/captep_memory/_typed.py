@@ -36,6 +36,8 @@ _ROOT = ("apiVersion", "kind", "metadata")
 _INTEGERS: Mapping[str, int] = {"int32": 1 << 31, "int64": 1 << 63, "int": 1 << 63}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _QUANTITY = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
+# Lists that get a default where they are absent, and an error where they are empty.
+_KEPT_EMPTY = frozenset({"HPAScalingRules.policies"})
 _ABSENT: Any = object()
 _Decode: TypeAlias = Callable[[Value], Value]
 _Field: TypeAlias = Mapping[str, Any]
@@ -229,7 +231,8 @@ def _unmodelled(field_name: str, short: str, field: _Field) -> _Decode:
 def _member(field: _Field, path: str) -> _Decode:
     """Return the decoder of a field: _ABSENT for what the type leaves out."""
     decode = _value(field, path)
-    if field.get("pointer") or ("ref" in field and not field.get("omitzero")):
+    is_always = field.get("pointer") or ("ref" in field and not field.get("omitzero"))
+    if is_always or path in _KEPT_EMPTY:
         return decode
     if "items" in field or "map" in field or field.get("type") == "bytes":
         empty = _ABSENT if field.get("omit") else None
