@@ -233,10 +233,11 @@ def test_a_failed_archive_keeps_the_database() -> None:
 
 def ending(world: World) -> list[Object]:
     """Return the objects of a world whose namespace is being deleted, as its controller does it."""
-    namespace = manifest(
-        ObjectRef("v1", "Namespace", None, "team"), spec={"finalizers": ["kubernetes"]}
-    )
-    namespace["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    namespace: Object = {
+        **manifest(ObjectRef("v1", "Namespace", None, "team")),
+        "metadata": {"name": "team", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"finalizers": ["kubernetes"]},
+    }
     return [namespace, *world.objects()]
 
 

@@ -506,7 +506,9 @@ def test_a_body_of_any_mappings_and_sequences_is_sent() -> None:
     class Name(str):
         __slots__ = ()
 
-    own = OrderedDict({Name("a"): (Name("b"), 1, 1.5, None, True, [MappingProxyType({"c": "d"})])})
+    own: Any = OrderedDict(
+        {Name("a"): (Name("b"), 1, 1.5, None, True, [MappingProxyType({"c": "d"})])}
+    )
     server = ToyServer()
     once(wants(create("a", {"spec": own}), create("b", {"spec": dict(own)})), server)
     assert len(server.sent) == 2
