@@ -22,7 +22,7 @@ _ROUNDS = 5
 _EVENTS = 20_000
 
 
-class _Away:
+class Away:
     """A server that nobody reaches: the events come from this module."""
 
     def request(self, *_: object, **__: object) -> Any:
@@ -92,7 +92,7 @@ def main() -> None:
         if gateway.is_relevant(change):
             woken.append(change)
 
-    gateway = KubernetesGateway(_Away(), watched=WATCHED, on_change=changed)
+    gateway = KubernetesGateway(Away(), watched=WATCHED, on_change=changed)
     (informer,) = (each for each in gateway.informers if each.resource.kind == "Cluster")
     for number in range(size):
         informer.observe_write(cluster(f"tokyo-{number}", number + 1, "True"))
