@@ -30,7 +30,15 @@ from captep_core._observation import (
 )
 from captep_core.ports import Decide, Read, Reads, select
 
-__all__ = ["ListVersion", "ReadSet", "Recorder", "Remembered", "Version", "remembered"]
+__all__ = [
+    "ListVersion",
+    "ReadSet",
+    "Recorder",
+    "Remembered",
+    "Version",
+    "remembered",
+    "version_of",
+]
 
 Version: TypeAlias = Callable[[ObjectRef], object]
 """The version of an object: different after every change, the same while the object does not exist.
@@ -64,7 +72,7 @@ class ReadSet:
         )
 
 
-def _version_of(found: Observed[Manifest]) -> object:
+def version_of(found: Observed[Manifest]) -> object:
     """Return uid and resourceVersion of an object, or the answer as it is."""
     if type(found) is not dict:
         return found
@@ -78,14 +86,14 @@ def _version_of(found: Observed[Manifest]) -> object:
 
 
 def _versions_of(found: Listed) -> object:
-    return found if isinstance(found, Unreadable) else tuple(map(_version_of, found))
+    return found if isinstance(found, Unreadable) else tuple(map(version_of, found))
 
 
 def _as_read(read: Read) -> tuple[Version, ListVersion]:
     """Return the versions of what `read` shows."""
     get = read.get if isinstance(read, Reads) else read
     return (
-        lambda ref: _version_of(get(ref)),
+        lambda ref: version_of(get(ref)),
         lambda selection: _versions_of(select(read, selection)),
     )
 
@@ -122,7 +130,7 @@ class Recorder:
         version = None if self._version is None else self._version(ref)
         found = self._read(ref)
         if self._version is None:
-            version = _version_of(found)
+            version = version_of(found)
         elif isinstance(found, Unreadable):
             # It may change without a new version.
             self._is_complete = False

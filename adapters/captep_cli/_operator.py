@@ -36,8 +36,10 @@ def _decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime)
 
 def _deciding(options: argparse.Namespace) -> Decide:
     from captep_core import Policy, decide  # noqa: PLC0415 - not for --help
+    from captep_core.capt.wire import Parsed  # noqa: PLC0415
 
-    return partial(decide, policy=Policy(publish_to_cluster=options.publish_to_cluster))
+    policy = Policy(publish_to_cluster=options.publish_to_cluster)
+    return partial(decide, policy=policy, parsed=Parsed())
 
 
 def _flags() -> argparse.ArgumentParser:

@@ -8,6 +8,8 @@ Rules of this module:
 2. An object is unreadable when the object that names it is unreadable.
 """
 
+from attrs import frozen
+
 from captep_core._actions import ObjectRef
 from captep_core._observation import ABSENT, Observed, ReconcileState, Unreadable
 from captep_core.capt._model import (
@@ -46,7 +48,7 @@ from captep_core.capt._ownership import (
     names_another,
     names_control_plane,
 )
-from captep_core.capt.wire import as_observed
+from captep_core.capt.wire import Parsed, T
 from captep_core.ports import NOT_LISTED, Read
 
 __all__ = ["observe"]
@@ -56,50 +58,66 @@ _NO_STATE = ReconcileState()
 _GO_NAMESPACE = "default"
 
 
+@frozen
+class _View:
+    read: Read
+    parsed: Parsed
+
+    def get(self, ref: ObjectRef, kind: type[T]) -> Observed[T]:
+        return self.parsed.observed(self.read(ref), kind)
+
+
 def observe(
-    key: ObjectRef, read: Read, state: ReconcileState = _NO_STATE
+    key: ObjectRef,
+    read: Read,
+    state: ReconcileState = _NO_STATE,
+    *,
+    parsed: Parsed | None = None,
 ) -> tuple[ControlPlane, Secrets, Endpoint]:
     """Read every object that the control plane `key` depends on; the result is what `reconcile`
     takes.
+
+    `parsed` keeps what it parses; with the same one, a later pass parses only what has changed.
     """
-    control_plane = as_observed(read(key), CAPTControlPlane)
+    view = _View(read, parsed or Parsed(most=0))
+    control_plane = view.get(key, CAPTControlPlane)
     if not isinstance(control_plane, CAPTControlPlane):
         return ControlPlane(key, control_plane), Secrets(), Missing()
     namespace = key.namespace or ""
     spec = control_plane.spec
-    cluster_name, cluster = _cluster(read, control_plane, namespace)
+    cluster_name, cluster = _cluster(view, control_plane, namespace)
     names = names_of(key, cluster_name, spec.workspace_template_apply_name)
-    vpc_ref, vpc = _vpc(read, names, cluster)
+    vpc_ref, vpc = _vpc(view, names, cluster)
     names = with_vpc(names, vpc_ref)
     template = template_ref(
         spec.workspace_template_ref.namespace or namespace, spec.workspace_template_ref.name
     )
-    main = _applied(read, names.main)
-    kubeconfig = _applied(read, names.kubeconfig_apply)
+    main = _applied(view, names.main)
+    kubeconfig = _applied(view, names.kubeconfig_apply)
     secrets = Secrets(
-        connection=_connection(read, main, names.connection),
-        outputs=_outputs(read, kubeconfig, names.outputs),
-        ca=as_observed(read(names.ca), Secret),
-        kubeconfig=as_observed(read(names.kubeconfig), Secret),
+        connection=_connection(view, main, names.connection),
+        outputs=_outputs(view, kubeconfig, names.outputs),
+        ca=view.get(names.ca, Secret),
+        kubeconfig=view.get(names.kubeconfig, Secret),
     )
     observed = ControlPlane(
         key=key,
         object=control_plane,
         names=names,
         cluster=cluster,
-        template=as_observed(read(template), WorkspaceTemplate),
+        template=view.get(template, WorkspaceTemplate),
         vpc=vpc,
         main=main,
         kubeconfig=kubeconfig,
-        spot_check=_applied(read, names.spot_check),
-        spot_create=_applied(read, names.spot_create),
+        spot_check=_applied(view, names.spot_check),
+        spot_create=_applied(view, names.spot_create),
         state=state,
     )
     return observed, secrets, _endpoint(main, secrets.connection)
 
 
 def _cluster(
-    read: Read, control_plane: CAPTControlPlane, namespace: str
+    view: _View, control_plane: CAPTControlPlane, namespace: str
 ) -> tuple[str, Observed[Cluster]]:
     """Look the Cluster up by the owner reference; without one, among all of the namespace.
 
@@ -108,16 +126,18 @@ def _cluster(
     """
     owner = cluster_reference(control_plane)
     if owner is not None:
-        return owner.name, as_observed(read(cluster_ref(namespace, owner.name)), Cluster)
+        return owner.name, view.get(cluster_ref(namespace, owner.name), Cluster)
     name = control_plane.metadata.name
     label = control_plane.metadata.labels.get(CLUSTER_NAME_LABEL)
-    listed = read.list(CLUSTER_API, "Cluster", namespace)
+    listed = view.read.list(CLUSTER_API, "Cluster", namespace)
     if not isinstance(listed, Unreadable):
         # Parsing each Cluster of a namespace would take longer than the rest of the pass.
-        found = [as_observed(obj, Cluster) for obj in listed if not names_another(obj, name)]
+        found = [
+            view.parsed.observed(obj, Cluster) for obj in listed if not names_another(obj, name)
+        ]
     elif listed.reason == NOT_LISTED:
         names = dict.fromkeys((label or name, name))
-        found = [as_observed(read(cluster_ref(namespace, each)), Cluster) for each in names]
+        found = [view.get(cluster_ref(namespace, each), Cluster) for each in names]
     else:
         return name, listed
     clusters = [each for each in found if isinstance(each, Cluster)]
@@ -132,22 +152,22 @@ def _cluster(
 
 
 def _vpc(
-    read: Read, names: Names, cluster: Observed[Cluster]
+    view: _View, names: Names, cluster: Observed[Cluster]
 ) -> tuple[ObjectRef, Observed[WorkspaceTemplateApply]]:
     """Look up the apply of the VPC: by infrastructure, else by Cluster, else by our name."""
     usual = names.vpc
     infrastructure = _infrastructure(cluster)
     if infrastructure:
         ref = apply_ref(usual.namespace, f"{infrastructure}-vpc")
-        vpc = as_observed(read(ref), WorkspaceTemplateApply)
+        vpc = view.get(ref, WorkspaceTemplateApply)
         if isinstance(vpc, Unreadable) or _is_owned_by(vpc, infrastructure):
             return ref, vpc
     if names.cluster.name != names.control_plane:
         ref = apply_ref(usual.namespace, f"{names.cluster.name}-vpc")
-        vpc = as_observed(read(ref), WorkspaceTemplateApply)
+        vpc = view.get(ref, WorkspaceTemplateApply)
         if vpc is not ABSENT:
             return ref, vpc
-    return usual, as_observed(read(usual), WorkspaceTemplateApply)
+    return usual, view.get(usual, WorkspaceTemplateApply)
 
 
 def _infrastructure(cluster: Observed[Cluster]) -> str:
@@ -169,17 +189,16 @@ def _is_owned_by(vpc: Observed[WorkspaceTemplateApply], infrastructure: str) -> 
     )
 
 
-def _applied(read: Read, ref: ObjectRef) -> AppliedTemplate:
-    apply = as_observed(read(ref), WorkspaceTemplateApply)
+def _applied(view: _View, ref: ObjectRef) -> AppliedTemplate:
+    apply = view.get(ref, WorkspaceTemplateApply)
     if isinstance(apply, Unreadable):
         return AppliedTemplate(apply, apply)
     if not isinstance(apply, WorkspaceTemplateApply) or not apply.status.workspace_name:
         return AppliedTemplate(apply)
-    workspace = read(workspace_ref(apply.status.workspace_name))
-    return AppliedTemplate(apply, as_observed(workspace, Workspace))
+    return AppliedTemplate(apply, view.get(workspace_ref(apply.status.workspace_name), Workspace))
 
 
-def _connection(read: Read, main: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
+def _connection(view: _View, main: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
     """Read the connection Secret where the Workspace writes it, else where its apply says."""
     if isinstance(main.apply, Unreadable):
         return main.apply
@@ -189,10 +208,10 @@ def _connection(read: Read, main: AppliedTemplate, usual: ObjectRef) -> Observed
     ref = _place(written_to or _written_to(main.apply), usual)
     if ref.namespace != usual.namespace:
         return ForeignSecret(ref)
-    return as_observed(read(ref), Secret)
+    return view.get(ref, Secret)
 
 
-def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
+def _outputs(view: _View, kubeconfig: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
     """Read the Secret with the kubeconfig where its apply says.
 
     The Go controller put it into the namespace `default`. There it counts only while the Workspace
@@ -202,10 +221,10 @@ def _outputs(read: Read, kubeconfig: AppliedTemplate, usual: ObjectRef) -> Obser
         return kubeconfig.apply
     ref = _place(_written_to(kubeconfig.apply), usual)
     if ref.namespace == usual.namespace:
-        return as_observed(read(ref), Secret)
+        return view.get(ref, Secret)
     if (ref.namespace, ref.name) != (_GO_NAMESPACE, usual.name):
         return ForeignSecret(ref)
-    secret = as_observed(read(ref), Secret)
+    secret = view.get(ref, Secret)
     if isinstance(kubeconfig.workspace, Unreadable):
         return kubeconfig.workspace
     if not isinstance(secret, Secret) or _owns(kubeconfig.workspace, secret):

@@ -87,6 +87,7 @@ from captep_core.capt._verdict import (
     Verdict,
     judge,
 )
+from captep_core.capt.wire import Parsed
 from captep_core.ports import Read
 
 __all__ = ["decide", "reconcile"]
@@ -101,11 +102,12 @@ def decide(
     *,
     now: datetime,
     policy: Policy = Policy(),
+    parsed: Parsed | None = None,
 ) -> Decision[Verdict]:
     """Observe the control plane `key` through `read` and reconcile it: the `Decide` of
-    CAPTControlPlanes.
+    CAPTControlPlanes. `parsed`: as in `observe`; it changes no decision.
     """
-    control_plane, secrets, endpoint = observe(key, read, state)
+    control_plane, secrets, endpoint = observe(key, read, state, parsed=parsed)
     return reconcile(control_plane, secrets, endpoint, now=now, policy=policy)
 
 

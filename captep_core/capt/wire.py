@@ -9,16 +9,17 @@ Rules of this module:
    to the server keep everything that they came with.
 """
 
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
 from captep_core._actions import JSON
 from captep_core._observation import Absent, Observed, Unreadable
+from captep_core._remembered import version_of
 from captep_core.capt._model import CAPTControlPlane
 from captep_core.errors import WireError
 
-__all__ = ["as_observed", "problems", "structure"]
+__all__ = ["Parsed", "as_observed", "problems", "structure"]
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 """Any of the kinds of the model: CAPTControlPlane, Cluster, Secret, Workspace, WorkspaceTemplate,
@@ -49,6 +50,40 @@ def as_observed(raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
         return structure(raw, kind)
     except WireError as exc:
         return Unreadable("Malformed", "; ".join(exc.problems))
+
+
+_Place: TypeAlias = tuple[type, str, object]
+
+
+@attrs.define(eq=False)
+class Parsed:
+    """Parsed objects by kind, apiVersion, uid and resourceVersion: each state is parsed once.
+
+    It keeps the `most` objects that were used last, and at times twice as many. An object without
+    uid or resourceVersion is parsed each time. Several threads may use it at once: at worst, two
+    of them parse the same object.
+    """
+
+    most: int = 512
+    _recent: dict[_Place, Any] = attrs.field(factory=dict, init=False, repr=False)
+    _earlier: dict[_Place, Any] = attrs.field(factory=dict, init=False, repr=False)
+
+    def observed(self, raw: Observed[dict[str, JSON]], kind: type[T]) -> Observed[T]:
+        """Make the JSON that was read into an observation; see `as_observed`."""
+        if isinstance(raw, (Absent, Unreadable)) or self.most == 0:
+            return as_observed(raw, kind)
+        # A kind that is served in two versions has one resourceVersion in both.
+        api_version, version = raw.get("apiVersion"), version_of(raw)
+        if type(api_version) is not str or type(version) is not tuple:
+            return as_observed(raw, kind)
+        place = (kind, api_version, version)
+        known: Observed[T] | None = self._recent.get(place)
+        if known is None:
+            known = self._earlier.get(place) or as_observed(raw, kind)
+            if len(self._recent) >= self.most:
+                self._earlier, self._recent = self._recent, {}
+            self._recent[place] = known
+        return known
 
 
 def problems(raw: object) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from captep_core import (
     remembered,
 )
 from captep_core.capt._resources import WATCHED
+from captep_core.capt.wire import Parsed
 from captep_core.ports import as_read
 from captep_kubernetes import CacheChange, KubernetesGateway
 from captep_memory import Request, load, serve
@@ -110,6 +111,11 @@ def _passes() -> Iterator[tuple[str, Callable[[], object]]]:
     observation = observe(KEY, read)
     yield "quiet reconcile, from parsed observation", partial(reconcile, *observation, now=NOW)
     yield "quiet pass, from parsed JSON", partial(decide, KEY, read, state, now=NOW)
+    parsed = Parsed()
+    yield (
+        "quiet pass, over parsed objects",
+        partial(decide, KEY, read, state, now=NOW, parsed=parsed),
+    )
     by_reads = remembered(decide)
     yield "remembered quiet pass, by reads", partial(by_reads, KEY, read, state, now=NOW)
     by_versions = remembered(decide, version=dict.fromkeys(ready, "1").get)

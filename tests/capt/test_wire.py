@@ -27,7 +27,7 @@ from captep_core.capt._model import (
     WorkspaceTemplateApply,
     WorkspaceTemplateState,
 )
-from captep_core.capt.wire import as_observed, problems, structure
+from captep_core.capt.wire import Parsed, as_observed, problems, structure
 from captep_core.errors import CaptepError, WireError
 from tests.capt.worlds import control_plane, find, ready
 
@@ -394,3 +394,60 @@ def test_a_time_is_written_as_kubernetes_writes_it() -> None:
     """Whole seconds and Z, in any zone of the value and of the process."""
     moment = datetime(2026, 1, 1, 9, 0, 0, 999999, tzinfo=timezone(timedelta(hours=9)))
     assert rfc3339(moment) == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"apiVersion": "cluster.x-k8s.io/v1beta2"},
+        {"metadata": {"name": "b", "uid": "u2", "resourceVersion": "1"}},
+        {"metadata": {"name": "b", "uid": "u", "resourceVersion": "2"}},
+    ],
+    ids=["apiVersion", "uid", "resourceVersion"],
+)
+def test_each_state_of_an_object_is_parsed_once(change: dict[str, Any]) -> None:
+    """apiVersion, uid, resourceVersion and kind name a state; another state is parsed again."""
+    raw: dict[str, Any] = {
+        "apiVersion": "cluster.x-k8s.io/v1beta1",
+        "metadata": {"name": "a", "uid": "u", "resourceVersion": "1"},
+    }
+    kept = Parsed()
+    first = kept.observed(raw, Cluster)
+    assert kept.observed(dict(raw), Cluster) is first
+    assert kept.observed({**raw, **change}, Cluster) == as_observed({**raw, **change}, Cluster)
+    assert kept.observed({**raw, **change}, Cluster) != first
+    assert kept.observed(raw, Secret) == as_observed(raw, Secret)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"apiVersion": "v1", "metadata": {"name": "a", "uid": "u"}},
+        {"apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "1"}},
+        {"apiVersion": ["v1"], "metadata": {"name": "a", "uid": "u", "resourceVersion": "1"}},
+        {"apiVersion": "v1", "metadata": {"name": "a", "uid": [], "resourceVersion": {}}},
+    ],
+    ids=["no resourceVersion", "no uid", "no apiVersion", "malformed"],
+)
+def test_an_object_that_no_version_names_is_parsed_each_time(raw: dict[str, Any]) -> None:
+    """Another one may look the same."""
+    kept = Parsed()
+    first, again = kept.observed(raw, Secret), kept.observed(raw, Secret)
+    assert first == again == as_observed(raw, Secret)
+    assert first is not again
+
+
+def test_the_objects_used_last_are_kept() -> None:
+    """With room for two, the object that each pass reads stays and the oldest one goes."""
+    kept = Parsed(most=2)
+
+    def parsed(name: str) -> object:
+        metadata: dict[str, JSON] = {"name": name, "uid": name, "resourceVersion": "1"}
+        return kept.observed({"apiVersion": "v1", "metadata": metadata}, Secret)
+
+    used, old = parsed("used"), parsed("old")
+    for number in range(6):
+        parsed(str(number))
+        assert parsed("used") is used
+    assert parsed("old") is not old
+    assert "used" not in repr(kept)

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
@@ -29,6 +30,7 @@ from captep_core import (
     decide,
     remembered,
 )
+from captep_core.capt.wire import Parsed
 from captep_core.ports import Read, Reads
 from captep_memory import load
 from tests.capt import worlds
@@ -177,12 +179,12 @@ def test_the_function_runs_again_only_for_a_change_that_counts(change: str, time
 
 
 MUTANTS: Mapping[str, Callable[[Any], Any]] = {
-    "_version_of": lambda real: lambda found: _without(real(found), 0),
-    "_version_of of another incarnation": lambda real: lambda found: _without(real(found), 1),
-    "_version_of, whatever the answer": lambda real: (
+    "version_of": lambda real: lambda found: _without(real(found), 0),
+    "version_of of another incarnation": lambda real: lambda found: _without(real(found), 1),
+    "version_of, whatever the answer": lambda real: (
         lambda found: real(found) if isinstance(found, dict) else None
     ),
-    "_version_of without a version": lambda real: (
+    "version_of without a version": lambda real: (
         lambda found: None if type(real(found)) is object else real(found)
     ),
     "_versions_of": lambda _: lambda found: None if isinstance(found, Unreadable) else len(found),
@@ -389,18 +391,20 @@ def lived(edits: Iterable[tuple[str, Any]]) -> list[bool]:
         ran.append(given)
         return decide(*given, **options)
 
-    remembering = remembered(counted)
+    remembering, parsing = remembered(counted), partial(decide, parsed=Parsed(most=8))
     for edit in (("state", ReconcileState()), *edits):
         fleet.edit(*edit)
         before = len(ran)
-        assert fleet.decide(remembering) == fleet.decide(decide)
+        expected = fleet.decide(decide)
+        assert fleet.decide(remembering) == expected
+        assert fleet.decide(parsing) == expected
         repeated.append(len(ran) == before)
     return repeated
 
 
 @given(st.lists(EDITS, max_size=8))
 @settings(max_examples=40)
-def test_captep_decides_the_same_with_and_without_a_memory(edits: list[tuple[str, Any]]) -> None:
+def test_captep_decides_the_same_with_and_without_memories(edits: list[tuple[str, Any]]) -> None:
     """Objects of five stages change, go and cannot be read; time, state and policy change."""
     lived(edits)
 
