@@ -1128,12 +1128,22 @@ def test_jitter_stretches_and_never_shortens() -> None:
 
 
 def test_a_dead_server_costs_next_to_no_cpu() -> None:
-    """Three real seconds against a closed port: three tries, under 2 % of a core."""
-    informer = Informer(transport_to(refused_port()), SECRETS)
+    """A virtual minute against a closed port: a try every three seconds, each of under 20 ms."""
+    waited: list[float] = []
+    is_over, may_end = threading.Event(), threading.Event()
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if sum(waited) > 60.0:
+            is_over.set()
+            may_end.wait(10)
+
+    informer = Informer(transport_to(refused_port()), SECRETS, clock=lambda: sum(waited), wait=wait)
     before = time.process_time()
     informer.start()
-    threading.Event().wait(3.0)
+    assert is_over.wait(10)
     spent = time.process_time() - before
-    informer.stop()
-    assert informer._tries["LIST"] <= 3
-    assert spent < 0.06
+    informer.stop(timeout=0.0)
+    may_end.set()
+    assert 15 < informer._tries["LIST"] <= 22
+    assert spent < 0.02 * informer._tries["LIST"]

@@ -3,7 +3,7 @@
 import json
 from uuid import UUID, uuid5
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captep_core import JSON
@@ -58,6 +58,7 @@ def pack(packer: Packer, obj: Object) -> Packed:
     return packer.pack(marshalled(obj))
 
 
+@settings(max_examples=50)
 @given(st.lists(OBJECTS, max_size=6), st.sampled_from([0, 40, 1 << 20]))
 def test_an_unpacked_object_equals_the_packed_one(objects: list[Object], room: int) -> None:
     """Types included, fresh or at rest, whatever was packed before, and a new object each time."""
@@ -67,6 +68,7 @@ def test_an_unpacked_object_equals_the_packed_one(objects: list[Object], room: i
     assert all(each.unpacked() is not each.unpacked() for each in packed)
 
 
+@settings(max_examples=50)
 @given(OBJECTS, OBJECTS, st.sampled_from([0, 40, 1 << 20]))
 def test_packed_objects_are_equal_when_their_contents_are(
     one: Object, other: Object, room: int
