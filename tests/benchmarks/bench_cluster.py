@@ -436,7 +436,8 @@ def rotation(server: ApiServer, users: Users, count: int) -> None:
     since = len(server.audit())
     names = [f"c{number * 7 % count}" for number in range(min(_ROTATIONS, count))]
     for number, name in enumerate(names):
-        value = base64.b64encode(f"token {number}".encode()).decode()
+        # What is no kubeconfig would not be copied.
+        value = base64.b64encode(f"{_KUBECONFIG}# {number}\n".encode()).decode()
         users.merge(
             _SECRETS.path(_FLEET, f"{name}-outputs-kubeconfig"), {"data": {"kubeconfig": value}}
         )
