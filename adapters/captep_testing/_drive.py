@@ -257,7 +257,9 @@ class _Driver:
         if isinstance(action, RecordEvent):
             self.events.add(action.reason)
             return
-        changed = before.resource_version != after.resource_version
+        # The write of the other actor, with whom this one conflicts, is not the loop's.
+        is_others = fault.touched and answer is not None and answer.is_refusal
+        changed = before.resource_version != after.resource_version and not is_others
         self._segment_writes += changed
         self.sent.append(Sent(action, (before.now - self._start).total_seconds(), changed))
         label = f"{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
