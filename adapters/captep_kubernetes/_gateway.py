@@ -248,7 +248,13 @@ class KubernetesGateway:
         if self._is_on_demand(selection):
             # One request for the members alone: the labels are on the server.
             resource = self._resource(selection)
-            found = list_live(self._transport, resource, selection, timeout=_READ_SECONDS)
+            found = list_live(
+                self._transport,
+                resource,
+                selection,
+                selectors=self._kinds[selection.api_version, selection.kind].selectors,
+                timeout=_READ_SECONDS,
+            )
             if isinstance(found, Unreadable):
                 return found
             return tuple(map(without_managed_fields, found))

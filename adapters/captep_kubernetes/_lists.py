@@ -1,6 +1,6 @@
 """One consistent LIST, whole, for reads that no cache answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from captep_core._actions import JSON
 from captep_core._observation import Listed, Selection, Unreadable
@@ -12,10 +12,20 @@ __all__ = ["items_of", "list_live", "place_of"]
 
 
 def list_live(
-    transport: Transport, resource: Resource, selection: Selection, *, timeout: float
+    transport: Transport,
+    resource: Resource,
+    selection: Selection,
+    *,
+    selectors: Iterable[tuple[str, str]] = (),
+    timeout: float,
 ) -> Listed:
-    """Ask the server for the objects of a list; `timeout` in seconds."""
-    query: Query = [("labelSelector", selection.selector)] if selection.labels else []
+    """Ask the server for the objects of a list; `timeout` in seconds.
+
+    `selectors`: those of the kind's watch, which hides other objects.
+    """
+    chosen = dict(selectors)
+    labels = ",".join(filter(None, (chosen.get("labelSelector"), selection.selector)))
+    query: Query = [*{**chosen, "labelSelector": labels}.items()] if labels else [*chosen.items()]
     try:
         path = resource.path(selection.namespace)
         answer = transport.request("GET", path, query=query, timeout=timeout)

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from captep_core import JSON, ObjectRef, Selection, Unreadable
-from captep_core._resources import Resource
+from captep_core._resources import Representation, Resource, Watched
 from captep_core.capt._resources import WATCHED
 from captep_kubernetes import CacheChange, KubernetesGateway, Object, list_live
 from captep_kubernetes._store import Store
@@ -109,6 +109,39 @@ def test_secrets_are_listed_by_one_request_for_the_members_alone() -> None:
         )
     assert found == ({"apiVersion": "v1", "kind": "Secret", **item},)
     assert seen == [(SECRETS, "app=db,tier=x")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "query"),
+    [
+        ({}, {"fieldSelector": "type=x", "labelSelector": "app in (a,b)"}),
+        ({"tier": "y"}, {"fieldSelector": "type=x", "labelSelector": "app in (a,b),tier=y"}),
+    ],
+)
+def test_a_list_on_demand_shows_no_object_that_the_watch_hides(
+    labels: dict[str, str], query: dict[str, str]
+) -> None:
+    """An object is in lists if and only if it can be read by its name."""
+    seen: list[dict[str, str]] = []
+
+    def answering(asked: Asked, handler: BaseHTTPRequestHandler) -> None:
+        if "watch" not in dict(asked.query):
+            seen.append(dict(asked.query))
+        listing()(asked, handler)
+
+    watched = Watched(
+        Resource("v1", "Secret", "secrets"),
+        Representation.ON_DEMAND,
+        selectors=(("labelSelector", "app in (a,b)"), ("fieldSelector", "type=x")),
+    )
+    with serving(answering) as server:
+        made = KubernetesGateway(transport_to(server.url), watched=[watched])
+        (informer,) = made.informers
+        informer.start()
+        assert informer.wait_synced(10)
+        assert made.read.list("v1", "Secret", "ns", labels=labels) == ()
+        made.stop()
+    assert query in seen
 
 
 @pytest.mark.parametrize(
