@@ -19,7 +19,7 @@ from captep_demo._timeline import SLICE, Count
 from captep_show import write_file
 from captep_world import StoryEvent, stories
 
-__all__ = ["demo"]
+__all__ = ["added_up", "demo"]
 
 _COLUMNS = 72
 _FAULTY_LIVES = 5
@@ -42,12 +42,12 @@ def demo(
     Returns:
         The exit status: 0, or 1 when writing a file failed.
     """
-    results = tuple(_added_up(lane) for lane in _play_all(control_planes, hours, seed))
+    results = tuple(added_up(lane) for lane in _play_all(control_planes, hours, seed))
     files: dict[str, str] = {}
     if plot is not None:
         files[plot] = picture(results, control_planes=control_planes)
     if report_file is not None:
-        faulty = _added_up(_play_faulty(control_planes, hours, seed))
+        faulty = added_up(_play_faulty(control_planes, hours, seed))
         files[report_file] = report(
             results, faulty, _ROWS, control_planes=control_planes, hours=hours, seed=seed
         )
@@ -101,7 +101,7 @@ def _progress(number: int, control_planes: int, lane: str) -> None:
     print(f"\r{line:<60}{end}", end="", file=sys.stderr, flush=True)
 
 
-def _added_up(results: Sequence[Result]) -> Result:
+def added_up(results: Sequence[Result]) -> Result:
     """Add up the counts of a lane's control planes.
 
     Of waits the longest counts. The story's moments are those of the first control plane.

@@ -1,6 +1,7 @@
 """Measures `captep run` with a large Ready fleet on the in-memory API server over HTTP.
 
     PYTHONPATH=.:adapters python -m tests.benchmarks.bench_fleet [CONTROL_PLANES]
+    PYTHONPATH=.:adapters python -m tests.benchmarks.bench_fleet shards CONTROL_PLANES
 
 Prints one JSON object per figure. The server is a process of its own. The fleet is one control
 plane that the simulated peers made Ready, copied under other names.
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,15 +103,41 @@ def kubeconfig(url: str, folder: Path) -> Path:
     return path
 
 
+def sharded(count: int, shards: int) -> float:
+    """Return the CPU seconds of the busiest of so many processes until all keys ran once."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(_served(count))
+        assert server.stdout is not None
+        config = kubeconfig(server.stdout.readline().strip(), folder)
+        figures = []
+        for index in range(1, shards + 1):
+            process = stack.enter_context(Captep(config, folder, "--shard", f"{index}/{shards}"))
+            pid = process.process.pid
+            eventually(process.works, what="works", within=300)
+            eventually(lambda pid=pid: spent(pid, 5.0) < 1.0, what="rests", within=900)  # type: ignore[misc]  # mypy infers no default
+            # Before the next one starts, so that no time at rest counts.
+            figures.append((cpu_seconds(pid), rss_mib(pid)))
+        show(
+            "shards until every control plane ran once",
+            control_planes=count,
+            shards=shards,
+            cpu_seconds=[round(cpu, 1) for cpu, _ in figures],
+            mib=[round(memory, 1) for _, memory in figures],
+        )
+        assert server.stdin is not None
+        server.stdin.close()
+        return max(cpu for cpu, _ in figures)
+
+
+def _served(count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_fleet", "serve", str(count)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def main(count: int) -> None:
     """Measure everything once."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench_fleet", "serve", str(count)]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, _served(count) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         url, began = server.stdout.readline().strip(), time.monotonic()
@@ -156,5 +184,9 @@ def main(count: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
         serve(int(sys.argv[2]))
+    elif sys.argv[1:2] == ["shards"]:
+        whole = sharded(int(sys.argv[2]), 1)
+        half = sharded(int(sys.argv[2]), 2)
+        show("CPU of the busier of two shards, of one process", share=round(half / whole, 2))
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)

@@ -28,6 +28,7 @@ from captep_runtime._metrics import Labels
 from captep_world import VirtualClock, stories
 from tests.benchmarks.bench_fleet import MODEL, ready
 
+LIMITS = {"KiB of memory for each control plane": 12.0}
 SIZES = (100, 1_000, 10_000, 100_000)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"\bc(\d+)")

@@ -8,8 +8,8 @@ vary by a factor of two between machines; each figure shows its median and its s
 
 import gzip
 import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,18 +17,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from xml.sax.saxutils import escape
-
-from attrs import frozen
 
 from captep_audit import Judge, Log, read_events
+from captep_demo._demo import added_up
 from captep_demo._lanes import LANES, play
 from captep_demo._report import FAULTS, Criterion, criteria
 from captep_memory import load
 from captep_world import stories
+from tests.benchmarks import bench_month, bench_scale
 from tests.benchmarks.bench_memory import measure as requests_per_second
-from tests.benchmarks.bench_memory import mix, objects
+from tests.benchmarks.bench_memory import mix, objects, status_patch
 from tests.benchmarks.compare import measured
+from tests.benchmarks.plots import Figure, bars, curves
 from tests.capt import worlds
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -36,29 +36,11 @@ _FOLDER = Path(__file__).resolve().with_name("report")
 _LOGS = _ROOT / "tests" / "audit"
 _RUNS = 5
 _HOURS = 0.5
+_MONTH = 1_000
+_FAULTY_LIVES = 5
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_HEAD = ("| figure | median | spread | limit | met |", "| --- | ---: | ---: | ---: | --- |")
 _UNIT = "json.loads of the objects"
-
-
-@frozen
-class Figure:
-    """One figure over all runs, and the limit that it has to keep."""
-
-    name: str
-    values: tuple[float, ...]
-    limit: float | None = None
-
-    @property
-    def median(self) -> float:
-        """The median of the runs."""
-        return statistics.median(self.values)
-
-    @property
-    def row(self) -> str:
-        """The row of a table: name, median, spread, limit, met."""
-        spread = f"{min(self.values):.3g} to {max(self.values):.3g}"
-        limit = "" if self.limit is None else f"{self.limit:g}"
-        met = "" if self.limit is None else "yes" if self.median <= self.limit else "no"
-        return f"| {self.name} | {self.median:.3g} | {spread} | {limit} | {met} |"
 
 
 def over(runs: Sequence[Mapping[str, float]], limits: Mapping[str, float]) -> list[Figure]:
@@ -115,55 +97,75 @@ def auditing(folder: Path) -> dict[str, float]:
 
 def memory_server() -> dict[str, float]:
     """Return how much slower the in-memory server is with a thousand times as many objects."""
-    rates = [
-        requests_per_second(mix, load(objects(number), now=datetime(2026, 1, 1, tzinfo=UTC)), 3000)
-        for number in (1, 1000)
-    ]
-    return {"time of a request at 14,000 objects, of that at 14": rates[0] / rates[1]}
+    figures = {}
+    for name, make in (("a request", mix), ("a status patch", status_patch)):
+        rates = [
+            requests_per_second(make, load(objects(number), now=_NOW), 3000) for number in (1, 1000)
+        ]
+        figures[f"time of {name} at 14,000 objects, of that at 14"] = rates[0] / rates[1]
+    return figures
 
 
 def graduation(seed: int) -> list[Criterion]:
-    """Return the criteria of one life with each loop."""
+    """Return the criteria of one life with each loop, and of a month of a fleet."""
     length = timedelta(hours=_HOURS)
     story = stories.life(length)
     limit = length + timedelta(hours=2)
     lives = [play(lane, "tokyo", story=story, seed=seed, limit=limit) for lane in LANES]
-    faulty = play(LANES[-1], "tokyo", story=story, seed=seed, limit=limit, faults=FAULTS)
-    return criteria(lives, faulty, 1)
-
-
-def bars(figures: Sequence[Figure], title: str) -> str:
-    """Return an SVG with a bar for each figure, its spread, and its limit."""
-    most = max(max(*figure.values, figure.limit or 0.0) for figure in figures)
-    width, left, row = 820, 360, 34
-    scale = (width - left - 80) / most
-    height = 60 + row * len(figures)
-    style = (
-        "text{font:13px system-ui,sans-serif;fill:#1f2933}.bar{fill:#0f8a74}"
-        ".spread{stroke:#1f2933}.limit{stroke:#b93a20;stroke-dasharray:4 3}"
-        "@media(prefers-color-scheme:dark){text{fill:#e6eaee}.spread{stroke:#e6eaee}}"
-    )
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
-        f"<title>{escape(title)}</title>",
-        f"<style>{style}</style>",
-        f'<text x="10" y="24" font-weight="600">{escape(title)}</text>',
+    broken = [
+        play(LANES[-1], "tokyo", story=story, seed=each, limit=limit, faults=FAULTS)
+        for each in range(seed * _FAULTY_LIVES, (seed + 1) * _FAULTY_LIVES)
     ]
-    for number, figure in enumerate(figures):
-        y = 46 + row * number
-        end = left + figure.median * scale
-        low, high = (left + value * scale for value in (min(figure.values), max(figure.values)))
-        middle = y + 9
-        parts += [
-            f'<text x="{left - 10}" y="{y + 14}" text-anchor="end">{escape(figure.name)}</text>',
-            f'<rect class="bar" x="{left}" y="{y}" width="{end - left:.1f}" height="18"/>',
-            f'<path class="spread" d="M{low:.1f} {middle}H{high:.1f}"/>',
-            f'<text x="{high + 6:.1f}" y="{y + 14}">{figure.median:.3g}</text>',
-        ]
-        if figure.limit is not None:
-            x = left + figure.limit * scale
-            parts.append(f'<path class="limit" d="M{x:.1f} {y - 4}V{y + 22}"/>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    month = bench_month.measure(_MONTH, seed)
+    return [
+        *criteria(lives, added_up(broken), 1),
+        Criterion(
+            f"memory after 30 virtual days of {_MONTH:,} control planes, growth after an hour",
+            month["growth of memory after the first hour, percent"],
+            1,
+            " %",
+        ),
+        Criterion(
+            f"decisions of {_MONTH:,} control planes in an hour at rest",
+            month["decisions in an hour at rest"],
+            0,
+        ),
+    ]
+
+
+def graduated(lives: Sequence[Sequence[Criterion]]) -> list[Figure]:
+    """Return the criteria of all runs as figures."""
+    return [
+        Figure(
+            f"{kind[0].name}{f' ({unit})' if (unit := kind[0].unit.strip()) else ''}",
+            tuple(each.value for each in kind),
+            kind[0].most,
+            kind[0].is_strict,
+        )
+        for kind in zip(*lives, strict=True)
+    ]
+
+
+def of_thresholds(figures: Sequence[Figure]) -> list[Figure]:
+    """Return the figures as percents of their limits, without those whose limit is nothing."""
+    return [
+        Figure(each.name, tuple(100 * value / each.limit for value in each.values), 100.0)
+        for each in figures
+        if each.limit
+    ]
+
+
+def scaled(runs: int) -> list[str]:
+    """Return the section on fleets of each size, and write its plot."""
+    figures: dict[int, list[Figure]] = {}
+    for size in bench_scale.SIZES:
+        measurements = repeated(runs, lambda size=size: bench_scale.measured(size))  # type: ignore[misc]  # mypy infers no default
+        figures[size] = over(measurements, bench_scale.LIMITS if size == 10_000 else {})[1:]
+    (_FOLDER / "scale.svg").write_text(curves(bench_scale.SIZES, figures, "Scale"), "utf-8")
+    lines = ["## Scale", "", "Costs of CPU are multiples of `json.loads` of a pass's objects.", ""]
+    for size, found in figures.items():
+        lines += [f"### {size:,} control planes", "", *_HEAD, *(each.row for each in found), ""]
+    return [*lines, "![Scale](scale.svg)", ""]
 
 
 def table(heading: str, figures: Sequence[Figure], plot: str) -> list[str]:
@@ -171,8 +173,7 @@ def table(heading: str, figures: Sequence[Figure], plot: str) -> list[str]:
     return [
         f"## {heading}",
         "",
-        "| figure | median | spread | limit | met |",
-        "| --- | ---: | ---: | ---: | --- |",
+        *_HEAD,
         *(figure.row for figure in figures),
         "",
         f"![{heading}]({plot})",
@@ -189,23 +190,20 @@ def main(runs: int) -> None:
     """Measure everything and write the report."""
     _FOLDER.mkdir(exist_ok=True)
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    machine = f"{platform.system()} {platform.machine()}"
+    machine = f"{platform.system()} {platform.machine()} with {os.cpu_count()} processors"
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     lines = [
         "# The costs of captep",
         "",
         f"{runs} runs on {day}: {python}, {machine}, seeds 0 to {runs - 1}.",
-        "Every figure is a ratio within one run.",
+        "Costs are ratios within one run; a limit is met when every run meets it.",
         "",
     ]
-    lives = [graduation(seed) for seed in range(runs)]
-    lines += ["## Graduation criteria", "", "| criterion | measured | threshold | met |"]
-    lines.append("| --- | --- | --- | --- |")
-    for kind in zip(*lives, strict=True):
-        shown = ", ".join(dict.fromkeys(each.measured for each in kind))
-        met = "yes" if all(each.is_met for each in kind) else "no"
-        lines.append(f"| {kind[0].name} | {shown} | {kind[0].threshold} | {met} |")
-    lines.append("")
+    figures = graduated([graduation(seed) for seed in range(runs)])
+    lines += table("Graduation criteria", figures, "graduation.svg")
+    plot = bars(of_thresholds(figures), "Percent of the threshold")
+    (_FOLDER / "graduation.svg").write_text(plot, "utf-8")
+    lines += scaled(runs)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         world = folder / "world.json"

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from captep_core import ObjectRef, Patch, Preconditions
 from captep_core.errors import GatewayError
-from captep_demo._demo import _added_up, demo
+from captep_demo._demo import added_up, demo
 from captep_demo._lanes import LANES, START, CaptepLoop, play
 from captep_demo._report import criteria
 from captep_demo._timeline import Count, Timeline
@@ -234,10 +234,10 @@ def test_the_result_of_a_lane_adds_up_its_control_planes() -> None:
         play(LANES[2], name, story=story, seed=0, limit=timedelta(hours=2))
         for name in ("tokyo", "osaka")
     ]
-    both = _added_up(alone)
+    both = added_up(alone)
     assert both.total == alone[0].total + alone[1].total == sum(both.slices.values(), Count())
     assert both.usable_after == max(result.usable_after or 0 for result in alone)
-    assert _added_up([alone[0], evolve(alone[1], usable_after=None)]).usable_after is None
+    assert added_up([alone[0], evolve(alone[1], usable_after=None)]).usable_after is None
 
 
 def test_a_write_of_captep_counts_as_refused_ineffective_or_effective() -> None:
