@@ -6,7 +6,8 @@
 - P8: a delete and a patch carry the uid for which they were decided; a patch that replaces a list
   carries the resourceVersion too.
 - P10: the finalizer goes before every write to another object.
-- P15: the interval is within its limits, and a deadline lies in the future.
+- P15: the interval is within its limits, and a deadline lies in the future, also when the clock has
+  jumped.
 - P15a: at rest, the interval brings the loop back in time for its next deadline.
 - P17: no output holds a canary.
 - P-sym: other uids and resourceVersions give the same decision about them.
@@ -57,7 +58,7 @@ from captep_memory import World
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._drive import drive
 from captep_testing._hostile import (
-    controlled,
+    controlled_in_turn,
     defaulted,
     is_controlled_by,
     lost_marks,
@@ -74,6 +75,11 @@ from captep_testing._report import Counterexample, Report, Violation, kept, waiv
 __all__ = ["View", "check", "check_view", "judge_decision", "replaces_list", "views_of"]
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
+# A time server corrects the clock, and a machine was suspended.
+_JUMPS = {
+    timedelta(hours=-1): "an hour earlier",
+    timedelta(days=1): "a day later",
+}
 # A day of intervals of a minute.
 _MOST_LOOKS = 1500
 # The lists of Kubernetes objects whose order means nothing.
@@ -84,7 +90,8 @@ _SETS = (("metadata", "finalizers"), ("metadata", "ownerReferences"), ("status",
 class View:
     """Everything that one call of the function sees.
 
-    The objects that it reads, the names of those in each list, its state, the time.
+    The objects that it reads, the names of those in each list, its state, the time. `is_moved`:
+    whether somebody else has acted on the way to it.
     """
 
     key: ObjectRef
@@ -93,6 +100,7 @@ class View:
     now: datetime
     world: World | None = field(default=None, repr=False, eq=False)
     lists: Members = field(factory=dict, repr=False)
+    is_moved: bool = field(default=False, repr=False, eq=False)
 
     @property
     def read(self) -> Read:
@@ -101,24 +109,40 @@ class View:
 
 
 def check(kit: Kit) -> Report:
-    """Check the decision for every view between each world of the kit and rest."""
+    """Check the decision for every view between each world of the kit and rest, and between rest
+    and rest after each move.
+    """
     found: dict[Violation, Counterexample] = {}
     seen: set[str] = set()
     distinct: list[View] = []
     for place, (name, world) in enumerate(kit.named_worlds()):
-        views: list[View] = []
-        drive(_recording(kit, views), world)
-        for view in views:
+        for named, view in _views(kit, name, world):
             text = _text_of_view(view)
             if text not in seen:
                 seen.add(text)
                 distinct.append(view)
                 for violation in kept(kit.waive, check_view(kit, view)):
-                    found.setdefault(violation, Counterexample(violation, place, named=name))
+                    found.setdefault(violation, Counterexample(violation, place, named=named))
     for violation in kept(kit.waive, _seeded(kit, distinct)):
         found.setdefault(violation, Counterexample(violation, 0, named="any world"))
     scope = f"{len(seen)} views from {len(kit.worlds)} worlds{waivers(kit.waive)}"
     return Report(scope, tuple(found.values()), states=len(seen))
+
+
+def _views(kit: Kit, name: str, world: World) -> Iterator[tuple[str, View]]:
+    """Yield the views of a run to rest, and of those that go on from there after one move."""
+    views: list[View] = []
+    rest = drive(_recording(kit, views), world)
+    yield from ((name, view) for view in views)
+    if rest.violation is not None:
+        return
+    for label, move in kit.moves.items():
+        moved = move(rest.world)
+        if moved is not None:
+            views = []
+            drive(_recording(kit, views), moved)
+            for view in views:
+                yield f"{name}, then {label}", evolve(view, is_moved=True)
 
 
 def _seeded(kit: Kit, views: list[View]) -> Iterator[Violation]:
@@ -200,6 +224,7 @@ def check_view(kit: Kit, view: View) -> Iterator[Violation]:
         yield from _unreadable_views(kit, view, decision)
         yield from _hostile_views(kit, view, decision)
         yield from _missed_deadlines(kit, view, decision)
+        yield from _other_times(kit, view)
     except ViolationError as error:
         yield error.violation
 
@@ -415,6 +440,14 @@ def _missed_deadlines(kit: Kit, view: View, decision: Decision) -> Iterator[Viol
         yield Violation("P15a", f"looks {now - due} after its deadline")
 
 
+def _other_times(kit: Kit, view: View) -> Iterator[Violation]:
+    """Judge the decision when the clock has jumped since the last look (F21)."""
+    for jump, when in _JUMPS.items():
+        decision = _decide(kit, evolve(view, now=view.now + jump))
+        for found in judge_decision(kit, decision, view.read):
+            yield Violation(found.property, f"{when}: {found.message}")
+
+
 def _next_deadline(kit: Kit, view: View) -> datetime | None:
     """Return the first time at which the decision has actions, to a second; None within a year."""
     quiet = view.now
@@ -478,14 +511,20 @@ def _controlled_view(
     decision: Decision,
 ) -> Iterator[Violation]:
     """Judge the decision when another controls a dependent of the primary."""
-    after = _decide(kit, _with(view, ref, controlled(found)))
-    for action in after.actions:
-        if action.target == ref and _is_intrusive(action):
-            yield Violation("P9a", f"{write_of(action)} although another controls it")
-    # A decision that needs the object and does not change takes the other's object for its own.
     absent = _decide(kit, _with(view, ref, ABSENT))
-    if text_of(after) == text_of(decision) != text_of(absent):
-        yield Violation("P9a", f"counts {ref} as its own although another controls it")
+    for other, hostile in controlled_in_turn(found, view.key):
+        after = _decide(kit, _with(view, ref, hostile))
+        wrong = [each for each in after.actions if each.target == ref and _is_intrusive(each)]
+        for action in wrong:
+            yield Violation("P9a", f"{write_of(action)} although {other} controls it")
+        # A decision that needs the object and does not change takes the other's for its own. After
+        # a move it may mend something else first, and come to this object later.
+        counts = not view.is_moved and text_of(after) == text_of(decision) != text_of(absent)
+        if counts:
+            yield Violation("P9a", f"counts {ref} as its own although {other} controls it")
+        # Who ignores one owner ignores all of them.
+        if counts or wrong:
+            return
 
 
 def _defaulted_view(

@@ -65,12 +65,13 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT")
 @frozen
 class Sent:
     """One write: when it was sent, in seconds since the start of the run, and whether it changed
-    the server.
+    the server. `planned` is the uid of its target then, None for an absent one.
     """
 
     action: Action
     at_seconds: float
     changed: bool
+    planned: str | None = None
 
 
 @frozen
@@ -261,7 +262,8 @@ class _Driver:
         is_others = fault.touched and answer is not None and answer.is_refusal
         changed = before.resource_version != after.resource_version and not is_others
         self._segment_writes += changed
-        self.sent.append(Sent(action, (before.now - self._start).total_seconds(), changed))
+        seconds = (before.now - self._start).total_seconds()
+        self.sent.append(Sent(action, seconds, changed, uid_in(before, action)))
         label = f"{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
         status = answer.status if answer else None
         self.steps.append(TraceStep(label, before, after, status, purpose_of(action)))

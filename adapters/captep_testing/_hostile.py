@@ -4,7 +4,8 @@ Every object once terminating, once controlled by another, once marked.
 Rules of this module:
 
 1. A hostile object is one that any cluster may hold. Another controller deletes it and holds it
-   with a finalizer of its own; or it controls it; or it adds a finalizer, a label, an annotation
+   with a finalizer of its own; or it controls it, also as another primary of the same kind does
+   whose child has the same name; or it adds a finalizer, a label, an annotation
    and an ownerReference of its own; or the server adds defaults to its spec.
 2. The loop writes nothing to a dependent that another controls, and nothing but finalizers to a
    dependent that is being deleted (P9a, P9b). The primary and the objects of `Kit.shared` are
@@ -14,9 +15,10 @@ Rules of this module:
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from captep_core._actions import Action, Create, ObjectRef, Patch, RecordEvent, write_of
 from captep_core._objects import rfc3339
@@ -28,6 +30,7 @@ from captep_testing._report import Violation
 __all__ = [
     "HostileWorld",
     "controlled",
+    "controlled_in_turn",
     "defaulted",
     "hostile_worlds",
     "intrusions",
@@ -69,14 +72,35 @@ def terminating(obj: Object) -> Object:
     return {**obj, "metadata": metadata}
 
 
-def controlled(obj: Object) -> Object:
+def controlled(obj: Object, owner: Mapping[str, Any] = _OWNER) -> Object:
     """Return an object that another controller controls."""
     metadata = dict(obj["metadata"])
     others = [
         ref for ref in metadata.get("ownerReferences", ()) if ref.get("controller") is not True
     ]
-    metadata["ownerReferences"] = [*others, {**_OWNER, "controller": True}]
+    metadata["ownerReferences"] = [*others, {**owner, "controller": True}]
     return {**obj, "metadata": metadata}
+
+
+def controlled_in_turn(obj: Object, primary: ObjectRef) -> Iterator[tuple[str, Object]]:
+    """Yield an object under the control of each owner that is not `primary`.
+
+    The owners: another object, another primary whose child has the same name, and an earlier
+    incarnation of the primary. Only their uids tell the last one from the primary.
+    """
+    yield "another", controlled(obj)
+    yield f"another {primary.kind}", controlled(obj, _other_primary(primary))
+    earlier = {**_other_primary(primary), "name": primary.name}
+    yield f"an earlier {primary.kind} of that name", controlled(obj, earlier)
+
+
+def _other_primary(primary: ObjectRef) -> Mapping[str, Any]:
+    return {
+        "apiVersion": primary.api_version,
+        "kind": primary.kind,
+        "name": f"{primary.name}-other",
+        "uid": _FOREIGN_UID,
+    }
 
 
 def marked(obj: Object) -> Object:
@@ -139,11 +163,15 @@ def hostile_worlds(kit: Kit, world: World) -> Iterator[HostileWorld]:
         variants: list[tuple[str, Variant]] = [("terminating", terminating), ("marked", marked)]
         if not _is_exempt(kit, key):
             variants.append(("controlled by another", controlled))
+            for primary in kit.keys[:1]:
+                of_other = partial(controlled, owner=_other_primary(primary))
+                variants.append((f"controlled by another {primary.kind}", of_other))
         for name, variant in variants:
             # Only another namespaced object owns a namespaced one.
-            if variant is controlled and key.namespace is None:
+            if name.startswith("controlled") and key.namespace is None:
                 continue
-            prepared = _with_owner(world, key)
+            is_of_primary = name.startswith("controlled by another ")
+            prepared = _with_primary(kit, world) if is_of_primary else _with_owner(world, key)
             hostile = prepared.put(key, _at(variant(obj), world))[0]
             yield HostileWorld(
                 f"{named} {name}", hostile, _healer(key, obj, stays=_stays(kit, world, key, obj))
@@ -169,6 +197,18 @@ def _with_owner(world: World, key: Key) -> World:
     metadata = {"name": owner.name, "namespace": key.namespace, "uid": _FOREIGN_UID}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     return world.put(owner, manifest)[0]
+
+
+def _with_primary(kit: Kit, world: World) -> World:
+    """Return the world with another primary like the first, so that no reference to it dangles."""
+    primary = kit.keys[0]
+    key = _key_of(primary)
+    stored = world.get(key) or {"apiVersion": primary.api_version, "kind": primary.kind}
+    other = evolve(key, name=f"{key.name}-other")
+    metadata = {"name": other.name, "uid": _FOREIGN_UID}
+    if key.namespace is not None:
+        metadata["namespace"] = key.namespace
+    return world.put(other, {**stored, "metadata": metadata})[0]
 
 
 def _stays(kit: Kit, world: World, key: Key, obj: Object) -> bool:

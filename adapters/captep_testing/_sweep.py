@@ -5,6 +5,8 @@
 - P9a, P9b, P9c: it leaves alone what another controls, deletes or marks, and comes to rest in a
   right world once the other is gone.
 - P15b: a read that fails once delays the loop and does no other harm.
+- P1, P12, P23: neither a late write nor a second delivery nor a clock that jumps disturbs its rest
+  for long; see `captep_testing._after_rest`.
 - P16: the loop retries a write that is refused for ever at most once an interval and reports it,
   unless the write is the report itself. P16b: the report has a reason that progress never has.
   P16c: the report is not written again because the server's text has changed.
@@ -16,6 +18,7 @@ from attrs import evolve
 
 from captep_core._actions import Action, ObjectRef, Write, write_of
 from captep_memory import World
+from captep_testing._after_rest import disturbed_at_rest
 from captep_testing._drive import Blind, Healing, Run, Strike, drive
 from captep_testing._faults import ALL_FAULTS, NO_FAULT, WriteFault
 from captep_testing._hostile import hostile_worlds
@@ -47,7 +50,8 @@ def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
     """Repeat each of these runs with one disturbance.
 
     The disturbances: each fault at each write, each read failing once, each sort of write refused
-    for ever, each object hostile. A world from which the loop fails to come to rest without faults
+    for ever, each object hostile, and at rest each write late or a second time, and a clock that
+    jumps. A world from which the loop fails to come to rest without faults
     is reported without trying any.
     """
     kit, memo = memoised(kit)
@@ -66,6 +70,8 @@ def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
         runs += [(place, run) for run in _blinded(kit, memo, healing, world, reference)]
         runs += [(place, run) for run in _refused(kit, memo, healing, world, reference, progress)]
         runs += [(place, run) for run in _invaded(kit, memo, healing, world)]
+        disturbed = disturbed_at_rest(kit, memo, healing, world, reference)
+        runs += [(place, run) for run in disturbed]
     size = f"{len(runs)} runs from {len(worlds)} worlds, {len(kinds)} faults at each write"
     return Report(size + waivers(kit.waive), _counterexamples(kit, runs), states=len(runs))
 

@@ -493,6 +493,62 @@ def adopting(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN
     return actions
 
 
+def of_any_thing(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """Compare the kind of the controller and not its uid."""
+
+    def taken(found: Any) -> Any:  # noqa: ANN401 - Observed
+        owners = found["metadata"].get("ownerReferences", []) if isinstance(found, dict) else []
+        if not any(each["kind"] == "Thing" for each in owners):
+            return found
+        return {**found, "metadata": {**found["metadata"], "ownerReferences": [owner(thing)]}}
+
+    return held(thing) + child(thing, CHILD, taken(sibling)) + child(thing, LATCH, taken(latch))
+
+
+def counting_from_a_time(
+    key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
+) -> Decision:
+    """Wait longer, the older the Thing is."""
+    done = keep(key, read, state, now=now)
+    return evolve(done, requeue_after=timedelta(minutes=1) + (now - NOW) / 10)
+
+
+def passing_latch(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """Need the latch until the child exists, and look for it no more once the status says so."""
+    if isinstance(sibling, Absent):
+        return held(thing) + child(thing, LATCH, latch) + child(thing, CHILD, sibling)
+    status = {"ready": True, "observedGeneration": thing["metadata"]["generation"]}
+    if is_ours(thing, latch) and thing.get("status") != status:
+        return [Delete(LATCH, this(latch), "the child exists")]
+    changed = held(thing) + child(thing, CHILD, sibling)
+    if changed or thing.get("status") == status or not isinstance(latch, Absent):
+        return changed
+    return [Patch(KEY, {"status": status}, lock(thing), "report", "status")]
+
+
+def passing_kit() -> Kit:
+    """Return the kit of a latch that exists for a while only."""
+
+    def decide(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+        thing: Any = read(key)
+        sibling, latch = read(CHILD), read(LATCH)
+        if not isinstance(thing, dict) or "deletionTimestamp" in thing["metadata"]:
+            return keep(key, read, state, now=now)
+        if isinstance(sibling, Unreadable) or isinstance(latch, Unreadable):
+            return Decision((), SOON, Verdict("Unreadable"))
+        return concluded(passing_latch(thing, sibling, latch), state, "Kept")
+
+    def is_done(world: World) -> bool:
+        thing = stored(world, KEY)
+        made = stored(world, CHILD)
+        if thing is None or stored(world, LATCH) is not None:
+            return False
+        return made is not None and bool(thing.get("status", {}).get("ready"))
+
+    kit = toy(decide, moves={}, sometimes={}, slack=9)
+    return evolve(kit, worlds=(load([THING], now=NOW),), matches=is_done)
+
+
 MUSEUM = (
     Piece(
         "M1 own resourceVersion in status",
@@ -547,4 +603,7 @@ MUSEUM = (
     Piece("looks again at once", toy(busy), "P15"),
     Piece("changes what it reads", toy(changing), "P5"),
     Piece("raises for what is missing", toy(trusting), "P5a"),
+    Piece("takes the child of any Thing", toy(making(of_any_thing), moves={}, sometimes={}), "P9a"),
+    Piece("counts from a recorded time", toy(counting_from_a_time, moves={}, sometimes={}), "P15"),
+    Piece("forgets what it has removed", passing_kit(), "P1"),
 )
