@@ -59,7 +59,7 @@ def _check_metric(path: str, metric: Object) -> Iterator[Cause]:
 def _check_resource(path: str, source: Object) -> Iterator[Cause]:
     if not source["name"]:
         yield required(f"{path}.name", "must specify a resource name")
-    _require_target(source["target"], "averageUtilization", "averageValue")
+    require_model("value" not in source["target"], "a target value of a resource")
     yield from _check_target(f"{path}.target", source["target"])
 
 
@@ -70,21 +70,30 @@ def _check_container_resource(path: str, source: Object) -> Iterator[Cause]:
 
 def _check_pods(path: str, source: Object) -> Iterator[Cause]:
     yield from _check_identifier(f"{path}.metric", source["metric"])
-    _require_target(source["target"], "averageValue")
     yield from _check_target(f"{path}.target", source["target"])
+    if "averageValue" not in source["target"]:
+        detail = "must specify a positive target averageValue"
+        yield required(f"{path}.target.averageValue", detail)
 
 
 def _check_external(path: str, source: Object) -> Iterator[Cause]:
-    yield from _check_identifier(f"{path}.metric", source["metric"])
-    _require_target(source["target"], "averageValue", "value")
-    yield from _check_target(f"{path}.target", source["target"])
+    detail = "must set either a target value for metric or a per-pod target"
+    yield from _check_outside(path, source, detail)
 
 
 def _check_object(path: str, source: Object) -> Iterator[Cause]:
     described = source["describedObject"]
     sound = all(re.fullmatch("[A-Za-z0-9.-]+", described[name]) for name in ("kind", "name"))
     require_model(sound, "this describedObject of a metric")
-    yield from _check_external(path, source)
+    yield from _check_outside(path, source, "must set either a target value or averageValue")
+
+
+def _check_outside(path: str, source: Object, detail: str) -> Iterator[Cause]:
+    """A metric that no pod reports has a value, or one for each pod."""
+    yield from _check_identifier(f"{path}.metric", source["metric"])
+    yield from _check_target(f"{path}.target", source["target"])
+    if "averageUtilization" in source["target"]:
+        yield required(f"{path}.target.averageValue", detail)
 
 
 _SOURCES: Mapping[str, Callable[[str, Object], Iterator[Cause]]] = {
@@ -102,17 +111,10 @@ def _check_identifier(path: str, metric: Object) -> Iterator[Cause]:
     require_model("/" not in metric["name"] and "%" not in metric["name"], "this name of a metric")
 
 
-def _require_target(target: Object, *names: str) -> None:
-    """A metric has one target, of a kind that its source can have."""
-    kinds = ("Utilization", "Value", "AverageValue")
-    values = target.keys() & _TARGETS
-    sound = target["type"] in kinds and len(values) == 1 and values <= {*names}
-    # The average of pods is required to be positive in other words.
-    sound = sound and (len(names) > 1 or amount(target["averageValue"]) > 0)
-    require_model(sound, "this target of a metric")
-
-
 def _check_target(path: str, target: Object) -> Iterator[Cause]:
+    kinds = ("Utilization", "Value", "AverageValue")
+    sound = target["type"] in kinds and len(target.keys() & _TARGETS) == 1
+    require_model(sound, "this target of a metric")
     if target.get("averageUtilization", 1) < 1:
         value = target["averageUtilization"]
         yield invalid_value(f"{path}.averageUtilization", value, "must be greater than 0")
