@@ -43,9 +43,9 @@ APPLIED = frozenset(
         *("Role", "RoleBinding", "Secret", "ServiceAccount", "StatefulSet"),
     }
 )
-# What tests/cluster/sequences.py draws for built-in objects, and for Secrets.
+# What tests/cluster/sequences.py draws for built-in objects, and for those in a namespace.
 _DRAWN = ("create", "update", "merge patch", "JSON patch", "delete", "status", "scale")
-_DRAWN_FOR_SECRETS = (*_DRAWN, "watch")
+_DRAWN_IN_NAMESPACES = (*_DRAWN, "watch")
 _INTRODUCTION = """\
 # Built-in kinds of the in-memory server
 
@@ -90,7 +90,8 @@ def _cell(api_version: str, kind: str, verb: str) -> str:
         return "501"
     if verb in ("strategic patch", "apply") and kind in APPLIED:
         return "differential"
-    drawn = _DRAWN_FOR_SECRETS if kind == "Secret" else _DRAWN
+    is_inside = typed_kinds()[f"{api_version}/{kind}"]["resource"]["namespaced"]
+    drawn = _DRAWN_IN_NAMESPACES if is_inside else _DRAWN
     is_drawn = kind == "Secret" or any(each["kind"] == kind for each in MANIFESTS)
     if is_drawn and verb in drawn:
         return "differential"
