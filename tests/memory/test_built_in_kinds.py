@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import captep_memory
-from captep_memory import Admission, Object, Request, load
+from captep_memory import Admission, Object, Request, Response, load, watch_events
 from captep_memory._quantities import canonical
 from captep_memory._typed import typed_kinds
 from tests.memory.kinds import MANIFESTS, manifest_of
@@ -119,6 +119,24 @@ def created(client: Api, kind: str, name: str = "a", **changes: Free) -> Free:
     spec = {"spec": {**manifest["spec"], **changes}} if "spec" in manifest else {}
     body = {**manifest, **spec, "metadata": {"name": name}}
     return client.do("create", None, kind, manifest["apiVersion"], body=body)
+
+
+def test_a_pod_without_a_node_is_marked_before_it_goes() -> None:
+    """A watch shows both steps, each with its resourceVersion; the answer has that of the last."""
+    client = Api(load([], now=NOW))
+    version = created(client, "Pod").body["metadata"]["resourceVersion"]
+    answer = client.do("delete", "a", "Pod", "v1")
+    asked = Request("watch", "v1", "Pod", "fleet", resource_version=version)
+    events = watch_events(client.world, asked)
+    assert not isinstance(events, Response)
+    shown = [(event["type"], event["object"]["metadata"]) for event in events]
+    assert [
+        (kind, metadata.get("deletionGracePeriodSeconds"), metadata["generation"])
+        for kind, metadata in shown
+    ] == [("MODIFIED", 0, 2), ("DELETED", 0, 2)]
+    last = int(version) + 2
+    assert [int(metadata["resourceVersion"]) for _, metadata in shown] == [last - 1, last]
+    assert answer.body["metadata"]["resourceVersion"] == str(last)
 
 
 def test_services_take_the_lowest_free_address_and_node_port() -> None:

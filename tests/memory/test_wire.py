@@ -46,6 +46,29 @@ def test_partial_metadata_shows_no_data_of_a_secret(accept: str, path: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/namespaces//", 200),
+        ("DELETE", "/api/v1/namespaces//", 405),
+        ("GET", "/api/v1/namespaces/./secrets", 500),
+        ("GET", "/api/v1/namespaces/../secrets/s", 500),
+        ("DELETE", "/api/v1/namespaces/../secrets/s", 500),
+        ("PATCH", "/api/v1/namespaces/../secrets", 405),
+        ("PUT", "/apis/example.dev/v1/namespaces//things", 404),
+        ("POST", "/api/v1/namespaces//pods", 501),
+    ],
+)
+def test_paths_without_a_sound_namespace_have_an_answer(
+    method: str, path: str, status: int
+) -> None:
+    """Those of a real kube-apiserver: the store takes `.` and `..` for steps in its keys."""
+    world = load([CRD], now=NOW)
+    body = b'{"kind":"Pod","apiVersion":"v1"}'
+    http = HTTPRequest(method, path, {"content-type": "application/json"}, body)
+    assert exchange(world, plurals_of(world, ()), http)[1].status == status
+
+
+@pytest.mark.parametrize(
     ("accept", "path"),
     [
         ("application/vnd.kubernetes.protobuf", SECRETS),
