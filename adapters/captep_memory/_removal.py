@@ -44,7 +44,7 @@ def without_abandoned(
 
 @frozen
 class _Owned:
-    """Who owns the members of one map."""
+    """The owners of the members of one map."""
 
     last: FieldSet
     named: FieldSet
