@@ -8,7 +8,7 @@ search that misses an event of `Kit.sometimes`, or to which a move was never pos
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from captep_core._observation import ReconcileState
 from captep_testing import _replay
@@ -64,7 +64,10 @@ class _Search:
     system: System
     instances: int
     bounds: str
-    ways: dict[Name, _Way] = field(factory=dict)
+    ways: dict[bytes, _Way] = field(factory=dict)
+    # States that differ in uids and resourceVersions alone are rare, and a name costs ten times as
+    # much as a look into this set.
+    seen: set[State] = field(factory=set)
     todo: deque[tuple[State, _Way]] = field(factory=deque)
     healing: Healing = field(factory=Healing)
     driven: set[Name] = field(factory=set)
@@ -73,6 +76,9 @@ class _Search:
 
     def reach(self, state: State, way: _Way) -> Run | None:
         """Add a state unless it is known; return the run in which it fails to heal."""
+        if state in self.seen:
+            return None
+        self.seen.add(state)
         name = self.system.name(state)
         if name in self.ways:
             return None
@@ -149,7 +155,7 @@ def explore(
     for place, (_, world) in enumerate(kit.named_worlds()):
         state = system.start(world, faults=faults, events=events, instances=instances)
         way = _Way(place)
-        if run := search.reach(evolve(state, read_faults=read_faults), way):
+        if run := search.reach(state._replace(read_faults=read_faults), way):
             return _report(kit, search, _counterexample(search, way, run), events)
     return _report(kit, search, _search(search, limit, progress), events)
 
@@ -234,7 +240,7 @@ def _walk(
     name, world = system.kit.named_worlds()[place]
     budget = len(labels)
     state = system.start(world, faults=budget, events=budget, instances=instances)
-    state = evolve(state, read_faults=budget)
+    state = state._replace(read_faults=budget)
     steps: list[TraceStep] = []
     last: Transition | None = None
     for number, label in enumerate(labels, 1):

@@ -1,18 +1,24 @@
-"""Results of the pure functions that a search repeats, by the identity of their arguments.
+"""Results of the pure functions that a search repeats.
 
-The decision, the server, the neighbours and the clock are pure, and worlds and actions are
-immutable. So runs that share a beginning share its objects, and each step of it is computed once.
-The memo keeps its arguments alive, so that Python gives their identities to no other object.
+The decision, the server, the neighbours, the moves and the predicates are pure, and worlds and
+actions are immutable. So each of them is computed once for what it reads: a decision for the
+objects that it looks up, a write for its object, a predicate for the objects that it compares. In a
+search of 12,000 states our own core decides 900 times instead of 8,000.
 """
 
+import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from attrs import define, evolve, field
 
 from captep_core._actions import JSON, Action, Decision, ObjectRef
 from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core.ports import Answer, Decide, Read, Reads, select
-from captep_memory import Key, MemoryGateway, Object, World, collect_all, group_of
+from captep_memory import Key, MemoryGateway, Object, World, collect_all, garbage, group_of
+from captep_testing._canonical import digest
+from captep_testing._interned import Cell, Interned, Recall, Worlds, delta_of
 from captep_testing._kit import Kit
 from captep_testing._passes import Target, look_up
 
@@ -33,14 +39,22 @@ class Memo:
 
     def __init__(self, kit: Kit) -> None:
         """Remember nothing yet."""
+        self.worlds = Worlds()
+        self._recall = Recall(self.worlds)
         self._decide = kit.decide
         self._neighbours = kit.neighbours
         self._decisions: dict[object, _Node] = {}
-        self._reads: dict[object, tuple[object, Observed[dict[str, JSON]]]] = {}
-        self._lists: dict[object, tuple[object, Listed]] = {}
-        self._served: dict[tuple[int, int], tuple[object, object, World, Answer]] = {}
-        self._settled: dict[int, tuple[World, World]] = {}
-        self._times: dict[tuple[int, datetime], tuple[World, World]] = {}
+        self._equal_decisions: dict[object, Decision] = {}
+        self._equal_actions: dict[bytes, Action] = {}
+        self._actions: dict[int, tuple[Action, Action]] = {}
+        self._keys: dict[ObjectRef, Key] = {}
+        self._reads: dict[object, Observed[dict[str, JSON]]] = {}
+        self._lists: dict[object, Listed] = {}
+        self._settled: dict[int, Interned] = {}
+        self._kin: dict[int, int] = {}
+        self._kinships: dict[object, int] = {}
+        self._kindred: dict[int, tuple[object, ...]] = {}
+        self._by_kin: dict[object, Any] = {}
 
     def decide(
         self, key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime
@@ -71,7 +85,7 @@ class Memo:
             seen.append((selection, found))
             return found
 
-        decision = self._decide(key, Reads(recorded, listed), state, now=now)
+        decision = self._equal(self._decide(key, Reads(recorded, listed), state, now=now))
         node = self._decisions[(key, state, now)]
         for target, found in seen:
             # A function that reads in another order is not pure; `check` finds it.
@@ -80,69 +94,171 @@ class Memo:
         node.decision = decision
         return decision
 
+    def _equal(self, decision: Decision) -> Decision:
+        """Return the first decision that is equal to this one, so that its passes are shared."""
+        if not isinstance(decision, Decision):
+            return decision  # the runtime reports it
+        actions = tuple(map(self.action, decision.actions))
+        rest = evolve(decision, actions=())
+        try:
+            return self._equal_decisions.setdefault(
+                (rest, *map(id, actions)), evolve(decision, actions=actions)
+            )
+        except TypeError:  # a verdict without a hash
+            return decision
+
+    def action(self, action: Action) -> Action:
+        """Return the first action that is equal to this one."""
+        known = self._actions.get(id(action))
+        if known is None:
+            try:
+                equal = self._equal_actions.setdefault(_text_of(action), action)
+            except (TypeError, ValueError):  # a body that is no JSON: P5b reports it
+                equal = action
+            known = self._actions[id(action)] = (action, equal)
+        return known[1]
+
     def reader(self, world: World) -> Read:
         """Return the reads of a world."""
-        gateway = MemoryGateway(world)
+        found = self.worlds.of(world)
+        setting = found.setting.number
 
         def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
-            stored = world.get(Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name))
-            place = (ref, id(stored), id(world.catalog))
+            place = (ref, found.cell(self.key(ref)).content, setting)
             known = self._reads.get(place)
             if known is None:
-                known = self._reads[place] = ((stored, world.catalog), gateway.get(ref))
-            return known[1]
+                known = self._reads[place] = MemoryGateway(found).get(ref)
+            return known
 
         def find(selection: Selection) -> Listed:
-            stored = _candidates(world, selection)
-            place = (selection, *map(id, stored), id(world.catalog))
+            contents = (cell.content for cell in self._candidates(found, selection))
+            place = (selection, setting, *contents)
             known = self._lists.get(place)
             if known is None:
-                known = self._lists[place] = ((*stored, world.catalog), gateway.find(selection))
-            return known[1]
+                known = self._lists[place] = MemoryGateway(found).find(selection)
+            return known
 
         return Reads(read, find)
 
+    def key(self, ref: ObjectRef) -> Key:
+        """Return the key under which the server stores an object."""
+        known = self._keys.get(ref)
+        if known is None:
+            group = group_of(ref.api_version)
+            known = self._keys[ref] = Key(group, ref.kind, ref.namespace, ref.name)
+        return known
+
+    def _candidates(self, world: Interned, selection: Selection) -> list[Cell]:
+        """Return the cells of a kind and its namespace."""
+        group = group_of(selection.api_version)
+        return [
+            cell
+            for place in self.worlds.places()
+            if place[:2] == (group, selection.kind) and selection.namespace in (None, place[2])
+            for cell in world.cells_of(place)
+        ]
+
     def serve(self, world: World, action: Action) -> tuple[World, Answer]:
         """Return the world after one write, and the answer."""
-        place = (id(world), id(action))
-        known = self._served.get(place)
-        if known is None:
-            gateway = MemoryGateway(world)
-            answer = gateway.send(action)
-            known = self._served[place] = (world, action, gateway.world, answer)
-        return known[2], known[3]
+        before = self.worlds.of(world)
+        equal = self.action(action)
+
+        def sent(recorded: World) -> object:
+            gateway = MemoryGateway(recorded)
+            answer = gateway.send(equal)
+            return delta_of(gateway.world), answer
+
+        found, answer = self._recall.value(("serve", id(equal)), sent, before)
+        after = self._recall.applied(found, before)
+        assert after is not None  # noqa: S101 - a server answers with a world
+        return after, answer
 
     def settle(self, world: World) -> World:
         """Return the world after one round of the garbage collector and the neighbours."""
-        known = self._settled.get(id(world))
+        before = self.worlds.of(world)
+        known = self._settled.get(before.number)
         if known is None:
-            known = self._settled[id(world)] = (world, self._neighbours(collect_all(world)))
-        return known[1]
+            after = before
+            if self.garbage(before):
+                after = self.worlds.of(collect_all(before))
+            known = self._recall.world("neighbours", self._neighbours, after)
+            assert known is not None  # noqa: S101 - neighbours return a world
+            self._settled[before.number] = known
+        return known
 
     def at(self, world: World, now: datetime) -> World:
         """Return a world at another time."""
-        place = (id(world), now)
-        known = self._times.get(place)
+        return self.worlds.of(world).at(now)
+
+    def garbage(self, world: World) -> tuple[Key, ...]:
+        """Return what the garbage collector could act on; see `captep_memory.garbage`."""
+        found: tuple[Key, ...] = self.by_kin("garbage", garbage, world)
+        return found
+
+    def by_kin(self, name: object, call: Callable[[World], Any], world: World) -> Any:  # noqa: ANN401 - of any function
+        """Return the result of a function of keys, uids, owners, finalizers and deletions alone."""
+        found = self.worlds.of(world)
+        kindred = self._kindred.get(found.number)
+        if kindred is None:
+            kindred = self._kindred[found.number] = (
+                found.setting.number,
+                *(self._kinship(self.worlds.cells[number]) for number in found.vector),
+            )
+        place = (name, kindred)
+        if place not in self._by_kin:
+            self._by_kin[place] = call(found)
+        return self._by_kin[place]
+
+    def _kinship(self, cell: Cell) -> int:
+        known = self._kin.get(cell.number)
         if known is None:
-            known = self._times[place] = (world, world.at(now))
-        return known[1]
+            about: object = None
+            if cell.obj is not None:
+                metadata = cell.obj["metadata"]
+                names = ("uid", "deletionTimestamp", "finalizers", "ownerReferences")
+                about = json.dumps([cell.obj["apiVersion"], *map(metadata.get, names)])
+            known = self._kinships.setdefault(about, len(self._kinships))
+            self._kin[cell.number] = known
+        return known
+
+    def predicate(self, holds: Callable[..., bool]) -> Callable[..., bool]:
+        """Return a predicate on worlds that is computed once for what it reads."""
+
+        def remembered(*worlds: World) -> bool:
+            found = bool(self._recall.value(id(holds), holds, *map(self.worlds.of, worlds)))
+            return found
+
+        return remembered
+
+    def move(self, act: Callable[[World], World | None]) -> Callable[[World], World | None]:
+        """Return a move that is computed once for what it reads."""
+        return lambda world: self._recall.world(id(act), act, self.worlds.of(world))
 
 
-def _candidates(world: World, selection: Selection) -> tuple[Object, ...]:
-    """Return the stored objects of a kind and its namespace, in the order of their names."""
-    group = group_of(selection.api_version)
-    shelves = {
-        namespace or "": shelf
-        for (api_group, kind, namespace), shelf in world.shelves.items()
-        if (api_group, kind) == (group, selection.kind) and selection.namespace in (None, namespace)
-    }
-    return tuple(
-        shelves[place][name] for place in sorted(shelves) for name in sorted(shelves[place])
-    )
+def _text_of(action: Action) -> bytes:
+    more = [getattr(action, name, None) for name in ("manager", "force", "type", "message", "uid")]
+    known = action.preconditions
+    parts = [type(action).__name__, str(action.target), action.target.api_version, action.reason]
+    parts += [action.subresource or "", known.uid, known.resource_version, *more]
+    text = json.dumps([*parts, action.body], sort_keys=False, default=dict)
+    return digest(text)
 
 
 def memoised(kit: Kit) -> tuple[Kit, Memo]:
-    """Return the kit with a memo of its decisions."""
+    """Return the kit with a memo of all its functions."""
     memo = Memo(kit)
     decide: Decide = memo.decide
-    return evolve(kit, decide=decide), memo
+    fast = evolve(
+        kit,
+        decide=decide,
+        matches=memo.predicate(kit.matches),
+        ready=kit.ready and memo.predicate(kit.ready),
+        always=_each(kit.always, memo.predicate),
+        sometimes=_each(kit.sometimes, memo.predicate),
+        moves=_each(kit.moves, memo.move),
+    )
+    return fast, memo
+
+
+def _each(named: Mapping[str, Any], wrap: Callable[[Any], Any]) -> dict[str, Any]:
+    return {name: wrap(call) for name, call in named.items()}

@@ -12,13 +12,15 @@ Rules of this module:
    act at any time and costs nothing.
 4. The write history of the executor is not part of a state: the time between two passes exceeds
    every backoff.
+5. Worlds and instances exist once each. A step of an instance depends on it and on the world alone,
+   so all states with this pair share it; a state only puts the pieces together.
 """
 
-from collections.abc import Iterator
-from itertools import product
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from itertools import product, zip_longest
+from typing import Any, NamedTuple, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field, fields, frozen, has
 
 from captep_core._actions import (
     JSON,
@@ -37,60 +39,72 @@ from captep_core._observation import (
     Unreadable,
 )
 from captep_core.ports import Answer, Read, Reads, select
-from captep_memory import Key, Object, World, collect, garbage
+from captep_memory import World, collect
 from captep_runtime import Pass
-from captep_testing._canonical import Canonical, Name, entries, key_of_target
+from captep_testing._canonical import Canonical, digest, key_of_target
 from captep_testing._check import judge_decision
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
+from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo
 from captep_testing._passes import Target, ViolationError, advance, look
 from captep_testing._report import Violation, kept
 
-__all__ = ["Actor", "State", "System", "Transition"]
+__all__ = ["Actor", "State", "System", "Transition", "text_of"]
 
 Shelf: TypeAlias = tuple[str, str, str | None]
 
 
-@frozen
+@frozen(eq=False)
 class Actor:
     """One instance of the loop for one key: idle, or in the middle of a pass.
 
     `older`: the worlds before the latest changes of others, newest first; its views may still show
     them.
-    `seen`: the view of the current pass. `undisturbed`: whether that view was fresh and no other
-    actor has acted since.
+    `planned`: for each write of the current pass, the uid for which it was decided. `undisturbed`:
+    whether the view of the pass was fresh and no other actor has acted since.
     """
 
     key: ObjectRef
     label: str
     state: ReconcileState = ReconcileState()
-    older: tuple[World, ...] = ()
+    older: tuple[Interned, ...] = ()
     decision: Decision | None = None
     pending: Action | None = None
-    seen: World | None = None
+    planned: tuple[str | None, ...] = ()
     answers: tuple[Answer, ...] = ()
     undisturbed: bool = True
 
+    @property
+    def writes(self) -> list[Action]:
+        """The writes of the current pass, those that are sent included."""
+        return [] if self.decision is None else _writes(self.decision)
 
-@frozen
-class State:
+
+@frozen(eq=False)
+class Late:
+    """A write in flight, with the uid for which it was decided."""
+
+    action: Action
+    planned: str | None
+
+
+class State(NamedTuple):
     """Everything at one moment.
 
-    `late` are writes in flight, each with the uid for which it was decided.
+    `late` are writes in flight.
     """
 
-    world: World
+    world: Interned
     actors: tuple[Actor, ...]
     faults: int
     events: int
     read_faults: int = 0
-    late: tuple[tuple[Action, str | None], ...] = ()
+    late: tuple[Late, ...] = ()
 
 
-@frozen
-class Transition:
+class Transition(NamedTuple):
     """One step: its label, the kind under which reports count it, the state after it, the answer,
     the violation.
     """
@@ -103,6 +117,19 @@ class Transition:
     reason: str = ""
 
 
+class _Step(NamedTuple):
+    """One step of one instance, or of others, without the rest of the state."""
+
+    label: str
+    kind: str
+    world: Interned
+    actor: Actor | None = None
+    status: int | None = None
+    violation: Violation | None = None
+    reason: str = ""
+    late: Late | None = None
+
+
 @frozen
 class System:
     """The transitions of a kit within bounds."""
@@ -112,76 +139,114 @@ class System:
     lag: int
     memo: Memo
     canonical: Canonical = field(factory=Canonical)
-    _decisions: dict[object, tuple[World, Decision, Violation | None]] = field(factory=dict)
-    _garbage: dict[object, tuple[World, tuple[Key, ...]]] = field(factory=dict)
+    # Equal actors, and writes in flight, are one object each; see rule 5.
+    _actors: dict[object, Actor] = field(factory=dict)
+    _late: dict[object, Late] = field(factory=dict)
+    _steps: dict[object, tuple[_Step, ...]] = field(factory=dict)
+    _advanced: dict[object, Action | Pass] = field(factory=dict)
+    _texts: dict[object, tuple[object, bytes]] = field(factory=dict)
 
     def start(self, world: World, *, faults: int, events: int, instances: int) -> State:
         """Return the state in which every instance is idle with an empty memory."""
         actors = tuple(
-            Actor(key, _label(key, number, len(self.kit.keys), instances))
+            self._actor(Actor(key, _label(key, number, len(self.kit.keys), instances)))
             for key in self.kit.keys
             for number in range(1, instances + 1)
         )
-        return State(world, actors, faults, events)
+        return State(self.memo.worlds.of(world), actors, faults, events)
 
-    def name(self, state: State) -> Name:
-        """Name a state; equal names mean equal up to uids and resourceVersions."""
-        worlds = [state.world, *(older for actor in state.actors for older in actor.older)]
-        actions = [
-            action
-            for actor in state.actors
-            if actor.decision
-            for action in actor.decision.actions
-            if not isinstance(action, RecordEvent)
-        ]
-        hits = tuple(uid_in(state.world, action) == planned for action, planned in state.late)
-        rest = (
-            tuple(_name_of(actor, state.world) for actor in state.actors),
-            state.faults,
-            state.events,
-            state.read_faults,
-            hits,
-            state.world.now,
+    def _actor(self, actor: Actor) -> Actor:
+        """Return the instance that is equal to this one."""
+        identity = (
+            *(actor.key, actor.label, actor.state, actor.older, id(actor.decision)),
+            *(id(actor.pending), actor.planned, tuple(map(id, actor.answers)), actor.undisturbed),
         )
-        return self.canonical.name(worlds, [*actions, *(action for action, _ in state.late)], rest)
+        return self._actors.setdefault(identity, actor)
+
+    def _in_flight(self, action: Action, planned: str | None) -> Late:
+        return self._late.setdefault((id(action), planned), Late(action, planned))
+
+    def name(self, state: State) -> bytes:
+        """Name a state; equal names mean equal up to uids and resourceVersions."""
+        world, actors, faults, events, read_faults, late = state
+        actions = [action for actor in actors for action in actor.writes]
+        actions += [each.action for each in late]
+        hits = tuple(uid_in(world, each.action) == each.planned for each in late)
+        older = [view for actor in actors for view in actor.older]
+        rest = (
+            tuple(self._name_of(actor, world) for actor in actors),
+            faults,
+            events,
+            read_faults,
+            hits,
+            world.now.isoformat(),
+        )
+        return digest(repr(self.canonical.name([world, *older], actions, rest)))
+
+    def _name_of(self, actor: Actor, world: Interned) -> tuple[object, ...]:
+        state = self._text(actor.state)
+        if actor.decision is None:
+            return (state, len(actor.older))
+        decision = actor.decision
+        verdict = (decision.verdict.reason, decision.outstanding)
+        writes = actor.writes
+        answers = tuple((answer.status, answer.changed) for answer in actor.answers)
+        left = zip(writes[len(answers) :], actor.planned[len(answers) :], strict=True)
+        hits = tuple(uid_in(world, action) == planned for action, planned in left)
+        told = self._text(verdict)
+        return (state, len(actor.older), len(writes), told, answers, hits, actor.undisturbed)
+
+    def _text(self, value: object) -> bytes:
+        known = self._texts.get(value)
+        if known is None:
+            known = self._texts[value] = (value, digest(text_of(value)))
+        return known[1]
 
     def transitions(self, state: State) -> Iterator[Transition]:
         """Yield every step that may happen next."""
         for place, actor in enumerate(state.actors):
-            yield from (
-                self._sends(state, place, actor)
-                if actor.decision
-                else self._observes(state, place, actor)
-            )
+            if actor.decision:
+                yield from self._sends(state, place, actor)
+            else:
+                yield from self._observes(state, place, actor)
         yield from self._others(state)
         yield from self._arrivals(state)
 
+    def _known(
+        self, steps: Callable[..., Iterator[_Step]], *about: Any  # noqa: ANN401 - of any step
+    ) -> tuple[_Step, ...]:
+        """Return the steps of a function, each time the same for the same arguments."""
+        place = (steps.__name__, *about)
+        known = self._steps.get(place)
+        if known is None:
+            known = self._steps[place] = tuple(steps(*about))
+        return known
+
     def _observes(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        for lag, view, older in _views(state.world, actor.older):
+        for step in self._known(self._looks, actor, state.world):
+            yield _moved(step, _replaced(state, place, step.actor))
+        if state.read_faults:
+            after = state._replace(read_faults=state.read_faults - 1)
+            for step in self._known(self._looks_blindly, actor, state.world):
+                yield _moved(step, _replaced(after, place, step.actor))
+
+    def _looks(self, actor: Actor, world: Interned) -> Iterator[_Step]:
+        for lag, view, older in _views(world, actor.older):
             label = f"{actor.label}observe{lag}"
             try:
                 decision, violation = self._decide(actor, view)
             except ViolationError as error:
-                yield Transition(label, "raise", state, None, error.violation)
+                yield _Step(label, "raise", world, None, None, error.violation)
                 continue
-            following = _began(
-                evolve(actor, older=older), decision, view, state.world, fresh=not lag
-            )
-            if following != actor or violation:
-                yield Transition(
-                    label,
-                    "stale view" if lag else "observe",
-                    _replaced(state, place, following),
-                    None,
-                    violation,
-                )
+            idle = evolve(actor, older=older)
+            following = self._began(idle, decision, view, world, fresh=not lag)
+            if following is not actor or violation:
+                kind = "stale view" if lag else "observe"
+                yield _Step(label, kind, world, following, None, violation)
 
-        if state.read_faults:
-            yield from self._observes_blindly(state, place, actor)
-
-    def _observes_blindly(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
+    def _looks_blindly(self, actor: Actor, world: Interned) -> Iterator[_Step]:
         """Yield the passes in which one read fails."""
-        read = self.memo.reader(state.world)
+        read = self.memo.reader(world)
         seen: list[Target] = []
 
         def recorded(ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -193,122 +258,197 @@ class System:
             return select(read, selection)
 
         try:
-            look(self.kit, actor.key, Reads(recorded, listed), actor.state, state.world.now)
+            look(self.kit, actor.key, Reads(recorded, listed), actor.state, world.now)
         except ViolationError:
             return  # the pass with all reads reports it
         for target in sorted(set(seen), key=str):
             label = f"{actor.label}observe without {target}"
             try:
                 blind = _without(read, target)
-                decision = look(self.kit, actor.key, blind, actor.state, state.world.now)
+                decision = look(self.kit, actor.key, blind, actor.state, world.now)
             except ViolationError as error:
-                yield Transition(label, "raise", state, None, error.violation)
+                yield _Step(label, "raise", world, None, None, error.violation)
                 continue
             found = kept(self.kit.waive, judge_decision(self.kit, decision, blind))
             idle = evolve(actor, older=())
-            following = _began(idle, decision, state.world, state.world, fresh=False)
-            after = evolve(state, read_faults=state.read_faults - 1)
-            yield Transition(
-                label, "failed read", _replaced(after, place, following), None, next(found, None)
-            )
+            following = self._began(idle, decision, world, world, fresh=False)
+            yield _Step(label, "failed read", world, following, None, next(found, None))
 
-    def _decide(self, actor: Actor, view: World) -> tuple[Decision, Violation | None]:
-        memo = (actor.key, actor.state, view.now, _identity(view))
-        known = self._decisions.get(memo)
-        if known is None:
-            read = self.memo.reader(view)
-            decision = look(self.kit, actor.key, read, actor.state, view.now)
-            found = judge_decision(self.kit, decision, read)
-            violation = next(kept(self.kit.waive, found), None)
-            # The memo keeps the view, so that Python reuses no id of its objects.
-            known = self._decisions[memo] = (view, decision, violation)
-        return known[1], known[2]
+    def _decide(self, actor: Actor, view: Interned) -> tuple[Decision, Violation | None]:
+        read = self.memo.reader(view)
+        decision = look(self.kit, actor.key, read, actor.state, view.now)
+        found = judge_decision(self.kit, decision, read)
+        return decision, next(kept(self.kit.waive, found), None)
 
     def _sends(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        action = actor.pending
-        seen = actor.seen
-        assert action is not None  # noqa: S101 - rule 1: a pass has a next write
-        assert seen is not None  # noqa: S101 - rule 1: and a view
-        planned = uid_in(seen, action)
-        for fault in (NO_FAULT, *(self.faults if state.faults else ())):
-            done = deliver(
-                self.kit,
-                state.world,
-                action,
-                planned,
-                undisturbed=actor.undisturbed,
-                fault=fault,
-                serve=self.memo.serve,
-            )
+        world, actors, faults, events, read_faults, late = state
+        steps = self._known(self._writes, actor, world)
+        if faults:
+            steps += self._known(self._failing_writes, actor, world)
+        for number, step in enumerate(steps):
+            others = actors if step.world is world else self._disturbed(actors, world)
             after = State(
-                done.world,
-                state.actors,
-                state.faults - (fault is not NO_FAULT),
-                state.events,
-                state.read_faults,
-                state.late,
+                step.world,
+                (*others[:place], step.actor or actor, *others[place + 1 :]),
+                faults - (number > 0),
+                events,
+                read_faults,
+                late if step.late is None else (*late, step.late),
             )
-            if fault.lingers:
-                after = evolve(after, late=(*state.late, (action, planned)))
-            after = _disturbed(after, state.world, self.lag, but=None if fault.touched else place)
-            following = _answered(after.actors[place], done.answer, action, done.world)
-            kind = (
-                f"{write_of(action).verb} {done.answer.status}"
-                if done.answer and fault is NO_FAULT
-                else fault.name
-            )
-            label = f"{actor.label}{write_of(action)}{f' ({fault.name})' if fault.name else ''}"
-            yield Transition(
-                label,
-                kind,
-                _replaced(after, place, following),
-                done.answer.status if done.answer else None,
-                done.violation,
-                purpose_of(action),
-            )
+            yield _moved(step, after)
+
+    def _writes(self, actor: Actor, world: Interned) -> Iterator[_Step]:
+        yield self._write(actor, world, NO_FAULT)
+
+    def _failing_writes(self, actor: Actor, world: Interned) -> Iterator[_Step]:
+        for fault in self.faults:
+            yield self._write(actor, world, fault)
+
+    def _write(self, actor: Actor, world: Interned, fault: WriteFault) -> _Step:
+        action = actor.pending
+        assert action is not None  # noqa: S101 - rule 1: a pass has a next write
+        planned = actor.planned[len(actor.answers)]
+        done = deliver(
+            self.kit,
+            world,
+            action,
+            planned,
+            undisturbed=actor.undisturbed,
+            fault=fault,
+            serve=self.memo.serve,
+        )
+        after = self.memo.worlds.of(done.world)
+        (mine,) = self._disturbed((actor,), world) if fault.touched and after is not world else (actor,)
+        following = self._answered(mine, done.answer, action, after)
+        kind = fault.name
+        if done.answer and fault is NO_FAULT:
+            kind = f"{write_of(action).verb} {done.answer.status}"
+        return _Step(
+            f"{actor.label}{write_of(action)}{f' ({fault.name})' if fault.name else ''}",
+            kind,
+            after,
+            following,
+            done.answer.status if done.answer else None,
+            done.violation,
+            purpose_of(action),
+            self._in_flight(action, planned) if fault.lingers else None,
+        )
 
     def _others(self, state: State) -> Iterator[Transition]:
-        for key in self._collectable(state.world):
-            after = evolve(state, world=collect(state.world, key))
-            yield Transition(
-                f"collect {key.kind} {key.namespace}/{key.name}",
-                "collect",
-                _disturbed(after, state.world, self.lag),
-            )
-        if not state.events:
-            return
-        for name, move in self.kit.moves.items():
-            world = move(state.world)
-            if world is not None and (world.resource_version, world.now) != (
-                state.world.resource_version,
-                state.world.now,
-            ):
-                after = evolve(state, world=world, events=state.events - 1)
-                yield Transition(name, name, _disturbed(after, state.world, self.lag))
+        for step in self._known(self._collections, state.world):
+            yield _moved(step, self._after(state, step.world))
+        if state.events:
+            rest = state._replace(events=state.events - 1)
+            for step in self._known(self._moves, state.world):
+                yield _moved(step, self._after(rest, step.world))
 
-    def _collectable(self, world: World) -> tuple[Key, ...]:
-        memo = _identity(world)
-        if memo not in self._garbage:
-            self._garbage[memo] = (world, garbage(world))
-        return self._garbage[memo][1]
+    def _collections(self, world: Interned) -> Iterator[_Step]:
+        for key in self.memo.garbage(world):
+            label = f"collect {key.kind} {key.namespace}/{key.name}"
+            yield _Step(label, "collect", self.memo.worlds.of(collect(world, key)))
+
+    def _moves(self, world: Interned) -> Iterator[_Step]:
+        for name, move in self.kit.moves.items():
+            moved = move(world)
+            after = None if moved is None else self.memo.worlds.of(moved)
+            if after is not None and after is not world:
+                yield _Step(name, name, after)
 
     def _arrivals(self, state: State) -> Iterator[Transition]:
-        for place, (action, planned) in enumerate(state.late):
-            done = deliver(
-                self.kit, state.world, action, planned, undisturbed=False, serve=self.memo.serve
+        for place, each in enumerate(state.late):
+            (step,) = self._known(self._arrives, each, state.world)
+            rest = state._replace(late=(*state.late[:place], *state.late[place + 1 :]))
+            moved = _moved(step, self._after(rest, step.world))
+            yield moved._replace(label=f"{step.label} ({place + 1})") if place else moved
+
+    def _arrives(self, late: Late, world: Interned) -> Iterator[_Step]:
+        done = deliver(
+            self.kit, world, late.action, late.planned, undisturbed=False, serve=self.memo.serve
+        )
+        status = done.answer.status if done.answer else None
+        label = f"{write_of(late.action)} arrives late"
+        after = self.memo.worlds.of(done.world)
+        yield _Step(label, f"late {status}", after, None, status, done.violation)
+
+    def _began(
+        self, actor: Actor, decision: Decision, view: Interned, world: Interned, *, fresh: bool
+    ) -> Actor:
+        planned = tuple(uid_in(view, action) for action in _writes(decision))
+        begun = evolve(
+            actor, decision=decision, planned=planned, answers=(), undisturbed=fresh
+        )
+        return self._onwards(begun, world)
+
+    def _answered(
+        self, actor: Actor, answer: Answer | None, action: Action, world: Interned
+    ) -> Actor:
+        """Return an instance after the answer to its write; all its later views show that write.
+
+        None is a crash.
+        """
+        if answer is None or actor.decision is None:
+            return self._actor(Actor(actor.key, actor.label, older=actor.older))
+        older = actor.older
+        if not answer.is_refusal:
+            key = key_of_target(action)
+            cells = {self.memo.worlds.slot(key): world.cell(key).number}
+            older = tuple(view.changed(cells, view.now) for view in older)
+        following = evolve(actor, answers=(*actor.answers, answer), older=older)
+        return self._onwards(following, world)
+
+    def _onwards(self, actor: Actor, world: Interned) -> Actor:
+        """Return an instance with its next write, or idle with the memory of the whole pass."""
+        decision = actor.decision
+        assert decision is not None  # noqa: S101 - it is in a pass
+        place = (id(decision), actor.key, actor.state, tuple(map(id, actor.answers)), world.now)
+        following = self._advanced.get(place)
+        if following is None:
+            following = advance(decision, actor.key, actor.state, actor.answers, now=world.now)
+            self._advanced[place] = following
+        if isinstance(following, Pass):
+            return self._actor(Actor(actor.key, actor.label, following.state, actor.older))
+        return self._actor(evolve(actor, pending=following))
+
+    def _after(self, state: State, world: Interned) -> State:
+        """Return the state after others changed the world."""
+        if world.resource_version == state.world.resource_version:
+            return state._replace(world=world)
+        return state._replace(world=world, actors=self._disturbed(state.actors, state.world))
+
+    def _disturbed(self, actors: tuple[Actor, ...], before: Interned) -> tuple[Actor, ...]:
+        """Return instances after a change of a world by others: their views may lag."""
+        return tuple(
+            self._actor(
+                evolve(actor, older=(before, *actor.older)[: self.lag], undisturbed=False)
             )
-            after = evolve(
-                state, world=done.world, late=(*state.late[:place], *state.late[place + 1 :])
-            )
-            status = done.answer.status if done.answer else None
-            label = f"{write_of(action)} arrives late" + f" ({place + 1})" * bool(place)
-            yield Transition(
-                label,
-                f"late {status}",
-                _disturbed(after, state.world, self.lag),
-                status,
-                done.violation,
-            )
+            for actor in actors
+        )
+
+
+def text_of(value: object) -> str:
+    """Return a text that is equal for equal values of attrs classes, in every process."""
+    if has(type(value)):
+        named = (each.name for each in fields(type(value)) if each.eq)
+        parts = ", ".join(f"{name}={text_of(getattr(value, name))}" for name in named)
+        return f"{type(value).__name__}({parts})"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(text_of, value))})"
+    return repr(value)
+
+
+def _writes(decision: Decision) -> list[Action]:
+    return [action for action in decision.actions if not isinstance(action, RecordEvent)]
+
+
+def _moved(step: _Step, state: State) -> Transition:
+    return Transition(step.label, step.kind, state, step.status, step.violation, step.reason)
+
+
+def _replaced(state: State, place: int, actor: Actor | None) -> State:
+    """Return the state with another instance at a place; None leaves it."""
+    if actor is None:
+        return state
+    return state._replace(actors=(*state.actors[:place], actor, *state.actors[place + 1 :]))
 
 
 _FAILED_READ = Unreadable("Timeout")
@@ -326,74 +466,9 @@ def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:
     return f"{' '.join(parts)}: " if parts else ""
 
 
-def _identity(world: World) -> Name:
-    return tuple(id(obj) for _, obj in entries(world))
-
-
-def _name_of(actor: Actor, world: World) -> Name:
-    if actor.decision is None or actor.seen is None:
-        return (actor.state, len(actor.older))
-    writes = [action for action in actor.decision.actions if not isinstance(action, RecordEvent)]
-    answers = tuple((answer.status, answer.changed) for answer in actor.answers)
-    hits = tuple(
-        uid_in(world, action) == uid_in(actor.seen, action) for action in writes[len(answers) :]
-    )
-    verdict = (actor.decision.verdict.reason, actor.decision.outstanding)
-    return (actor.state, len(actor.older), len(writes), verdict, answers, hits, actor.undisturbed)
-
-
-def _replaced(state: State, place: int, actor: Actor) -> State:
-    return evolve(state, actors=(*state.actors[:place], actor, *state.actors[place + 1 :]))
-
-
-def _began(actor: Actor, decision: Decision, view: World, world: World, *, fresh: bool) -> Actor:
-    begun = evolve(actor, decision=decision, seen=view, answers=(), undisturbed=fresh)
-    return _onwards(begun, advance(decision, actor.key, actor.state, (), now=world.now))
-
-
-def _answered(actor: Actor, answer: Answer | None, action: Action, world: World) -> Actor:
-    """Return an instance after the answer to its write; all its later views show that write.
-
-    None is a crash.
-    """
-    if answer is None or actor.decision is None:
-        return Actor(actor.key, actor.label, older=actor.older)
-    key = key_of_target(action)
-    older = (
-        tuple(_overlaid(view, key, world.get(key)) for view in actor.older)
-        if not answer.is_refusal
-        else actor.older
-    )
-    following = evolve(actor, answers=(*actor.answers, answer), older=older)
-    pending = advance(actor.decision, actor.key, actor.state, following.answers, now=world.now)
-    return _onwards(following, pending)
-
-
-def _onwards(actor: Actor, following: Action | Pass) -> Actor:
-    if isinstance(following, Pass):
-        return Actor(actor.key, actor.label, following.state, actor.older)
-    return evolve(actor, pending=following)
-
-
-def _disturbed(state: State, before: World, lag: int, but: int | None = None) -> State:
-    """Return the state after a change of the world.
-
-    The views of all other instances may lag, and their passes are disturbed.
-    """
-    if state.world.resource_version == before.resource_version:
-        return state
-    actors = tuple(
-        actor
-        if place == but
-        else evolve(actor, older=(before, *actor.older)[:lag], undisturbed=False)
-        for place, actor in enumerate(state.actors)
-    )
-    return evolve(state, actors=actors)
-
-
 def _views(
-    world: World, older: tuple[World, ...]
-) -> Iterator[tuple[str, World, tuple[World, ...]]]:
+    world: Interned, older: tuple[Interned, ...]
+) -> Iterator[tuple[str, Interned, tuple[Interned, ...]]]:
     """Yield the possible views, each with the worlds that later views may show.
 
     Each kind as it is or as it was.
@@ -413,20 +488,17 @@ def _views(
         yield (f" with {lag}" if lag else ""), view, tuple(_distinct(world, left))
 
 
-def _combined(world: World, shelves: dict[Shelf, World]) -> World:
+def _combined(world: Interned, shelves: dict[Shelf, Interned]) -> Interned:
     """Return a world with some of its shelves as they are in others."""
-    taken = {place: other.shelves.get(place, {}) for place, other in shelves.items()}
-    return (
-        evolve(
-            world,
-            shelves={place: shelf for place, shelf in {**world.shelves, **taken}.items() if shelf},
-        )
-        if taken
-        else world
-    )
+    cells: dict[int, int] = {}
+    for place, other in shelves.items():
+        size = len(other.vector)
+        for slot in world.table.slots_of(place):
+            cells[slot] = other.vector[slot] if slot < size else 0
+    return world.changed(cells, world.now) if cells else world
 
 
-def _distinct(world: World, older: list[World]) -> Iterator[World]:
+def _distinct(world: Interned, older: list[Interned]) -> Iterator[Interned]:
     """Drop each world that is no older than its predecessor."""
     for view in older:
         if any(_differing(world, view)):
@@ -434,17 +506,12 @@ def _distinct(world: World, older: list[World]) -> Iterator[World]:
         world = view
 
 
-def _differing(world: World, view: World) -> Iterator[Shelf]:
-    for place in {*world.shelves, *view.shelves}:
-        if dict(world.shelves.get(place, {})) != dict(view.shelves.get(place, {})):
-            yield place
-
-
-def _overlaid(world: World, key: Key, obj: Object | None) -> World:
-    """Return a view in which one object is up to date."""
-    place = (key.api_group, key.kind, key.namespace)
-    shelf = {
-        name: held for name, held in world.shelves.get(place, {}).items() if name != key.name
-    } | ({key.name: obj} if obj else {})
-    rest = {held: each for held, each in world.shelves.items() if held != place}
-    return evolve(world, shelves={**rest, place: shelf} if shelf else rest)
+def _differing(world: Interned, view: Interned) -> Iterator[Shelf]:
+    """Yield the shelves with different objects."""
+    cells = world.table.cells
+    found = set()
+    for one, other in zip_longest(world.vector, view.vector, fillvalue=0):
+        if one != other and cells[one].content != cells[other].content:
+            key = cells[one or other].key
+            found.add((key.api_group, key.kind, key.namespace))
+    yield from found

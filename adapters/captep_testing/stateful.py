@@ -8,7 +8,6 @@ failing trace; the error is the counterexample, with the call that repeats it.
 
 from typing import Any
 
-from attrs import evolve
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -59,7 +58,7 @@ def state_machine(
             state = system.start(
                 worlds[place][1], faults=faults, events=events, instances=instances
             )
-            self.state = evolve(state, read_faults=faults)
+            self.state = state._replace(read_faults=faults)
 
         @rule(data=st.data())
         def step(self, data: Any) -> None:  # noqa: ANN401 - the type of st.data() is private

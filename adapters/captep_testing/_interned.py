@@ -1,0 +1,571 @@
+"""The worlds of a search: each exists once, and a pure function of worlds is computed once for what
+it reads of them.
+
+Rules of this module:
+
+1. A cell is one object at one moment, or its absence; it has a number. A world is the numbers of
+   its cells. Two ways to the same objects lead to the same world.
+2. The server invents uids and resourceVersions; here they depend on the object alone. The uid
+   counts the incarnations of a name, the resourceVersion the changes of the object. Both are legal
+   for a server: uids never recur, and a resourceVersion grows with every change of its object.
+3. `recall` calls a function with worlds that record what it looks up. The next call whose look-ups
+   would find the same cells gets the same result; a world as a result is kept as the cells that
+   differ from those of the first argument.
+4. Such a world has no history: the way to it is not part of it. Who asks for changes gets an error.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NoReturn, Self, TypeAlias, cast
+
+from attrs import define, evolve, field, frozen
+
+from captep_memory import Key, Object, StoreChange, World
+from captep_memory._world import Writer, uid_of
+from captep_testing._canonical import Facts, Outline, facts_of, outlined
+
+__all__ = ["Cell", "Delta", "Interned", "Recall", "Worlds", "delta_of"]
+
+Shelf: TypeAlias = tuple[str, str, str | None]
+Question: TypeAlias = tuple[int, int | Shelf | None]
+"""A look-up: the position of the world among the arguments, and a slot, a shelf, or everything."""
+Delta: TypeAlias = tuple[dict[int, int], datetime]
+"""The cells of a world that differ from those of another, by slot, and its time."""
+
+
+@frozen(eq=False)
+class Cell:
+    """One key of the server at one moment.
+
+    `content`: equal in cells with equal objects, 0 without one. `floor`: its last resourceVersion.
+    `changes`, `incarnations`: how often it changed and was created in this search. `writes`: the
+    writes of this incarnation that name their writer. `created`: whether the last one created it.
+    """
+
+    number: int
+    key: Key
+    obj: Object | None = field(repr=False)
+    content: int = 0
+    floor: int = 0
+    changes: int = 0
+    incarnations: int = 0
+    writes: tuple[StoreChange, ...] = field(default=(), repr=False)
+    created: bool = False
+    departed: frozenset[str] = frozenset()
+
+
+@frozen(eq=False)
+class _Setting:
+    """What no write changes, and the resourceVersion before the first change."""
+
+    number: int
+    world: World
+    base: int
+
+
+class _Searched(World):
+    """A world with its cells in a table. `attrs.evolve` makes a plain world of it."""
+
+    __slots__ = ("setting", "table")
+
+    table: "Worlds"
+    setting: _Setting
+
+    def __new__(cls, *args: Any, **fields: Any) -> Any:  # noqa: ANN401, PYI034 - see the docstring
+        return World(*args, **fields)
+
+    @classmethod
+    def _made(cls, table: "Worlds", setting: _Setting, now: datetime) -> Self:
+        made = cast("Self", object.__new__(cls))
+        known = setting.world
+        _set(made, "table", table)
+        _set(made, "setting", setting)
+        _set(made, "now", now)
+        _set(made, "catalog", known.catalog)
+        _set(made, "quirks", known.quirks)
+        _set(made, "admission", known.admission)
+        _set(made, "_history", None)
+        _set(made, "_ledger", {})
+        return made
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def cell(self, key: Key) -> Cell:
+        """Return the cell of a key."""
+        raise NotImplementedError
+
+    def changed(self, cells: Mapping[int, int], now: datetime) -> Self:
+        """Return the world with other cells, by slot, at a time."""
+        raise NotImplementedError
+
+    def get(self, key: Key) -> Object | None:
+        return self.cell(key).obj
+
+    def at(self, now: datetime) -> Self:
+        return self.changed({}, now)
+
+    def put(self, key: Key, obj: Object, writer: Writer | None = None) -> tuple[Self, Object]:
+        cell = self.table.stored(self.setting, self.cell(key), obj, writer)
+        assert cell.obj is not None  # noqa: S101 - it was just stored
+        return self.changed({self.table.slot(key): cell.number}, self.now), cell.obj
+
+    def remove(self, key: Key) -> Self:
+        cell = self.table.removed(self.cell(key))
+        return self.changed({self.table.slot(key): cell.number}, self.now)
+
+    def next_uid(self, key: Key, *, dry_run: bool) -> str:
+        incarnation = self.cell(key).incarnations + 1
+        return uid_of(key, f"{incarnation}{'?' if dry_run else ''}")
+
+    def written(self, key: Key) -> tuple[StoreChange, ...]:
+        return self.cell(key).writes
+
+    def is_as_created(self, key: Key) -> bool:
+        return self.cell(key).created
+
+    def changes(self, *, since: int = 0) -> tuple[StoreChange, ...]:
+        if since >= self.resource_version:
+            return ()
+        raise NotImplementedError(
+            "a world of a search has no history: compare its objects with those of another world"
+        )
+
+
+_set = object.__setattr__
+
+
+class Interned(_Searched):
+    """A world of a search; equal ones are the same object."""
+
+    __slots__ = ("number", "vector")
+
+    number: int
+    vector: tuple[int, ...]
+
+    @classmethod
+    def make(
+        cls,
+        table: "Worlds",
+        setting: _Setting,
+        now: datetime,
+        vector: tuple[int, ...],
+        shelves: Mapping[Shelf, Mapping[str, Object]],
+        number: int,
+    ) -> "Interned":
+        """Return a new one."""
+        made = cls._made(table, setting, now)
+        cells = [table.cells[each] for each in vector]
+        version = setting.base + sum(cell.changes for cell in cells)
+        _set(made, "number", number)
+        _set(made, "vector", vector)
+        _set(made, "shelves", shelves)
+        _set(made, "resource_version", version)
+        _set(made, "compacted", version)
+        departed = [cell.departed for cell in cells if cell.departed]
+        _set(made, "departed", frozenset().union(*departed))
+        return made
+
+    def cell(self, key: Key) -> Cell:
+        slot = self.table.slot(key)
+        vector = self.vector
+        number = vector[slot] if slot < len(vector) else 0
+        return self.table.cells[number] if number else self.table.never(key)
+
+    def changed(self, cells: Mapping[int, int], now: datetime) -> "Interned":
+        return self.table.changed(self, cells, now)
+
+    @property
+    def outline(self) -> Outline:
+        """The world as names of states contain it."""
+        known = self.table.outlines.get(self.number)
+        if known is None:
+            cells = [self.table.cells[number] for number in self.vector]
+            facts = self.table.facts
+            known = outlined((cell.key, facts[cell.content - 1]) for cell in cells if cell.content)
+            self.table.outlines[self.number] = known
+        return known
+
+    def answer(self, place: int | Shelf | None) -> object:
+        """Return what a look-up finds, as numbers."""
+        vector = self.vector
+        if isinstance(place, int):
+            return vector[place] if place < len(vector) else 0
+        if place is None:
+            return self.number
+        return tuple(cell.number for cell in self.cells_of(place))
+
+    def cells_of(self, place: Shelf) -> list[Cell]:
+        """Return the cells of a shelf that have an object."""
+        vector = self.vector
+        size = len(vector)
+        cells = [
+            self.table.cells[vector[slot]] for slot in self.table.slots_of(place) if slot < size
+        ]
+        return [cell for cell in cells if cell.obj is not None]
+
+
+class _Recorded(_Searched):
+    """A world that records its look-ups, and the cells that writes changed."""
+
+    __slots__ = ("_cells", "_log", "_place", "_source")
+
+    @classmethod
+    def of(cls, source: Interned, place: int, log: list[tuple[Question, object]]) -> "_Recorded":
+        return cls._of(source, place, log, {}, source.now)
+
+    @classmethod
+    def _of(
+        cls,
+        source: Interned,
+        place: int,
+        log: list[tuple[Question, object]],
+        cells: dict[int, int],
+        now: datetime,
+    ) -> "_Recorded":
+        made = cls._made(source.table, source.setting, now)
+        _set(made, "_source", source)
+        _set(made, "_place", place)
+        _set(made, "_log", log)
+        _set(made, "_cells", cells)
+        return made
+
+    def looked_up(self, place: int | Shelf | None) -> None:
+        """Record a look-up."""
+        self._log.append(((self._place, place), self._source.answer(place)))
+
+    def delta(self) -> Delta:
+        """Return what writes changed."""
+        return self._cells, self.now
+
+    @property
+    def shelves(self) -> Mapping[Shelf, Mapping[str, Object]]:  # type: ignore[override]  # recorded
+        return _Shelves(self)
+
+    @property
+    def resource_version(self) -> int:  # type: ignore[override]  # see rule 3
+        source = self._source
+        cells = self.table.cells
+        return source.resource_version + sum(
+            cells[number].changes - source.cell(cells[number].key).changes
+            for number in self._cells.values()
+        )
+
+    compacted = resource_version  # type: ignore[assignment]  # as in Interned
+
+    @property
+    def departed(self) -> frozenset[str]:  # type: ignore[override]  # recorded
+        self.looked_up(None)
+        return self._source.changed(self._cells, self.now).departed
+
+    def cell(self, key: Key) -> Cell:
+        slot = self.table.slot(key)
+        number = self._cells.get(slot)
+        if number is not None:
+            return self.table.cells[number]
+        self.looked_up(slot)
+        return self._source.cell(key)
+
+    def held(self, key: Key) -> bool:
+        """Whether a key has an object, without a record."""
+        number = self._cells.get(self.table.slot(key))
+        cell = self._source.cell(key) if number is None else self.table.cells[number]
+        return cell.obj is not None
+
+    def changed(self, cells: Mapping[int, int], now: datetime) -> "_Recorded":
+        merged = {**self._cells, **cells}
+        return self._of(self._source, self._place, self._log, merged, now)
+
+    def shelf(self, api_group: str, kind: str, namespace: str | None) -> Mapping[str, Object]:
+        return _RecordedShelf(self, (api_group, kind, namespace))
+
+
+class _RecordedShelf(Mapping[str, Object]):
+    """The objects of one kind in one namespace."""
+
+    def __init__(self, world: _Recorded, place: Shelf) -> None:
+        self._world = world
+        self._place = place
+
+    def __getitem__(self, name: str) -> Object:
+        obj = self._world.get(Key(*self._place, name))
+        if obj is None:
+            raise KeyError(name)
+        return obj
+
+    def __iter__(self) -> Iterator[str]:
+        self._world.looked_up(self._place)
+        table = self._world.table
+        keys = [table.keys[slot] for slot in table.slots_of(self._place)]
+        return iter([key.name for key in keys if self._world.held(key)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Shelves(Mapping[Shelf, Mapping[str, Object]]):
+    """All shelves that hold an object."""
+
+    def __init__(self, world: _Recorded) -> None:
+        self._world = world
+
+    def __getitem__(self, place: Shelf) -> Mapping[str, Object]:
+        shelf = _RecordedShelf(self._world, place)
+        if not shelf:
+            raise KeyError(place)
+        return shelf
+
+    def __iter__(self) -> Iterator[Shelf]:
+        self._world.looked_up(None)
+        table = self._world.table
+        return iter([place for place in table.places() if _RecordedShelf(self._world, place)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Worlds:
+    """The table of all cells and worlds of a search."""
+
+    def __init__(self) -> None:
+        """Know no world yet."""
+        self.cells: list[Cell] = []
+        self.keys: list[Key] = []
+        self._slots: dict[Key, int] = {}
+        self._shelves: dict[Shelf, list[int]] = {}
+        self._never: dict[Key, Cell] = {}
+        self._cells: dict[object, Cell] = {}
+        self._contents: dict[Facts, int] = {}
+        self.facts: list[Facts] = []
+        self.outlines: dict[int, Outline] = {}
+        self._by_object: dict[int, Cell] = {}
+        self._settings: dict[object, _Setting] = {}
+        self._worlds: dict[object, Interned] = {}
+        self._adopted: dict[int, tuple[World, Interned]] = {}
+        # Number 0 is the cell of every key that no world has mentioned.
+        self.cells.append(Cell(0, Key("", "", None, ""), None))
+
+    def slot(self, key: Key) -> int:
+        """Return the place of a key in the vector of a world."""
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = len(self.keys)
+            self.keys.append(key)
+            place = (key.api_group, key.kind, key.namespace)
+            self._shelves.setdefault(place, []).append(slot)
+        return slot
+
+    def slots_of(self, place: Shelf) -> list[int]:
+        """Return the slots of a shelf."""
+        return self._shelves.get(place, [])
+
+    def places(self) -> list[Shelf]:
+        """Return the shelves of all worlds."""
+        return list(self._shelves)
+
+    def never(self, key: Key) -> Cell:
+        """Return the cell of a key that a world has never had."""
+        known = self._never.get(key)
+        if known is None:
+            known = self._never[key] = Cell(0, key, None)
+        return known
+
+    def _cell(self, cell: Cell, *managers: object) -> Cell:
+        """Return the cell that is equal to `cell`, with a number."""
+        identity = (
+            *(cell.key, cell.content, cell.floor, cell.changes, cell.incarnations, cell.created),
+            *(cell.departed, managers),
+        )
+        known = self._cells.get(identity)
+        if known is None:
+            known = self._cells[identity] = evolve(cell, number=len(self.cells))
+            self.cells.append(known)
+            if known.obj is not None:
+                self._by_object[id(known.obj)] = known
+        return known
+
+    def _content(self, obj: Object) -> int:
+        facts = facts_of(obj)
+        content = self._contents.get(facts)
+        if content is None:
+            self.facts.append(facts)
+            content = self._contents[facts] = len(self.facts)
+        return content
+
+    def stored(self, setting: _Setting, before: Cell, obj: Object, writer: Writer | None) -> Cell:
+        """Return the cell after a write."""
+        version = max(before.floor, setting.base) + 1
+        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+        added = before.obj is None
+        change = StoreChange(
+            "ADDED" if added else "MODIFIED", before.key, stored, before.obj, version, writer
+        )
+        writes = () if added else before.writes
+        writes = writes if writer is None else (*writes, change)
+        cell = Cell(
+            0,
+            before.key,
+            stored,
+            content=self._content(stored),
+            floor=version,
+            changes=before.changes + 1,
+            incarnations=before.incarnations + added,
+            writes=writes,
+            created=added,
+            departed=before.departed,
+        )
+        return self._cell(cell, *sorted({_told(each.writer) for each in writes if each.writer}))
+
+    def removed(self, before: Cell) -> Cell:
+        """Return the cell after the removal of its object."""
+        if before.obj is None:
+            raise KeyError(before.key)
+        return self._cell(
+            Cell(
+                0,
+                before.key,
+                None,
+                floor=before.floor + 1,
+                changes=before.changes + 1,
+                incarnations=before.incarnations,
+                departed=before.departed | {str(before.obj["metadata"]["uid"])},
+            )
+        )
+
+    def of(self, world: World) -> Interned:
+        """Return a world of the search with the objects of any world."""
+        if isinstance(world, Interned) and world.table is self:
+            return world
+        known = self._adopted.get(id(world))
+        if known is None:
+            known = self._adopted[id(world)] = (world, self._adopt(world))
+        return known[1]
+
+    def _adopt(self, world: World) -> Interned:
+        cells = [
+            self._by_object.get(id(obj)) or self._loaded(world, Key(*place, name), obj)
+            for place, shelf in world.shelves.items()
+            for name, obj in shelf.items()
+        ]
+        base = world.resource_version - sum(cell.changes for cell in cells)
+        setting = self._setting(world, base)
+        found = {self.slot(cell.key): cell.number for cell in cells}
+        vector = tuple(found.get(slot, 0) for slot in range(max(found, default=-1) + 1))
+        return self._world(setting, world.now, vector)
+
+    def _loaded(self, world: World, key: Key, obj: Object) -> Cell:
+        floor = obj["metadata"].get("resourceVersion", "")
+        writes = world.written(key)
+        cell = Cell(
+            0,
+            key,
+            obj,
+            content=self._content(obj),
+            floor=int(floor) if str(floor).isdigit() else 0,
+            writes=writes,
+            created=world.is_as_created(key),
+        )
+        return self._cell(cell, *sorted({_told(each.writer) for each in writes if each.writer}))
+
+    def _setting(self, world: World, base: int) -> _Setting:
+        parts = (world.catalog, world.quirks, world.admission)
+        identity = (*map(id, parts), base)
+        known = self._settings.get(identity)
+        if known is None:
+            known = self._settings[identity] = _Setting(len(self._settings), world, base)
+        return known
+
+    def changed(self, world: Interned, cells: Mapping[int, int], now: datetime) -> Interned:
+        """Return a world with other cells, by slot, at a time."""
+        vector = list(world.vector)
+        if cells:
+            vector += [0] * (max(cells) + 1 - len(vector))
+            for slot, number in cells.items():
+                vector[slot] = number
+        return self._world(world.setting, now, tuple(vector))
+
+    def _world(self, setting: _Setting, now: datetime, vector: tuple[int, ...]) -> Interned:
+        while vector and not vector[-1]:
+            vector = vector[:-1]
+        identity = (setting.number, now, vector)
+        known = self._worlds.get(identity)
+        if known is None:
+            shelves: dict[Shelf, dict[str, Object]] = {}
+            for number in vector:
+                cell = self.cells[number]
+                if cell.obj is not None:
+                    key = cell.key
+                    place = (key.api_group, key.kind, key.namespace)
+                    shelves.setdefault(place, {})[key.name] = cell.obj
+            number = len(self._worlds)
+            known = Interned.make(self, setting, now, vector, shelves, number)
+            self._worlds[identity] = known
+        return known
+
+
+def _told(writer: Writer) -> tuple[str, str, str, bool]:
+    """Return what of a writer decides about managedFields."""
+    return writer.manager, writer.subresource, writer.api_version, writer.settles
+
+
+@define(eq=False)
+class _Node:
+    """A point of a function, reached by its look-ups so far: `question` is next, or it is done."""
+
+    question: Question | None = None
+    result: Any = None
+    following: dict[object, "_Node"] = field(factory=dict)
+
+
+class Recall:
+    """The results of pure functions of worlds, by what they looked up."""
+
+    def __init__(self, worlds: Worlds) -> None:
+        """Remember nothing yet."""
+        self._worlds = worlds
+        self._nodes: dict[object, _Node] = {}
+
+    def value(self, name: object, call: Callable[..., Any], *worlds: Interned) -> Any:  # noqa: ANN401 - of any function
+        """Return what a function says about worlds; `name` stands for it and other arguments."""
+        first = worlds[0]
+        start = (name, first.setting.number, first.now)
+        node = self._nodes.get(start)
+        while node is not None:
+            question = node.question
+            if question is None:
+                return node.result
+            place, what = question
+            node = node.following.get(worlds[place].answer(what))
+        log: list[tuple[Question, object]] = []
+        recorded = [_Recorded.of(world, place, log) for place, world in enumerate(worlds)]
+        result = call(*recorded)
+        node = self._nodes.setdefault(start, _Node())
+        for question, answer in dict(log).items():
+            if node.question is None:
+                node.question = question
+            elif node.question != question:
+                return result  # a function that looks up in another order is not pure
+            node = node.following.setdefault(answer, _Node())
+        node.result = result
+        return result
+
+    def world(
+        self, name: object, call: Callable[[World], World | None], world: Interned
+    ) -> Interned | None:
+        """Return the world that a function makes of one."""
+        found = self.value(name, lambda recorded: delta_of(call(recorded)), world)
+        return self.applied(found, world)
+
+    def applied(self, found: "Delta | World | None", world: Interned) -> Interned | None:
+        """Return the world that a result of `delta_of` stands for."""
+        if found is None:
+            return None
+        if isinstance(found, World):
+            return self._worlds.of(found)
+        cells, now = found
+        return world if not cells and now == world.now else world.changed(cells, now)
+
+
+def delta_of(world: World | None) -> "Delta | World | None":
+    """Return a world as its difference from the recorded one that it comes from."""
+    return world.delta() if isinstance(world, _Recorded) else world
