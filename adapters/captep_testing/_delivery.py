@@ -26,6 +26,7 @@ from captep_testing._canonical import key_of_target
 from captep_testing._changes import changed_keys, changed_paths
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._hostile import intrusions, lost_marks
+from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._report import Violation, kept
 
@@ -86,14 +87,36 @@ def deliver(
     answer = Answer(504, changed=False)
     violation: Violation | None = None
     for _ in range(fault.deliveries):
-        before = world
-        world, answer = (serve or _serve)(world, action)
-        found = _judge(kit, action, before, world, planned, undisturbed=undisturbed)
-        violation = violation or next(kept(kit.waive, found), None)
+        world, answer, found = _delivered(kit, world, action, planned, undisturbed, serve)
+        violation = violation or found
     if fault is NO_FAULT and undisturbed:
         violation = violation or next(kept(kit.waive, _ineffective(action, answer)), None)
     seen = None if fault.crashes else _as_seen(world, action, answer, fault)
     return Delivery(world, seen, violation)
+
+
+def _delivered(
+    kit: Kit,
+    before: World,
+    action: Action,
+    planned: str | None,
+    undisturbed: bool,  # noqa: FBT001 - private
+    serve: Serve | None,
+) -> tuple[World, Answer, Violation | None]:
+    """Return the outcome of one delivery: the world, the answer, the first violation.
+
+    A search delivers a write to a world once, whatever its sender sees of it.
+    """
+    known: dict[object, tuple[World, Answer, Violation | None]] = {}
+    place = None
+    if serve is not None and isinstance(before, Interned):
+        known = before.table.delivered
+        place = (id(action), before.number, planned, undisturbed)
+    if place not in known:
+        world, answer = (serve or _serve)(before, action)
+        found = _judge(kit, action, before, world, planned, undisturbed=undisturbed)
+        known[place] = world, answer, next(kept(kit.waive, found), None)
+    return known[place]
 
 
 def _serve(world: World, action: Action) -> tuple[World, Answer]:

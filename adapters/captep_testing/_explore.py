@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from attrs import field, frozen
 
 from captep_core._observation import ReconcileState
+from captep_memory import World
 from captep_testing import _replay
 from captep_testing._canonical import Name
 from captep_testing._code import code_hash
@@ -71,6 +72,7 @@ class _Search:
     todo: deque[tuple[State, _Way]] = field(factory=deque)
     healing: Healing = field(factory=Healing)
     driven: set[Name] = field(factory=set)
+    healed: set[tuple[World, tuple[ReconcileState, ...]]] = field(factory=set)
     counts: Counter[str] = field(factory=Counter)
     occurred: set[str] = field(factory=set)
 
@@ -99,6 +101,11 @@ class _Search:
             self.driven.add(name)
             if name in self.healing.healed:
                 continue
+            # A run begins with the work of others: where two worlds lead to one, so do their runs.
+            settled = (self.system.memo.settled(state.world), states)
+            if settled in self.healed:
+                continue
+            self.healed.add(settled)
             known = dict(zip(self.kit.keys, states, strict=True))
             run = drive(self.kit, state.world, known, memo=self.system.memo, healing=self.healing)
             if run.violation:

@@ -338,6 +338,8 @@ class Worlds:
         self._contents: dict[Facts, int] = {}
         self.facts: list[Facts] = []
         self.outlines: dict[int, Outline] = {}
+        # Of `_delivery`, by action, world and view.
+        self.delivered: dict[object, Any] = {}
         self._by_object: dict[int, Cell] = {}
         self._settings: dict[object, _Setting] = {}
         self._worlds: dict[object, Interned] = {}

@@ -9,11 +9,12 @@ search of 12,000 states our own core decides 900 times instead of 8,000.
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import define, evolve, field
 
-from captep_core._actions import JSON, Action, Decision, ObjectRef
+from captep_core._actions import JSON, Action, Create, Decision, ObjectRef, Patch
+from captep_core._not_kept import not_kept
 from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core.ports import Answer, Decide, Read, Reads, select
 from captep_memory import Key, MemoryGateway, Object, World, collect_all, garbage, group_of
@@ -23,6 +24,10 @@ from captep_testing._kit import Kit
 from captep_testing._passes import Target, look_up
 
 __all__ = ["Memo", "memoised"]
+
+
+# As in a run to rest: real neighbours need one or two rounds.
+_NEIGHBOURLY = 100
 
 
 @define(eq=False)
@@ -51,6 +56,8 @@ class Memo:
         self._reads: dict[object, Observed[dict[str, JSON]]] = {}
         self._lists: dict[object, Listed] = {}
         self._settled: dict[int, Interned] = {}
+        self._told: dict[tuple[int, int], tuple[Action, Answer, Answer]] = {}
+        self._equal_answers: dict[object, Answer] = {}
         self._kin: dict[int, int] = {}
         self._kinships: dict[object, int] = {}
         self._kindred: dict[int, tuple[object, ...]] = {}
@@ -186,6 +193,32 @@ class Memo:
             self._settled[before.number] = known
         return known
 
+    def settled(self, world: World) -> Interned:
+        """Return the world after the garbage collector and the neighbours have done all their work.
+
+        A world in which they never come to rest is returned as it is.
+        """
+        start = before = self.worlds.of(world)
+        for _ in range(_NEIGHBOURLY):
+            after = self.worlds.of(self.settle(before))
+            if after.resource_version == before.resource_version:
+                return before
+            before = after
+        return start
+
+    def answer(self, action: Action, answer: Answer) -> Answer:
+        """Return the first answer from which the runtime learns the same."""
+        place = (id(action), id(answer))
+        known = self._told.get(place)
+        if known is None:
+            dropped = None
+            if not answer.is_refusal and answer.object is not None and _is_compared(action):
+                dropped = not_kept(action, answer.object)
+            equal = self._equal_answers.setdefault((id(action), answer, dropped), answer)
+            # Both stay alive, so that Python gives their identities to no other object.
+            known = self._told[place] = (action, answer, equal)
+        return known[2]
+
     def at(self, world: World, now: datetime) -> World:
         """Return a world at another time."""
         return self.worlds.of(world).at(now)
@@ -233,6 +266,10 @@ class Memo:
     def move(self, act: Callable[[World], World | None]) -> Callable[[World], World | None]:
         """Return a move that is computed once for what it reads."""
         return lambda world: self._recall.world(id(act), act, self.worlds.of(world))
+
+
+def _is_compared(action: Action) -> TypeGuard[Create | Patch]:
+    return isinstance(action, Create | Patch)
 
 
 def _text_of(action: Action) -> bytes:

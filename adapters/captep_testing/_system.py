@@ -144,7 +144,8 @@ class System:
     _late: dict[object, Late] = field(factory=dict)
     _steps: dict[object, tuple[_Step, ...]] = field(factory=dict)
     _advanced: dict[object, Action | Pass] = field(factory=dict)
-    _texts: dict[object, tuple[object, bytes]] = field(factory=dict)
+    _judged: dict[object, Violation | None] = field(factory=dict)
+    _texts: dict[object, bytes] = field(factory=dict)
 
     def start(self, world: World, *, faults: int, events: int, instances: int) -> State:
         """Return the state in which every instance is idle with an empty memory."""
@@ -199,8 +200,8 @@ class System:
     def _text(self, value: object) -> bytes:
         known = self._texts.get(value)
         if known is None:
-            known = self._texts[value] = (value, digest(text_of(value)))
-        return known[1]
+            known = self._texts[value] = digest(text_of(value))
+        return known
 
     def transitions(self, state: State) -> Iterator[Transition]:
         """Yield every step that may happen next."""
@@ -277,8 +278,12 @@ class System:
     def _decide(self, actor: Actor, view: Interned) -> tuple[Decision, Violation | None]:
         read = self.memo.reader(view)
         decision = look(self.kit, actor.key, read, actor.state, view.now)
-        found = judge_decision(self.kit, decision, read)
-        return decision, next(kept(self.kit.waive, found), None)
+        # The judgement reads the targets of the writes, and nothing else.
+        place = (id(decision), *(id(read(action.target)) for action in decision.actions))
+        if place not in self._judged:
+            found = judge_decision(self.kit, decision, read)
+            self._judged[place] = next(kept(self.kit.waive, found), None)
+        return decision, self._judged[place]
 
     def _sends(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
         world, actors, faults, events, read_faults, late = state
@@ -393,7 +398,8 @@ class System:
             key = key_of_target(action)
             cells = {self.memo.worlds.slot(key): world.cell(key).number}
             older = tuple(view.changed(cells, view.now) for view in older)
-        following = evolve(actor, answers=(*actor.answers, answer), older=older)
+        known = self.memo.answer(action, answer)
+        following = evolve(actor, answers=(*actor.answers, known), older=older)
         return self._onwards(following, world)
 
     def _onwards(self, actor: Actor, world: Interned) -> Actor:
