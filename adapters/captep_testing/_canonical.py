@@ -24,7 +24,17 @@ from attrs import frozen
 from captep_core._actions import Action, write_of
 from captep_memory import Key, Object, World, group_of
 
-__all__ = ["Canonical", "Facts", "Name", "Outline", "digest", "entries", "facts_of", "key_of_target", "outlined"]
+__all__ = [
+    "Canonical",
+    "Facts",
+    "Name",
+    "Outline",
+    "digest",
+    "entries",
+    "facts_of",
+    "key_of_target",
+    "outlined",
+]
 
 Name: TypeAlias = tuple[object, ...]
 # The form in which captep_memory writes uids: version 4, variant a.

@@ -8,7 +8,7 @@ search that misses an event of `Kit.sometimes`, or to which a move was never pos
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from captep_core._observation import ReconcileState
 from captep_memory import World
@@ -17,6 +17,7 @@ from captep_testing._canonical import Name
 from captep_testing._code import code_hash
 from captep_testing._drive import Healing, Run, drive
 from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
+from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
 from captep_testing._report import Counterexample, Report, TraceStep, waivers
@@ -268,13 +269,19 @@ def _walk(
     return Counterexample(
         violation,
         place,
-        tuple(steps),
-        run.steps if run else (),
+        tuple(map(_plain, steps)),
+        tuple(map(_plain, run.steps)) if run else (),
         labels,
         _call(labels, place, system.lag, instances),
         name,
         instances,
     )
+
+
+def _plain(step: TraceStep) -> TraceStep:
+    worlds = (step.before, step.after)
+    before, after = (each.plain() if isinstance(each, Interned) else each for each in worlds)
+    return evolve(step, before=before, after=after)
 
 
 def _call(labels: tuple[str, ...], place: int, lag: int, instances: int) -> str:

@@ -11,12 +11,13 @@ Rules of this module:
 3. `recall` calls a function with worlds that record what it looks up. The next call whose look-ups
    would find the same cells gets the same result; a world as a result is kept as the cells that
    differ from those of the first argument.
-4. Such a world has no history: the way to it is not part of it. Who asks for changes gets an error.
+4. Such a world has no history: the way to it is not part of it. Asking for its changes raises an
+   error, and reports hold plain worlds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, NoReturn, Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias
 
 from attrs import define, evolve, field, frozen
 
@@ -71,12 +72,12 @@ class _Searched(World):
     table: "Worlds"
     setting: _Setting
 
-    def __new__(cls, *args: Any, **fields: Any) -> Any:  # noqa: ANN401, PYI034 - see the docstring
+    def __new__(cls, *args: Any, **fields: Any) -> Any:  # noqa: ANN401 - see the docstring
         return World(*args, **fields)
 
     @classmethod
     def _made(cls, table: "Worlds", setting: _Setting, now: datetime) -> Self:
-        made = cast("Self", object.__new__(cls))
+        made = object.__new__(cls)
         known = setting.world
         _set(made, "table", table)
         _set(made, "setting", setting)
@@ -104,6 +105,10 @@ class _Searched(World):
 
     def at(self, now: datetime) -> Self:
         return self.changed({}, now)
+
+    def plain(self) -> World:
+        """Return the world without a table."""
+        return evolve(self)
 
     def put(self, key: Key, obj: Object, writer: Writer | None = None) -> tuple[Self, Object]:
         cell = self.table.stored(self.setting, self.cell(key), obj, writer)
@@ -210,6 +215,11 @@ class _Recorded(_Searched):
 
     __slots__ = ("_cells", "_log", "_place", "_source")
 
+    _cells: dict[int, int]
+    _log: list[tuple[Question, object]]
+    _place: int
+    _source: Interned
+
     @classmethod
     def of(cls, source: Interned, place: int, log: list[tuple[Question, object]]) -> "_Recorded":
         return cls._of(source, place, log, {}, source.now)
@@ -239,11 +249,11 @@ class _Recorded(_Searched):
         return self._cells, self.now
 
     @property
-    def shelves(self) -> Mapping[Shelf, Mapping[str, Object]]:  # type: ignore[override]  # recorded
+    def shelves(self) -> Mapping[Shelf, Mapping[str, Object]]:
         return _Shelves(self)
 
     @property
-    def resource_version(self) -> int:  # type: ignore[override]  # see rule 3
+    def resource_version(self) -> int:
         source = self._source
         cells = self.table.cells
         return source.resource_version + sum(
@@ -251,10 +261,10 @@ class _Recorded(_Searched):
             for number in self._cells.values()
         )
 
-    compacted = resource_version  # type: ignore[assignment]  # as in Interned
+    compacted = resource_version
 
     @property
-    def departed(self) -> frozenset[str]:  # type: ignore[override]  # recorded
+    def departed(self) -> frozenset[str]:
         self.looked_up(None)
         return self._source.changed(self._cells, self.now).departed
 

@@ -17,7 +17,7 @@ from captep_core._actions import JSON, Action, Create, Decision, ObjectRef, Patc
 from captep_core._not_kept import not_kept
 from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core.ports import Answer, Decide, Read, Reads, select
-from captep_memory import Key, MemoryGateway, Object, World, collect_all, garbage, group_of
+from captep_memory import Key, MemoryGateway, World, collect_all, garbage, group_of
 from captep_testing._canonical import digest
 from captep_testing._interned import Cell, Interned, Recall, Worlds, delta_of
 from captep_testing._kit import Kit
@@ -258,8 +258,7 @@ class Memo:
         """Return a predicate on worlds that is computed once for what it reads."""
 
         def remembered(*worlds: World) -> bool:
-            found = bool(self._recall.value(id(holds), holds, *map(self.worlds.of, worlds)))
-            return found
+            return bool(self._recall.value(id(holds), holds, *map(self.worlds.of, worlds)))
 
         return remembered
 
@@ -275,7 +274,12 @@ def _is_compared(action: Action) -> TypeGuard[Create | Patch]:
 def _text_of(action: Action) -> bytes:
     more = [getattr(action, name, None) for name in ("manager", "force", "type", "message", "uid")]
     known = action.preconditions
-    parts = [type(action).__name__, str(action.target), action.target.api_version, action.reason]
+    parts: list[object] = [
+        type(action).__name__,
+        str(action.target),
+        action.target.api_version,
+        action.reason,
+    ]
     parts += [action.subresource or "", known.uid, known.resource_version, *more]
     text = json.dumps([*parts, action.body], sort_keys=False, default=dict)
     return digest(text)

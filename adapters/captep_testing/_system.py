@@ -214,7 +214,9 @@ class System:
         yield from self._arrivals(state)
 
     def _known(
-        self, steps: Callable[..., Iterator[_Step]], *about: Any  # noqa: ANN401 - of any step
+        self,
+        steps: Callable[..., Iterator[_Step]],
+        *about: Any,  # noqa: ANN401 - of any step
     ) -> tuple[_Step, ...]:
         """Return the steps of a function, each time the same for the same arguments."""
         place = (steps.__name__, *about)
@@ -323,7 +325,9 @@ class System:
             serve=self.memo.serve,
         )
         after = self.memo.worlds.of(done.world)
-        (mine,) = self._disturbed((actor,), world) if fault.touched and after is not world else (actor,)
+        (mine,) = (
+            self._disturbed((actor,), world) if fault.touched and after is not world else (actor,)
+        )
         following = self._answered(mine, done.answer, action, after)
         kind = fault.name
         if done.answer and fault is NO_FAULT:
@@ -379,9 +383,7 @@ class System:
         self, actor: Actor, decision: Decision, view: Interned, world: Interned, *, fresh: bool
     ) -> Actor:
         planned = tuple(uid_in(view, action) for action in _writes(decision))
-        begun = evolve(
-            actor, decision=decision, planned=planned, answers=(), undisturbed=fresh
-        )
+        begun = evolve(actor, decision=decision, planned=planned, answers=(), undisturbed=fresh)
         return self._onwards(begun, world)
 
     def _answered(
@@ -424,19 +426,18 @@ class System:
     def _disturbed(self, actors: tuple[Actor, ...], before: Interned) -> tuple[Actor, ...]:
         """Return instances after a change of a world by others: their views may lag."""
         return tuple(
-            self._actor(
-                evolve(actor, older=(before, *actor.older)[: self.lag], undisturbed=False)
-            )
+            self._actor(evolve(actor, older=(before, *actor.older)[: self.lag], undisturbed=False))
             for actor in actors
         )
 
 
 def text_of(value: object) -> str:
     """Return a text that is equal for equal values of attrs classes, in every process."""
-    if has(type(value)):
-        named = (each.name for each in fields(type(value)) if each.eq)
+    kind: type[Any] = type(value)
+    if has(kind):
+        named = (each.name for each in fields(kind) if each.eq)
         parts = ", ".join(f"{name}={text_of(getattr(value, name))}" for name in named)
-        return f"{type(value).__name__}({parts})"
+        return f"{kind.__name__}({parts})"
     if isinstance(value, tuple):
         return f"({', '.join(map(text_of, value))})"
     return repr(value)
