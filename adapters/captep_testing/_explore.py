@@ -5,27 +5,29 @@ and the loop runs to rest (P1, P2, P3, P4a), once with its memory and once after
 search that misses an event of `Kit.sometimes`, or to which a move was never possible, fails (K1).
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from time import monotonic
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from captep_core._observation import ReconcileState
-from captep_memory import World
 from captep_testing import _replay
-from captep_testing._canonical import Name
+from captep_testing._checkpoint import Checkpoint
 from captep_testing._code import code_hash
-from captep_testing._drive import Healing, Run, drive
+from captep_testing._drive import Run, drive
 from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
+from captep_testing._frontier import Task, in_order, kit_as_bytes, start
 from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
 from captep_testing._report import Counterexample, Report, TraceStep, waivers
+from captep_testing._search import Search, Way, memories, work
 from captep_testing._system import State, System, Transition
 
 __all__ = ["Progress", "explore", "replay"]
 
-# States between two calls of `progress`: a second or two of work.
+# States between two calls of `progress`: a second of work.
 _PROGRESS_EVERY = 500
 
 
@@ -33,97 +35,24 @@ _PROGRESS_EVERY = 500
 class Progress:
     """How far a search has come.
 
-    The states that it found, and those that it still has to expand.
+    The states that it found, and those that it still has to expand. `seconds`: since its start.
     """
 
     states: int
     frontier: int
     edges: int
+    seconds: float = 0.0
+    expanded: int = 0
 
+    @property
+    def rate(self) -> float:
+        """States that it expanded in a second."""
+        return self.expanded / self.seconds if self.seconds else 0.0
 
-@frozen
-class _Way:
-    """The trace to a state: the index of its first world, then one label a step."""
-
-    world: int
-    label: str = ""
-    before: "_Way | None" = None
-
-    def labels(self) -> tuple[str, ...]:
-        found: list[str] = []
-        way = self
-        while way.before is not None:
-            found.append(way.label)
-            way = way.before
-        return tuple(reversed(found))
-
-
-@frozen
-class _Search:
-    """The search so far; its containers grow."""
-
-    kit: Kit
-    system: System
-    instances: int
-    bounds: str
-    ways: dict[bytes, _Way] = field(factory=dict)
-    # States that differ in uids and resourceVersions alone are rare, and a name costs ten times as
-    # much as a look into this set.
-    seen: set[State] = field(factory=set)
-    todo: deque[tuple[State, _Way]] = field(factory=deque)
-    healing: Healing = field(factory=Healing)
-    driven: set[Name] = field(factory=set)
-    healed: set[tuple[World, tuple[ReconcileState, ...]]] = field(factory=set)
-    counts: Counter[str] = field(factory=Counter)
-    occurred: set[str] = field(factory=set)
-
-    def reach(self, state: State, way: _Way) -> Run | None:
-        """Add a state unless it is known; return the run in which it fails to heal."""
-        if state in self.seen:
-            return None
-        self.seen.add(state)
-        name = self.system.name(state)
-        if name in self.ways:
-            return None
-        self.ways[name] = way
-        self.todo.append((state, way))
-        self.occurred.update(
-            each
-            for each, holds in self.kit.sometimes.items()
-            if each not in self.occurred and holds(state.world)
-        )
-        return self._heal(state)
-
-    def _heal(self, state: State) -> Run | None:
-        for states in _memories(state, self.kit):
-            name = self.healing.name(state.world, states)
-            if name in self.driven:
-                continue
-            self.driven.add(name)
-            if name in self.healing.healed:
-                continue
-            # A run begins with the work of others: where two worlds lead to one, so do their runs.
-            settled = (self.system.memo.settled(state.world), states)
-            if settled in self.healed:
-                continue
-            self.healed.add(settled)
-            known = dict(zip(self.kit.keys, states, strict=True))
-            run = drive(self.kit, state.world, known, memo=self.system.memo, healing=self.healing)
-            if run.violation:
-                return run
-        return None
-
-
-def _memories(state: State, kit: Kit) -> list[tuple[ReconcileState, ...]]:
-    """List the memories with which the faults may stop.
-
-    None, and that of the first instances when all are idle.
-    """
-    nothing = tuple(ReconcileState() for _ in kit.keys)
-    first = {actor.key: actor for actor in reversed(state.actors)}
-    known = tuple(first[key].state for key in kit.keys)
-    idle = all(actor.decision is None for actor in state.actors)
-    return [nothing, known] if idle and known != nothing else [nothing]
+    @property
+    def seconds_left(self) -> float:
+        """The time for the states that it knows: at least as long will it last."""
+        return self.frontier / self.rate if self.rate else 0.0
 
 
 def explore(
@@ -137,6 +66,8 @@ def explore(
     kinds: Sequence[WriteFault] = TYPICAL_FAULTS,
     limit: int = 100_000,
     progress: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Report:
     """Search every interleaving of the loop with its disturbances, within bounds.
 
@@ -150,6 +81,15 @@ def explore(
         kinds: the ways in which a write may fail.
         limit: the number of states after which the search stops; the report then says TRUNCATED.
         progress: called from time to time.
+        executor: expands the states, such as a `ProcessPoolExecutor` or `Client.get_executor()` of
+            Dask; by default this process does. The report is the same. The kit is pickled, with
+            `cloudpickle` where it is installed.
+        checkpoint: the file from which an interrupted search continues. A search writes it from
+            time to time and at Ctrl-C, and removes it at its end. Load no file from strangers: it
+            is a pickle.
+
+    Raises:
+        ValueError: `checkpoint` holds another search, or the kit cannot be pickled.
     """
     recorded = _replay.requested(kit)
     if recorded is not None:
@@ -159,34 +99,94 @@ def explore(
     bounds += f" read_faults<={read_faults}" if read_faults else ""
     fast, memo = memoised(kit)
     system = System(fast, tuple(kinds), lag, memo)
-    search = _Search(fast, system, instances, bounds)
-    for place, (_, world) in enumerate(kit.named_worlds()):
-        state = system.start(world, faults=faults, events=events, instances=instances)
-        way = _Way(place)
-        if run := search.reach(state._replace(read_faults=read_faults), way):
-            return _report(kit, search, _counterexample(search, way, run), events)
-    return _report(kit, search, _search(search, limit, progress), events)
+    worlds = [world for _, world in kit.named_worlds()]
+    start(system, worlds)
+    search = Search(fast, system, instances, bounds)
+    file = None
+    if checkpoint is not None:
+        faulty = "/".join(fault.name for fault in kinds)
+        names = "/".join([name for name, _ in kit.named_worlds()] + list(kit.moves))
+        identity = f"{bounds} {faulty} {names} code {code_hash(kit.decide)}"
+        file = Checkpoint(Path(checkpoint), identity)
+    if file is None or not file.load(search):
+        for place, world in enumerate(worlds):
+            state = system.start(world, faults=faults, events=events, instances=instances)
+            way = Way(place)
+            if run := search.reach(state._replace(read_faults=read_faults), way):
+                return _report(kit, search, _counterexample(search, way, run), events)
+    task = Task(kit_as_bytes(kit), tuple(kinds), lag) if executor else None
+    steps = _between(search, limit, progress, file)
+
+    def between() -> bool:
+        return bool(search.todo) and next(steps)
+
+    if file is None:
+        return _report(kit, search, _search(search, between, executor, task), events)
+    with file.interrupts():
+        found = _search(search, between, executor, task)
+    if found is None and search.todo:
+        file.save(search)  # a higher limit continues here
+    else:
+        file.done()
+    return _report(kit, search, found, events)
+
+
+def _between(
+    search: Search,
+    limit: int,
+    progress: Callable[[Progress], None] | None,
+    file: Checkpoint | None,
+) -> Iterator[bool]:
+    """Yield whether the search goes on, once before each state."""
+    began = monotonic()
+    expanded = 0
+    while len(search.ways) <= limit:
+        yield True
+        expanded += 1
+        if progress is not None and expanded % _PROGRESS_EVERY == 0:
+            edges = sum(search.counts.values())
+            seconds = monotonic() - began
+            sizes = len(search.ways), len(search.todo), edges
+            progress(Progress(*sizes, seconds, expanded))
+        if file is not None:
+            file.between(search, expanded)
+    yield False
 
 
 def _search(
-    search: _Search, limit: int, progress: Callable[[Progress], None] | None
+    search: Search, between: Callable[[], bool], executor: Executor | None, task: Task | None
 ) -> Counterexample | None:
-    expanded = 0
-    while search.todo and len(search.ways) <= limit:
+    if executor is not None and task is not None:
+        return _search_by(executor, task, search, between)
+    while between():
         state, way = search.todo.popleft()
-        expanded += 1
-        if progress is not None and expanded % _PROGRESS_EVERY == 0:
-            progress(Progress(len(search.ways), len(search.todo), sum(search.counts.values())))
         for transition in search.system.transitions(state):
             search.counts[transition.kind] += 1
-            further = _Way(way.world, transition.label, way)
+            further = Way(way.world, transition.label, way)
             run = None if transition.violation else search.reach(transition.state, further)
             if transition.violation or run:
                 return _counterexample(search, further, run)
     return None
 
 
-def _report(kit: Kit, search: _Search, found: Counterexample | None, events: int) -> Report:
+def _search_by(
+    executor: Executor, task: Task, search: Search, between: Callable[[], bool]
+) -> Counterexample | None:
+    """Search as `_search` does, in the same order, with the work done elsewhere."""
+    states = in_order(executor, work, task, search.system, search.todo)
+    while between():
+        way, rows = next(states)
+        for row in rows:
+            search.counts[row.kind] += 1
+            further = Way(way.world, row.label, way)
+            if row.name:
+                search.take(row, further)
+            if row.wrong:
+                return _counterexample(search, further, None)
+    return None
+
+
+def _report(kit: Kit, search: Search, found: Counterexample | None, events: int) -> Report:
     declared = search.kit.sometimes
     missing: tuple[str, ...] = ()
     if found is None:
@@ -211,7 +211,7 @@ def _report(kit: Kit, search: _Search, found: Counterexample | None, events: int
     )
 
 
-def _counterexample(search: _Search, way: _Way, run: Run | None) -> Counterexample:
+def _counterexample(search: Search, way: Way, run: Run | None) -> Counterexample:
     """Repeat a trace and record every step; transitions are deterministic."""
     found = _walk(search.system, way.world, way.labels(), run, instances=search.instances)
     if isinstance(found, str):
@@ -294,7 +294,7 @@ def _call(labels: tuple[str, ...], place: int, lag: int, instances: int) -> str:
 
 
 def _unhealed(system: System, state: State) -> Run | None:
-    for states in _memories(state, system.kit):
+    for states in memories(state, system.kit):
         known = dict(zip(system.kit.keys, states, strict=True))
         run = drive(system.kit, state.world, known, memo=system.memo)
         if run.violation:

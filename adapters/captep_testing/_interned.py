@@ -15,7 +15,7 @@ Rules of this module:
    error, and reports hold plain worlds.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
@@ -486,6 +486,28 @@ class Worlds:
         if known is None:
             known = self._settings[identity] = _Setting(len(self._settings), world, base)
         return known
+
+    def restored_cell(self, key: Key, obj: Object | None, floor: int, *more: Any) -> int:  # noqa: ANN401 - fields of Cell
+        """Return the number of the cell with these fields."""
+        changes, incarnations, writes, created, departed = more
+        content = 0 if obj is None else self._content(obj)
+        counts = (floor, changes, incarnations)
+        cell = Cell(0, key, obj, content, *counts, writes, created, departed)
+        told = sorted({_told(each.writer) for each in writes if each.writer})
+        return self._cell(cell, *told).number
+
+    def restored(self, setting: int, now: datetime, cells: Iterable[int]) -> Interned:
+        """Return the world with these cells, of the setting with this number.
+
+        Raises:
+            ValueError: a move made its own world instead of one from its argument.
+        """
+        known = list(self._settings.values())
+        if setting >= len(known):
+            raise ValueError("a move made a world by other means than `put`, `remove` and `at`")
+        found = {self.slot(self.cells[number].key): number for number in cells if number}
+        vector = tuple(found.get(slot, 0) for slot in range(max(found, default=-1) + 1))
+        return self._world(known[setting], now, vector)
 
     def changed(self, world: Interned, cells: Mapping[int, int], now: datetime) -> Interned:
         """Return a world with other cells, by slot, at a time."""

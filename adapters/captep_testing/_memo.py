@@ -92,7 +92,7 @@ class Memo:
             seen.append((selection, found))
             return found
 
-        decision = self._equal(self._decide(key, Reads(recorded, listed), state, now=now))
+        decision = self.equal(self._decide(key, Reads(recorded, listed), state, now=now))
         node = self._decisions[(key, state, now)]
         for target, found in seen:
             # A function that reads in another order is not pure; `check` finds it.
@@ -101,7 +101,7 @@ class Memo:
         node.decision = decision
         return decision
 
-    def _equal(self, decision: Decision) -> Decision:
+    def equal(self, decision: Decision) -> Decision:
         """Return the first decision that is equal to this one, so that its passes are shared."""
         if not isinstance(decision, Decision):
             return decision  # the runtime reports it

@@ -164,7 +164,17 @@ class System:
         )
         return self._actors.setdefault(identity, actor)
 
-    def _in_flight(self, action: Action, planned: str | None) -> Late:
+    def restored(self, actor: Actor) -> Actor:
+        """Return an instance of another process: in a pass, its next write follows from it."""
+        if actor.decision is None:
+            return self._actor(actor)
+        pending = actor.writes[len(actor.answers)]
+        sent = zip(actor.writes, actor.answers, strict=False)
+        answers = tuple(self.memo.answer(action, answer) for action, answer in sent)
+        return self._actor(evolve(actor, pending=pending, answers=answers))
+
+    def in_flight(self, action: Action, planned: str | None) -> Late:
+        """Return the write in flight that is equal to this one."""
         return self._late.setdefault((id(action), planned), Late(action, planned))
 
     def name(self, state: State) -> bytes:
@@ -340,7 +350,7 @@ class System:
             done.answer.status if done.answer else None,
             done.violation,
             purpose_of(action),
-            self._in_flight(action, planned) if fault.lingers else None,
+            self.in_flight(action, planned) if fault.lingers else None,
         )
 
     def _others(self, state: State) -> Iterator[Transition]:
