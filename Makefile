@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help demo test check museum test-cluster mutants bench format clean
+.PHONY: help demo test check museum prove test-cluster mutants bench format clean
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1  \t/p' $(MAKEFILE_LIST)
 
@@ -31,6 +31,9 @@ check: $(READY)  ## check format, lint, types, layers and words, and run the tes
 
 museum: $(READY)  ## print the kill matrix of the convergence kit: which level finds which mistake
 	@$(BIN)/python -m tests.testing.matrix
+
+prove: $(READY)  ## search our own core with two faults and one event from every moment; Ctrl-C and a second call continue
+	@$(BIN)/python -m tests.testing.prove .prove
 
 test-cluster: $(READY)  ## run the tests against a real kube-apiserver and etcd (from KUBEBUILDER_ASSETS, else built once with Go)
 	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster

@@ -83,6 +83,15 @@ def test_stale_views_do_no_harm() -> None:
     assert explore(captep("ready"), faults=1, events=1, lag=1).require().states >= 600
 
 
+def test_one_fault_two_events_and_stale_views_do_no_harm() -> None:
+    """From a ready control plane, the whole real domain holds within these bounds.
+
+    `make prove` has the other moments, and two faults.
+    """
+    kit = captep("ready", all_moves=True)
+    assert explore(kit, faults=1, events=2, lag=1).require().states >= 8000
+
+
 def test_two_instances_do_no_harm() -> None:
     """P22 holds while a second instance has not noticed the loss of its lease and another actor
     acts once.
