@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-# A pack of this size takes a worker a fifth of a second, and the objects in it are shared.
+# A pack of this size takes a worker about a tenth of a second, and its states share objects.
 _PACK = 100
 # Enough to keep eight workers busy while the first result is merged.
 _IN_FLIGHT = 16

@@ -426,7 +426,9 @@ class Worlds:
             created=added,
             departed=before.departed,
         )
-        return self._cell(cell, *sorted({_told(each.writer) for each in writes if each.writer}))
+        return self._cell(
+            cell, *sorted({_signature(each.writer) for each in writes if each.writer})
+        )
 
     def removed(self, before: Cell) -> Cell:
         """Return the cell after the removal of its object."""
@@ -477,7 +479,9 @@ class Worlds:
             writes=writes,
             created=world.is_as_created(key),
         )
-        return self._cell(cell, *sorted({_told(each.writer) for each in writes if each.writer}))
+        return self._cell(
+            cell, *sorted({_signature(each.writer) for each in writes if each.writer})
+        )
 
     def _setting(self, world: World, base: int) -> _Setting:
         parts = (world.catalog, world.quirks, world.admission)
@@ -493,8 +497,8 @@ class Worlds:
         content = 0 if obj is None else self._content(obj)
         counts = (floor, changes, incarnations)
         cell = Cell(0, key, obj, content, *counts, writes, created, departed)
-        told = sorted({_told(each.writer) for each in writes if each.writer})
-        return self._cell(cell, *told).number
+        managers = sorted({_signature(each.writer) for each in writes if each.writer})
+        return self._cell(cell, *managers).number
 
     def restored(self, setting: int, now: datetime, cells: Iterable[int]) -> Interned:
         """Return the world with these cells, of the setting with this number.
@@ -537,7 +541,7 @@ class Worlds:
         return known
 
 
-def _told(writer: Writer) -> tuple[str, str, str, bool]:
+def _signature(writer: Writer) -> tuple[str, str, str, bool]:
     """Return what of a writer decides about managedFields."""
     return writer.manager, writer.subresource, writer.api_version, writer.settles
 

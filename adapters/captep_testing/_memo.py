@@ -3,7 +3,7 @@
 The decision, the server, the neighbours, the moves and the predicates are pure, and worlds and
 actions are immutable. So each of them is computed once for what it reads: a decision for the
 objects that it looks up, a write for its object, a predicate for the objects that it compares. In a
-search of 12,000 states our own core decides 900 times instead of 8,000.
+search of 11,682 states our own core decides 1,944 times for 12,464 passes.
 """
 
 import json
@@ -56,7 +56,7 @@ class Memo:
         self._reads: dict[object, Observed[dict[str, JSON]]] = {}
         self._lists: dict[object, Listed] = {}
         self._settled: dict[int, Interned] = {}
-        self._told: dict[tuple[int, int], tuple[Action, Answer, Answer]] = {}
+        self._learned: dict[tuple[int, int], tuple[Action, Answer, Answer]] = {}
         self._equal_answers: dict[object, Answer] = {}
         self._kin: dict[int, int] = {}
         self._kinships: dict[object, int] = {}
@@ -209,14 +209,14 @@ class Memo:
     def answer(self, action: Action, answer: Answer) -> Answer:
         """Return the first answer from which the runtime learns the same."""
         place = (id(action), id(answer))
-        known = self._told.get(place)
+        known = self._learned.get(place)
         if known is None:
             dropped = None
             if not answer.is_refusal and answer.object is not None and _is_compared(action):
                 dropped = not_kept(action, answer.object)
             equal = self._equal_answers.setdefault((id(action), answer, dropped), answer)
             # Both stay alive, so that Python gives their identities to no other object.
-            known = self._told[place] = (action, answer, equal)
+            known = self._learned[place] = (action, answer, equal)
         return known[2]
 
     def at(self, world: World, now: datetime) -> World:

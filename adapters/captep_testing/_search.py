@@ -47,8 +47,8 @@ class Search:
     instances: int
     bounds: str
     ways: dict[bytes, Way] = field(factory=dict)
-    # States that differ in uids and resourceVersions alone are rare, and a name costs ten times as
-    # much as a look into this set.
+    # States that differ in uids and resourceVersions alone are rare, and a name costs more
+    # than a look into this set.
     seen: set[State] = field(factory=set)
     todo: deque[tuple[State, Way]] = field(factory=deque)
     healing: Healing = field(factory=Healing)

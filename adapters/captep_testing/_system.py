@@ -204,8 +204,8 @@ class System:
         answers = tuple((answer.status, answer.changed) for answer in actor.answers)
         left = zip(writes[len(answers) :], actor.planned[len(answers) :], strict=True)
         hits = tuple(uid_in(world, action) == planned for action, planned in left)
-        told = self._text(verdict)
-        return (state, len(actor.older), len(writes), told, answers, hits, actor.undisturbed)
+        shown = self._text(verdict)
+        return (state, len(actor.older), len(writes), shown, answers, hits, actor.undisturbed)
 
     def _text(self, value: object) -> bytes:
         known = self._texts.get(value)

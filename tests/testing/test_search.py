@@ -1,4 +1,4 @@
-"""The search itself: the same certificate whoever expands the states, and however often the search
+"""The search itself: the same certificate in every executor, however often the search
 is interrupted.
 """
 
@@ -36,7 +36,7 @@ def test_an_executor_gives_the_same_certificate() -> None:
 
 
 def test_an_executor_finds_the_same_counterexample() -> None:
-    """The shortest trace is the first one in the order of the frontier, whoever finds it."""
+    """The shortest trace is the first one in the order of the frontier, in every executor."""
     kit = next(piece.kit for piece in MUSEUM if piece.name.startswith("M4 "))
     alone = explore(kit, faults=1, events=0)
     assert alone.properties == {"P1"}
