@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+# Each worker of the cluster tests has a kube-apiserver of its own.
+CLUSTER_WORKERS ?= 2
 
 .PHONY: help demo test check museum prove test-cluster mutants bench format clean
 help:  ## list these commands
@@ -36,7 +38,7 @@ prove: $(READY)  ## search our own core with two faults and one event from every
 	@$(BIN)/python -m tests.testing.prove .prove
 
 test-cluster: $(READY)  ## run the tests against a real kube-apiserver and etcd (from KUBEBUILDER_ASSETS, else built once with Go)
-	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster
+	@assets=$${KUBEBUILDER_ASSETS:-$$(tests/apiserver/build)} && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest -m cluster -n $(CLUSTER_WORKERS) --dist loadfile
 
 mutants: $(READY)  ## list the changes to the core that no test of the core notices (mutmut, 20 minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
@@ -47,6 +49,9 @@ bench: $(READY)  ## print the figures of tests/benchmarks/README.md as JSON line
 	@$(BIN)/python -m tests.benchmarks.bench_core
 	@$(BIN)/python -m tests.benchmarks.bench_memory
 	@$(BIN)/python -m tests.benchmarks.bench_fleet
+	@$(BIN)/python -m tests.benchmarks.bench_explore
+	@$(BIN)/python -m tests.benchmarks.writes
+	@$(BIN)/python -m tests.benchmarks.guard
 	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster && $(BIN)/python -m tests.benchmarks.bench_operator; fi
 
 format: $(READY)  ## format the code and fix what the linter can fix

@@ -5,7 +5,7 @@ look sound.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, assert_never
 
 from captep_core._actions import JSON, ObjectRef
 from captep_core._observation import Unreadable
@@ -28,6 +28,8 @@ def shown_of(watched: Watched) -> Callable[[dict[str, JSON]], dict[str, JSON]]:
             return keeping({})
         case Representation.WHOLE:
             return without_managed_fields if watched.fields is None else keeping(watched.fields)
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
 def hidden(ref: ObjectRef, watched: Watched) -> Unreadable:

@@ -26,7 +26,7 @@ _ROOM: Final = 1 << 14
 _RAW: Final = -zlib.MAX_WBITS
 # A text that packs to more than a quarter is unlike those of the dictionary.
 _POOR: Final = 4
-# Bytes of the objects of one kind that changed last: a thousand Clusters, some hundred Workspaces.
+# Bytes of the objects of one kind that changed last: a thousand small ones, a hundred large ones.
 _FRESH: Final = 1 << 20
 
 

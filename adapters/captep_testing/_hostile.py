@@ -86,7 +86,7 @@ def controlled_in_turn(obj: Object, primary: ObjectRef) -> Iterator[tuple[str, O
     """Yield an object under the control of each owner that is not `primary`.
 
     The owners: another object, another primary whose child has the same name, and an earlier
-    incarnation of the primary. Only their uids tell the last one from the primary.
+    incarnation of the primary. Nothing but the uid separates the last one from the primary.
     """
     yield "another", controlled(obj)
     yield f"another {primary.kind}", controlled(obj, _other_primary(primary))

@@ -10,11 +10,8 @@ Rules of this module:
 3. A control plane that another kind of object controls has no Cluster.
 """
 
-from collections.abc import Mapping
-
 from attrs import evolve, frozen
 
-from captep_core._actions import JSON
 from captep_core._objects import Owner, OwnerReference, controller_of
 from captep_core._observation import ABSENT, Observed
 from captep_core.capt._model import CAPTControlPlane, Cluster
@@ -104,12 +101,12 @@ def names_control_plane(cluster: Cluster, control_plane: CAPTControlPlane) -> bo
     )
 
 
-def names_another(cluster: Mapping[str, JSON], name: str) -> bool:
+def names_another(cluster: object, name: str) -> bool:
     """Whether the JSON of a Cluster names a control plane of another name than `name`.
 
-    False where its controlPlaneRef is absent, empty or malformed.
+    False where the Cluster or its controlPlaneRef is absent, empty or malformed.
     """
-    spec = cluster.get("spec")
+    spec = cluster.get("spec") if isinstance(cluster, dict) else None
     reference = spec.get("controlPlaneRef") if isinstance(spec, dict) else None
     named = reference.get("name") if isinstance(reference, dict) else None
     return isinstance(named, str) and named not in ("", name)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from captep_core import JSON
-from captep_core._projection import shown_of
+from captep_core import JSON, ObjectRef, Unreadable
+from captep_core._projection import hidden, shown_of
 from captep_core._resources import Fields, Representation, Resource, Watched
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
@@ -63,3 +63,15 @@ def test_a_kind_shows_what_its_author_asked_for(
 def test_a_malformed_object_stays_malformed(obj: dict[str, JSON]) -> None:
     """Cut to its sound parts it would look sound."""
     assert shown_of(Watched(CONFIG_MAPS, fields={"data": {"kept": None}}))(obj) == obj
+
+
+def test_a_hidden_object_is_unreadable_and_names_its_selectors() -> None:
+    """It exists, so that no decision takes it for absent."""
+    watched = Watched(
+        CONFIG_MAPS, selectors=(("labelSelector", "app=db"), ("fieldSelector", "type=a"))
+    )
+    assert hidden(ObjectRef("v1", "ConfigMap", "team", "a"), watched) == Unreadable(
+        "Hidden",
+        "ConfigMap team/a exists, and the watch with labelSelector app=db and fieldSelector type=a"
+        " does not show it",
+    )
