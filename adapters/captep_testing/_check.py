@@ -65,6 +65,7 @@ from captep_testing._hostile import (
     marked,
     only_finalizers,
     patched,
+    rewritten,
     terminating,
 )
 from captep_testing._interpreters import other_interpreters, text_of
@@ -514,9 +515,11 @@ def _controlled_view(
     absent = _decide(kit, _with(view, ref, ABSENT))
     for other, hostile in controlled_in_turn(found, view.key):
         after = _decide(kit, _with(view, ref, hostile))
-        wrong = [each for each in after.actions if each.target == ref and _is_intrusive(each)]
-        for action in wrong:
-            yield Violation("P9a", f"{write_of(action)} although {other} controls it")
+        # A decision that corrects what differs writes to the content of another author alone.
+        actions = (*after.actions, *_decide(kit, _with(view, ref, rewritten(hostile))).actions)
+        wrong = {write_of(each) for each in actions if each.target == ref and _is_intrusive(each)}
+        for write in sorted(wrong, key=str):
+            yield Violation("P9a", f"{write} although {other} controls it")
         # A decision that needs the object and does not change takes the other's for its own. After
         # a move it may mend something else first, and come to this object later.
         counts = not view.is_moved and text_of(after) == text_of(decision) != text_of(absent)

@@ -4,6 +4,7 @@ Silence on the correct one, a finding for every mistake.
 """
 
 import pytest
+from attrs import evolve
 
 from captep_testing import Kit, check, converge, explore, sweep
 from tests.testing.broker import BUGS, broker
@@ -29,3 +30,13 @@ def test_the_correct_broker_passes_every_level() -> None:
 def test_the_default_calls_find_the_mistake(bug: str) -> None:
     """Each seeded mistake is found by a call with default arguments."""
     assert found(broker(bug))
+
+
+@pytest.mark.parametrize("bug", ["patches a foreign config", "patches foreign nodes"])
+def test_an_object_of_another_author_has_other_content(bug: str) -> None:
+    """A correction of what differs is found without a move that makes a difference."""
+    kit = broker(bug)
+    new = evolve(kit, worlds={"new": kit.worlds["new"]}, moves={})
+    assert "P9a" in check(new).properties
+    correct = evolve(broker(), worlds={"new": kit.worlds["new"]}, moves={})
+    assert "P9a" not in check(correct).properties
