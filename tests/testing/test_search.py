@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from distributed import Client, LocalCluster
 
 from captep_memory import World
 from captep_testing import Progress, explore, moves
@@ -48,6 +49,17 @@ def test_two_processes_give_the_same_certificate() -> None:
     alone = explore(toy(), faults=0, events=1).require()
     with ProcessPoolExecutor(2) as pool:
         assert explore(toy(), faults=0, events=1, executor=pool) == alone
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+def test_two_workers_of_dask_give_the_same_certificate() -> None:
+    """Each worker is a process with an interpreter of its own, as on another machine."""
+    alone = explore(toy(), faults=0, events=1).require()
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        assert explore(toy(), faults=0, events=1, executor=client.get_executor()) == alone
 
 
 def test_an_interrupted_search_continues_from_its_file(tmp_path: Path) -> None:
