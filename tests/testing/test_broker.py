@@ -7,7 +7,7 @@ import pytest
 from attrs import evolve
 
 from captep_testing import Kit, check, converge, explore, sweep
-from tests.testing.broker import BUGS, broker
+from tests.testing.broker import BUGS, broker, broker_worlds
 
 
 def found(kit: Kit) -> frozenset[str]:
@@ -35,8 +35,6 @@ def test_the_default_calls_find_the_mistake(bug: str) -> None:
 @pytest.mark.parametrize("bug", ["patches a foreign config", "patches foreign nodes"])
 def test_an_object_of_another_author_has_other_content(bug: str) -> None:
     """A correction of what differs is found without a move that makes a difference."""
-    kit = broker(bug)
-    new = evolve(kit, worlds={"new": kit.worlds["new"]}, moves={})
-    assert "P9a" in check(new).properties
-    correct = evolve(broker(), worlds={"new": kit.worlds["new"]}, moves={})
-    assert "P9a" not in check(correct).properties
+    new = {"new": broker_worlds()["new"]}
+    assert "P9a" in check(evolve(broker(bug), worlds=new, moves={})).properties
+    assert "P9a" not in check(evolve(broker(), worlds=new, moves={})).properties
