@@ -18,9 +18,13 @@ from captep_core import (
 )
 from captep_core._observation import Listed
 from captep_core.ports import Read
-from captep_memory import World
+from captep_memory import World, load
+from captep_memory.http import HTTPFacade
 from captep_operator import Kind, Operator
 from captep_operator._simulation import world_of
+from captep_operator.command._live import live_reader
+from captep_operator.command._program import Target
+from tests.kubernetes.scripted import transport_to
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = ObjectRef("v1", "ConfigMap", "team", "first")
@@ -155,3 +159,22 @@ def test_the_world_keeps_what_a_decision_does_not_see() -> None:
     world: World = made.simulate([OBJECT], "team", "first", NOW).world
     kept = [each for each in world.objects() if each["kind"] == "ConfigMap"]
     assert [each["data"] for each in kept] == [OBJECT["data"]]
+
+
+@pytest.mark.parametrize("labels", ["app=db", "app=cache"])
+def test_a_live_plan_sees_what_the_selectors_choose(labels: str) -> None:
+    """By name and in a list, as in memory; the object of the command shows in any case."""
+    kinds = (Kind("v1", "ConfigMap", labels=labels), Kind("v1", "Secret", labels=labels))
+    objects = [OBJECT, secret(labels={"app": "db"}), secret("other", labels={"app": "db"})]
+    with HTTPFacade(load(objects, now=NOW)) as server:
+        target = Target(decide, kinds[0], kinds, lambda _: (), lambda *_: True)
+        read = live_reader(transport_to(server.url), target, KEY)
+        child, listed, primary = read(CHILD), read.list("v1", "Secret", "team"), read(KEY)
+    assert isinstance(primary, dict)
+    assert isinstance(listed, tuple)
+    names = [each["metadata"]["name"] for each in listed]
+    if labels == "app=db":
+        assert isinstance(child, dict)
+        assert (child["metadata"]["name"], names) == ("first", ["first", "other"])
+    else:
+        assert (child, names) == (ABSENT, [])

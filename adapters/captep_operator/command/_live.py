@@ -1,4 +1,8 @@
-"""Read a cluster without watches: one GET for each object or list that a decision reads."""
+"""Read a cluster without watches: one GET for each object or list that a decision reads.
+
+Of a kind with selectors a decision sees the objects that they choose, as under `run`: such an
+object is read as a list of one. The object that the command is about shows in any case.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,11 +66,14 @@ def live_reader(transport: Transport, target: Target, key: ObjectRef) -> Read:
     """
     check_connection(transport)
     watched = discovered(transport, target.kinds)
-    resources = {
-        (kind.api_version, kind.kind): served_resource(transport, each)
-        for kind, each in zip(target.kinds, watched, strict=True)
-    }
-    reader = _Reader(transport, resources, target.problems)
+    places = [(kind.api_version, kind.kind) for kind in target.kinds]
+    served = [served_resource(transport, each) for each in watched]
+    reader = _Reader(
+        transport,
+        dict(zip(places, served, strict=True)),
+        {place: each.selectors for place, each in zip(places, watched, strict=True)},
+        target.problems,
+    )
     seen: dict[ObjectRef, Observed[dict[str, JSON]]] = {}
 
     def read(ref: ObjectRef) -> Observed[dict[str, JSON]]:
@@ -82,12 +89,32 @@ class _Reader:
         self,
         transport: Transport,
         resources: Mapping[tuple[str, str], Resource],
+        selectors: Mapping[tuple[str, str], tuple[tuple[str, str], ...]],
         problems: Callable[[Mapping[str, JSON]], Sequence[str]],
     ) -> None:
-        self._transport, self._resources, self._problems = transport, resources, problems
+        self._transport = transport
+        self._resources = resources
+        self._selectors = selectors
+        self._problems = problems
 
     def observed(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
-        """Ask the server for one object."""
+        """Ask the server for one object, as far as the selectors of its kind choose it."""
+        chosen = dict(self._selectors[ref.api_version, ref.kind])
+        if not chosen:
+            return self._found(ref)
+        fields = ",".join(filter(None, (chosen.get("fieldSelector"), f"metadata.name={ref.name}")))
+        found = list_live(
+            self._transport,
+            self._resources[ref.api_version, ref.kind],
+            Selection(ref.api_version, ref.kind, ref.namespace),
+            selectors={**chosen, "fieldSelector": fields}.items(),
+            timeout=_SECONDS,
+        )
+        if isinstance(found, Unreadable):
+            return found
+        return dict(found[0]) if found else ABSENT
+
+    def _found(self, ref: ObjectRef) -> Observed[dict[str, JSON]]:
         try:
             path = self._resources[ref.api_version, ref.kind].path(ref.namespace, ref.name)
             answer = self._transport.request("GET", path, timeout=_SECONDS)
@@ -102,12 +129,18 @@ class _Reader:
 
     def listed(self, selection: Selection) -> Listed:
         """Ask the server for the objects of a list."""
-        resource = self._resources[selection.api_version, selection.kind]
-        return list_live(self._transport, resource, selection, timeout=_SECONDS)
+        place = selection.api_version, selection.kind
+        return list_live(
+            self._transport,
+            self._resources[place],
+            selection,
+            selectors=self._selectors[place],
+            timeout=_SECONDS,
+        )
 
     def primary(self, ref: ObjectRef) -> dict[str, JSON]:
         """Return the object that the command is about, or raise: without it there is no plan."""
-        found = self.observed(ref)
+        found = self._found(ref)
         resource = self._resources[ref.api_version, ref.kind]
         if isinstance(found, Unreadable) and found.reason == "Forbidden":
             where = f" in the namespace {ref.namespace}" if ref.namespace else ""
