@@ -525,7 +525,7 @@ def _controlled_view(
         counts = not view.is_moved and text_of(after) == text_of(decision) != text_of(absent)
         if counts:
             yield Violation("P9a", f"counts {ref} as its own although {other} controls it")
-        # Who ignores one owner ignores all of them.
+        # A decision that ignores one owner ignores all of them.
         if counts or wrong:
             return
 
