@@ -34,7 +34,7 @@ check: $(READY)  ## check format, lint, types, layers and words, and run the tes
 museum: $(READY)  ## print the kill matrix of the convergence kit: which level finds which mistake
 	@$(BIN)/python -m tests.testing.matrix
 
-prove: $(READY)  ## search our own core with two faults and one event from every moment; Ctrl-C and a second call continue
+prove: $(READY)  ## search our core with two faults and one event; goes on after Ctrl-C
 	@$(BIN)/python -m tests.testing.prove .prove
 
 test-cluster: $(READY)  ## run the tests against a real kube-apiserver and etcd (from KUBEBUILDER_ASSETS, else built once with Go)

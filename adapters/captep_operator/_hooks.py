@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias
+from typing import IO, Any, Final, Self, TypeAlias
 
 __all__ = ["Hook", "HookError", "Stdio", "http"]
 
@@ -93,18 +93,33 @@ class Stdio:
         if process.stdin is None or process.stdout is None:
             raise HookError(f"hook {self._command[0]} has no pipes")
         deadline = time.monotonic() + self._timeout
+        unsent = memoryview(question)
+        # A hook that does not read must not stop the loop: a pipe takes 64 KB.
+        os.set_blocking(process.stdin.fileno(), False)
         with selectors.DefaultSelector() as ready:
             ready.register(process.stdout, selectors.EVENT_READ)
-            process.stdin.write(question)
+            ready.register(process.stdin, selectors.EVENT_WRITE)
             while b"\n" not in self._rest:
-                if not ready.select(max(0.0, deadline - time.monotonic())):
+                found = ready.select(max(0.0, deadline - time.monotonic()))
+                if not found:
                     raise HookError(f"hook {self._command[0]} gives no answer in {self._timeout} s")
-                more = os.read(process.stdout.fileno(), _READ_BYTES)
-                if not more:
-                    raise HookError(f"hook {self._command[0]} ended without an answer")
-                self._rest += more
+                for each, _ in found:
+                    if each.fileobj is process.stdout:
+                        self._rest += self._more(process.stdout)
+                        continue
+                    unsent = unsent[os.write(each.fd, unsent) :]
+                    if not unsent:
+                        ready.unregister(process.stdin)
+        if unsent:
+            raise HookError(f"hook {self._command[0]} answered before it read the request")
         line, _, self._rest = self._rest.partition(b"\n")
         return line
+
+    def _more(self, pipe: IO[bytes]) -> bytes:
+        more = os.read(pipe.fileno(), _READ_BYTES)
+        if not more:
+            raise HookError(f"hook {self._command[0]} ended without an answer")
+        return more
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -128,7 +128,7 @@ class _Composite:
         state: ReconcileState,
     ) -> Decision:
         hook = self.finalize if is_deleting(parent) and self.finalize else self.sync
-        answer = hook(self._request(parent, owned))
+        answer = _checked(hook(self._request(parent, owned)))
         wanted = dict(_wanted(answer, parent))
         seen: dict[ObjectRef, Observed[Manifest]] = {
             ref: owned[ref] if ref in owned else read(ref) for ref in wanted
@@ -290,16 +290,43 @@ def _delete(ref: ObjectRef, child: Manifest) -> Action | None:
     return Delete(ref, uid, "the sync hook no longer wants it")
 
 
+_ANSWER: Final[Mapping[str, tuple[type, ...]]] = {
+    "children": (list,),
+    "status": (dict,),
+    "resyncAfterSeconds": (int, float),
+    "finalized": (bool,),
+}
+
+
+def _checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer whose fields have the types that Metacontroller takes.
+
+    Raises:
+        HookError: a field has another type.
+    """
+    for name, types in _ANSWER.items():
+        value = answer.get(name)
+        if value is not None and type(value) not in types:
+            expected = " or ".join(each.__name__ for each in types)
+            found = type(value).__name__
+            raise HookError(f"{name} of the answer: expected {expected}, found {found}")
+    return answer
+
+
 def _wanted(
     answer: Mapping[str, Any], parent: Manifest
 ) -> Iterator[tuple[ObjectRef, Mapping[str, Any]]]:
     """Yield the children of an answer."""
-    for child in answer.get("children") or ():
+    for number, child in enumerate(answer.get("children") or ()):
         meta = child.get("metadata") if isinstance(child, dict) else None
-        if not isinstance(meta, dict) or not all(map(child.get, ("apiVersion", "kind"))):
-            raise HookError(f"a child has no apiVersion, kind or metadata: {sorted(child)}")
-        if not meta.get("name"):
-            raise HookError(f"a {child['kind']} among the children has no metadata.name")
+        if not isinstance(meta, dict):
+            raise HookError(f"children[{number}] of the answer is no object with metadata")
+        texts = (child.get("apiVersion"), child.get("kind"), meta.get("name"))
+        if not all(isinstance(text, str) and text for text in texts):
+            raise HookError(
+                f"children[{number}] of the answer: expected texts as apiVersion, kind and"
+                " metadata.name"
+            )
         place = meta.get("namespace") or parent["metadata"].get("namespace")
         yield ObjectRef(child["apiVersion"], child["kind"], place, meta["name"]), child
 

@@ -232,14 +232,48 @@ def test_a_url_answers_as_metacontroller_expects(url: str) -> None:
         http("sync.js")
 
 
+def test_a_hook_that_does_not_read_a_large_request_is_given_up() -> None:
+    """A pipe takes 64 KB: the rest waits no longer than an answer would."""
+    program = [sys.executable, "-Sc", "import time; time.sleep(9)"]
+    with (
+        Stdio(program, timeout=timedelta(seconds=0.3)) as hook,
+        pytest.raises(HookError, match=r"gives no answer in 0\.3 s"),
+    ):
+        hook({"parent": "x" * 1_000_000})
+
+
+def test_a_large_request_arrives_whole() -> None:
+    """It is written piece by piece while the hook reads."""
+    program = [sys.executable, "-Sc", "import json; print(json.dumps({'n': len(input())}))"]
+    with Stdio(program) as hook:
+        assert hook({"parent": "x" * 1_000_000}) == {"n": len('{"parent": ""}') + 1_000_000}
+
+
 @pytest.mark.parametrize(
-    ("child", "problem"),
+    ("answer", "problem"),
     [
-        ({"kind": "ConfigMap", "metadata": {}}, "no apiVersion, kind or metadata"),
-        ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}, "has no metadata.name"),
+        ({"children": {}}, "children of the answer: expected list, found dict"),
+        ({"status": []}, "status of the answer: expected dict, found list"),
+        ({"resyncAfterSeconds": "5"}, "resyncAfterSeconds .*: expected int or float, found str"),
+        ({"finalized": "yes"}, "finalized of the answer: expected bool, found str"),
+        ({"children": [5]}, r"children\[0\] of the answer is no object with metadata"),
+        ({"children": [None]}, r"children\[0\] of the answer is no object with metadata"),
+        ({"children": [{"kind": "ConfigMap"}]}, "is no object with metadata"),
+        (
+            {"children": [{"kind": "ConfigMap", "metadata": {"name": "a"}}]},
+            "expected texts as apiVersion, kind and metadata.name",
+        ),
+        (
+            {"children": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}]},
+            "expected texts as apiVersion, kind and metadata.name",
+        ),
+        (
+            {"children": [{"apiVersion": "v1", "kind": 5, "metadata": {"name": "a"}}]},
+            "expected texts as apiVersion, kind and metadata.name",
+        ),
     ],
 )
-def test_a_child_without_a_name_is_an_error(child: dict[str, Any], problem: str) -> None:
-    """The error says what the child lacks."""
+def test_an_answer_of_another_form_is_one_line(answer: dict[str, Any], problem: str) -> None:
+    """The error names the field and what was expected."""
     with pytest.raises(HookError, match=problem):
-        decided(answering(children=[child]), PARENT)
+        decided(answering(**answer), PARENT)
