@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from attrs import field, frozen
 
@@ -22,6 +23,18 @@ __all__ = ["Checkpoint"]
 
 # About half a minute of our own core at 1,500 states a second: a kill loses no more.
 _EVERY = 50_000
+
+# What pickle raises for a file that is cut off, or that is something else.
+_UNUSABLE = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+)
 
 
 @frozen
@@ -36,13 +49,14 @@ class Checkpoint:
         """Restore a search; return whether the file holds one.
 
         Raises:
-            ValueError: the file holds a search of other code or with other bounds.
+            ValueError: the file holds a search of other code or with other bounds, or none.
         """
         if not self.file.exists():
             return False
-        identity, ways, states, left, counts, occurred, driven = pickle.loads(  # noqa: S301 - the user's own file
-            self.file.read_bytes()
-        )
+        try:
+            identity, ways, states, left, counts, occurred, driven = _unpickled(self.file)
+        except _UNUSABLE as error:
+            raise ValueError(f"{self.file} holds no search: remove it to begin again") from error
         if identity != self.identity:
             raise ValueError(
                 f"{self.file} holds another search: found {identity}, expected {self.identity};"
@@ -113,3 +127,7 @@ class Checkpoint:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _unpickled(file: Path) -> Any:  # noqa: ANN401 - what `save` wrote
+    return pickle.loads(file.read_bytes())  # noqa: S301 - the user's own file

@@ -81,6 +81,16 @@ def test_an_interrupted_search_continues_from_its_file(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04N.", b"\x80\x04]\x94."])
+def test_a_file_that_holds_no_search_is_one_line(tmp_path: Path, content: bytes) -> None:
+    """Empty, a text, another value: the error names the file, which stays as it is."""
+    file = tmp_path / "search"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"search holds no search: remove it to begin again"):
+        explore(toy(), faults=0, events=0, checkpoint=file)
+    assert file.read_bytes() == content
+
+
 def test_a_search_that_its_limit_ends_continues_with_a_higher_one(tmp_path: Path) -> None:
     """The file keeps a truncated search too."""
     file = tmp_path / "search"
