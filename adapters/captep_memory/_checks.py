@@ -32,6 +32,7 @@ __all__ = [
     "check_port_name",
     "check_port_number",
     "check_selector",
+    "check_values",
     "is_none_or_zero",
     "not_found_field",
     "require_model",
@@ -97,6 +98,14 @@ def check_selector(path: str, selector: Object | None) -> Iterator[Cause]:
 
 
 def _check_requirement(path: str, requirement: Object) -> Iterator[Cause]:
+    yield from check_values(path, requirement)
+    yield from check_label_name(f"{path}.key", requirement["key"])
+
+
+def check_values(path: str, requirement: Object, *others: str) -> Iterator[Cause]:
+    """Yield the errors of operator and values of a requirement; `others`: operators that are valid
+    next to the four of a selector.
+    """
     values = requirement.get("values") or []
     match requirement["operator"]:
         case "In" | "NotIn":
@@ -108,11 +117,8 @@ def _check_requirement(path: str, requirement: Object) -> Iterator[Cause]:
                 detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
                 yield forbidden_field(f"{path}.values", detail)
         case operator:
-            yield invalid_value(f"{path}.operator", operator, "not a valid selector operator")
-    yield from check_label_name(f"{path}.key", requirement["key"])
-    for index, value in enumerate(values):
-        for problem in label_value(value):
-            yield invalid_value(f"{path}.values[{index}]", value, problem)
+            if operator not in others:
+                yield invalid_value(f"{path}.operator", operator, "not a valid selector operator")
 
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:

@@ -10,11 +10,12 @@ from captep_memory._checks import (
     check_label_name,
     check_one_of,
     check_selector,
+    check_values,
     require_model,
 )
 from captep_memory._json import Object
 from captep_memory._names import label_value
-from captep_memory._status import Cause, duplicate, forbidden_field, invalid_value, required
+from captep_memory._status import Cause, duplicate, invalid_value, required
 
 __all__ = ["check_affinity", "check_spread"]
 
@@ -67,21 +68,10 @@ def _check_node_term(path: str, term: Object) -> Iterator[Cause]:
 def _check_node_requirement(path: str, requirement: Object) -> Iterator[Cause]:
     values: Sequence[str] = requirement.get("values") or ()
     require_model(not any(map(label_value, values)), "a malformed label in a nodeAffinity")
-    match requirement["operator"]:
-        case "In" | "NotIn":
-            if not values:
-                detail = "must be specified when `operator` is 'In' or 'NotIn'"
-                yield required(f"{path}.values", detail)
-        case "Exists" | "DoesNotExist":
-            if values:
-                detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-                yield forbidden_field(f"{path}.values", detail)
-        case "Gt" | "Lt":
-            if len(values) != 1:
-                detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
-                yield required(f"{path}.values", detail)
-        case operator:
-            yield invalid_value(f"{path}.operator", operator, "not a valid selector operator")
+    yield from check_values(path, requirement, "Gt", "Lt")
+    if requirement["operator"] in ("Gt", "Lt") and len(values) != 1:
+        detail = "must be specified single value when `operator` is 'Lt' or 'Gt'"
+        yield required(f"{path}.values", detail)
     yield from check_label_name(f"{path}.key", requirement["key"])
 
 
