@@ -1,5 +1,5 @@
-"""The parts of a decision: actions for one server, generic, so that any operator can use the same
-adapters.
+"""The actions of a decision: requests for one server, generic, so that any operator can use the
+same adapters.
 
 Rules of this module:
 
@@ -9,42 +9,29 @@ Rules of this module:
    status patch.
 3. Bodies are JSON and stay out of every repr, because they may hold the content of a Secret. A
    reason never does.
-4. Refusals are equal without their messages: webhooks write durations and request ids into their
-   texts, and a changed text alone is no news.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeAlias, TypeVar, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from attrs import field, frozen
 
 from captep_core.errors import DecisionError
 
 __all__ = [
-    "FIELD_MANAGER_CONFLICT",
     "JSON",
     "Action",
     "Apply",
-    "Conflicted",
     "Create",
-    "Decision",
     "Delete",
     "Manifest",
     "ObjectRef",
     "Patch",
     "Preconditions",
     "RecordEvent",
-    "Refusal",
-    "Refused",
-    "Reverted",
-    "Throttled",
-    "VerdictLike",
     "Write",
     "purpose_of",
-    "refusal_of",
     "require_same",
-    "worded",
     "write_of",
 ]
 
@@ -241,188 +228,3 @@ def _verb_of(action: Action) -> str:
             return "event"
         case _ as unreachable:
             assert_never(unreachable)
-
-
-@frozen
-class Refused:
-    """The server did not take the write when it was last tried; `status` is the HTTP status of its
-    answer, 400 to 599.
-
-    `reason` and `message`: as in `captep_core.ports.Answer`. The first message stays while the
-    server refuses the write with this status and reason.
-    """
-
-    write: Write
-    status: int
-    reason: str = ""
-    message: str = field(default="", eq=False)
-
-    def __str__(self) -> str:
-        return _refused(self, self.status)
-
-
-@frozen
-class Conflicted:
-    """The object was newer than what the decision had seen (HTTP 409). It is retried and never
-    reported. `reason` and `message`: as in `Refused`.
-    """
-
-    write: Write
-    reason: str = ""
-    message: str = field(default="", eq=False)
-
-    def __str__(self) -> str:
-        return _refused(self, 409)
-
-
-@frozen
-class Throttled:
-    """The server has been too busy for the write (HTTP 429), and not for long: it is retried and
-    not reported yet. `reason` and `message`: as in `Refused`.
-    """
-
-    write: Write
-    reason: str = ""
-    message: str = field(default="", eq=False)
-
-    def __str__(self) -> str:
-        return _refused(self, 429)
-
-
-def _refused(refusal: Refused | Conflicted | Throttled, status: int) -> str:
-    cause = f"HTTP {status} {refusal.reason}" if refusal.reason else f"HTTP {status}"
-    text = f"{refusal.write} is refused: {cause}"
-    return f"{text}: {refusal.message}" if refusal.message else text
-
-
-@frozen
-class Reverted:
-    """The server accepts the write, and it does not last: another writer undoes it, or the server
-    drops it.
-
-    It stays known until the write has stood for a while, whether or not a pass wants the write.
-    `fields`: the JSON paths that the write sets, empty for a create and a delete. `manager`: the
-    field manager of the other writer, "" when it is unknown. `reason` and `message` are empty where
-    the server accepted the write.
-    """
-
-    write: Write
-    fields: tuple[str, ...] = ()
-    manager: str = ""
-    reason: str = ""
-    message: str = field(default="", eq=False)
-
-    def __str__(self) -> str:
-        return f"{self.write} is accepted but does not last{self._cause()}"
-
-    def _cause(self) -> str:
-        other = self.manager or "another writer"
-        match self.write.verb:
-            case "create":
-                return f": {other} deletes it"
-            case "delete":
-                return f": {other} creates it again"
-            case _:
-                return f": {other} changes {_listed(self.fields)}" if self.fields else ""
-
-
-def _listed(fields: tuple[str, ...]) -> str:
-    more = len(fields) - _LISTED_FIELDS
-    shown = ", ".join(fields[:_LISTED_FIELDS])
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-# A message for people: three paths say where to look.
-_LISTED_FIELDS = 3
-
-
-Refusal: TypeAlias = Refused | Conflicted | Throttled | Reverted
-"""A write that did not go through when it was last tried: an observation of the passes that follow.
-"""
-
-
-def refusal_of(write: Write, status: int, reason: str = "", message: str = "") -> Refusal:
-    """Name the refusal of `write` that was answered with the HTTP status `status`; below 300 it
-    does not last.
-    """
-    if status < 300:
-        return Reverted(write)
-    # A retry meets the same owner of the field, so this one is reported and paced.
-    if status == 409 and reason != FIELD_MANAGER_CONFLICT:
-        return Conflicted(write, reason, message)
-    return Refused(write, status, reason, message)
-
-
-def worded(refusal: Refusal, before: str = "") -> str:
-    """Say `refusal` in words, which are those of `before` as long as they differ in the server's
-    message alone.
-
-    With the message of the reported condition as `before`, a controller that starts again does not
-    rewrite the condition because a webhook's text holds a duration.
-
-    >>> write = Write("create", ObjectRef("v1", "Service", "team", "db"))
-    >>> slow = Refused(write, 403, "Forbidden", "over quota (took 12 ms)")
-    >>> worded(Refused(write, 403, "Forbidden", "over quota (took 9 ms)"), str(slow))
-    'create Service team/db is refused: HTTP 403 Forbidden: over quota (took 12 ms)'
-    """
-    text = str(refusal)
-    is_same = refusal.message and before.startswith(text.removesuffix(refusal.message))
-    return before if is_same else text
-
-
-FIELD_MANAGER_CONFLICT: Final = "FieldManagerConflict"
-"""The reason of an apply that meets fields of another manager (apimachinery, CauseType)."""
-
-
-class VerdictLike(Protocol):
-    """What every verdict has: a reason in CamelCase and a message for people, without any Secret's
-    content.
-    """
-
-    @property
-    def reason(self) -> str: ...
-
-    @property
-    def message(self) -> str: ...
-
-
-if TYPE_CHECKING:
-    # A default (PEP 696) lets an operator that has no union of verdicts write plain `Decision`.
-    # `typing` has it from Python 3.13 on; type checkers know it for every version.
-    from typing_extensions import TypeVar as TypeVarWithDefault
-
-    V_co = TypeVarWithDefault("V_co", bound=VerdictLike, covariant=True, default=VerdictLike)
-else:
-    V_co = TypeVar("V_co", bound=VerdictLike, covariant=True)
-
-
-@frozen
-class Decision(Generic[V_co]):
-    """What a pass decided, with a verdict of the type `V_co`.
-
-    `actions` are to be sent in order; any prefix of them may be all that happens. `requeue_after`
-    is when to look again (positive), None when there is nothing to come back for. `outstanding` are
-    the known refusals whose writes are still wanted; the executor forgets all others.
-    `requeue_after_refusal` (positive) replaces `requeue_after` while a refusal is known after the
-    pass, and the refused write stays in backoff as long; None leaves that to the executor.
-    `wakes_at` is a deadline, aware and in the future: the next pass begins then at the latest, also
-    when nothing has changed. An interval is for what nobody announces, a deadline for what time
-    alone changes, such as the end of a certificate.
-    """
-
-    actions: tuple[Action, ...]
-    requeue_after: timedelta | None
-    verdict: V_co
-    outstanding: tuple[Refusal, ...] = ()
-    requeue_after_refusal: timedelta | None = None
-    wakes_at: datetime | None = None
-
-    def wait(self, *, now: datetime) -> timedelta | None:
-        """Return how long after `now` the next look is due, None for never by itself.
-
-        A deadline that has passed does not count.
-        """
-        if self.wakes_at is None or self.wakes_at <= now:
-            return self.requeue_after
-        left = self.wakes_at - now
-        return left if self.requeue_after is None else min(left, self.requeue_after)

@@ -13,17 +13,10 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from captep_core import _objects
-from captep_core._actions import (
-    JSON,
-    Action,
-    Manifest,
-    ObjectRef,
-    Preconditions,
-    Refusal,
-    write_of,
-)
+from captep_core._actions import JSON, Action, Manifest, ObjectRef, Preconditions, write_of
 from captep_core._objects import Condition, ObjectMeta, Owner, OwnerReference
 from captep_core._observation import ReconcileState
+from captep_core._refusals import Refusal
 
 __all__ = [
     "ConditionStatus",

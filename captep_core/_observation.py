@@ -8,7 +8,8 @@ from typing import Final, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from captep_core._actions import JSON, Manifest, ObjectRef, Refusal
+from captep_core._actions import JSON, Manifest, ObjectRef
+from captep_core._refusals import Refusal
 
 __all__ = [
     "ABSENT",

@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 
 from attrs import define, field, frozen
 
-from captep_core._actions import Decision, Manifest, ObjectRef
+from captep_core._actions import Manifest, ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import (
     Listed,
     Observed,

@@ -19,7 +19,6 @@ from typing import Final, Literal, TypeAlias, assert_never
 from attrs import field, frozen
 
 from captep_core._actions import (
-    FIELD_MANAGER_CONFLICT,
     JSON,
     Action,
     Apply,
@@ -32,6 +31,7 @@ from captep_core._actions import (
 )
 from captep_core._objects import rfc3339
 from captep_core._redact import redacted
+from captep_core._refusals import FIELD_MANAGER_CONFLICT
 from captep_core.ports import Answer
 
 __all__ = [

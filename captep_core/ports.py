@@ -6,7 +6,8 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
-from captep_core._actions import JSON, Action, Decision, Manifest, ObjectRef
+from captep_core._actions import JSON, Action, Manifest, ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
 
 __all__ = [

@@ -9,7 +9,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from captep_core._actions import JSON, Decision, ObjectRef
+from captep_core._actions import JSON, ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import ReconcileState
 from captep_core.capt._resources import CONTROL_PLANES, WATCHED
 from captep_core.ports import Decide, Read

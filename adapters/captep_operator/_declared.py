@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from captep_core._actions import Decision, Manifest, ObjectRef, RecordEvent
+from captep_core._actions import Manifest, ObjectRef, RecordEvent
+from captep_core._decision import Decision
 from captep_core._observation import Listed, Observed, ReconcileState, Selection, Unreadable
 from captep_core._projection import shown_of
 from captep_core.errors import DecisionError

@@ -6,14 +6,8 @@ from datetime import datetime
 
 from attrs import evolve
 
-from captep_core._actions import (
-    Action,
-    Decision,
-    ObjectRef,
-    RecordEvent,
-    purpose_of,
-    write_of,
-)
+from captep_core._actions import Action, ObjectRef, RecordEvent, purpose_of, write_of
+from captep_core._decision import Decision
 from captep_core._observation import ReconcileState
 from captep_core.ports import Decide, Read
 from captep_kubernetes import DryRun, KubernetesGateway

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from captep_core._actions import Decision, ObjectRef
+from captep_core._actions import ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import ReconcileState
 from captep_core.errors import CaptepError, DecisionError
 from captep_core.ports import Decide, Read

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
-from captep_core._actions import JSON, Decision, ObjectRef
+from captep_core._actions import JSON, ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import ReconcileState
 from captep_core.ports import Decide
 from captep_operator._identity import Identity

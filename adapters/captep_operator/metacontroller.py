@@ -29,17 +29,11 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from captep_core._actions import (
-    Action,
-    Decision,
-    Delete,
-    Manifest,
-    ObjectRef,
-    Preconditions,
-    worded,
-)
+from captep_core._actions import Action, Delete, Manifest, ObjectRef, Preconditions
+from captep_core._decision import Decision
 from captep_core._manifest import controller_reference, is_deleting, outstanding
 from captep_core._observation import ABSENT, Absent, Observed, ReconcileState, Unreadable
+from captep_core._refusals import worded
 from captep_core._write import difference
 from captep_core.ports import Decide, Read
 from captep_operator._hooks import Hook, HookError, Stdio, http

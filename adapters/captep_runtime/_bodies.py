@@ -6,7 +6,8 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final, get_args
 
-from captep_core._actions import Action, Decision, RecordEvent, write_of
+from captep_core._actions import Action, RecordEvent, write_of
+from captep_core._decision import Decision
 from captep_core.errors import DecisionError
 
 __all__ = ["named", "require_decision"]

@@ -33,21 +33,17 @@ from captep_core._actions import (
     Action,
     Apply,
     Create,
-    Decision,
     Delete,
     ObjectRef,
     Patch,
     RecordEvent,
-    Refusal,
-    Refused,
-    Reverted,
-    Throttled,
     Write,
-    refusal_of,
     write_of,
 )
+from captep_core._decision import Decision
 from captep_core._not_kept import leaves, not_kept
 from captep_core._observation import NotKept, ReconcileState
+from captep_core._refusals import Refusal, Refused, Reverted, Throttled, refusal_of
 from captep_core.ports import Answer, Decide, Gateway, ReadsLive, as_read
 from captep_runtime._bodies import require_decision
 from captep_runtime._history import (

@@ -23,20 +23,9 @@ from typing import Final, TypeAlias, assert_never
 
 from attrs import evolve, field, frozen
 
-from captep_core._actions import (
-    Apply,
-    Conflicted,
-    Create,
-    Delete,
-    Patch,
-    Refusal,
-    Refused,
-    Reverted,
-    Throttled,
-    Write,
-    write_of,
-)
+from captep_core._actions import Apply, Create, Delete, Patch, Write, write_of
 from captep_core._not_kept import digest_of, leaves
+from captep_core._refusals import Conflicted, Refusal, Refused, Reverted, Throttled
 from captep_core._workqueue import Backoff
 from captep_core.ports import Answer
 

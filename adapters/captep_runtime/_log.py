@@ -18,17 +18,9 @@ from typing import Protocol, assert_never
 
 from attrs import frozen
 
-from captep_core._actions import (
-    Conflicted,
-    ObjectRef,
-    RecordEvent,
-    Refusal,
-    Refused,
-    Reverted,
-    Throttled,
-    write_of,
-)
+from captep_core._actions import ObjectRef, RecordEvent, write_of
 from captep_core._objects import rfc3339
+from captep_core._refusals import Conflicted, Refusal, Refused, Reverted, Throttled
 from captep_core.errors import CaptepError
 from captep_runtime._execute import Pass
 from captep_runtime._schedule import verdict_text

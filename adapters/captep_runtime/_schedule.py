@@ -6,7 +6,8 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
-from captep_core._actions import ObjectRef, VerdictLike
+from captep_core._actions import ObjectRef
+from captep_core._decision import VerdictLike
 from captep_core._observation import ReconcileState
 from captep_core._remembered import ReadSet
 from captep_core._workqueue import Backoff, jittered

@@ -37,12 +37,12 @@ from captep_core._actions import (
     Action,
     Apply,
     Create,
-    Decision,
     ObjectRef,
     Patch,
     RecordEvent,
     write_of,
 )
+from captep_core._decision import Decision
 from captep_core._objects import instant
 from captep_core._observation import (
     ABSENT,

@@ -19,15 +19,8 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from captep_core._actions import (
-    JSON,
-    Action,
-    ObjectRef,
-    RecordEvent,
-    VerdictLike,
-    purpose_of,
-    write_of,
-)
+from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, purpose_of, write_of
+from captep_core._decision import VerdictLike
 from captep_core._observation import (
     Listed,
     Observed,

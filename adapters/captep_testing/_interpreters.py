@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from captep_core._actions import Decision, write_of
+from captep_core._actions import write_of
+from captep_core._decision import Decision
 from captep_core.ports import Decide
 from captep_testing._passes import ViolationError, read_of, safe
 

@@ -13,7 +13,8 @@ from typing import Any, TypeGuard
 
 from attrs import define, evolve, field
 
-from captep_core._actions import JSON, Action, Create, Decision, ObjectRef, Patch
+from captep_core._actions import JSON, Action, Create, ObjectRef, Patch
+from captep_core._decision import Decision
 from captep_core._not_kept import not_kept
 from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core.ports import Answer, Decide, Read, Reads, select

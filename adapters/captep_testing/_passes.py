@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from captep_core._actions import JSON, Action, Decision, ObjectRef, RecordEvent, write_of
+from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, write_of
+from captep_core._decision import Decision
 from captep_core._observation import (
     ABSENT,
     Listed,

@@ -22,15 +22,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from attrs import evolve, field, fields, frozen, has
 
-from captep_core._actions import (
-    JSON,
-    Action,
-    Decision,
-    ObjectRef,
-    RecordEvent,
-    purpose_of,
-    write_of,
-)
+from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, purpose_of, write_of
+from captep_core._decision import Decision
 from captep_core._observation import (
     Listed,
     Observed,

@@ -35,7 +35,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from captep_core._actions import Decision, ObjectRef
+from captep_core._actions import ObjectRef
+from captep_core._decision import Decision
 from captep_core._observation import ReconcileState
 from captep_core.ports import Read
 from captep_memory import Key, World, collect_all, departed, group_of

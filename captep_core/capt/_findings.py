@@ -11,18 +11,10 @@ Rules of this module:
 from collections.abc import Iterator
 from typing import assert_never
 
-from captep_core._actions import (
-    Conflicted,
-    ObjectRef,
-    Patch,
-    Refusal,
-    Reverted,
-    Throttled,
-    Write,
-    worded,
-)
+from captep_core._actions import ObjectRef, Patch, Write
 from captep_core._objects import ObjectMeta, find_condition, foreign_controller
 from captep_core._observation import ABSENT, Absent, Unreadable
+from captep_core._refusals import Conflicted, Refusal, Reverted, Throttled, worded
 from captep_core.capt._children import (
     CA,
     KUBECONFIG,

@@ -16,7 +16,7 @@ from attrs import Factory, field, frozen
 
 from captep_core._actions import JSON
 from captep_core._objects import Condition, ObjectMeta
-from captep_core._write import exact_json
+from captep_core._typed_json import exact_json
 from captep_core.capt._names import CLUSTER_API, NEWER_CLUSTER_API
 
 __all__ = [

@@ -49,20 +49,11 @@ from typing import TypeAlias
 
 from attrs import evolve
 
-from captep_core._actions import (
-    Action,
-    Conflicted,
-    Decision,
-    ObjectRef,
-    Patch,
-    Refusal,
-    Reverted,
-    Throttled,
-    Write,
-    write_of,
-)
+from captep_core._actions import Action, ObjectRef, Patch, Write, write_of
+from captep_core._decision import Decision
 from captep_core._manifest import outstanding
 from captep_core._observation import ABSENT, ReconcileState, Unreadable
+from captep_core._refusals import Conflicted, Refusal, Reverted, Throttled
 from captep_core.capt._deletion import plan_deletion
 from captep_core.capt._desired import WriteWithEvents, writes
 from captep_core.capt._facts import Facts, facts_of

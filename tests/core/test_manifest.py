@@ -21,8 +21,8 @@ from captep_core import (
     Refused,
     Unreadable,
     Write,
-    _actions,
     _manifest,
+    _refusals,
     _write,
     controller_reference,
     difference,
@@ -73,7 +73,7 @@ def stored(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
     return {**found, **fields}
 
 
-@pytest.mark.parametrize("module", [_actions, _manifest, _write])
+@pytest.mark.parametrize("module", [_manifest, _refusals, _write])
 def test_the_examples_of_the_docstrings_hold(module: Any) -> None:  # noqa: ANN401 - a module
     """Each module has some."""
     done = doctest.testmod(module)

@@ -12,7 +12,8 @@ from attrs import evolve, frozen
 import captep_core
 from captep_core import ABSENT, JSON, Create, ObjectRef, Patch, Preconditions, Unreadable
 from captep_core._objects import Condition, ObjectMeta, Owner, OwnerReference
-from captep_core._write import Desired, as_json, dependent, exact_json, shared, status
+from captep_core._typed_json import as_json, exact_json
+from captep_core._write import Desired, dependent, shared, status
 
 TARGET = ObjectRef("example.com/v1", "Thing", "fleet", "tokyo")
 OWNER_META = ObjectMeta("boss", "fleet", uid="u-boss")

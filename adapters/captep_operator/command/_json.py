@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from captep_core._actions import Action, Decision, VerdictLike, purpose_of, write_of
+from captep_core._actions import Action, purpose_of, write_of
+from captep_core._decision import Decision, VerdictLike
 from captep_operator._simulation import Simulation
 from captep_runtime import Pass
 from captep_show import Show

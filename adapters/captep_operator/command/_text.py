@@ -9,7 +9,6 @@ from captep_core._actions import (
     Action,
     Apply,
     Create,
-    Decision,
     Delete,
     ObjectRef,
     Patch,
@@ -17,6 +16,7 @@ from captep_core._actions import (
     purpose_of,
     write_of,
 )
+from captep_core._decision import Decision
 from captep_core.ports import Read
 from captep_operator._simulation import Simulation
 from captep_operator.command._errors import printable
