@@ -34,7 +34,7 @@ from captep_memory._routes import (
     route_of,
     verb_of,
 )
-from captep_memory._serve import serve
+from captep_memory._serve import check_subresource, serve
 from captep_memory._status import (
     RefusedError,
     bad_request,
@@ -45,6 +45,7 @@ from captep_memory._status import (
     unknown_resource,
 )
 from captep_memory._tables import columns_of
+from captep_memory._typed import served_resources
 from captep_memory._world import World
 
 __all__ = ["Asked", "HTTPAnswer", "HTTPRequest", "answer", "asked_of", "event_line", "exchange"]
@@ -153,6 +154,8 @@ def asked_of(
             return _unserved("?")
         if kind is None and http.method != "GET" and _only_reads(path.rstrip("/")):
             raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
+        if route is not None and kind is None:
+            _check_model(route)
         if route is None or kind is None:
             return _without_resource(world, kinds, path, http.headers.get("accept", ""))
         return _asked(world, http, route, kind)
@@ -201,6 +204,14 @@ def _without_resource(
     if name.startswith(("/api/", "/version/")):
         return _unserved("")
     return _unserved("?" if head is None else group_of(head))
+
+
+def _check_model(route: Route) -> None:
+    """Refuse a resource that a real server has and this one lacks: 404 would say that no server
+    has it.
+    """
+    if route.plural in served_resources().get(route.api_version, ()):
+        raise not_modelled(f"{route.plural} in {route.api_version}")
 
 
 def _only_reads(path: str) -> bool:
@@ -280,6 +291,7 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     try:
         resource = world.catalog.resource(route.api_version, kind)
     except RefusedError:
+        _check_model(route)
         return _unserved(route.group)
     query = query_of(http.target)
     _check_namespace(http.method, route, resource)
@@ -337,8 +349,10 @@ def _refuse_nowhere(world: World, request: Request, route: Route, resource: Serv
 
 
 def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
-    """Refuse a method that the path does not serve."""
+    """Refuse a path without a model, and a method that the path does not serve."""
     built_in = resource.built_in
+    # The body of a subresource may be of another kind, so nothing decodes it here.
+    check_subresource(route.subresource or "", resource)
     if not built_in and _lacks_subresource(route, resource):
         raise not_found(resource.plural, resource.group, route.name or "")
     if route.subresource == "status" and verb in ("create", "delete"):

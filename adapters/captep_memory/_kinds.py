@@ -18,7 +18,7 @@ from captep_memory._request import group_of
 from captep_memory._schema import Schema, coerce, content_schema, defaults_of, fill, normalise
 from captep_memory._status import not_modelled, unknown_resource
 from captep_memory._strategies import strategy_of
-from captep_memory._typed import typed_kind
+from captep_memory._typed import typed_kind, versions_of
 
 __all__ = [
     "NO_CONVERSIONS",
@@ -72,8 +72,6 @@ _SHORT_NAMES: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType(
         ("apps", "Deployment"): ("deploy",),
     }
 )
-# Groups of Kubernetes that serve v1 and nothing else.
-_V1_ALONE = frozenset({"", "apps", "batch", "coordination.k8s.io", "policy"})
 NO_SCOPES: Mapping[tuple[str, str], Scope] = MappingProxyType({})
 # Groups without a dot that belong to Kubernetes; every other group of its own ends in .k8s.io.
 _BUILT_IN_GROUPS = frozenset({"", "apps", "autoscaling", "batch", "extensions", "policy"})
@@ -177,13 +175,13 @@ class Catalog:
         """Return how a kind is served in a version; its scope is None while nothing shows it.
 
         Raises:
-            RefusedError: 404, the definition does not serve this version.
+            RefusedError: 404, the definition or the group does not serve this version; 501, the
+                kind has a model in another version alone.
         """
         group = group_of(api_version)
         custom = self.custom.get((group, kind))
-        if group in _V1_ALONE and api_version.rpartition("/")[2] != "v1":
-            raise unknown_resource()
         if custom is None:
+            _check_version(group, api_version, kind)
             conversion = self.conversions.get((group, kind))
             if conversion is not None and api_version not in conversion.versions:
                 raise unknown_resource()
@@ -257,6 +255,16 @@ class Catalog:
 
 
 NO_KINDS = Catalog()
+
+
+@lru_cache(maxsize=1024)
+def _check_version(group: str, api_version: str, kind: str) -> None:
+    """Refuse a version that a group of Kubernetes lacks, or that a recorded kind lacks here."""
+    versions = versions_of(group)
+    if versions and api_version not in versions:
+        raise unknown_resource()
+    if typed_kind(api_version, kind) is None and any(typed_kind(each, kind) for each in versions):
+        raise not_modelled(f"{kind} in {api_version}")
 
 
 def scope_of(api_group: str, kind: str) -> Scope | None:

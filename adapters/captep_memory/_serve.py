@@ -28,7 +28,7 @@ from captep_memory._status import (
 from captep_memory._update import update
 from captep_memory._world import World
 
-__all__ = ["serve", "watch_events"]
+__all__ = ["check_subresource", "serve", "watch_events"]
 
 _OnMany: TypeAlias = Callable[[World, Request, ServedKind], tuple[World, Response]]
 _OnOne: TypeAlias = Callable[[World, Request, ServedKind, Key], tuple[World, Response]]
@@ -99,10 +99,19 @@ def _check_modelled(request: Request, resource: ServedKind) -> None:
             if resource.built_in
             else not_found(resource.plural, resource.group, request.name or "")
         )
-    if request.subresource not in _SUBRESOURCES:
-        raise not_modelled(f"the subresource {request.subresource} of {resource.plural}")
+    check_subresource(request.subresource, resource)
     if request.verb not in ("get", "update", "patch"):
         raise not_supported_on(request.verb, resource.plural, resource.group)
+
+
+def check_subresource(name: str, resource: ServedKind) -> None:
+    """Refuse a subresource of a kind that has no model.
+
+    Raises:
+        RefusedError: 501.
+    """
+    if name in resource.subresources and name not in _SUBRESOURCES:
+        raise not_modelled(f"the subresource {name} of {resource.plural}")
 
 
 def _check_scope(request: Request, resource: ServedKind) -> None:

@@ -9,9 +9,9 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -26,9 +26,11 @@ __all__ = [
     "decode_typed",
     "empty_status",
     "go_type",
+    "served_resources",
     "typed_kind",
     "typed_kinds",
     "unknown_fields",
+    "versions_of",
     "zero_of",
 ]
 
@@ -60,6 +62,18 @@ def typed_kinds() -> Mapping[str, Mapping[str, Any]]:
     """Return the recorded kinds by `apiVersion/kind`: type, resource and subresources."""
     kinds: Mapping[str, Mapping[str, Any]] = _data()["kinds"]
     return kinds
+
+
+def served_resources() -> Mapping[str, Sequence[str]]:
+    """Return the resources of a real kube-apiserver by apiVersion, with or without a model here."""
+    served: Mapping[str, Sequence[str]] = _data()["served"]
+    return served
+
+
+@cache
+def versions_of(group: str) -> frozenset[str]:
+    """Return the apiVersions of a group on a real kube-apiserver; empty for any other group."""
+    return frozenset(each for each in served_resources() if each.rpartition("/")[0] == group)
 
 
 def go_type(name: str) -> Mapping[str, Mapping[str, Any]]:

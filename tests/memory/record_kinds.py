@@ -5,7 +5,8 @@
 Two files come of it. `openapi-1.37.json` holds the schemas of /openapi/v3 as they are, with every
 extension and description; paths are left out, because they follow from the resources.
 `kinds-1.37.json` holds the resources of discovery, and of every Go type which fields are pointers
-and which are left out when empty: tests/apiserver/types reads it off k8s.io/api.
+and which are left out when empty: tests/apiserver/types reads it off k8s.io/api. Of the kinds
+without a model it holds the names of their resources.
 """
 
 import json
@@ -33,12 +34,13 @@ def main() -> None:
         server.start()
         try:
             schemas, resources = recorded(server)
+            served = served_resources(server)
         finally:
             server.stop()
     types = go_types()
     kinds = {name: {"type": types["roots"][name], **found} for name, found in resources.items()}
     _write("openapi", schemas)
-    _write("kinds", {"kinds": kinds, "types": types["types"]})
+    _write("kinds", {"kinds": kinds, "types": types["types"], "served": served})
 
 
 def _write(name: str, data: Schema) -> None:
@@ -85,6 +87,21 @@ def recorded(server: ApiServer) -> tuple[Schema, Schema]:
     groups = [each["name"] for each in server.call("GET", "/apis")[1]["groups"]]
     version = server.call("GET", "/version")[1]["gitVersion"]
     return {"version": version, "groups": groups, "kinds": roots, "schemas": schemas}, kinds
+
+
+def served_resources(server: ApiServer) -> Schema:
+    """Return the names of all resources of a running server, by apiVersion."""
+    groups = server.call("GET", "/apis")[1]["groups"]
+    versions = [each["groupVersion"] for group in groups for each in group["versions"]]
+    paths = {"v1": "/api/v1", **{version: f"/apis/{version}" for version in sorted(versions)}}
+    return {
+        version: sorted(
+            each["name"]
+            for each in server.call("GET", path)[1]["resources"]
+            if "/" not in each["name"]
+        )
+        for version, path in paths.items()
+    }
 
 
 def _columns(server: ApiServer, path: str) -> list[Schema]:

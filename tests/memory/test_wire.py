@@ -11,6 +11,7 @@ from captep_memory import load
 from captep_memory._bodies import BodyError, decode_json, decode_yaml, encode_json
 from captep_memory._exchange import HTTPRequest, exchange
 from captep_memory._routes import plurals_of
+from captep_memory._typed import served_resources
 from captep_memory.http import HTTPFacade
 from tests.memory.support import CRD, NOW, Free, secret, thing
 from tests.memory.wire import APPLIES, KINDS, WIRE, FakeWire, lines, objects, replay
@@ -80,6 +81,55 @@ def test_a_form_without_a_model_is_501(accept: str, path: str) -> None:
     world = load([], now=NOW)
     http = HTTPRequest("GET", path, {"accept": accept})
     assert exchange(world, plurals_of(world, ()), http)[1].status == 501
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "missing"),
+    [
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            "selfsubjectaccessreviews in authorization.k8s.io/v1",
+        ),
+        ("GET", "/api/v1/persistentvolumes/a", "persistentvolumes in v1"),
+        ("GET", "/apis/events.k8s.io/v1/events", "events in events.k8s.io/v1"),
+        (
+            "GET",
+            "/apis/autoscaling/v1/namespaces/fleet/horizontalpodautoscalers/a",
+            "horizontalpodautoscalers in autoscaling/v1",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/fleet/serviceaccounts/a/token",
+            "the subresource token of serviceaccounts",
+        ),
+    ],
+)
+def test_a_resource_of_the_real_server_without_a_model_is_501(
+    method: str, path: str, missing: str
+) -> None:
+    """404 would say that no server has it; the body counts for nothing."""
+    world = load([], now=NOW)
+    headers = {"content-type": "application/vnd.kubernetes.protobuf"}
+    answer = exchange(world, plurals_of(world, ()), HTTPRequest(method, path, headers, b"k8s"))[1]
+    message = json.loads(answer.body)["message"]
+    assert (answer.status, message) == (
+        501,
+        f"the in-memory API server does not model {missing}",
+    )
+
+
+def test_every_resource_of_the_real_server_has_a_model_or_is_501() -> None:
+    """No list of one is 404, in any version that the real server serves."""
+    world = load([], now=NOW)
+    kinds = plurals_of(world, ())
+    found = {}
+    for version, plurals in served_resources().items():
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        for plural in plurals:
+            found[version, plural] = exchange(world, kinds, HTTPRequest("GET", f"{root}/{plural}"))
+    statuses = {answer.status for _, answer in found.values()}
+    assert (statuses, len(found) > 70) == ({200, 501}, True)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
