@@ -4,7 +4,8 @@ Rules of this module:
 
 1. Uids, versions, times and generations differ in every run; they do not count.
 2. Fields that differ between two runs without a fault are random, as passwords are; they do not
-   count either, nor do random names. Their number does.
+   count either, nor do random names and those that the server made of a `generateName`. Their
+   number does.
 """
 
 import json
@@ -22,6 +23,8 @@ from captep_testing._struck import is_state
 __all__ = ["other_ends"]
 
 _TIME: Final = re.compile(r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"')
+# The server keeps so much of a base (names.SimpleNameGenerator of k8s.io/apiserver).
+_BASE_LENGTH: Final = 58
 _COUNTED: Final = ("resourceVersion", "uid", "generation", "managedFields", "creationTimestamp")
 
 
@@ -30,7 +33,7 @@ def other_ends(first: World, second: World, other: World) -> Iterator[str]:
     one = _named(first)
     two = _named(second)
     found = _named(other)
-    fixed = one.keys() & two.keys()
+    fixed = {key for key in one.keys() & two.keys() if not _is_generated(key, one[key])}
     for key in sorted(fixed, key=str):
         if key not in found:
             yield f"{_shown(key)} is missing"
@@ -54,10 +57,20 @@ def _loose(found: dict[Key, Object], fixed: set[Key]) -> Counter[str]:
 
 
 def _named(world: World) -> dict[Key, Object]:
-    """Return the objects of a world with names in place of uids, and without times."""
+    """Return the objects of a world with names in place of uids, and without times and generated
+    names.
+    """
     objects = [(key, obj) for key, obj in entries(world) if is_state(key.kind, obj["apiVersion"])]
     names = {obj["metadata"]["uid"]: f"uid of {_shown(key)}" for key, obj in objects}
+    # After the uids, whose words contain names.
+    names |= {key.name: "generated name" for key, obj in objects if _is_generated(key, obj)}
     return {key: _normal(obj, names) for key, obj in objects}
+
+
+def _is_generated(key: Key, obj: Object) -> bool:
+    """Whether the server made the name of an object of its `generateName`."""
+    base: str = obj["metadata"].get("generateName") or ""
+    return base != "" and key.name != base and key.name.startswith(base[:_BASE_LENGTH])
 
 
 def _normal(obj: Object, names: dict[str, str]) -> Object:

@@ -297,19 +297,17 @@ class _Run:
     def _rest(self) -> None:
         """Wait for rest in a right world, and judge the requests until then."""
         deadline = time.monotonic() + self._plan.patience
-        writes, looks = -1, 0
-        while looks < self._plan.quiet_looks:
+        writes, quiet, is_right = -1, 0, False
+        while quiet < self._plan.quiet_looks or not is_right:
             self._go_on()
-            looks += 1
-            is_right = self.kit.matches(self.server.facade.world)
-            if not is_right or writes != self.server.writes or not self._is_up():
-                writes, looks = self.server.writes, 0
-            if looks == 0 and time.monotonic() > deadline:
+            quiet += 1
+            was_right, is_right = is_right, self.kit.matches(self.server.facade.world)
+            if writes != self.server.writes or was_right != is_right or not self._is_up():
+                writes, quiet = self.server.writes, 0
+            if (quiet == 0 or not is_right) and time.monotonic() > deadline:
+                is_quiet = quiet >= self._plan.quiet_looks
                 words = self._child.last_words()
-                hint = f"; its last line: {words}" if words else ""
-                if is_right:
-                    raise _GaveUpError(Violation("P2", "not at rest, although the world is right"))
-                raise _GaveUpError(Violation("P1", f"does not come to rest{hint}"))
+                raise _GaveUpError(_unrest(words, is_right=is_right, is_quiet=is_quiet))
             time.sleep(_LOOK_SECONDS)
         self._close_segment()
         for key in self.kit.keys:
@@ -374,6 +372,16 @@ class _Run:
                 raise _GaveUpError(Violation("P2", sent))
             time.sleep(_LOOK_SECONDS)
         self._close_segment()
+
+
+def _unrest(words: str, *, is_right: bool, is_quiet: bool) -> Violation:
+    """Say why a run has not come to rest in time; `words` are the last of its process."""
+    if is_right:
+        return Violation("P2", "not at rest, although the world is right")
+    hint = f"; its last line: {words}" if words else ""
+    if is_quiet:
+        return Violation("P1", f"rests in a world that `matches` finds wrong{hint}")
+    return Violation("P1", f"does not come to rest{hint}")
 
 
 def _moved(move: Move, world: World) -> World:

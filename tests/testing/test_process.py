@@ -12,10 +12,12 @@ import pytest
 from attrs import evolve
 
 from captep_core import ObjectRef
-from captep_memory import Key, World, load
+from captep_memory import Key, Request, World, load, serve
 from captep_testing import Kit, Report, moves
+from captep_testing._ends import other_ends
 from captep_testing._faults import HTTP_FAULTS
-from captep_testing.process import elsewhere
+from captep_testing._report import Violation
+from captep_testing.process import _unrest, elsewhere
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIER = str(ROOT / "tests" / "testing" / "clients" / "copier.py")
@@ -107,3 +109,45 @@ def test_a_mistake_is_found(kube_trial: Trial, bug: str) -> None:
     fault, properties = BUGS[bug]
     kit = evolve(KIT, moves={}) if fault else KIT
     assert tried(kube_trial, kit, bug, fault).properties >= properties
+
+
+@pytest.mark.parametrize(
+    ("is_right", "is_quiet", "found"),
+    [
+        (True, False, Violation("P2", "not at rest, although the world is right")),
+        (False, False, Violation("P1", "does not come to rest; its last line: eh")),
+        (
+            False,
+            True,
+            Violation("P1", "rests in a world that `matches` finds wrong; its last line: eh"),
+        ),
+    ],
+)
+def test_a_run_without_an_end_says_why(is_right: bool, is_quiet: bool, found: Violation) -> None:
+    """A loop that goes on in a right world, one that never ends, and one that ends too early."""
+    assert _unrest("eh", is_right=is_right, is_quiet=is_quiet) == found
+
+
+def made(world: World, kind: str, **metadata: object) -> tuple[World, str]:
+    """Create an object; return its name as well."""
+    body = {"apiVersion": "v1", "kind": kind, "metadata": metadata}
+    after, answer = serve(world, Request("create", "v1", kind, "fleet", body=body))
+    return after, answer.body["metadata"]["name"]
+
+
+def test_generated_names_do_not_count_and_their_number_does() -> None:
+    """Neither as names of objects nor where another object holds one."""
+    empty = load([], now=datetime(2026, 1, 1, tzinfo=UTC))
+    later = made(empty, "ConfigMap", name="other")[0]
+    ends, names = [], set()
+    for start in (empty, later):
+        world, name = made(start, "ConfigMap", generateName="config-")
+        names.add(name)
+        ends.append(made(world, "Secret", name="user", labels={"config": name})[0])
+    first, other = ends[0], ends[1].remove(Key("", "ConfigMap", "fleet", "other"))
+    twice, second = made(other, "ConfigMap", generateName="config-")
+    assert len(names) == 2
+    assert list(other_ends(first, first, other)) == []
+    (said,) = other_ends(first, first, twice)
+    assert said.startswith("1 ConfigMap more, such as ConfigMap fleet/config-")
+    assert second not in names
