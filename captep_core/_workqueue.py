@@ -12,6 +12,7 @@ Rules of this module:
 """
 
 import heapq
+import math
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -74,6 +75,10 @@ class WorkQueue(Generic[K]):
 
     def __contains__(self, key: K) -> bool:
         return key in self._due_at or key in self._running
+
+    def is_due(self, key: K, *, now: float) -> bool:
+        """Whether `key` waits and is due, so that an `add` would change nothing."""
+        return self._due_at.get(key, math.inf) <= now
 
     def add(self, key: K, *, now: float, delay: float = 0.0) -> None:
         """Make `key` due `delay` seconds from now, unless it is due earlier anyway."""

@@ -46,6 +46,8 @@ class Read(Protocol):
     ) -> Listed:
         """Look all objects of a kind up, in order of namespace and name.
 
+        Other lists may share the objects: change a copy of one, never the object itself.
+
         Args:
             api_version: `v1` or `group/version`.
             kind: the kind.

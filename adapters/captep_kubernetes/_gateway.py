@@ -259,6 +259,8 @@ class KubernetesGateway:
                 return found
             return tuple(map(without_managed_fields, found))
         objects = informer.objects(selection.namespace)
+        if not selection.labels:
+            return objects
         return tuple(obj for obj in objects if selection.fits(obj))
 
     def is_relevant(self, change: CacheChange) -> bool:

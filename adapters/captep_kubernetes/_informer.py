@@ -76,6 +76,8 @@ _NO_REFUSALS: Final = frozenset({401, 403, 429})
 _LONGEST_RETRY_AFTER: Final = 30.0
 # Up to a fifth later, so that the watches of a process do not reconnect all at once.
 _JITTER: Final = 0.2
+# Lists come in storms, when a fleet is new; between two of them the unpacked objects are a burden.
+_LISTS_SECONDS: Final = 10.0
 # A connection that lived this long was a good one: the next failure is the first.
 _GOOD_AFTER: Final = 10.0
 # Short, because a try that fails costs next to nothing and everything waits for the server.
@@ -155,6 +157,7 @@ class Informer:
         self._wait = wait or self._stopping.wait
         self._thread: threading.Thread | None = None
         self._stream: Stream | None = None
+        self._listed_at: float | None = None
         self._tries = {"LIST": 0, "WATCH": 0}
         self._answered_at = {"LIST": float("-inf"), "WATCH": float("-inf")}
         self._not_before = 0.0
@@ -243,10 +246,13 @@ class Informer:
         return None if known is None else (known.uid, known.resource_version)
 
     def objects(self, namespace: str | None) -> tuple[Object, ...]:
-        """Return the kept part of every object, of one namespace or of all, as of one moment."""
+        """Return the kept part of every object, of one namespace or of all, as of one moment.
+
+        Other lists share the objects: a caller that wants to change one changes a copy.
+        """
         with self._lock:
-            known = self._store.all(namespace)
-        return tuple(each.obj for each in known)
+            self._listed_at = self._clock()
+            return self._store.objects(namespace)
 
     @property
     def changes(self) -> int:
@@ -466,6 +472,9 @@ class Informer:
         self._refusals = 0
         with self._lock:
             self._store.advance(version)
+            if self._listed_at is not None and self._clock() - self._listed_at > _LISTS_SECONDS:
+                self._store.forget_lists()
+                self._listed_at = None
 
     def _refused_watch(self, answer: RawResponse) -> Unreadable | None:
         if answer.status not in _NO_REFUSALS:

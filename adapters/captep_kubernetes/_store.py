@@ -14,12 +14,13 @@ Rules of this module:
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from attrs import evolve, field, frozen
 
 from captep_core._actions import JSON, ObjectRef
+from captep_kubernetes._listing import Listing
 from captep_kubernetes._packing import Object, Packed, Packer, marshalled
 
 __all__ = ["CacheChange", "Known", "Object", "Store", "is_newer", "is_version"]
@@ -117,6 +118,7 @@ class Store:
         self._newest_at_list = "0"
         self._known: dict[ObjectRef, Known] = {}
         self._gone: OrderedDict[ObjectRef, _Tombstone] = OrderedDict()
+        self._listings: dict[str | None, Listing] = {}
         self.changes = 0
 
     def get(self, ref: ObjectRef) -> Known | None:
@@ -127,14 +129,21 @@ class Store:
         """Return the names of all objects that are known to exist."""
         return tuple(self._known)
 
-    def all(self, namespace: str | None) -> tuple[Known, ...]:
-        """Return the objects of a namespace, None for all, in order of namespace and name."""
-        refs = sorted(
-            (ref.namespace or "", ref.name, ref)
-            for ref in self._known
-            if namespace in (None, ref.namespace)
-        )
-        return tuple(self._known[ref] for _, _, ref in refs)
+    def objects(self, namespace: str | None) -> tuple[Object, ...]:
+        """Return the kept parts of the objects of a namespace, None for all, in order of namespace
+        and name.
+
+        A state of an object is unpacked once, and later lists share it.
+        """
+        listing = self._listings.get(namespace)
+        if listing is None:
+            refs = (ref for ref in self._known if namespace in (None, ref.namespace))
+            listing = self._listings[namespace] = Listing(refs)
+        return listing.objects(lambda ref: self._known[ref].obj)
+
+    def forget_lists(self) -> None:
+        """Drop what `objects` keeps unpacked; the next list unpacks each object again."""
+        self._listings.clear()
 
     def known(self, obj: Mapping[str, JSON]) -> Known:
         """Return what the cache would keep of an object."""
@@ -164,6 +173,8 @@ class Store:
         if known is None:
             return None
         del self._known[ref]
+        for listing in self._listings_of(ref):
+            listing.remove(ref)
         self.changes += 1
         return CacheChange(ref, known, None)
 
@@ -180,6 +191,7 @@ class Store:
         self._known = {
             ref: evolve(known, resource_version="0") for ref, known in self._known.items()
         }
+        self.forget_lists()
 
     def begin_list(self) -> None:
         """Remember the moment at which a list is sent; `replace` ends it."""
@@ -230,9 +242,14 @@ class Store:
                 del self._known[ref]
             changes.append(CacheChange(ref, before, after))
         self.changes += 1
+        self.forget_lists()
         for ref in kept & self._known.keys():
             self.advance(self._known[ref].resource_version)
         return changes
+
+    def _listings_of(self, ref: ObjectRef) -> Iterator[Listing]:
+        for namespace in {None, ref.namespace} & self._listings.keys():
+            yield self._listings[namespace]
 
     def _note(self, ref: ObjectRef) -> None:
         """Remember what is learned while a list is on its way, and only then."""
@@ -263,6 +280,8 @@ class Store:
         known = self._known.get(ref)
         self._gone.pop(ref, None)
         self._known[ref] = new
+        for listing in self._listings_of(ref):
+            listing.put(ref)
         self.changes += 1
         self._note(ref)
         self.advance(new.resource_version)

@@ -46,8 +46,7 @@ from captep_runtime._schedule import (
     Tuning,
     after_pass,
     after_skip,
-    aligned,
-    until,
+    next_look,
 )
 
 __all__ = ["Loop"]
@@ -156,10 +155,14 @@ class Loop:
             but: a key that sleeps on.
         """
         readers = self._reads.readers(ref, manifests)
+        if but is not None:
+            readers.discard(but)
         with self._changed:
-            for key in readers:
-                if key != but:
-                    self._wake(key)
+            # In a new fleet a thousand keys list, and nearly all of them are due already.
+            now = self._seconds()
+            asleep = [key for key in readers if not self._queue.is_due(key, now=now)]
+            for key in sorted(asleep, key=str):
+                self._wake(key)
 
     def keys(self) -> tuple[ObjectRef, ...]:
         """Return the keys of the loop, sorted."""
@@ -317,8 +320,9 @@ class Loop:
 
     def _skip(self, key: ObjectRef, state: KeyState, now: float) -> None:
         self._states[key] = state
-        wait = aligned(state.interval, self._tuning.align_to, now=now)
-        wait = until(state.wakes_at, wait, now=now)
+        wait = next_look(
+            state.interval, state.place, self._tuning, now=now, wakes_at=state.wakes_at
+        )
         self._queue.done(key, now=now, requeue_after=wait)
 
     def _run(self, run: _Run, now: datetime, seconds: Callable[[], float]) -> None:

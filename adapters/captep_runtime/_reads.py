@@ -54,8 +54,8 @@ class ReadIndex:
         self._listers: dict[_Shelf, dict[Selection, frozenset[ObjectRef]]] = {}
         self._lists: dict[ObjectRef, tuple[Selection, ...]] = {}
 
-    def readers(self, ref: ObjectRef, manifests: Manifests | None = None) -> tuple[ObjectRef, ...]:
-        """Return the keys that read `ref`, or a list that `ref` is, was or becomes part of, sorted.
+    def readers(self, ref: ObjectRef, manifests: Manifests | None = None) -> set[ObjectRef]:
+        """Return the keys that read `ref`, or a list that `ref` is, was or becomes part of.
 
         Without `manifests`, every list of its kind and namespace counts.
         """
@@ -72,7 +72,7 @@ class ReadIndex:
         for selection, keys in listers:
             if shown is None or any(map(selection.fits, shown)):
                 readers |= keys
-        return tuple(sorted(readers, key=str))
+        return readers
 
     def note_list(self, key: ObjectRef, selection: Selection) -> None:
         """Note that `key` is about to read a list."""

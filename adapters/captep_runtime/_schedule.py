@@ -23,6 +23,9 @@ __all__ = [
     "after_pass",
     "after_skip",
     "aligned",
+    "next_look",
+    "place_of",
+    "spread",
     "until",
     "verdict_text",
 ]
@@ -34,10 +37,10 @@ class Tuning:
 
     `error_interval`: when to look again while a refusal is known, for an operator whose decisions
     have no `requeue_after_refusal`. `backoff`: between passes that raise. `jitter`: the fraction by
-    which an interval is lengthened at most; each key has its own share. `max_busy_passes`: how many
-    passes in a row may make progress before the key has a cooldown of the error interval.
-    `align_to`: passes after an interval begin at whole multiples of so many seconds, so that many
-    keys run in one go; 0 for no alignment.
+    which an interval is lengthened at most; see `spread`. `max_busy_passes`: how many passes in a
+    row may make progress before the key has a cooldown of the error interval. `align_to`: passes
+    after an interval begin at whole multiples of so many seconds, so that many keys run in one go;
+    0 for no alignment.
     """
 
     error_interval: timedelta = ERROR_INTERVAL
@@ -58,8 +61,8 @@ class KeyState:
     `verdict`, `failure`: the last ones that were logged. `cooldown_until`: in the queue's seconds;
     no wake-up counts before. `seen`: what the last pass read, if the next pass would decide the
     same on the same, None otherwise. `interval`: the seconds to wait after a skipped pass, before
-    alignment. `wakes_at`: the deadline of the last pass, in the queue's seconds; a pass that begins
-    then or later is not skipped.
+    jitter and alignment. `place`: see `spread`. `wakes_at`: the deadline of the last pass, in the
+    queue's seconds; a pass that begins then or later is not skipped.
     """
 
     state: ReconcileState = field(factory=ReconcileState)
@@ -70,6 +73,7 @@ class KeyState:
     cooldown_until: float = float("-inf")
     seen: ReadSet | None = None
     interval: float = 0.0
+    place: float = 0.0
     wakes_at: float = math.inf
 
 
@@ -104,11 +108,15 @@ def after_pass(
     # pass now.
     has_new_state = seen is not None and done.state != before.state
     busy_passes = before.busy_passes + 1 if done.progressed or has_new_state else 0
-    interval = _interval(key, done, tuning)
+    interval = None if done.requeue_after is None else done.requeue_after.total_seconds()
+    place = place_of(key)
     wakes_at = math.inf
     if done.wakes_after is not None:
         wakes_at = now - took + done.wakes_after.total_seconds()
-    requeue = _requeue(busy_passes, interval, done, tuning, now=now, wakes_at=wakes_at)
+    wait = None
+    if interval is not None:
+        wait = next_look(interval, place, tuning, now=now, wakes_at=wakes_at)
+    requeue = _requeue(busy_passes, wait, done, tuning)
     is_quiet = not done.decision.actions and not has_new_state and interval is not None
     state = evolve(
         before,
@@ -120,6 +128,7 @@ def after_pass(
         cooldown_until=now + (requeue.delay or 0.0) if requeue.is_too_busy else float("-inf"),
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
+        place=place,
         wakes_at=wakes_at,
     )
     return state, requeue
@@ -143,6 +152,34 @@ def after_skip(state: KeyState, *, now: datetime) -> KeyState | None:
     return evolve(state, history=history)
 
 
+def next_look(
+    interval: float, place: float, tuning: Tuning, *, now: float, wakes_at: float
+) -> float:
+    """Return the seconds from `now` to the next look after a pass, or after a skipped one."""
+    wait = spread(interval, place, fraction=tuning.jitter, now=now)
+    return until(wakes_at, aligned(wait, tuning.align_to, now=now), now=now)
+
+
+def place_of(key: ObjectRef) -> float:
+    """Return the place of a key in every period, from 0 to 1; it depends on the key alone."""
+    return jittered(1.0, str(key), fraction=1.0) - 1.0
+
+
+def spread(interval: float, place: float, *, fraction: float, now: float) -> float:
+    """Lengthen an interval by up to `fraction` of it, and never shorten it.
+
+    A start makes all keys due at once, and keys with fixed periods that differ by a tenth stay in a
+    few seconds of each half minute. So each key has a place in the period, and each wait brings it
+    nearer to that, by a tenth of the way with the usual jitter: a storm has spread after ten
+    minutes, and no wait is outside the bounds of the jitter.
+    """
+    period = interval * (1 + fraction / 2)
+    if period <= 0:
+        return interval
+    away = (place * period - now + period / 2) % period - period / 2
+    return period + away * fraction * interval / period
+
+
 def aligned(wait: float, align_to: float, *, now: float) -> float:
     """Lengthen a wait so that it ends at a multiple of `align_to` seconds."""
     return wait if align_to <= 0 else math.ceil((now + wait) / align_to) * align_to - now
@@ -153,24 +190,7 @@ def until(wakes_at: float, wait: float, *, now: float) -> float:
     return min(wait, max(0.0, wakes_at - now))
 
 
-def _interval(key: ObjectRef, done: Pass, tuning: Tuning) -> float | None:
-    if done.requeue_after is None:
-        return None
-    return jittered(done.requeue_after.total_seconds(), str(key), fraction=tuning.jitter)
-
-
-def _requeue(
-    busy_passes: int,
-    interval: float | None,
-    done: Pass,
-    tuning: Tuning,
-    *,
-    now: float,
-    wakes_at: float,
-) -> Requeue:
-    wait: float | None = None
-    if interval is not None:
-        wait = until(wakes_at, aligned(interval, tuning.align_to, now=now), now=now)
+def _requeue(busy_passes: int, wait: float | None, done: Pass, tuning: Tuning) -> Requeue:
     if busy_passes > tuning.max_busy_passes:
         cooldown = done.error_interval.total_seconds()
         return Requeue(cooldown, is_too_busy=True)

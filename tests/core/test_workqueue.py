@@ -153,6 +153,18 @@ def test_the_earliest_deadline_wins_and_a_later_one_does_not_delay() -> None:
     assert [queue.pop(now=1.9), queue.pop(now=2), queue.pop(now=20)] == [None, "a", None]
 
 
+def test_a_key_is_due_from_its_deadline_until_its_run_begins() -> None:
+    """Adding it again in between changes nothing."""
+    queue: WorkQueue[str] = WorkQueue()
+    assert not queue.is_due("a", now=9.0)
+    queue.add("a", now=0.0, delay=2.0)
+    assert [queue.is_due("a", now=now) for now in (1.0, 2.0, 3.0)] == [False, True, True]
+    queue.pop(now=2.0)
+    assert not queue.is_due("a", now=2.0)
+    queue.add("a", now=2.0)
+    assert queue.is_due("a", now=2.0)
+
+
 def test_adding_a_key_again_for_the_same_time_keeps_its_place() -> None:
     """Of two keys with one deadline the first one stays first, however often it is added."""
     queue = WorkQueue[str]()

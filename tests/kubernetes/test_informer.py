@@ -474,6 +474,34 @@ def test_a_handler_may_stop_its_own_informer() -> None:
         assert seen == [ref("a")]
 
 
+class Once:
+    """A watch that sends one line and ends."""
+
+    def __init__(self, line: bytes) -> None:
+        self.line = line
+
+    def lines(self) -> Iterator[bytes]:
+        """Send it."""
+        yield self.line
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_unpacked_objects_go_some_seconds_after_the_last_list() -> None:
+    """Lists come in storms, and each of them finds the objects that the one before unpacked."""
+    dead = Dead(0.0)
+    informer = dead.informer
+    informer.observe_write(secret("a", 1))
+    line = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "7"}}}
+    first = informer.objects(None)
+    seen = []
+    for dead.now in (9.0, 18.0, 30.0):
+        informer._follow(Once(json.dumps(line).encode()))
+        seen.append(informer.objects(None)[0] is first[0])
+    assert (seen, informer.objects(None)) == ([True, True, False], first)
+
+
 class Dead:
     """A server in virtual time that answers each verb in one way; `seconds` end the informer."""
 

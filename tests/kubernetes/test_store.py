@@ -358,3 +358,61 @@ def test_nothing_is_remembered_while_no_list_is_on_its_way() -> None:
     store.replace(listed(store), "0")
     store.put(B, obj(B, "u", 2))
     assert store._since_list is None
+
+
+PLACES = tuple(ObjectRef("v1", "Secret", place, name) for place in ("far", "ns") for name in "ba")
+LIST_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.sampled_from(PLACES)),
+        st.tuples(st.just("remove"), st.sampled_from(PLACES)),
+        st.tuples(st.just("list"), st.sampled_from([None, "ns", "far"])),
+        st.tuples(st.sampled_from(["forget versions", "go back", "forget lists"]), st.none()),
+    ),
+    max_size=20,
+)
+
+
+@given(LIST_STEPS)
+@example([("put", PLACES[0]), ("list", None), ("put", PLACES[2]), ("remove", PLACES[0])])
+@example([("put", PLACES[0]), ("list", "far"), ("go back", None)])
+@example([("put", PLACES[0]), ("list", "far"), ("forget versions", None)])
+def test_a_list_has_each_object_as_it_is_after_any_news(steps: list[tuple[str, object]]) -> None:
+    """Whatever earlier lists unpacked, a list is what unpacking every object would give."""
+    store = Store(kept)
+    for version, (what, at) in enumerate(steps, 10):
+        if what == "list":
+            assert isinstance(at, str | None)
+            store.objects(at)
+        elif what == "put":
+            assert isinstance(at, ObjectRef)
+            store.put(at, {**obj(at, f"uid-{at.namespace}-{at.name}-{version}", version)})
+        elif what == "remove" and (known := store.get(at)) is not None:  # type: ignore[arg-type]
+            assert isinstance(at, ObjectRef)
+            store.remove(at, uid=known.uid, resource_version=str(version))
+        elif what == "forget versions":
+            store.forget_versions()
+        elif what == "go back":
+            store.begin_list()
+            store.replace(listed(store, (A, obj(A, "uid-back", 2))), "2")
+        elif what == "forget lists":
+            store.forget_lists()
+    for namespace in (None, "ns", "far"):
+        refs = [ref for ref in store.refs() if namespace in (None, ref.namespace)]
+        refs.sort(key=lambda ref: (ref.namespace or "", ref.name))
+        known = [store.get(ref) for ref in refs]
+        assert store.objects(namespace) == tuple(each.obj for each in known if each is not None)
+
+
+def test_lists_unpack_each_state_of_an_object_once() -> None:
+    """A thousand keys that list once each cost a thousand unpackings, not a million."""
+    store = Store(kept)
+    for version, ref in enumerate(REFS, 1):
+        store.put(ref, obj(ref, f"uid-{ref.name}", version))
+    first = store.objects("ns")
+    store.put(B, obj(B, "uid-b", 3))
+    second = store.objects("ns")
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, False]
+    store.forget_lists()
+    third = store.objects("ns")
+    assert third == second
+    assert third[0] is not second[0]

@@ -36,7 +36,7 @@ def test_the_index_has_the_readers_of_the_model(
             model[key] &= names
             assert kept == tuple(child(name) for name in sorted(model[key]))
         for name in NAMES:
-            assert index.readers(child(name)) == tuple(key for key in KEYS if name in model[key])
+            assert index.readers(child(name)) == {key for key in KEYS if name in model[key]}
     assert set(index._readers) == {child(name) for names in model.values() for name in names}
     assert set(index._read) == {key for key in KEYS if model[key]}
 
