@@ -44,15 +44,8 @@ mutants: $(READY)  ## list the changes to the core that no test of the core noti
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --group mutation
 	@$(BIN)/mutmut run && $(BIN)/mutmut results
 
-bench: $(READY)  ## print the figures of tests/benchmarks/README.md as JSON lines (with KUBEBUILDER_ASSETS also a fleet on a real kube-apiserver)
+bench: $(READY)  ## add what is missing to tests/benchmarks/report (with KUBEBUILDER_ASSETS also fleets on a real kube-apiserver)
 	@$(BIN)/python -m tests.benchmarks.report
-	@$(BIN)/python -m tests.benchmarks.bench_core
-	@$(BIN)/python -m tests.benchmarks.bench_memory
-	@$(BIN)/python -m tests.benchmarks.bench_fleet
-	@$(BIN)/python -m tests.benchmarks.bench_explore
-	@$(BIN)/python -m tests.benchmarks.writes
-	@$(BIN)/python -m tests.benchmarks.guard
-	@if [ -n "$$KUBEBUILDER_ASSETS" ]; then $(BIN)/python -m tests.benchmarks.bench_cluster && $(BIN)/python -m tests.benchmarks.bench_operator; fi
 
 format: $(READY)  ## format the code and fix what the linter can fix
 	@$(BIN)/ruff format .

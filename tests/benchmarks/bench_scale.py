@@ -1,8 +1,8 @@
 """Measures how the loop grows with the fleet, in virtual time, without a server in the process.
 
-    PYTHONPATH=.:adapters python -m tests.benchmarks.bench_scale [CONTROL_PLANES ...]
+    PYTHONPATH=.:adapters python -m tests.benchmarks.bench_scale CONTROL_PLANES
 
-Prints one JSON object per size, each measured in a process of its own. The fleet is one control
+Prints one JSON object. The fleet is one control
 plane that the simulated peers made Ready, under so many names. The gateway parses an object from
 text each time that a decision reads it and keeps none, so the memory is that of the loop alone.
 """
@@ -11,7 +11,6 @@ import gc
 import json
 import re
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -29,6 +28,8 @@ from captep_world import VirtualClock, stories
 from tests.benchmarks.bench_fleet import MODEL, ready
 
 LIMITS = {"KiB of memory for each control plane": 12.0}
+LIMITED = 10_000
+"""The size whose figures have limits."""
 SIZES = (100, 1_000, 10_000, 100_000)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"\bc(\d+)")
@@ -146,7 +147,6 @@ def measure(count: int) -> dict[str, float]:
     unit = (before_unit + fleet.unit()) / 2
     mean = sum(seconds) / len(seconds)
     return {
-        "control planes": count,
         "passes of the storm, of the control planes": storm / count,
         "pass, from raw JSON": first / storm / unit,
         "look at rest": resting / sum(seconds) / unit,
@@ -196,22 +196,5 @@ def schedule(keys: list[ObjectRef]) -> float:
     return (time.process_time() - began) / (2 * rounds)
 
 
-def measured(count: int) -> dict[str, float]:
-    """Measure in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench_scale", "one", str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
-
-
-def main(words: list[str]) -> None:
-    """Print the figures of each size."""
-    if words[:1] == ["one"]:
-        print(json.dumps(measure(int(words[1]))))
-        return
-    for count in map(int, words or SIZES):
-        print(json.dumps(measured(count)), flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(json.dumps(measure(int(sys.argv[1]))))

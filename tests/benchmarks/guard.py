@@ -40,9 +40,11 @@ from tests.benchmarks.bench_core import KEY, NOW
 from tests.benchmarks.manifests import DEFINITION, DEPLOYMENT, WIDGET
 from tests.capt import worlds
 
-__all__ = ["RECORDED", "bytecodes", "counted", "paths", "row"]
+__all__ = ["RECORDED", "VERSION", "bytecodes", "counted", "paths", "row", "warmed"]
 
 RECORDED: Final = Path(__file__).with_name("guard.json")
+VERSION: Final = ".".join(platform.python_version_tuple()[:2])
+"""The counts hold for one version of Python."""
 _TOLERANCE: Final = 0.1
 _WARM_UP: Final = 3
 """Calls before the count: they fill the caches of cattrs, of compiled patterns and of imports."""
@@ -84,11 +86,16 @@ def _peak(work: Callable[[], object]) -> int:
         gc.enable()
 
 
-def counted(work: Callable[[], object]) -> Counts:
-    """Return the counts of one call, after some that fill the caches."""
+def warmed(work: Callable[[], object]) -> Callable[[], object]:
+    """Return `work` after some calls that fill the caches."""
     for _ in range(_WARM_UP):
         work()
-    return {"bytecodes": bytecodes(work), "bytes": _peak(work)}
+    return work
+
+
+def counted(work: Callable[[], object]) -> Counts:
+    """Return the counts of one call, after some that fill the caches."""
+    return {"bytecodes": bytecodes(warmed(work)), "bytes": _peak(work)}
 
 
 def _objects(world: list[dict[str, Any]]) -> dict[ObjectRef, dict[str, Any]]:
@@ -220,17 +227,16 @@ def row(name: str, now: Counts, before: Counts | None) -> str:
 
 def main(arguments: list[str]) -> None:
     """Count, and print the table or record."""
-    version = ".".join(platform.python_version_tuple()[:2])
     recorded: dict[str, dict[str, Counts]] = json.loads(RECORDED.read_text())
     counts = {name: counted(work) for name, work in paths().items()}
     if arguments == ["--record"]:
-        recorded[version] = counts
+        recorded[VERSION] = counts
         RECORDED.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
         return
-    print(f"Counts with Python {version}; ** marks a change of more than {_TOLERANCE:.0%}.\n")
+    print(f"Counts with Python {VERSION}; ** marks a change of more than {_TOLERANCE:.0%}.\n")
     print("| path | bytecodes | change | bytes at most | change |")
     print("| --- | --- | --- | --- | --- |")
-    known = recorded.get(version, {})
+    known = recorded.get(VERSION, {})
     for name, now in counts.items():
         print(row(name, now, known.get(name)))
     for name in known.keys() - counts.keys():

@@ -1,148 +1,110 @@
-"""Writes the report of `make bench`: Markdown with plots, every number from a run.
+"""Gathers the runs of every section, and writes the report from them: Markdown with plots.
 
-    PYTHONPATH=.:adapters python -m tests.benchmarks.report [RUNS]
+    PYTHONPATH=.:adapters python -m tests.benchmarks.report [--runs N] [--only NAMES] [--again]
+    PYTHONPATH=.:adapters python -m tests.benchmarks.report --draw
 
-The files go to tests/benchmarks/report/. A claim is a ratio within one run, since absolute times
-vary by a factor of two between machines; each figure shows its median and its spread over the runs.
+Each run of a section is one line of `report/figures.jsonl`, so that an interrupted report goes on
+where it stopped: what is there is not measured again. Nothing in the report is typed by hand. A
+claim is a ratio within one run; each figure shows its median and its spread over the runs.
 """
 
-import gzip
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final, TypeAlias
 
-from captep_audit import Judge, Log, read_events
-from captep_demo._demo import added_up
-from captep_demo._lanes import LANES, play
-from captep_demo._report import FAULTS, Criterion, criteria
-from captep_memory import load
-from captep_world import stories
-from tests.benchmarks import bench_month, bench_scale
-from tests.benchmarks.bench_memory import measure as requests_per_second
-from tests.benchmarks.bench_memory import mix, objects, status_patch
-from tests.benchmarks.compare import measured
+from tests.benchmarks.bench_scale import SIZES
 from tests.benchmarks.plots import Figure, bars, curves
-from tests.capt import worlds
+from tests.benchmarks.sections import SECTIONS
 
-_ROOT = Path(__file__).resolve().parents[2]
-_FOLDER = Path(__file__).resolve().with_name("report")
-_LOGS = _ROOT / "tests" / "audit"
-_RUNS = 5
-_HOURS = 0.5
-_MONTH = 1_000
-_FAULTY_LIVES = 5
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
-_HEAD = ("| figure | median | spread | limit | met |", "| --- | ---: | ---: | ---: | --- |")
-_UNIT = "json.loads of the objects"
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_FOLDER: Final = Path(__file__).resolve().with_name("report")
+_FIGURES: Final = "figures.jsonl"
+_RUNS: Final = 5
+_HEAD: Final = ("| figure | median | spread | limit | met |", "| --- | ---: | ---: | ---: | --- |")
 
-
-def over(runs: Sequence[Mapping[str, float]], limits: Mapping[str, float]) -> list[Figure]:
-    """Return the figures of runs that have the same names."""
-    return [Figure(name, tuple(run[name] for run in runs), limits.get(name)) for name in runs[0]]
+Record: TypeAlias = Mapping[str, Any]
+"""One run of a section: its name, its seed, `figures`, `limits` and `strict`, where and when it was
+measured, and the seconds that it took."""
 
 
-def passes(world: Path) -> dict[str, float]:
-    """Return the cost of a quiet pass as multiples of `json.loads` of the same objects."""
-    figures = measured(_ROOT, world)
-    return {
-        f"{name}, of json.loads": figures[name] / figures[_UNIT]
-        for name in ("quiet reconcile", "raw JSON to decision")
-    }
+def recorded(folder: Path) -> list[Record]:
+    """Return the runs that are recorded in a folder."""
+    path = folder / _FIGURES
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def importing() -> dict[str, float]:
-    """Return the CPU of imports as a multiple of that of attrs and cattrs."""
-    base = _cpu_of("import attrs, cattrs")
-    return {
-        "import captep_core, of attrs and cattrs": _cpu_of("import captep_core") / base,
-        "with its domain": _cpu_of("from captep_core import reconcile") / base,
-    }
+def missing(records: Iterable[Record], names: Iterable[str], runs: int) -> list[tuple[str, int]]:
+    """Return the runs that are not recorded yet, by section and seed.
 
-
-def _cpu_of(code: str) -> float:
-    timed = f"import time; began = time.process_time(); {code}; print(time.process_time() - began)"
-    command = [sys.executable, "-c", timed]
-    return min(
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        for _ in range(3)
-    )
-
-
-def auditing(folder: Path) -> dict[str, float]:
-    """Return the CPU of `captep audit` as a multiple of `json.loads` of the same lines."""
-    lines = [
-        line
-        for name in ("captep.log.gz", "bad.log.gz")
-        for line in gzip.decompress((_LOGS / name).read_bytes()).splitlines(keepends=True)
-    ] * 20
-    path = folder / "audit.log"
-    path.write_bytes(b"".join(lines))
-    began = time.process_time()
-    for line in lines:
-        json.loads(line)
-    parsed = time.process_time()
-    judge = Judge()
-    for event in read_events([str(path)], Log()):
-        judge.see(event)
-    judge.verdict()
-    return {"captep audit, of json.loads": (time.process_time() - parsed) / (parsed - began)}
-
-
-def memory_server() -> dict[str, float]:
-    """Return how much slower the in-memory server is with a thousand times as many objects."""
-    figures = {}
-    for name, make in (("a request", mix), ("a status patch", status_patch)):
-        rates = [
-            requests_per_second(make, load(objects(number), now=_NOW), 3000) for number in (1, 1000)
-        ]
-        figures[f"time of {name} at 14,000 objects, of that at 14"] = rates[0] / rates[1]
-    return figures
-
-
-def graduation(seed: int) -> list[Criterion]:
-    """Return the criteria of one life with each loop, and of a month of a fleet."""
-    length = timedelta(hours=_HOURS)
-    story = stories.life(length)
-    limit = length + timedelta(hours=2)
-    lives = [play(lane, "tokyo", story=story, seed=seed, limit=limit) for lane in LANES]
-    broken = [
-        play(LANES[-1], "tokyo", story=story, seed=each, limit=limit, faults=FAULTS)
-        for each in range(seed * _FAULTY_LIVES, (seed + 1) * _FAULTY_LIVES)
-    ]
-    month = bench_month.measure(_MONTH, seed)
+    All sections have their first run before one has its second, so that a report that is cut short
+    is complete.
+    """
+    known = {(record["section"], record["seed"]) for record in records}
     return [
-        *criteria(lives, added_up(broken), 1),
-        Criterion(
-            f"memory after 30 virtual days of {_MONTH:,} control planes, growth after an hour",
-            month["growth of memory after the first hour, percent"],
-            1,
-            " %",
-        ),
-        Criterion(
-            f"decisions of {_MONTH:,} control planes in an hour at rest",
-            month["decisions in an hour at rest"],
-            0,
-        ),
+        (name, seed)
+        for seed in range(runs)
+        for name in names
+        if seed < SECTIONS[name].most and (name, seed) not in known
     ]
 
 
-def graduated(lives: Sequence[Sequence[Criterion]]) -> list[Figure]:
-    """Return the criteria of all runs as figures."""
+def measured(name: str, seed: int) -> Record:
+    """Measure a section once, in a process of its own."""
+    began, before = time.monotonic(), os.times()
+    command = [sys.executable, "-m", "tests.benchmarks.sections", name, str(seed)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=_ROOT)
+    after = os.times()
+    spent = after.children_user + after.children_system
+    spent -= before.children_user + before.children_system
+    found = json.loads(done.stdout.splitlines()[-1])
+    figures = {figure: float(f"{value:.6g}") for figure, value in found["figures"].items()}
+    return {
+        "section": name,
+        "seed": seed,
+        "day": f"{datetime.now(UTC):%Y-%m-%d}",
+        "commit": _commit(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "load": round(os.getloadavg()[0], 1),
+        "seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(spent, 1),
+        **found,
+        "figures": figures,
+    }
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(_ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "captep_core", "adapters")
+    return f"{git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''}"
+
+
+def figures_of(records: Sequence[Record]) -> list[Figure]:
+    """Return the figures of the runs of one section, in the order in which they first appear."""
+    names = dict.fromkeys(name for record in records for name in record["figures"])
+    limits = {name: limit for record in records for name, limit in record["limits"].items()}
+    strict = {name for record in records for name in record["strict"]}
     return [
         Figure(
-            f"{kind[0].name}{f' ({unit})' if (unit := kind[0].unit.strip()) else ''}",
-            tuple(each.value for each in kind),
-            kind[0].most,
-            kind[0].is_strict,
+            name,
+            tuple(record["figures"][name] for record in records if name in record["figures"]),
+            limits.get(name),
+            name in strict,
         )
-        for kind in zip(*lives, strict=True)
+        for name in names
     ]
 
 
@@ -155,78 +117,108 @@ def of_thresholds(figures: Sequence[Figure]) -> list[Figure]:
     ]
 
 
-def scaled(runs: int) -> list[str]:
-    """Return the section on fleets of each size, and write its plot."""
-    figures: dict[int, list[Figure]] = {}
-    for size in bench_scale.SIZES:
-        measurements = repeated(runs, lambda size=size: bench_scale.measured(size))  # type: ignore[misc]  # mypy infers no default
-        figures[size] = over(measurements, bench_scale.LIMITS if size == 10_000 else {})[1:]
-    (_FOLDER / "scale.svg").write_text(curves(bench_scale.SIZES, figures, "Scale"), "utf-8")
-    lines = ["## Scale", "", "Costs of CPU are multiples of `json.loads` of a pass's objects.", ""]
-    for size, found in figures.items():
-        lines += [f"### {size:,} control planes", "", *_HEAD, *(each.row for each in found), ""]
-    return [*lines, "![Scale](scale.svg)", ""]
-
-
-def table(heading: str, figures: Sequence[Figure], plot: str) -> list[str]:
-    """Return a section with a table and its plot."""
-    return [
-        f"## {heading}",
-        "",
-        *_HEAD,
-        *(figure.row for figure in figures),
-        "",
-        f"![{heading}]({plot})",
-        "",
-    ]
-
-
-def repeated(runs: int, measure: Callable[[], dict[str, float]]) -> list[dict[str, float]]:
-    """Measure several times."""
-    return [measure() for _ in range(runs)]
-
-
-def main(runs: int) -> None:
-    """Measure everything and write the report."""
-    _FOLDER.mkdir(exist_ok=True)
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    machine = f"{platform.system()} {platform.machine()} with {os.cpu_count()} processors"
-    day = f"{datetime.now(UTC):%Y-%m-%d}"
+def report(records: Sequence[Record]) -> tuple[str, Mapping[str, str]]:
+    """Return the Markdown of all runs, and its plots by file name."""
+    by_section = {
+        name: [record for record in records if record["section"] == name] for name in SECTIONS
+    }
+    sections = {name: found for name, found in by_section.items() if found}
     lines = [
         "# The costs of captep",
         "",
-        f"{runs} runs on {day}: {python}, {machine}, seeds 0 to {runs - 1}.",
-        "Costs are ratios within one run; a limit is met when every run meets it.",
+        "`python -m tests.benchmarks.report` wrote this from `figures.jsonl`. A limit is met when",
+        "every run meets it. `*.svg` has the plots.",
         "",
     ]
-    figures = graduated([graduation(seed) for seed in range(runs)])
-    lines += table("Graduation criteria", figures, "graduation.svg")
-    plot = bars(of_thresholds(figures), "Percent of the threshold")
-    (_FOLDER / "graduation.svg").write_text(plot, "utf-8")
-    lines += scaled(runs)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        world = folder / "world.json"
-        made = load(worlds.ready(), now=datetime(2026, 1, 1, 1, tzinfo=UTC)).objects()
-        world.write_text(json.dumps(list(made)))
-        sections = [
-            ("The quiet pass", "pass.svg", repeated(runs, lambda: passes(world)), {}),
-            ("Imports", "imports.svg", repeated(runs, importing), {}),
-            (
-                "The audit of a log",
-                "audit.svg",
-                repeated(runs, lambda: auditing(folder)),
-                {"captep audit, of json.loads": 3.0},
-            ),
-            ("The in-memory server", "memory.svg", repeated(runs, memory_server), {}),
-        ]
-    for heading, plot, measurements, limits in sections:
-        figures = over(measurements, limits)
-        lines += table(heading, figures, plot)
-        (_FOLDER / plot).write_text(bars(figures, heading), "utf-8")
-    (_FOLDER / "README.md").write_text("\n".join(lines), "utf-8")
-    print(_FOLDER / "README.md")
+    plots = dict[str, str]()
+    for name, found in sections.items():
+        figures = figures_of(found)
+        lines += [f"## {SECTIONS[name].heading}", "", *_where(found), ""]
+        lines += [*_HEAD, *(figure.row for figure in figures), ""]
+        compared = of_thresholds(figures)
+        if compared:
+            heading = f"{SECTIONS[name].heading}: percent of the limit"
+            plots[f"{name}.svg"] = bars(compared, heading)
+            lines += [f"![{heading}]({name}.svg)", ""]
+    sizes = [size for size in SIZES if f"scale-{size}" in sections]
+    if sizes:
+        by_size = {size: figures_of(sections[f"scale-{size}"]) for size in sizes}
+        plots["scale.svg"] = curves(sizes, by_size, "Growth with the fleet")
+        lines += ["## Growth with the fleet", "", "![Growth with the fleet](scale.svg)", ""]
+    return "\n".join(lines), plots
+
+
+def _where(records: Sequence[Record]) -> Iterator[str]:
+    """Say where and when the runs were measured, in lines of at most 100 columns."""
+    runs = "1 run" if len(records) == 1 else f"{len(records)} runs"
+    days, commits = (sorted({record[key] for record in records}) for key in ("day", "commit"))
+    loads = [record["load"] for record in records]
+    cpu = max(record["cpu_seconds"] for record in records)
+    yield f"{runs} on {', '.join(days)} at {', '.join(commits)}, of at most {cpu:g} s of CPU each."
+    machines = {f"{record['python']}, {record['machine']}" for record in records}
+    yield f"{'; '.join(sorted(machines))}, load {min(loads)} to {max(loads)}."
+
+
+def draw(folder: Path) -> Path:
+    """Write Markdown and plots from what is recorded; return the path of the Markdown."""
+    text, plots = report(recorded(folder))
+    for name, plot in plots.items():
+        (folder / name).write_text(plot, "utf-8")
+    path = folder / "README.md"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def gather(folder: Path, names: Sequence[str], runs: int) -> None:
+    """Measure what is missing, and record each run as soon as it is there."""
+    folder.mkdir(exist_ok=True)
+    for name, seed in missing(recorded(folder), names, runs):
+        print(f"{name}, run {seed + 1}", file=sys.stderr, flush=True)
+        record = measured(name, seed)
+        with (folder / _FIGURES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def forget(folder: Path, names: Sequence[str]) -> None:
+    """Drop the recorded runs of some sections."""
+    kept = [record for record in recorded(folder) if record["section"] not in names]
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+    (folder / _FIGURES).write_text("".join(lines), "utf-8")
+
+
+def chosen(only: str, *, has_cluster: bool) -> list[str]:
+    """Return the names of the sections to measure.
+
+    `only`: names, or beginnings of names (`scale`), with commas in between; "" for all that can
+    run.
+
+    Raises:
+        SystemExit: a name chooses nothing.
+    """
+    if not only:
+        return [name for name, each in SECTIONS.items() if has_cluster or not each.needs_cluster]
+    names = only.split(",")
+    unknown = [name for name in names if not any(each.startswith(name) for each in SECTIONS)]
+    if unknown:
+        raise SystemExit(f"no section {', '.join(unknown)}, expected {', '.join(SECTIONS)}")
+    return [each for each in SECTIONS if any(each.startswith(name) for name in names)]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Gather, and draw."""
+    parser = argparse.ArgumentParser(description="Measure, and write tests/benchmarks/report/.")
+    parser.add_argument("--runs", type=int, default=_RUNS, help="of each section (default 5)")
+    parser.add_argument("--only", default="", help="sections, with commas in between")
+    parser.add_argument("--again", action="store_true", help="forget their earlier runs first")
+    parser.add_argument("--draw", action="store_true", help="measure nothing")
+    options = parser.parse_args(words)
+    names = chosen(options.only, has_cluster="KUBEBUILDER_ASSETS" in os.environ)
+    if not options.draw:
+        if options.again:
+            forget(_FOLDER, names)
+        gather(_FOLDER, names, options.runs)
+    print(draw(_FOLDER))
 
 
 if __name__ == "__main__":
-    main(max(_RUNS, int(sys.argv[1]) if len(sys.argv) > 1 else _RUNS))
+    main()

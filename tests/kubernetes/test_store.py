@@ -399,8 +399,8 @@ def test_a_list_has_each_object_as_it_is_after_any_news(steps: list[tuple[str, o
     for namespace in (None, "ns", "far"):
         refs = [ref for ref in store.refs() if namespace in (None, ref.namespace)]
         refs.sort(key=lambda ref: (ref.namespace or "", ref.name))
-        known = [store.get(ref) for ref in refs]
-        assert store.objects(namespace) == tuple(each.obj for each in known if each is not None)
+        cached = [store.get(ref) for ref in refs]
+        assert store.objects(namespace) == tuple(each.obj for each in cached if each is not None)
 
 
 def test_lists_unpack_each_state_of_an_object_once() -> None:

@@ -50,9 +50,7 @@ class Shelf:
         raise AssertionError(action)
 
 
-def lists_nothing(
-    _key: ObjectRef, read: Read, _state: ReconcileState, *, now: datetime
-) -> Decision:
+def lists_nothing(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
     """List the children, and do nothing for an hour after `now`."""
     read.list(CHILDREN.api_version, CHILDREN.kind, CHILDREN.namespace)
     return Decision((), HOUR, Said(str(now)))
