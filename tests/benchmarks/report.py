@@ -197,11 +197,14 @@ def chosen(only: str, *, has_cluster: bool) -> list[str]:
     """
     if not only:
         return [name for name, each in SECTIONS.items() if has_cluster or not each.needs_cluster]
-    names = only.split(",")
-    unknown = [name for name in names if not any(each.startswith(name) for each in SECTIONS)]
+    meant = {
+        name: [name] if name in SECTIONS else [each for each in SECTIONS if each.startswith(name)]
+        for name in only.split(",")
+    }
+    unknown = [name for name, found in meant.items() if not found]
     if unknown:
         raise SystemExit(f"no section {', '.join(unknown)}, expected {', '.join(SECTIONS)}")
-    return [each for each in SECTIONS if any(each.startswith(name) for name in names)]
+    return [each for each in SECTIONS if any(each in found for found in meant.values())]
 
 
 def main(words: Sequence[str] | None = None) -> None:

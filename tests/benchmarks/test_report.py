@@ -69,6 +69,7 @@ def test_sections_are_chosen_by_the_beginning_of_their_names() -> None:
         "scale-10000",
         "scale-100000",
     ]
+    assert chosen("scale-100", has_cluster=False) == ["scale-100"]
     assert chosen("cluster,pass", has_cluster=False) == ["pass", "cluster"]
     assert {*chosen("", has_cluster=True)} - {*chosen("", has_cluster=False)} == {
         name for name, section in SECTIONS.items() if section.needs_cluster
