@@ -44,7 +44,7 @@ _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _UNIT = "json.loads of the objects"
 # The value that a bare `target` of a benchmark is about: the first that its line has.
 _TARGETED = ("ratio", "percent_of_a_core", "above", "p99_ms", "seconds", "mib", "number")
-# What describes a measurement and is none.
+# These describe a measurement, and are not measured.
 _CONTEXT = frozenset({"control_planes", "threads", "samples", "load", "objects", "status", "bytes"})
 
 
