@@ -26,6 +26,7 @@ from captep_memory._kinds import (
 from captep_memory._metadata import decode_metadata, finalizers, is_deleting
 from captep_memory._request import Key, group_of
 from captep_memory._schema import normalise
+from captep_memory._shelf import shelf_of
 from captep_memory._status import RefusedError
 from captep_memory._strategies import prepare_created
 from captep_memory._world import NEWEST, Quirks, World, uid_of
@@ -84,7 +85,7 @@ def load(
     return World(
         now=now,
         resource_version=highest,
-        shelves={place: shelf for place, shelf in kept.items() if shelf},
+        shelves={place: shelf_of(shelf) for place, shelf in kept.items() if shelf},
         catalog=catalog,
         quirks=quirks,
         admission=admission,

@@ -202,7 +202,7 @@ def _storage_key(obj: Object) -> str:
 def _snapshot(world: World, request: Request, resource: ServedKind, version: int) -> list[Object]:
     """Return the objects of a kind at a resourceVersion, unsorted, by undoing later changes."""
     shelves: dict[str | None, dict[str, Object]] = {
-        place[2]: dict(shelf)
+        place[2]: dict(shelf.items())
         for place, shelf in world.shelves.items()
         if place[:2] == (resource.group, resource.kind) and _in_scope(request, place[2])
     }
