@@ -6,7 +6,6 @@ Decode, namespace, mutating admission, system fields, validation, validating adm
 
 import hashlib
 
-from captep_core._objects import rfc3339
 from captep_memory._admission import admit, mutate
 from captep_memory._builtin import prepare_built_in
 from captep_memory._content import decode, validate_content
@@ -170,7 +169,7 @@ def _fill_system_fields(
         metadata["name"] = _generate_name(world, request, resource, metadata["generateName"])
     key = Key(resource.group, resource.kind, request.namespace, text(metadata.get("name")))
     metadata["uid"] = world.next_uid(key, dry_run=request.dry_run)
-    metadata["creationTimestamp"] = rfc3339(world.now)
+    metadata["creationTimestamp"] = world.stamp
     if not resource.built_in or resource.counts_generation:
         metadata["generation"] = 1
     obj = without(given, "status") if resource.has_status else given

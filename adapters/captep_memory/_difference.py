@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from captep_memory._field_sets import EMPTY, FieldSet, field_element, union
-from captep_memory._fields import Form, as_member, element_of, form_of, is_same_scalar
+from captep_memory._fields import SCALARS, Form, as_member, element_of, form_of
 from captep_memory._json import MISSING, Value, identical
 from captep_memory._merge_types import DEDUCED, MergeType
 
@@ -57,7 +57,9 @@ def _compare_maps(old: Mapping[str, Any], new: Mapping[str, Any], type_: MergeTy
     found = _Found()
     for name, value in old.items():
         other = new.get(name, MISSING)
-        if other is value or is_same_scalar(other, value):
+        kind = type(value)
+        # Most members are scalars that stay: they need no call.
+        if other is value or (kind is type(other) and kind in SCALARS and other == value):
             continue
         member_type = type_.fields.get(name) or type_.other or DEDUCED
         found.add(field_element(name), value, other, member_type)

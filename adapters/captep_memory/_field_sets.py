@@ -28,6 +28,7 @@ __all__ = [
     "paths",
     "shown",
     "sorted_set",
+    "text_key_element",
     "union",
     "value_element",
     "without_paths",
@@ -51,26 +52,19 @@ def field_element(name: str) -> str:
 
 def key_element(keys: Mapping[str, Value]) -> str:
     """Return the element of a list item with these keys."""
-    if len(keys) == 1:
-        name, value = next(iter(keys.items()))
-        if type(value) is str:
-            return _text_key(name, value)
     pairs = [f"{_encoded(name)}:{_encoded(keys[name])}" for name in sorted(keys)]
     return f"k:{{{','.join(pairs)}}}"
 
 
 @lru_cache(maxsize=4096)
-def _text_key(name: str, value: str) -> str:
+def text_key_element(name: str, value: str) -> str:
+    """Return the element of a list item that a text identifies, as most do."""
     return f"k:{{{_encoded(name)}:{_encoded(value)}}}"
 
 
+@lru_cache(maxsize=4096, typed=True)
 def value_element(value: Value) -> str:
     """Return the element of a scalar in a list."""
-    return _text_value(value) if type(value) is str else f"v:{_encoded(value)}"
-
-
-@lru_cache(maxsize=4096)
-def _text_value(value: str) -> str:
     return f"v:{_encoded(value)}"
 
 
@@ -216,12 +210,9 @@ def _quoted(value: Value) -> str:
 
 def sorted_set(fields: FieldSet) -> FieldSet:
     """Return a set in the order of the wire."""
-    if len(fields) < 2:
-        return {element: sorted_set(node) if node else node for element, node in fields.items()}
-    return {
-        element: sorted_set(fields[element]) if fields[element] else fields[element]
-        for element in sorted(fields)
-    }
+    if not any(fields.values()):
+        return dict.fromkeys(sorted(fields), EMPTY)
+    return {element: sorted_set(node) if node else node for element, node in sorted(fields.items())}
 
 
 def is_field_set(value: Value) -> bool:

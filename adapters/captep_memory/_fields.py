@@ -13,33 +13,27 @@ from captep_memory._field_sets import (
     field_element,
     key_element,
     shown,
+    text_key_element,
     value_element,
 )
 from captep_memory._json import Value
-from captep_memory._merge_types import DEDUCED, MergeType, Scalar
+from captep_memory._merge_types import DEDUCED, FITTING, MergeType
 
 __all__ = [
+    "SCALARS",
     "Form",
     "as_member",
     "element_of",
     "fields_of",
     "form_of",
     "go_type",
-    "is_same_scalar",
     "printed",
     "with_named_fields",
 ]
 
 _SELF: FieldSet = {".": EMPTY}
-# The types of the values that fit a scalar without another look.
-_FITTING: Mapping[Scalar, frozenset[type]] = {
-    "": frozenset(),
-    "numeric": frozenset({int, float}),
-    "string": frozenset({str}),
-    "boolean": frozenset({bool}),
-    "untyped": frozenset({str, bool, int, float}),
-}
-_SCALARS = _FITTING["untyped"]
+SCALARS = FITTING["untyped"]
+"""The types of JSON that are scalars; a null is none."""
 Form: TypeAlias = Literal["map", "list", "scalar"]
 
 
@@ -61,11 +55,6 @@ def form_of(type_: MergeType, value: Value) -> Form:
 def as_member(node: FieldSet | None) -> FieldSet:
     """Return a node as a member of its set."""
     return {**_SELF, **node} if node else EMPTY
-
-
-def is_same_scalar(one: Value, other: Value) -> bool:
-    """Return whether two values are the same scalar of the same type."""
-    return type(one) is type(other) and type(one) in _SCALARS and bool(one == other)
 
 
 def fields_of(value: Value, type_: MergeType, problems: list[str]) -> FieldSet:
@@ -100,19 +89,23 @@ def _map_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSet
         problems.append(f": expected map, got &{{{printed(value)}}}")
         return None
     below: FieldSet = {}
-    known = type_.fields
+    members, other = type_.members, type_.other
     for name, item in value.items():
-        element = field_element(name)
-        member_type = known.get(name) or type_.other
-        if member_type is None:
+        member = members.get(name)
+        if member is not None:
+            element, member_type, fitting = member
+        elif other is not None:
+            element, member_type, fitting = field_element(name), other, FITTING[other.scalar]
+        else:
             problems.append(f".{name}: field not declared in schema")
             break
-        if type(item) in _FITTING[member_type.scalar]:
+        if type(item) in fitting:
             below[element] = EMPTY
             continue
         start = len(problems)
-        node = _fields(item, member_type, problems)
-        if item is None or item == {} or name not in known:
+        is_map = type(item) is dict and member_type.is_map
+        node = (_map_fields if is_map else _fields)(item, member_type, problems)
+        if item is None or item == {} or member is None:
             below[element] = as_member(node)
         elif node is not None:
             below[element] = node
@@ -130,6 +123,7 @@ def _list_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSe
     if type_.list_is_atomic:
         return _atomic_list_fields(value, type_.items or DEDUCED, problems)
     items = type_.items or DEDUCED
+    fitting = FITTING[items.scalar]
     below: FieldSet = {}
     for index, item in enumerate(value):
         start = len(problems)
@@ -140,7 +134,8 @@ def _list_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSe
         if element in below:
             problems.append(f": duplicate entries for key {shown((element,))}")
             start += 1
-        below[element] = as_member(_fields(item, items, problems))
+        is_plain = type(item) in fitting
+        below[element] = EMPTY if is_plain else as_member(_fields(item, items, problems))
         if len(problems) > start:
             place = shown((element,))
             problems[start:] = [f"{place}{problem}" for problem in problems[start:]]
@@ -148,7 +143,7 @@ def _list_fields(value: Value, type_: MergeType, problems: list[str]) -> FieldSe
 
 
 def _atomic_list_fields(value: list[Any], items: MergeType, problems: list[str]) -> FieldSet:
-    fitting = _FITTING[items.scalar]
+    fitting = FITTING[items.scalar]
     for index, item in enumerate(value):
         if type(item) in fitting:
             continue
@@ -161,17 +156,17 @@ def _atomic_list_fields(value: list[Any], items: MergeType, problems: list[str])
 
 def element_of(item: Value, type_: MergeType) -> str | None:
     """Return the path element of an item of a list that is not atomic, None if it has none."""
-    if not type_.list_keys:
+    names = type_.list_keys
+    if not names:
         return None if item is None or isinstance(item, dict | list) else value_element(item)
     if not isinstance(item, dict):
         return None
-    if len(type_.list_keys) == 1 and type_.list_keys[0] in item:
-        name = type_.list_keys[0]
-        return key_element({name: item[name]})
+    if len(names) == 1 and type(item.get(names[0])) is str:
+        return text_key_element(names[0], item[names[0]])
     defaults = type_.items.defaults if type_.items else {}
     keys = {
         name: item[name] if name in item else defaults[name]
-        for name in type_.list_keys
+        for name in names
         if name in item or name in defaults
     }
     return key_element(keys) if keys else None

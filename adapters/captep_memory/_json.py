@@ -65,21 +65,24 @@ def text(value: object) -> str:
 
 def identical(left: Value, right: Value) -> bool:
     """Return whether two JSON values have the same encoding: unlike `==`, `True` is not `1`."""
-    if left is right:
-        return True
+    # Most values that a write compares differ, and `==` finds that without running Python.
+    return left is right or (bool(left == right) and _has_same_flags(left, right))
+
+
+def _has_same_flags(left: Value, right: Value) -> bool:
+    """Return whether two equal values have their booleans in the same places."""
     if isinstance(left, dict):
-        if not isinstance(right, dict) or len(left) != len(right):
-            return False
         for key, value in left.items():
-            other = right.get(key, MISSING)
-            if value is not other and not identical(value, other):
+            other = right[key]
+            # Most values need no call: a string equals no value of another type.
+            if value is other or type(value) is str:
+                continue
+            if not _has_same_flags(value, other):
                 return False
         return True
     if isinstance(left, list):
-        return (
-            isinstance(right, list) and len(left) == len(right) and all(map(identical, left, right))
-        )
-    return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
+        return left is right or all(map(_has_same_flags, left, right))
+    return isinstance(left, bool) is isinstance(right, bool)
 
 
 def deep_equal(left: Value, right: Value) -> bool:
@@ -105,6 +108,8 @@ def as_stored(value: Value, known: Value = None) -> Value:
     if value is known:
         return value
     if isinstance(value, dict):
+        if _UNCHANGED.issuperset(map(type, value.values())):
+            return value
         before = known if isinstance(known, dict) else {}
         changed = {}
         for key, item in value.items():
@@ -116,6 +121,8 @@ def as_stored(value: Value, known: Value = None) -> Value:
                 changed[key] = new
         return {**value, **changed} if changed else value
     if isinstance(value, list):
+        if _UNCHANGED.issuperset(map(type, value)):
+            return value
         olds = known if isinstance(known, list) else ()
         items = [as_stored(item, old) for item, old in zip_longest(value, olds[: len(value)])]
         return value if all(map(operator.is_, items, value)) else items
@@ -126,9 +133,19 @@ def as_stored(value: Value, known: Value = None) -> Value:
     )
 
 
+def _has_floats(value: Value) -> bool:
+    for item in value.values() if type(value) is dict else value:
+        kind = type(item)
+        if kind is float or ((kind is dict or kind is list) and item and _has_floats(item)):
+            return True
+    return False
+
+
 def stored_object(obj: Object, known: Object | None = None) -> Object:
     """Return an object as it comes back from the store; metadata has no floats."""
     content = {name: value for name, value in obj.items() if name != "metadata"}
+    if known is None and not _has_floats(content):
+        return obj
     changed = as_stored(content, known)
     return obj if changed is content else {**obj, **changed}
 

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from captep_memory._field_sets import FieldSet, contains, field_element
-from captep_memory._fields import element_of, form_of, is_same_scalar
+from captep_memory._field_sets import FieldSet, contains
+from captep_memory._fields import SCALARS, element_of, form_of
 from captep_memory._json import MISSING, Value, identical
 from captep_memory._merge_types import DEDUCED, MergeType
 
@@ -23,6 +23,8 @@ def merge(live: Value, config: Value, type_: MergeType) -> Value:
         return config
     if config is MISSING or live is config:
         return live
+    if type(live) is dict is type(config) and live and type_.is_map and not type_.map_is_atomic:
+        return _merge_maps(live, config, type_)
     form = form_of(type_, config)
     if form == "map" and not type_.map_is_atomic:
         if isinstance(live, dict) and live and not config:
@@ -43,7 +45,9 @@ def _merge_maps(
     changed = {}
     for name, value in config.items():
         old = live.get(name, MISSING)
-        if old is value or is_same_scalar(old, value):
+        kind = type(value)
+        # Most members are scalars that stay: they need no call.
+        if old is value or (kind is type(old) and kind in SCALARS and old == value):
             continue
         new = merge(old, value, type_.fields.get(name) or type_.other or DEDUCED)
         if new is not old:
@@ -52,7 +56,7 @@ def _merge_maps(
 
 
 def _merge_lists(live: list[Any], config: list[Any], type_: MergeType) -> list[Any]:
-    if live == config and identical(live, config):
+    if identical(live, config):
         return live
     items = type_.items or DEDUCED
     theirs = {str(element_of(item, type_)): item for item in config}
@@ -115,14 +119,16 @@ def remove(value: Value, fields: FieldSet, type_: MergeType) -> Value:
 
 
 def _without_members(value: Mapping[str, Any], fields: FieldSet, type_: MergeType) -> Value:
-    kept = {}
-    for name, item in value.items():
-        element = field_element(name)
-        if contains(fields, element):
+    kept = dict(value)
+    for element, below in fields.items():
+        name = element[2:]
+        if element[:2] != "f:" or name not in kept:
             continue
-        below = fields.get(element)
-        member_type = type_.fields.get(name) or type_.other or DEDUCED
-        kept[name] = item if below is None else remove(item, below, member_type)
+        if contains(fields, element):
+            del kept[name]
+        else:
+            member_type = type_.fields.get(name) or type_.other or DEDUCED
+            kept[name] = remove(kept[name], below, member_type)
     return kept
 
 

@@ -67,13 +67,19 @@ def decode_metadata(raw: Value, known: Mapping[str, Any] | None = None) -> Objec
         return {}
     if not isinstance(raw, dict):
         raise _mistyped("metadata", "object")
+    if raw is known:
+        return raw
     decoded: Object = {}
     for name, decode in _FIELDS.items():
-        value = raw.get(name)
+        if name not in raw:
+            continue
+        value = raw[name]
         if value is None:
             continue
-        if known is None or known.get(name) is not value:
-            value = decode(f"metadata.{name}", value)
+        if known is not None and known.get(name) is value:
+            decoded[name] = value
+            continue
+        value = decode(f"metadata.{name}", value)
         # Of built-in kinds, an empty list of managedFields takes them away.
         is_kept = value not in ("", {}, []) or (name == "managedFields" and value == [])
         if is_kept and not (value == 0 and name == "generation"):

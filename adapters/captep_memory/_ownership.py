@@ -8,7 +8,6 @@ because the world knows who wrote what since the creation.
 import json
 import re
 import unicodedata
-from datetime import datetime
 from functools import lru_cache
 
 from captep_core._objects import rfc3339
@@ -75,6 +74,8 @@ def is_printable(char: str) -> bool:
 
 def manager_causes(manager: str) -> list[Cause]:
     """Return what is wrong with a field manager."""
+    if len(manager) <= _LONGEST_MANAGER and manager.isascii() and manager.isprintable():
+        return []
     causes = []
     if len(manager.encode(errors="replace")) > _LONGEST_MANAGER:
         causes.append(too_long("fieldManager", _LONGEST_MANAGER))
@@ -113,11 +114,6 @@ def writer_of(
     )
 
 
-@lru_cache(maxsize=16)
-def _stamp(now: datetime) -> str:
-    return rfc3339(now)
-
-
 def endpoint_of(
     world: World, resource: ServedKind, subresource: str = "", *, now: str = ""
 ) -> Endpoint:
@@ -152,7 +148,7 @@ def endpoint_of(
         _resets(resource, subresource),
         type_at,
         convert,
-        now or _stamp(world.now),
+        now or world.stamp,
     )
 
 

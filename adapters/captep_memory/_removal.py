@@ -6,7 +6,7 @@ A field that the manager names as before stays with everything below it, so the 
 members alone that the new configuration names in another way, and that is where the time goes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -18,7 +18,7 @@ from captep_memory._field_sets import (
     intersection,
     union,
 )
-from captep_memory._fields import element_of, fields_of, with_named_fields
+from captep_memory._fields import SCALARS, element_of, fields_of, with_named_fields
 from captep_memory._json import Object, Value
 from captep_memory._merge import remove
 from captep_memory._merge_types import DEDUCED, MergeType
@@ -81,7 +81,10 @@ def _gone(value: dict[str, Any], owned: _Owned, type_: MergeType) -> FieldSet:
         name, named = element[2:], owned.named.get(element)
         if name not in value or element[:2] != "f:":
             continue
-        item, member_type = value[name], _member_type(type_, name)
+        item = value[name]
+        if named == node and type(item) in SCALARS:
+            continue
+        member_type = _member_type(type_, name)
         below: FieldSet = EMPTY
         if named == node and _keeps(item, named, member_type):
             continue
@@ -117,8 +120,10 @@ def _keeps(value: Value, named: FieldSet, type_: MergeType) -> bool:
     if isinstance(value, dict) and type_.is_map:
         if type_.map_is_atomic:
             return True
-        found = [element for element in named if element[:2] == "f:" and element[2:] in value]
-        return bool(found) and all(_keeps_member(value, each, named, type_) for each in found)
+        if SCALARS.issuperset(map(type, value.values())):
+            # Most maps: the rule keeps each scalar.
+            return any(element[:2] == "f:" and element[2:] in value for element in named)
+        return all(_kept_members(value, named, type_))
     if isinstance(value, list) and type_.is_list:
         return type_.list_is_atomic or _keeps_items(value, named, type_)
     return not isinstance(value, dict | list)
@@ -126,15 +131,21 @@ def _keeps(value: Value, named: FieldSet, type_: MergeType) -> bool:
 
 def _keeps_some(value: dict[str, Any], named: FieldSet, type_: MergeType) -> bool:
     """Return whether the rule certainly keeps a named member of a map, and so the map."""
-    return any(
-        element[:2] == "f:" and element[2:] in value and _keeps_member(value, element, named, type_)
-        for element in named
-    )
+    return any(_kept_members(value, named, type_))
 
 
-def _keeps_member(value: dict[str, Any], element: str, named: FieldSet, type_: MergeType) -> bool:
-    name = element[2:]
-    return _keeps(value[name], named[element], _member_type(type_, name))
+def _kept_members(value: dict[str, Any], named: FieldSet, type_: MergeType) -> Iterator[bool]:
+    """Yield for each named member of a map whether the rule certainly keeps it; False for none."""
+    is_empty = True
+    for element, node in named.items():
+        name = element[2:]
+        if element[:2] == "f:" and name in value:
+            is_empty = False
+            item = value[name]
+            # Most members are scalars: they need no call.
+            yield type(item) in SCALARS or _keeps(item, node, _member_type(type_, name))
+    if is_empty:
+        yield False
 
 
 def _keeps_items(value: list[Any], named: FieldSet, type_: MergeType) -> bool:

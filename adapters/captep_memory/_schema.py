@@ -97,10 +97,12 @@ def _descend(value: Value, schema: Schema, step: _Step) -> Value:
     """Apply `step` to the members of `value` that have a schema."""
     if isinstance(value, dict):
         changed = {}
+        properties, additional = schema.get("properties", {}), schema.get("additionalProperties")
+        other = additional if isinstance(additional, Mapping) else None
         for name, item in value.items():
             if not isinstance(item, dict | list):
                 continue
-            below = child_schema(schema, name)
+            below = properties.get(name, other)
             new = item if below is None else step(item, below)
             if new is not item:
                 changed[name] = new

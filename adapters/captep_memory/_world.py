@@ -7,6 +7,7 @@ recur. Nobody changes an object in place, neither this package nor its users; wo
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
@@ -157,6 +158,11 @@ class World:
         return tuple(reversed(newer))
 
     @property
+    def stamp(self) -> str:
+        """The time as objects carry it."""
+        return _stamp(self.now)
+
+    @property
     def is_whole(self) -> bool:
         """Whether the world is a whole cluster: one that has the namespace `kube-system`.
 
@@ -260,6 +266,11 @@ class World:
             _History(change, self._history),
             self._ledger,
         )
+
+
+@lru_cache(maxsize=16)
+def _stamp(now: datetime) -> str:
+    return rfc3339(now)
 
 
 def uid_of(key: Key, salt: str) -> str:
