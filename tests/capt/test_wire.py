@@ -437,6 +437,24 @@ def test_an_object_that_no_version_names_is_parsed_each_time(raw: dict[str, Any]
     assert first is not again
 
 
+def test_one_version_of_each_object_is_kept() -> None:
+    """A thousand versions of one object take the room of one, and the last one is known."""
+    kept = Parsed(most=2)
+
+    def parsed(name: str, version: int) -> object:
+        metadata: dict[str, JSON] = {"name": name, "uid": name, "resourceVersion": str(version)}
+        return kept.observed({"apiVersion": "v1", "metadata": metadata}, Secret)
+
+    other = parsed("other", 1)
+    versions = [parsed("changing", version) for version in range(1000)]
+    assert [each.metadata.resource_version for each in versions if isinstance(each, Secret)] == [
+        str(version) for version in range(1000)
+    ]
+    assert parsed("other", 1) is other
+    assert parsed("changing", 999) is versions[-1]
+    assert parsed("changing", 0) == versions[0]
+
+
 def test_the_objects_used_last_are_kept() -> None:
     """With room for two, the object that each pass reads stays and the oldest one goes."""
     kept = Parsed(most=2)
