@@ -33,7 +33,7 @@ __all__ = [
 
 _SELF: FieldSet = {".": EMPTY}
 SCALARS = FITTING["untyped"]
-"""The types of JSON that are scalars; a null is none."""
+"""The types of JSON scalars, without null."""
 Form: TypeAlias = Literal["map", "list", "scalar"]
 
 
