@@ -34,11 +34,11 @@ The audit level RequestResponse lets every rule judge; Metadata has no bodies an
 the report then says what it could not judge."""
 
 
-def demo(commands: Subparsers, name: str) -> Parser:
+def demo(commands: Subparsers, name: str, line: str) -> Parser:
     """Add `demo`."""
     parser: Parser = commands.add_parser(
         name,
-        help="compare the loop before and after CAPTEP-0016",
+        help=line,
         description=_DEMO,
         epilog="example:\n  captep demo --control-planes 20 --hours 2",
     )
@@ -66,11 +66,11 @@ def demo(commands: Subparsers, name: str) -> Parser:
     return parser
 
 
-def serve(commands: Subparsers, name: str) -> Parser:
+def serve(commands: Subparsers, name: str, line: str) -> Parser:
     """Add `serve`."""
     parser: Parser = commands.add_parser(
         name,
-        help="serve the in-memory API server on loopback",
+        help=line,
         description=_SERVE,
         epilog=_SERVE_EXAMPLES,
     )
@@ -101,11 +101,11 @@ def serve(commands: Subparsers, name: str) -> Parser:
     return parser
 
 
-def audit(commands: Subparsers, name: str) -> Parser:
+def audit(commands: Subparsers, name: str, line: str) -> Parser:
     """Add `audit`."""
     parser: Parser = commands.add_parser(
         name,
-        help="judge any operator by the audit log of an API server",
+        help=line,
         description=_AUDIT,
         epilog=_AUDIT_EXAMPLES,
     )

@@ -1,11 +1,13 @@
 """The command: an operator's `run`, `plan` and `simulate`, and `demo`, `serve` and `audit`."""
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from captep_cli import _flags
-from captep_cli._operator import PROGRAM
-from captep_operator.command import Command, UsageError, commands_of, json_text, run
+from captep_operator.command import Command, Parser, Subparsers, UsageError, commands_of, run
+
+if TYPE_CHECKING:
+    from captep_operator.command import Program
 
 __all__ = ["main"]
 
@@ -28,20 +30,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="captep",
         about=_ABOUT,
         examples=_EXAMPLES,
-        version=lambda: PROGRAM.operator.identity.user_agent().replace("/", " "),
+        version=lambda: _program().operator.identity.user_agent().replace("/", " "),
     )
 
 
 def _commands() -> Mapping[str, Command]:
-    of_operator = commands_of(PROGRAM)
+    of_operator = commands_of(_program)
     return {
         "plan": of_operator["plan"],
         "simulate": of_operator["simulate"],
-        "demo": Command(_flags.demo, _demo),
+        "demo": Command("compare the loop before and after CAPTEP-0016", _flags("demo"), _demo),
         "run": of_operator["run"],
-        "serve": Command(_flags.serve, _serve),
-        "audit": Command(_flags.audit, _audit),
+        "serve": Command("serve the in-memory API server on loopback", _flags("serve"), _serve),
+        "audit": Command(
+            "judge any operator by the audit log of an API server", _flags("audit"), _audit
+        ),
     }
+
+
+def _program() -> "Program":
+    from captep_cli._operator import PROGRAM  # noqa: PLC0415 - not for --help
+
+    return PROGRAM
+
+
+def _flags(name: str) -> Callable[[Subparsers, str, str], Parser]:
+    def add(commands: Subparsers, command: str, line: str) -> Parser:
+        from captep_cli import _flags  # noqa: PLC0415 - not for --help
+
+        made: Parser = getattr(_flags, name)(commands, command, line)
+        return made
+
+    return add
 
 
 def _demo(options: argparse.Namespace) -> tuple[str, int]:
@@ -67,6 +87,7 @@ def _audit(options: argparse.Namespace) -> tuple[str, int]:
         report_json,
         report_text,
     )
+    from captep_operator.command import json_text  # noqa: PLC0415
 
     log, judge = Log(), Judge(options.user, options.agent)
     try:

@@ -463,3 +463,19 @@ def test_a_command_that_needs_a_cluster_names_the_extra_to_install(
         f"captep: {missing} is not installed;"
         " to use this command: pip install 'captep[kubernetes]'\n"
     )
+
+
+def test_the_help_of_the_program_loads_no_decision_and_no_flags() -> None:
+    """It costs less than twice an interpreter with argparse: attrs alone would cost more."""
+    report = (
+        "import sys; from captep_cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("usage: captep")
+    loaded = set(done.stderr.split())
+    assert "captep_operator.command._parser" in loaded
+    assert loaded & {"attr", "captep_core.ports", "captep_cli._flags", "pathlib"} == set()

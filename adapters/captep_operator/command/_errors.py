@@ -1,6 +1,5 @@
 """Errors that end a command with status 1, and the text of their one line."""
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = ["InputError", "UsageError", "one_line", "printable", "suggestion"]
@@ -35,5 +34,7 @@ def printable(text: str) -> str:
 
 def suggestion(given: str, known: Iterable[str]) -> str:
     """Return `, did you mean X?` for the closest of `known`, or an empty text."""
+    import difflib  # noqa: PLC0415 - only errors need it
+
     close = difflib.get_close_matches(given, sorted(known), n=1)
     return f", did you mean {close[0]}?" if close else ""

@@ -69,12 +69,12 @@ class Flags:
 
     program: Program
 
-    def plan(self, commands: Subparsers, name: str) -> Parser:
+    def plan(self, commands: Subparsers, name: str, line: str) -> Parser:
         """Add `plan`."""
         parser = self._command(
             commands,
             name,
-            help="show what the loop would do now, and why",
+            help=line,
             description=_PLAN,
             epilog=self._examples(_PLAN_EXAMPLES, name),
         )
@@ -94,12 +94,12 @@ class Flags:
         )
         return parser
 
-    def simulate(self, commands: Subparsers, name: str) -> Parser:
+    def simulate(self, commands: Subparsers, name: str, line: str) -> Parser:
         """Add `simulate`."""
         parser = self._command(
             commands,
             name,
-            help="run the loop in a world of files",
+            help=line,
             description=_SIMULATE,
             epilog=self._examples(_SIMULATE_EXAMPLES, name),
         )
@@ -127,12 +127,12 @@ class Flags:
         )
         return parser
 
-    def run(self, commands: Subparsers, name: str) -> Parser:
+    def run(self, commands: Subparsers, name: str, line: str) -> Parser:
         """Add `run`."""
         parser = self._command(
             commands,
             name,
-            help="run the controller on a cluster",
+            help=line,
             description=_RUN,
             epilog=_RUN_EXAMPLES.format(prog=self.program.prog),
         )

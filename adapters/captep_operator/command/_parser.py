@@ -3,9 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
-
-from attrs import frozen
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from captep_operator.command._errors import UsageError, one_line, suggestion
 
@@ -49,15 +47,17 @@ def _no_check(_parser: Parser, _options: argparse.Namespace) -> None:
     """Accept every combination of flags."""
 
 
-@frozen
-class Command:
+class Command(NamedTuple):
     """One command of a program.
 
-    `add`: adds its parser under a name. `act`: from its options to the text that it prints and its
-    exit status. `check`: refuses flags that do not go together.
+    `line`: its line in the help of the program. `add`: adds its parser under its name, with its
+    line; the help of the program needs none of the flags and loads none.
+    `act`: from its options to the text that it prints and its exit status. `check`: refuses flags
+    that do not go together.
     """
 
-    add: Callable[[Subparsers, str], Parser]
+    line: str
+    add: Callable[[Subparsers, str, str], Parser]
     act: Callable[[argparse.Namespace], tuple[str, int]]
     check: Callable[[Parser, argparse.Namespace], None] = _no_check
 
@@ -98,17 +98,22 @@ def parse(
     added = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
+    asked = words[0] if words else ""
     try:
-        made = {name: command.add(added, name) for name, command in commands.items()}
+        made = {
+            name: command.add(added, name, command.line)
+            if asked in commands
+            else added.add_parser(name, help=command.line)
+            for name, command in commands.items()
+        }
     except argparse.ArgumentError as error:
         raise ValueError(
             f"the flags of {prog} clash with those that every operator has: {error}"
             " (a parser of further flags needs add_help=False)"
         ) from None
-    if words and not words[0].startswith("-") and words[0] not in made:
+    if asked not in made and not asked.startswith("-") and words:
         parser.error(
-            f"no command {words[0]!r},"
-            f" expected one of {', '.join(made)}{suggestion(words[0], made)}"
+            f"no command {asked!r}, expected one of {', '.join(made)}{suggestion(asked, made)}"
         )
     _reject_unknown_flags(made, words)
     options, unknown = parser.parse_known_args(words)
