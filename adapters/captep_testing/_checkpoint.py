@@ -17,7 +17,7 @@ from typing import Any
 from attrs import field, frozen
 
 from captep_testing._frontier import dumps, pack, unpack
-from captep_testing._search import Search, Way
+from captep_testing._search import BUDGETS, Search, Way
 
 __all__ = ["Checkpoint"]
 
@@ -65,7 +65,8 @@ class Checkpoint:
         made: list[Way] = []
         for world, label, before in ways:
             made.append(Way(world, label, None if before is None else made[before]))
-        search.ways.update(zip(left[0], (made[place] for place in left[1]), strict=True))
+        for name, place in zip(*left[:2], strict=True):
+            search.add(name[:-BUDGETS], name[-BUDGETS:], made[place])
         restored = unpack(search.system, states)
         search.todo.extend(zip(restored, (made[place] for place in left[2]), strict=True))
         search.counts.update(counts)

@@ -21,6 +21,7 @@ from captep_testing._frontier import Task, in_order, kit_as_bytes, start
 from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
+from captep_testing._reductions import without_lingering
 from captep_testing._report import Counterexample, Report, TraceStep, waivers
 from captep_testing._search import Search, Way, memories, work
 from captep_testing._system import State, System, Transition
@@ -29,6 +30,7 @@ __all__ = ["Progress", "explore", "replay"]
 
 # States between two calls of `progress`: a second of work.
 _PROGRESS_EVERY = 500
+_K1 = "K1: "
 
 
 @frozen
@@ -94,6 +96,7 @@ def explore(
     recorded = _replay.requested(kit)
     if recorded is not None:
         return replay(kit, recorded.labels, world=recorded.world, instances=recorded.instances)
+    _unreached(kit)
     bounds = f"faults<={faults} events<={events} lag<={lag}"
     bounds += f" instances={instances}" if instances > 1 else ""
     bounds += f" read_faults<={read_faults}" if read_faults else ""
@@ -188,13 +191,15 @@ def _search_by(
 
 def _report(kit: Kit, search: Search, found: Counterexample | None, events: int) -> Report:
     declared = search.kit.sometimes
+    waived = _unreached(kit)
     missing: tuple[str, ...] = ()
     if found is None:
         missing = tuple(name for name in declared if name not in search.occurred)
         # A mistyped name or kind makes a move impossible everywhere, and proves nothing.
-        impossible = (name for name in kit.moves if events and not search.counts[name])
+        impossible = [name for name in kit.moves if events and not search.counts[name]]
         if not search.todo:
             missing += tuple(f"the move {name!r}" for name in impossible)
+        missing = tuple(name for name in missing if name not in waived)
     states = len(search.ways)
     edges = sum(search.counts.values())
     size = f"{states:,} states, {edges:,} edges, {len(search.driven):,} worlds driven to rest"
@@ -211,9 +216,30 @@ def _report(kit: Kit, search: Search, found: Counterexample | None, events: int)
     )
 
 
+def _unreached(kit: Kit) -> list[str]:
+    """List the events and moves that the kit declares to be out of reach, as reports name them.
+
+    Raises:
+        ValueError: a waiver of K1 names no event and no move.
+    """
+    found = []
+    for waiver in kit.waive:
+        rule, _, name = waiver.partition(_K1)
+        if rule or not name:
+            continue
+        if name not in {*kit.moves, *kit.sometimes}:
+            raise ValueError(f"the waiver {waiver!r} names no move and no event of the kit")
+        found += [name, f"the move {name!r}"]
+    return found
+
+
 def _counterexample(search: Search, way: Way, run: Run | None) -> Counterexample:
     """Repeat a trace and record every step; transitions are deterministic."""
-    found = _walk(search.system, way.world, way.labels(), run, instances=search.instances)
+    system = search.system
+    labels = without_lingering(way.labels(), system.faults)
+    if labels != way.labels():
+        system = System(system.kit, system.faults, system.lag, system.memo, reduces=False)
+    found = _walk(system, way.world, labels, run, instances=search.instances)
     if isinstance(found, str):
         raise AssertionError(  # noqa: TRY004 - the kit is wrong, not a type
             f"the trace does not repeat the violation: {way.labels()}"
@@ -231,7 +257,7 @@ def replay(
     """
     kinds = tuple({fault.name: fault for fault in (*ALL_FAULTS, *TYPICAL_FAULTS)}.values())
     fast, memo = memoised(kit)
-    system = System(fast, kinds, lag, memo)
+    system = System(fast, kinds, lag, memo, reduces=False)
     found = _walk(system, world, tuple(labels), None, instances=instances)
     if isinstance(found, Counterexample):
         return Report(f"a trace of {len(labels)} steps", (found,))

@@ -3,7 +3,7 @@
 import pickle
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -14,10 +14,13 @@ from captep_testing._drive import Healing, Run, drive
 from captep_testing._frontier import Expanded, Packing, Task, dumps, start, unpack
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
+from captep_testing._reductions import Budgets
 from captep_testing._system import State, System, Transition
 
 __all__ = ["Search", "Way", "memories", "work"]
 
+BUDGETS: Final = 3
+"""The bytes after the name of a state, for what is left of its budgets."""
 Memories: TypeAlias = tuple[ReconcileState, ...]
 
 
@@ -47,6 +50,7 @@ class Search:
     instances: int
     bounds: str
     ways: dict[bytes, Way] = field(factory=dict)
+    budgets: Budgets = field(factory=Budgets)
     # States that differ in uids and resourceVersions alone are rare, and a name costs more
     # than a look into this set.
     seen: set[State] = field(factory=set)
@@ -62,10 +66,8 @@ class Search:
         if state in self.seen:
             return None
         self.seen.add(state)
-        name = self.system.name(state)
-        if name in self.ways:
+        if not self.add(self.system.name(state), budget_of(state), way):
             return None
-        self.ways[name] = way
         self.todo.append((state, way))
         self.occurred.update(list(self.occurring(state, self.occurred)))
         for driven, run in self.healings(state):
@@ -73,6 +75,14 @@ class Search:
             if run is not None and run.violation:
                 return run
         return None
+
+    def add(self, name: bytes, budget: bytes, way: Way) -> bool:
+        """Note the way to a state; return whether the search has to expand it."""
+        if self.budgets.covers(name, budget):
+            return False
+        self.budgets.add(name, budget)
+        self.ways[name + budget] = way
+        return True
 
     def occurring(self, state: State, known: set[str]) -> Iterator[str]:
         """Yield the declared events that occur in a state, except those known to occur."""
@@ -103,8 +113,7 @@ class Search:
     def take(self, row: Expanded, way: Way) -> None:
         """Add the state of a worker's row unless it is known."""
         self.driven.update(row.driven)
-        if row.name not in self.ways:
-            self.ways[row.name] = way
+        if self.add(row.name[:-BUDGETS], row.name[-BUDGETS:], way):
             self.todo.append((row.state, way))
             self.occurred.update(row.occurred)
 
@@ -124,11 +133,16 @@ class Search:
             label,
             kind,
             wrong,
-            self.system.name(state),
+            self.system.name(state) + budget_of(state),
             tuple(driven),
             tuple(self.occurring(state, set())),
             packing.state(state),
         )
+
+
+def budget_of(state: State) -> bytes:
+    """Return what is left of the budgets, a byte each."""
+    return bytes((state.faults, state.events, state.read_faults))
 
 
 def memories(state: State, kit: Kit) -> list[Memories]:

@@ -42,6 +42,7 @@ from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo
 from captep_testing._passes import Target, ViolationError, advance, look
+from captep_testing._reductions import Lagging, implied, is_dead, needed_of
 from captep_testing._report import Violation, kept
 
 __all__ = ["Actor", "State", "System", "Transition", "text_of"]
@@ -131,6 +132,8 @@ class System:
     faults: tuple[WriteFault, ...]
     lag: int
     memo: Memo
+    # Replaying a trace allows every step, whatever a search leaves out.
+    reduces: bool = True
     canonical: Canonical = field(factory=Canonical)
     # Equal actors, and writes in flight, are one object each; see rule 5.
     _actors: dict[object, Actor] = field(factory=dict)
@@ -171,17 +174,16 @@ class System:
         return self._late.setdefault((id(action), planned), Late(action, planned))
 
     def name(self, state: State) -> bytes:
-        """Name a state; equal names mean equal up to uids and resourceVersions."""
-        world, actors, faults, events, read_faults, late = state
+        """Name a state but for its budgets; equal names mean equal up to uids and
+        resourceVersions.
+        """
+        world, actors, _, _, _, late = state
         actions = [action for actor in actors for action in actor.writes]
         actions += [each.action for each in late]
         hits = tuple(uid_in(world, each.action) == each.planned for each in late)
         older = [view for actor in actors for view in actor.older]
         rest = (
             tuple(self._name_of(actor, world) for actor in actors),
-            faults,
-            events,
-            read_faults,
             hits,
             world.now.isoformat(),
         )
@@ -208,6 +210,15 @@ class System:
 
     def transitions(self, state: State) -> Iterator[Transition]:
         """Yield every step that may happen next."""
+        for transition in self._transitions(state):
+            after = transition.state
+            if self.reduces and any(is_dead(each.action, after.world) for each in after.late):
+                late = (each for each in after.late if not is_dead(each.action, after.world))
+                yield transition._replace(state=after._replace(late=tuple(late)))
+            else:
+                yield transition
+
+    def _transitions(self, state: State) -> Iterator[Transition]:
         for place, actor in enumerate(state.actors):
             if actor.decision:
                 yield from self._sends(state, place, actor)
@@ -237,7 +248,9 @@ class System:
                 yield _moved(step, _replaced(after, place, step.actor))
 
     def _looks(self, actor: Actor, world: Interned) -> Iterator[_Step]:
-        for lag, view, older in _views(world, actor.older):
+        found: list[_Step] = []
+        passes: list[Lagging] = []
+        for behind, lag, view, older in _views(world, actor.older):
             label = f"{actor.label}observe{lag}"
             try:
                 decision, violation = self._decide(actor, view)
@@ -246,9 +259,14 @@ class System:
                 continue
             idle = evolve(actor, older=older)
             following = self._began(idle, decision, view, world, fresh=not lag)
-            if following is not actor or violation:
-                kind = "stale view" if lag else "observe"
-                yield _Step(label, kind, world, following, None, violation)
+            kind = "stale view" if lag else "observe"
+            found.append(_Step(label, kind, world, following, None, violation))
+            same = (id(following.decision), following.planned, following.state)
+            passes.append(Lagging(behind, same, idles=following.decision is None))
+        needed = needed_of(passes) if self.reduces and self.lag == 1 else passes
+        for step, each in zip(found, passes, strict=True):
+            if step.violation or (step.actor is not actor and each in needed):
+                yield step
 
     def _looks_blindly(self, actor: Actor, world: Interned) -> Iterator[_Step]:
         """Yield the passes in which one read fails."""
@@ -311,8 +329,10 @@ class System:
         yield self._write(actor, world, NO_FAULT)
 
     def _failing_writes(self, actor: Actor, world: Interned) -> Iterator[_Step]:
+        left_out = implied(self.faults) if self.reduces else {}
         for fault in self.faults:
-            yield self._write(actor, world, fault)
+            if fault not in left_out:
+                yield self._write(actor, world, fault)
 
     def _write(self, actor: Actor, world: Interned, fault: WriteFault) -> _Step:
         action = actor.pending
@@ -478,10 +498,10 @@ def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:
 
 def _views(
     world: Interned, older: tuple[Interned, ...]
-) -> Iterator[tuple[str, Interned, tuple[Interned, ...]]]:
+) -> Iterator[tuple[tuple[int, ...], str, Interned, tuple[Interned, ...]]]:
     """Yield the possible views, each with the worlds that later views may show.
 
-    Each kind as it is or as it was.
+    Each kind as it is or as it was: how far it lags behind, and the same as a text.
     """
     places = sorted({place for view in older for place in _differing(world, view)}, key=str)
     for behind in product(range(len(older) + 1), repeat=len(places)):
@@ -495,7 +515,7 @@ def _views(
             _combined(view, {place: known for place in places if counts.get(place, 0) > age})
             for age, known in enumerate(older)
         ]
-        yield (f" with {lag}" if lag else ""), view, tuple(_distinct(world, left))
+        yield behind, f" with {lag}" if lag else "", view, tuple(_distinct(world, left))
 
 
 def _combined(world: Interned, shelves: dict[Shelf, Interned]) -> Interned:
