@@ -13,6 +13,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from attrs import frozen
@@ -68,6 +69,7 @@ def deliver(
     undisturbed: bool,
     fault: WriteFault = NO_FAULT,
     serve: Serve | None = None,
+    decided: datetime | None = None,
 ) -> Delivery:
     """Send `action` to a world.
 
@@ -79,6 +81,7 @@ def deliver(
         undisturbed: whether that view was fresh and no other actor has acted since.
         fault: how the write fails.
         serve: the server, by default the in-memory one.
+        decided: when the loop decided, by default now.
     """
     if isinstance(action, RecordEvent):
         return Delivery(world, Answer(201, changed=True))
@@ -87,7 +90,9 @@ def deliver(
     answer = Answer(504, changed=False)
     violation: Violation | None = None
     for _ in range(fault.deliveries):
-        world, answer, found = _delivered(kit, world, action, planned, undisturbed, serve)
+        world, answer, found = _delivered(
+            kit, world, action, planned, undisturbed, serve, decided or world.now
+        )
         violation = violation or found
     if fault is NO_FAULT and undisturbed:
         violation = violation or next(kept(kit.waive, _ineffective(action, answer)), None)
@@ -102,6 +107,7 @@ def _delivered(
     planned: str | None,
     undisturbed: bool,  # noqa: FBT001 - private
     serve: Serve | None,
+    decided: datetime,
 ) -> tuple[World, Answer, Violation | None]:
     """Return the outcome of one delivery: the world, the answer, the first violation.
 
@@ -111,10 +117,10 @@ def _delivered(
     place = None
     if serve is not None and isinstance(before, Interned):
         known = before.table.delivered
-        place = (id(action), before.number, planned, undisturbed)
+        place = (id(action), before.number, planned, undisturbed, decided)
     if place not in known:
         world, answer = (serve or _serve)(before, action)
-        found = _judge(kit, action, before, world, planned, undisturbed=undisturbed)
+        found = _judge(kit, action, before, world, planned, decided, undisturbed=undisturbed)
         known[place] = world, answer, next(kept(kit.waive, found), None)
     return known[place]
 
@@ -170,7 +176,7 @@ def _ineffective(action: Action, answer: Answer) -> Iterator[Violation]:
 
 def judge(kit: Kit, action: Action, before: World, after: World) -> Iterator[Violation]:
     """Yield the violations of a write that a server has applied, decided on a fresh view."""
-    return _judge(kit, action, before, after, uid_in(before, action), undisturbed=True)
+    return _judge(kit, action, before, after, uid_in(before, action), after.now, undisturbed=True)
 
 
 def _judge(
@@ -179,6 +185,7 @@ def _judge(
     before: World,
     after: World,
     planned: str | None,
+    decided: datetime,
     *,
     undisturbed: bool,
 ) -> Iterator[Violation]:
@@ -186,7 +193,7 @@ def _judge(
     if undisturbed:
         yield from intrusions(kit, action, before)
     if before.resource_version != after.resource_version:
-        yield from _misdeeds(kit, action, before, after, planned)
+        yield from _misdeeds(kit, action, before, after, planned, decided)
         if undisturbed and action.target in kit.keys:
             yield from _premature(kit, action, before, after)
 
@@ -215,7 +222,12 @@ def is_ready(status: Mapping[str, Any]) -> bool:
 
 
 def _misdeeds(
-    kit: Kit, action: Action, before: World, after: World, planned: str | None
+    kit: Kit,
+    action: Action,
+    before: World,
+    after: World,
+    planned: str | None,
+    decided: datetime,
 ) -> Iterator[Violation]:
     write = write_of(action)
     if not isinstance(action, Create) and uid_in(before, action) != planned:
@@ -225,7 +237,7 @@ def _misdeeds(
             yield Violation("P9", f"{write} {trespass}")
         for mark in lost_marks(before.get(key), after.get(key)):
             yield Violation("P9c", f"{write} removes the foreign {mark} of {key.kind} {key.name}")
-        for untruth in _untruths(before.get(key), after.get(key), rfc3339(after.now)):
+        for untruth in _untruths(before.get(key), after.get(key), rfc3339(decided)):
             yield Violation("P14", f"{write}: {untruth}")
     for name, holds in kit.always.items():
         if not holds(before, after):

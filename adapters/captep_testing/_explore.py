@@ -65,6 +65,7 @@ def explore(
     lag: int = 0,
     instances: int = 1,
     read_faults: int = 0,
+    ticks: int = 0,
     kinds: Sequence[WriteFault] = TYPICAL_FAULTS,
     limit: int = 100_000,
     progress: Callable[[Progress], None] | None = None,
@@ -80,6 +81,8 @@ def explore(
         lag: the number of changes of others by which a view may lag, independently for each kind.
         instances: the number of instances of the loop that run at once (P22).
         read_faults: the number of reads that may fail (F24).
+        ticks: how often time may pass between two passes, for deadlines and times in a status. Each
+            one multiplies the states; in the runs to rest time passes anyway.
         kinds: the ways in which a write may fail.
         limit: the number of states after which the search stops; the report then says TRUNCATED.
         progress: called from time to time.
@@ -100,6 +103,7 @@ def explore(
     bounds = f"faults<={faults} events<={events} lag<={lag}"
     bounds += f" instances={instances}" if instances > 1 else ""
     bounds += f" read_faults<={read_faults}" if read_faults else ""
+    bounds += f" ticks<={ticks}" if ticks else ""
     fast, memo = memoised(kit)
     system = System(fast, tuple(kinds), lag, memo)
     worlds = [world for _, world in kit.named_worlds()]
@@ -115,7 +119,7 @@ def explore(
         for place, world in enumerate(worlds):
             state = system.start(world, faults=faults, events=events, instances=instances)
             way = Way(place)
-            if run := search.reach(state._replace(read_faults=read_faults), way):
+            if run := search.reach(state._replace(read_faults=read_faults, ticks=ticks), way):
                 return _report(kit, search, _counterexample(search, way, run), events)
     task = Task(kit_as_bytes(kit), tuple(kinds), lag) if executor else None
     steps = _between(search, limit, progress, file)
@@ -274,7 +278,7 @@ def _walk(
     name, world = system.kit.named_worlds()[place]
     budget = len(labels)
     state = system.start(world, faults=budget, events=budget, instances=instances)
-    state = state._replace(read_faults=budget)
+    state = state._replace(read_faults=budget, ticks=budget)
     steps: list[TraceStep] = []
     last: Transition | None = None
     for number, label in enumerate(labels, 1):

@@ -91,8 +91,8 @@ class Packing:
     def state(self, state: State) -> object:
         """Return a state as plain values."""
         actors = tuple(map(self._actor, state.actors))
-        late = tuple((each.action, each.planned) for each in state.late)
-        return (self._world(state.world), actors, tuple(state[2:5]), late)
+        late = tuple((each.action, each.planned, each.decided) for each in state.late)
+        return (self._world(state.world), actors, tuple(state[2:5]), late, state.ticks)
 
     def _world(self, world: Interned) -> object:
         known = self._worlds.get(world.number)
@@ -146,7 +146,7 @@ class Unpacking:
 
     def state(self, packed: Any) -> State:  # noqa: ANN401 - of `Packing.state`
         """Return a packed state."""
-        world, actors, (faults, events, read_faults), late = packed
+        world, actors, (faults, events, read_faults), late, ticks = packed
         memo = self.system.memo
         return State(
             self._world(world),
@@ -154,7 +154,8 @@ class Unpacking:
             faults,
             events,
             read_faults,
-            tuple(self.system.in_flight(memo.action(each), planned) for each, planned in late),
+            tuple(self.system.in_flight(memo.action(each), *more) for each, *more in late),
+            ticks,
         )
 
     def _world(self, packed: Any) -> Interned:  # noqa: ANN401 - of `Packing`

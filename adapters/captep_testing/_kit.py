@@ -56,7 +56,7 @@ class Kit:
     (P9a, P9b) leave them out.
     `ready`: what a primary promises that reports Ready (P14a); by default `matches`.
     `waive`: properties that the operator breaks on purpose, each with its reason; reports show
-    both.
+    both. `"K1: NAME"` waives a move or an event that no search reaches.
     `slack`: writes above the minimum that P3 allows, for declared progress reports; the certificate
     shows the number.
     `bound`: the number of passes within which the loop has to come to rest.

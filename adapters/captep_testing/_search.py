@@ -19,7 +19,7 @@ from captep_testing._system import State, System, Transition
 
 __all__ = ["Search", "Way", "memories", "work"]
 
-BUDGETS: Final = 3
+BUDGETS: Final = 4
 """The bytes after the name of a state, for what is left of its budgets."""
 Memories: TypeAlias = tuple[ReconcileState, ...]
 
@@ -142,7 +142,7 @@ class Search:
 
 def budget_of(state: State) -> bytes:
     """Return what is left of the budgets, a byte each."""
-    return bytes((state.faults, state.events, state.read_faults))
+    return bytes((state.faults, state.events, state.read_faults, state.ticks))
 
 
 def memories(state: State, kit: Kit) -> list[Memories]:

@@ -10,6 +10,8 @@ Rules of this module:
    promises, an instance always sees its own writes, and its views never go back in time.
 3. Each fault and each move of another actor costs one unit of its budget. The garbage collector may
    act at any time and costs nothing.
+   Between two passes time may pass: a second, or until the next look or deadline of an instance
+   that then decides otherwise. Within a pass the clock stands still: its decision is made.
 4. The write history of the executor is not part of a state: the time between two passes exceeds
    every backoff.
 5. Worlds and instances exist once each. A step of an instance depends on it and on the world alone,
@@ -17,8 +19,9 @@ Rules of this module:
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from itertools import product, zip_longest
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from attrs import evolve, field, fields, frozen, has
 
@@ -48,6 +51,8 @@ from captep_testing._report import Violation, kept
 __all__ = ["Actor", "State", "System", "Transition", "text_of"]
 
 Shelf: TypeAlias = tuple[str, str, str | None]
+# The times of conditions are whole seconds.
+_A_SECOND: Final = timedelta(seconds=1)
 
 
 @frozen(eq=False)
@@ -78,16 +83,17 @@ class Actor:
 
 @frozen(eq=False)
 class Late:
-    """A write in flight, with the uid for which it was decided."""
+    """A write in flight, with the uid for which it was decided, and when."""
 
     action: Action
     planned: str | None
+    decided: datetime
 
 
 class State(NamedTuple):
     """Everything at one moment.
 
-    `late` are writes in flight.
+    `late` are writes in flight. `ticks`: how often time may still pass.
     """
 
     world: Interned
@@ -96,6 +102,7 @@ class State(NamedTuple):
     events: int
     read_faults: int = 0
     late: tuple[Late, ...] = ()
+    ticks: int = 0
 
 
 class Transition(NamedTuple):
@@ -169,18 +176,21 @@ class System:
         answers = tuple(self.memo.answer(action, answer) for action, answer in sent)
         return self._actor(evolve(actor, pending=pending, answers=answers))
 
-    def in_flight(self, action: Action, planned: str | None) -> Late:
+    def in_flight(self, action: Action, planned: str | None, decided: datetime) -> Late:
         """Return the write in flight that is equal to this one."""
-        return self._late.setdefault((id(action), planned), Late(action, planned))
+        place = (id(action), planned, decided)
+        return self._late.setdefault(place, Late(action, planned, decided))
 
     def name(self, state: State) -> bytes:
         """Name a state but for its budgets; equal names mean equal up to uids and
         resourceVersions.
         """
-        world, actors, _, _, _, late = state
+        world, actors, _, _, _, late, _ = state
         actions = [action for actor in actors for action in actor.writes]
         actions += [each.action for each in late]
-        hits = tuple(uid_in(world, each.action) == each.planned for each in late)
+        hits = tuple(
+            (uid_in(world, each.action) == each.planned, each.decided.isoformat()) for each in late
+        )
         older = [view for actor in actors for view in actor.older]
         rest = (
             tuple(self._name_of(actor, world) for actor in actors),
@@ -309,7 +319,7 @@ class System:
         return decision, self._judged[place]
 
     def _sends(self, state: State, place: int, actor: Actor) -> Iterator[Transition]:
-        world, actors, faults, events, read_faults, late = state
+        world, actors, faults, events, read_faults, late, ticks = state
         steps = self._known(self._writes, actor, world)
         if faults:
             steps += self._known(self._failing_writes, actor, world)
@@ -322,6 +332,7 @@ class System:
                 events,
                 read_faults,
                 late if step.late is None else (*late, step.late),
+                ticks,
             )
             yield _moved(step, after)
 
@@ -363,7 +374,7 @@ class System:
             done.answer.status if done.answer else None,
             done.violation,
             purpose_of(action),
-            self.in_flight(action, planned) if fault.lingers else None,
+            self.in_flight(action, planned, world.now) if fault.lingers else None,
         )
 
     def _others(self, state: State) -> Iterator[Transition]:
@@ -373,6 +384,38 @@ class System:
             rest = state._replace(events=state.events - 1)
             for step in self._known(self._moves, state.world):
                 yield _moved(step, self._after(rest, step.world))
+        if state.ticks and all(actor.decision is None for actor in state.actors):
+            yield from self._ticks(state)
+
+    def _ticks(self, state: State) -> Iterator[Transition]:
+        now = state.world.now
+        instants = {now + _A_SECOND}
+        for actor in state.actors:
+            instants.update(step.world.now for step in self._known(self._dues, actor, state.world))
+        for instant in sorted(instants):
+            after = state._replace(world=state.world.at(instant), ticks=state.ticks - 1)
+            yield Transition(f"{instant - now} pass", "time", after)
+
+    def _dues(self, actor: Actor, world: Interned) -> Iterator[_Step]:
+        """Yield the instants at which an idle instance looks again and then decides otherwise."""
+        known = self._outcome(actor, world)
+        if known is None:
+            return
+        instants = {known.wakes_at} if known.wakes_at else set()
+        if known.requeue_after is not None:
+            instants.add(world.now + known.requeue_after)
+        for instant in sorted(each for each in instants if each > world.now):
+            later = world.at(instant)
+            other = self._outcome(actor, later)
+            if other is None or (other.actions, other.verdict) != (known.actions, known.verdict):
+                yield _Step("", "time", later)
+
+    def _outcome(self, actor: Actor, world: Interned) -> Decision | None:
+        """Return the decision on a fresh view, None for one that a pass reports as a violation."""
+        try:
+            return self._decide(actor, world)[0]
+        except ViolationError:
+            return None
 
     def _collections(self, world: Interned) -> Iterator[_Step]:
         for key in self.memo.garbage(world):
@@ -395,7 +438,13 @@ class System:
 
     def _arrives(self, late: Late, world: Interned) -> Iterator[_Step]:
         done = deliver(
-            self.kit, world, late.action, late.planned, undisturbed=False, serve=self.memo.serve
+            self.kit,
+            world,
+            late.action,
+            late.planned,
+            undisturbed=False,
+            serve=self.memo.serve,
+            decided=late.decided,
         )
         status = done.answer.status if done.answer else None
         label = f"{write_of(late.action)} arrives late"
