@@ -24,7 +24,8 @@ from captep_testing._memo import memoised
 from captep_testing._reductions import without_lingering
 from captep_testing._report import Counterexample, Report, TraceStep, waivers
 from captep_testing._search import Search, Way, memories, work
-from captep_testing._system import State, System, Transition
+from captep_testing._states import State, Transition
+from captep_testing._system import System
 
 __all__ = ["Progress", "explore", "replay"]
 

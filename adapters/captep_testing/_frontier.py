@@ -27,7 +27,8 @@ from captep_testing._canonical import Name
 from captep_testing._faults import WriteFault
 from captep_testing._interned import Cell, Interned
 from captep_testing._kit import Kit
-from captep_testing._system import Actor, State, System
+from captep_testing._states import Actor, State
+from captep_testing._system import System
 
 __all__ = [
     "Expanded",

@@ -1,5 +1,4 @@
-"""The worlds of a search: each exists once, and a pure function of worlds is computed once for what
-it reads of them.
+"""The worlds of a search: each exists once.
 
 Rules of this module:
 
@@ -8,30 +7,23 @@ Rules of this module:
 2. The server invents uids and resourceVersions; here they depend on the object alone. The uid
    counts the incarnations of a name, the resourceVersion the changes of the object. Both are legal
    for a server: uids never recur, and a resourceVersion grows with every change of its object.
-3. `recall` calls a function with worlds that record what it looks up. The next call whose look-ups
-   would find the same cells gets the same result; a world as a result is kept as the cells that
-   differ from those of the first argument.
-4. Such a world has no history: the way to it is not part of it. Asking for its changes raises an
+3. A world of a search has no history: the way to it is not part of it. Asking for its changes raises an
    error, and reports hold plain worlds.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self, TypeAlias
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from captep_memory import Key, Object, StoreChange, World
 from captep_memory._world import Writer, uid_of
 from captep_testing._canonical import Facts, Outline, facts_of, outlined
 
-__all__ = ["Cell", "Delta", "Interned", "Recall", "Worlds", "delta_of"]
+__all__ = ["Cell", "Interned", "Searched", "Setting", "Shelf", "Worlds", "set_field"]
 
 Shelf: TypeAlias = tuple[str, str, str | None]
-Question: TypeAlias = tuple[int, int | Shelf | None]
-"""A look-up: the position of the world among the arguments, and a slot, a shelf, or everything."""
-Delta: TypeAlias = tuple[dict[int, int], datetime]
-"""The cells of a world that differ from those of another, by slot, and its time."""
 
 
 @frozen(eq=False)
@@ -56,7 +48,7 @@ class Cell:
 
 
 @frozen(eq=False)
-class _Setting:
+class Setting:
     """What no write changes, and the resourceVersion before the first change."""
 
     number: int
@@ -64,29 +56,29 @@ class _Setting:
     base: int
 
 
-class _Searched(World):
+class Searched(World):
     """A world with its cells in a table. `attrs.evolve` makes a plain world of it."""
 
     __slots__ = ("setting", "table")
 
     table: "Worlds"
-    setting: _Setting
+    setting: Setting
 
     def __new__(cls, *args: Any, **fields: Any) -> Any:  # noqa: ANN401 - see the docstring
         return World(*args, **fields)
 
     @classmethod
-    def _made(cls, table: "Worlds", setting: _Setting, now: datetime) -> Self:
+    def made(cls, table: "Worlds", setting: Setting, now: datetime) -> Self:
         made = object.__new__(cls)
         known = setting.world
-        _set(made, "table", table)
-        _set(made, "setting", setting)
-        _set(made, "now", now)
-        _set(made, "catalog", known.catalog)
-        _set(made, "quirks", known.quirks)
-        _set(made, "admission", known.admission)
-        _set(made, "_history", None)
-        _set(made, "_ledger", {})
+        set_field(made, "table", table)
+        set_field(made, "setting", setting)
+        set_field(made, "now", now)
+        set_field(made, "catalog", known.catalog)
+        set_field(made, "quirks", known.quirks)
+        set_field(made, "admission", known.admission)
+        set_field(made, "_history", None)
+        set_field(made, "_ledger", {})
         return made
 
     __eq__ = object.__eq__
@@ -137,10 +129,10 @@ class _Searched(World):
         )
 
 
-_set = object.__setattr__
+set_field = object.__setattr__
 
 
-class Interned(_Searched):
+class Interned(Searched):
     """A world of a search; equal ones are the same object."""
 
     __slots__ = ("number", "vector")
@@ -152,23 +144,23 @@ class Interned(_Searched):
     def make(
         cls,
         table: "Worlds",
-        setting: _Setting,
+        setting: Setting,
         now: datetime,
         vector: tuple[int, ...],
         shelves: Mapping[Shelf, Mapping[str, Object]],
         number: int,
     ) -> "Interned":
         """Return a new one."""
-        made = cls._made(table, setting, now)
+        made = cls.made(table, setting, now)
         cells = [table.cells[each] for each in vector]
         version = setting.base + sum(cell.changes for cell in cells)
-        _set(made, "number", number)
-        _set(made, "vector", vector)
-        _set(made, "shelves", shelves)
-        _set(made, "resource_version", version)
-        _set(made, "compacted", version)
+        set_field(made, "number", number)
+        set_field(made, "vector", vector)
+        set_field(made, "shelves", shelves)
+        set_field(made, "resource_version", version)
+        set_field(made, "compacted", version)
         departed = [cell.departed for cell in cells if cell.departed]
-        _set(made, "departed", frozenset().union(*departed))
+        set_field(made, "departed", frozenset().union(*departed))
         return made
 
     def cell(self, key: Key) -> Cell:
@@ -210,130 +202,6 @@ class Interned(_Searched):
         return [cell for cell in cells if cell.obj is not None]
 
 
-class _Recorded(_Searched):
-    """A world that records its look-ups, and the cells that writes changed."""
-
-    __slots__ = ("_cells", "_log", "_place", "_source")
-
-    _cells: dict[int, int]
-    _log: list[tuple[Question, object]]
-    _place: int
-    _source: Interned
-
-    @classmethod
-    def of(cls, source: Interned, place: int, log: list[tuple[Question, object]]) -> "_Recorded":
-        return cls._of(source, place, log, {}, source.now)
-
-    @classmethod
-    def _of(
-        cls,
-        source: Interned,
-        place: int,
-        log: list[tuple[Question, object]],
-        cells: dict[int, int],
-        now: datetime,
-    ) -> "_Recorded":
-        made = cls._made(source.table, source.setting, now)
-        _set(made, "_source", source)
-        _set(made, "_place", place)
-        _set(made, "_log", log)
-        _set(made, "_cells", cells)
-        return made
-
-    def looked_up(self, place: int | Shelf | None) -> None:
-        """Record a look-up."""
-        self._log.append(((self._place, place), self._source.answer(place)))
-
-    def delta(self) -> Delta:
-        """Return what writes changed."""
-        return self._cells, self.now
-
-    @property
-    def shelves(self) -> Mapping[Shelf, Mapping[str, Object]]:
-        return _Shelves(self)
-
-    @property
-    def resource_version(self) -> int:
-        source = self._source
-        cells = self.table.cells
-        return source.resource_version + sum(
-            cells[number].changes - source.cell(cells[number].key).changes
-            for number in self._cells.values()
-        )
-
-    compacted = resource_version
-
-    @property
-    def departed(self) -> frozenset[str]:
-        self.looked_up(None)
-        return self._source.changed(self._cells, self.now).departed
-
-    def cell(self, key: Key) -> Cell:
-        slot = self.table.slot(key)
-        number = self._cells.get(slot)
-        if number is not None:
-            return self.table.cells[number]
-        self.looked_up(slot)
-        return self._source.cell(key)
-
-    def held(self, key: Key) -> bool:
-        """Whether a key has an object, without a record."""
-        number = self._cells.get(self.table.slot(key))
-        cell = self._source.cell(key) if number is None else self.table.cells[number]
-        return cell.obj is not None
-
-    def changed(self, cells: Mapping[int, int], now: datetime) -> "_Recorded":
-        merged = {**self._cells, **cells}
-        return self._of(self._source, self._place, self._log, merged, now)
-
-    def shelf(self, api_group: str, kind: str, namespace: str | None) -> Mapping[str, Object]:
-        return _RecordedShelf(self, (api_group, kind, namespace))
-
-
-class _RecordedShelf(Mapping[str, Object]):
-    """The objects of one kind in one namespace."""
-
-    def __init__(self, world: _Recorded, place: Shelf) -> None:
-        self._world = world
-        self._place = place
-
-    def __getitem__(self, name: str) -> Object:
-        obj = self._world.get(Key(*self._place, name))
-        if obj is None:
-            raise KeyError(name)
-        return obj
-
-    def __iter__(self) -> Iterator[str]:
-        self._world.looked_up(self._place)
-        table = self._world.table
-        keys = [table.keys[slot] for slot in table.slots_of(self._place)]
-        return iter([key.name for key in keys if self._world.held(key)])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-class _Shelves(Mapping[Shelf, Mapping[str, Object]]):
-    """All shelves that hold an object."""
-
-    def __init__(self, world: _Recorded) -> None:
-        self._world = world
-
-    def __getitem__(self, place: Shelf) -> Mapping[str, Object]:
-        shelf = _RecordedShelf(self._world, place)
-        if not shelf:
-            raise KeyError(place)
-        return shelf
-
-    def __iter__(self) -> Iterator[Shelf]:
-        self._world.looked_up(None)
-        table = self._world.table
-        return iter([place for place in table.places() if _RecordedShelf(self._world, place)])
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
 class Worlds:
     """The table of all cells and worlds of a search."""
 
@@ -351,7 +219,7 @@ class Worlds:
         # Of `_delivery`, by action, world and view.
         self.delivered: dict[object, Any] = {}
         self._by_object: dict[int, Cell] = {}
-        self._settings: dict[object, _Setting] = {}
+        self._settings: dict[object, Setting] = {}
         self._worlds: dict[object, Interned] = {}
         self._adopted: dict[int, tuple[World, Interned]] = {}
         # Number 0 is the cell of every key that no world has mentioned.
@@ -404,7 +272,7 @@ class Worlds:
             content = self._contents[facts] = len(self.facts)
         return content
 
-    def stored(self, setting: _Setting, before: Cell, obj: Object, writer: Writer | None) -> Cell:
+    def stored(self, setting: Setting, before: Cell, obj: Object, writer: Writer | None) -> Cell:
         """Return the cell after a write."""
         version = max(before.floor, setting.base) + 1
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
@@ -483,12 +351,12 @@ class Worlds:
             cell, *sorted({_signature(each.writer) for each in writes if each.writer})
         )
 
-    def _setting(self, world: World, base: int) -> _Setting:
+    def _setting(self, world: World, base: int) -> Setting:
         parts = (world.catalog, world.quirks, world.admission)
         identity = (*map(id, parts), base)
         known = self._settings.get(identity)
         if known is None:
-            known = self._settings[identity] = _Setting(len(self._settings), world, base)
+            known = self._settings[identity] = Setting(len(self._settings), world, base)
         return known
 
     def restored_cell(self, key: Key, obj: Object | None, floor: int, *more: Any) -> int:  # noqa: ANN401 - fields of Cell
@@ -522,7 +390,7 @@ class Worlds:
                 vector[slot] = number
         return self._world(world.setting, now, tuple(vector))
 
-    def _world(self, setting: _Setting, now: datetime, vector: tuple[int, ...]) -> Interned:
+    def _world(self, setting: Setting, now: datetime, vector: tuple[int, ...]) -> Interned:
         while vector and not vector[-1]:
             vector = vector[:-1]
         identity = (setting.number, now, vector)
@@ -544,66 +412,3 @@ class Worlds:
 def _signature(writer: Writer) -> tuple[str, str, str, bool]:
     """Return what of a writer decides about managedFields."""
     return writer.manager, writer.subresource, writer.api_version, writer.settles
-
-
-@define(eq=False)
-class _Node:
-    """A point of a function, reached by its look-ups so far: `question` is next, or it is done."""
-
-    question: Question | None = None
-    result: Any = None
-    following: dict[object, "_Node"] = field(factory=dict)
-
-
-class Recall:
-    """The results of pure functions of worlds, by what they looked up."""
-
-    def __init__(self, worlds: Worlds) -> None:
-        """Remember nothing yet."""
-        self._worlds = worlds
-        self._nodes: dict[object, _Node] = {}
-
-    def value(self, name: object, call: Callable[..., Any], *worlds: Interned) -> Any:  # noqa: ANN401 - of any function
-        """Return what a function says about worlds; `name` stands for it and other arguments."""
-        first = worlds[0]
-        start = (name, first.setting.number, first.now)
-        node = self._nodes.get(start)
-        while node is not None:
-            question = node.question
-            if question is None:
-                return node.result
-            place, what = question
-            node = node.following.get(worlds[place].answer(what))
-        log: list[tuple[Question, object]] = []
-        recorded = [_Recorded.of(world, place, log) for place, world in enumerate(worlds)]
-        result = call(*recorded)
-        node = self._nodes.setdefault(start, _Node())
-        for question, answer in dict(log).items():
-            if node.question is None:
-                node.question = question
-            elif node.question != question:
-                return result  # a function that looks up in another order is not pure
-            node = node.following.setdefault(answer, _Node())
-        node.result = result
-        return result
-
-    def world(
-        self, name: object, call: Callable[[World], World | None], world: Interned
-    ) -> Interned | None:
-        """Return the world that a function makes of one."""
-        found = self.value(name, lambda recorded: delta_of(call(recorded)), world)
-        return self.applied(found, world)
-
-    def applied(self, found: "Delta | World | None", world: Interned) -> Interned | None:
-        """Return the world that a result of `delta_of` stands for."""
-        if found is None:
-            return None
-        if isinstance(found, World):
-            return self._worlds.of(found)
-        cells, now = found
-        return world if not cells and now == world.now else world.changed(cells, now)
-
-
-def delta_of(world: World | None) -> "Delta | World | None":
-    """Return a world as its difference from the recorded one that it comes from."""
-    return world.delta() if isinstance(world, _Recorded) else world

@@ -20,9 +20,10 @@ from captep_core._observation import Listed, Observed, ReconcileState, Selection
 from captep_core.ports import Answer, Decide, Read, Reads, select
 from captep_memory import Key, MemoryGateway, World, collect_all, garbage, group_of
 from captep_testing._canonical import digest
-from captep_testing._interned import Cell, Interned, Recall, Worlds, delta_of
+from captep_testing._interned import Cell, Interned, Worlds
 from captep_testing._kit import Kit
 from captep_testing._passes import Target, look_up
+from captep_testing._recall import Recall, delta_of
 
 __all__ = ["Memo", "memoised"]
 

@@ -15,7 +15,8 @@ from captep_testing._frontier import Expanded, Packing, Task, dumps, start, unpa
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
 from captep_testing._reductions import Budgets
-from captep_testing._system import State, System, Transition
+from captep_testing._states import State, Transition
+from captep_testing._system import System
 
 __all__ = ["Search", "Way", "memories", "work"]
 

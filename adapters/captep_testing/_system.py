@@ -20,17 +20,15 @@ Rules of this module:
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from itertools import product, zip_longest
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
-from attrs import evolve, field, fields, frozen, has
+from attrs import evolve, field, frozen
 
-from captep_core._actions import JSON, Action, ObjectRef, RecordEvent, purpose_of, write_of
+from captep_core._actions import JSON, Action, ObjectRef, purpose_of, write_of
 from captep_core._decision import Decision
 from captep_core._observation import (
     Listed,
     Observed,
-    ReconcileState,
     Selection,
     Unreadable,
 )
@@ -43,79 +41,17 @@ from captep_testing._delivery import deliver, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._interned import Interned
 from captep_testing._kit import Kit
+from captep_testing._lagging import views_of
 from captep_testing._memo import Memo
 from captep_testing._passes import Target, ViolationError, advance, look
 from captep_testing._reductions import Lagging, implied, is_dead, needed_of
 from captep_testing._report import Violation, kept
+from captep_testing._states import Actor, Late, State, Transition, text_of, writes_of
 
-__all__ = ["Actor", "State", "System", "Transition", "text_of"]
+__all__ = ["System"]
 
-Shelf: TypeAlias = tuple[str, str, str | None]
 # The times of conditions are whole seconds.
 _A_SECOND: Final = timedelta(seconds=1)
-
-
-@frozen(eq=False)
-class Actor:
-    """One instance of the loop for one key: idle, or in the middle of a pass.
-
-    `older`: the worlds before the latest changes of others, newest first; its views may still show
-    them.
-    `planned`: for each write of the current pass, the uid for which it was decided. `undisturbed`:
-    whether the view of the pass was fresh and no other actor has acted since.
-    """
-
-    key: ObjectRef
-    label: str
-    state: ReconcileState = ReconcileState()
-    older: tuple[Interned, ...] = ()
-    decision: Decision | None = None
-    pending: Action | None = None
-    planned: tuple[str | None, ...] = ()
-    answers: tuple[Answer, ...] = ()
-    undisturbed: bool = True
-
-    @property
-    def writes(self) -> list[Action]:
-        """The writes of the current pass, those that are sent included."""
-        return [] if self.decision is None else _writes(self.decision)
-
-
-@frozen(eq=False)
-class Late:
-    """A write in flight, with the uid for which it was decided, and when."""
-
-    action: Action
-    planned: str | None
-    decided: datetime
-
-
-class State(NamedTuple):
-    """Everything at one moment.
-
-    `late` are writes in flight. `ticks`: how often time may still pass.
-    """
-
-    world: Interned
-    actors: tuple[Actor, ...]
-    faults: int
-    events: int
-    read_faults: int = 0
-    late: tuple[Late, ...] = ()
-    ticks: int = 0
-
-
-class Transition(NamedTuple):
-    """One step: its label, the kind under which reports count it, the state after it, the answer,
-    the violation.
-    """
-
-    label: str
-    kind: str
-    state: State
-    status: int | None = None
-    violation: Violation | None = None
-    reason: str = ""
 
 
 class _Step(NamedTuple):
@@ -260,7 +196,7 @@ class System:
     def _looks(self, actor: Actor, world: Interned) -> Iterator[_Step]:
         found: list[_Step] = []
         passes: list[Lagging] = []
-        for behind, lag, view, older in _views(world, actor.older):
+        for behind, lag, view, older in views_of(world, actor.older):
             label = f"{actor.label}observe{lag}"
             try:
                 decision, violation = self._decide(actor, view)
@@ -454,7 +390,7 @@ class System:
     def _began(
         self, actor: Actor, decision: Decision, view: Interned, world: Interned, *, fresh: bool
     ) -> Actor:
-        planned = tuple(uid_in(view, action) for action in _writes(decision))
+        planned = tuple(uid_in(view, action) for action in writes_of(decision))
         begun = evolve(actor, decision=decision, planned=planned, answers=(), undisturbed=fresh)
         return self._onwards(begun, world)
 
@@ -503,22 +439,6 @@ class System:
         )
 
 
-def text_of(value: object) -> str:
-    """Return a text that is equal for equal values of attrs classes, in every process."""
-    kind: type[Any] = type(value)
-    if has(kind):
-        named = (each.name for each in fields(kind) if each.eq)
-        parts = ", ".join(f"{name}={text_of(getattr(value, name))}" for name in named)
-        return f"{kind.__name__}({parts})"
-    if isinstance(value, tuple):
-        return f"({', '.join(map(text_of, value))})"
-    return repr(value)
-
-
-def _writes(decision: Decision) -> list[Action]:
-    return [action for action in decision.actions if not isinstance(action, RecordEvent)]
-
-
 def _moved(step: _Step, state: State) -> Transition:
     return Transition(step.label, step.kind, state, step.status, step.violation, step.reason)
 
@@ -543,54 +463,3 @@ def _without(read: Read, target: Target) -> Read:
 def _label(key: ObjectRef, number: int, keys: int, instances: int) -> str:
     parts = ([key.name] if keys > 1 else []) + ([f"#{number}"] if instances > 1 else [])
     return f"{' '.join(parts)}: " if parts else ""
-
-
-def _views(
-    world: Interned, older: tuple[Interned, ...]
-) -> Iterator[tuple[tuple[int, ...], str, Interned, tuple[Interned, ...]]]:
-    """Yield the possible views, each with the worlds that later views may show.
-
-    Each kind as it is or as it was: how far it lags behind, and the same as a text.
-    """
-    places = sorted({place for view in older for place in _differing(world, view)}, key=str)
-    for behind in product(range(len(older) + 1), repeat=len(places)):
-        counts = {place: count for place, count in zip(places, behind, strict=True) if count}
-        view = _combined(world, {place: older[count - 1] for place, count in counts.items()})
-        lag = ", ".join(
-            f"{kind} {namespace or ''} {count} behind"
-            for (_, kind, namespace), count in counts.items()
-        )
-        left = [
-            _combined(view, {place: known for place in places if counts.get(place, 0) > age})
-            for age, known in enumerate(older)
-        ]
-        yield behind, f" with {lag}" if lag else "", view, tuple(_distinct(world, left))
-
-
-def _combined(world: Interned, shelves: dict[Shelf, Interned]) -> Interned:
-    """Return a world with some of its shelves as they are in others."""
-    cells: dict[int, int] = {}
-    for place, other in shelves.items():
-        size = len(other.vector)
-        for slot in world.table.slots_of(place):
-            cells[slot] = other.vector[slot] if slot < size else 0
-    return world.changed(cells, world.now) if cells else world
-
-
-def _distinct(world: Interned, older: list[Interned]) -> Iterator[Interned]:
-    """Drop each world that is no older than its predecessor."""
-    for view in older:
-        if any(_differing(world, view)):
-            yield view
-        world = view
-
-
-def _differing(world: Interned, view: Interned) -> Iterator[Shelf]:
-    """Yield the shelves with different objects."""
-    cells = world.table.cells
-    found = set()
-    for one, other in zip_longest(world.vector, view.vector, fillvalue=0):
-        if one != other and cells[one].content != cells[other].content:
-            key = cells[one or other].key
-            found.add((key.api_group, key.kind, key.namespace))
-    yield from found

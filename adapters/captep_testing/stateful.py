@@ -15,7 +15,8 @@ from captep_testing._explore import replay
 from captep_testing._faults import TYPICAL_FAULTS
 from captep_testing._kit import Kit
 from captep_testing._memo import memoised
-from captep_testing._system import State, System
+from captep_testing._states import State
+from captep_testing._system import System
 
 __all__ = ["state_machine"]
 
