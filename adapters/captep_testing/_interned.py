@@ -7,8 +7,8 @@ Rules of this module:
 2. The server invents uids and resourceVersions; here they depend on the object alone. The uid
    counts the incarnations of a name, the resourceVersion the changes of the object. Both are legal
    for a server: uids never recur, and a resourceVersion grows with every change of its object.
-3. A world of a search has no history: the way to it is not part of it. Asking for its changes raises an
-   error, and reports hold plain worlds.
+3. A world of a search has no history: the way to it is not part of it. Asking for its changes
+   raises an error, and reports hold plain worlds.
 """
 
 from collections.abc import Iterable, Mapping

@@ -20,6 +20,7 @@ _SHORT = (
 )
 _LONG = (
     ("captep ready", partial(captep, "ready", all_moves=True), 1, 2, 1),
+    ("captep created", partial(captep, "created", all_moves=True), 1, 2, 1),
     ("captep leaving", partial(captep, "leaving", all_moves=True), 1, 2, 1),
 )
 
