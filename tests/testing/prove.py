@@ -127,7 +127,7 @@ def _show(proof: Proof, progress: Progress) -> None:
     print(text, file=sys.stderr, end="\r", flush=True)
 
 
-def _search(proof: Proof, directory: Path, limit: int) -> Report:
+def _search(proof: Proof, directory: Path, limit: int, code: str) -> Report:
     name = f"{proof.moment}-{proof.faults}-{proof.events}-{proof.lag}.search"
     kit = captep(proof.moment, all_moves=proof.events > 1)
     began = process_time()
@@ -150,7 +150,7 @@ def _search(proof: Proof, directory: Path, limit: int) -> Report:
                 report.states,
                 report.edges,
                 round(process_time() - began),
-                report.code,
+                code,
                 f"{datetime.now(UTC):%Y-%m-%d}",
                 "; ".join(f"{name}: {reason}" for name, reason in sorted(kit.waive.items())),
             )
@@ -167,6 +167,7 @@ def main() -> int:
     parser.add_argument("--bounds", type=int, nargs=3, action="append", metavar="N")
     parser.add_argument("moments", nargs="*", default=sorted(captep_worlds()))
     given = parser.parse_args()
+    # A file that changes during a search of hours is not what was searched.
     code = code_hash(decide)
     old = [each.proof for each in stale(_recorded(), code)]
     for proof in old:
@@ -180,7 +181,7 @@ def main() -> int:
         for moment in given.moments:
             proof = Proof(moment, *bounds)
             if proof not in done:
-                report = _search(proof, given.directory, given.limit)
+                report = _search(proof, given.directory, given.limit, code)
                 held = held and report.holds and report.exhausted
                 print(f"{proof}: {report.certificate or report}", flush=True)
     return int(not held)

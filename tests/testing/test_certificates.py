@@ -27,7 +27,7 @@ def test_each_search_has_at_most_one_certificate() -> None:
 
 
 def test_certificates_of_other_code_are_stale() -> None:
-    """The hash of the code tells one version of the core from another."""
+    """Each version of the core has a hash of its own."""
     here = code_hash(decide)
     known = Certificate("ready", 1, 2, 1, 10, 20, 1, here, "2026-01-01", "")
     other = evolve(known, moment="new", code="0" * 16)
