@@ -34,7 +34,7 @@ The properties (`docs/properties.md` has them all):
 """
 
 from captep_testing import moves
-from captep_testing._check import View, check, check_view, views_of
+from captep_testing._check import check, check_view, views_of
 from captep_testing._drive import Run, drive
 from captep_testing._explore import Progress, explore, replay
 from captep_testing._faults import ALL_FAULTS, TYPICAL_FAULTS, WriteFault
@@ -42,6 +42,7 @@ from captep_testing._kit import Kit, Move, StepTest, WorldTest
 from captep_testing._replay import save_trace
 from captep_testing._report import Counterexample, Report, TraceStep, Violation
 from captep_testing._sweep import converge, sweep
+from captep_testing._view import View
 
 __all__ = [
     "ALL_FAULTS",

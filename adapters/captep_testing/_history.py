@@ -14,7 +14,7 @@ from captep_audit import Judge
 from captep_core._actions import Action, Create, Delete, ObjectRef, Patch, Preconditions
 from captep_core._diff import merge_patch
 from captep_memory import Object, Request, plural_of
-from captep_testing._check import replaces_list
+from captep_testing._decision import replaces_list
 from captep_testing._delivery import judge
 from captep_testing._faults import NO_FAULT
 from captep_testing._kit import Kit

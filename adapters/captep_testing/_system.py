@@ -36,7 +36,7 @@ from captep_core.ports import Answer, Read, Reads, select
 from captep_memory import World, collect
 from captep_runtime import Pass
 from captep_testing._canonical import Canonical, digest, key_of_target
-from captep_testing._check import judge_decision
+from captep_testing._decision import judge_decision
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._interned import Interned
