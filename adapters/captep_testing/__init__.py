@@ -3,10 +3,11 @@ loop comes to rest.
 
 Describe what is right, what the operator owns and who else acts (`Kit`). Then call:
 
-- `check(kit)`: single decisions, without a server (P5, P5a, P8, P15, P17, P-sym, F24).
-- `converge(kit)`: every world driven to rest (P1, P2, P2a, P3, P4a), every write judged (P8, P9,
-  P13, P14).
-- `sweep(kit)`: the same with one fault at every write (P12, P16, P18, P23).
+- `check(kit)`: single decisions, without a server (P5, P5a, P8, P14, P14b, P15, P17, P-sym, F24).
+- `converge(kit)`: every world driven to rest, and on from there after each move (P1, P2, P2a, P3,
+  P4a), every write judged (P8, P9, P13, P14).
+- `sweep(kit)`: the same with one disturbance (P1, P9, P12, P16, P18, P23): a fault at a write, a
+  hostile object, or somebody who deletes and edits at rest what the loop has made.
 - `explore(kit, faults=1, events=1, lag=1)`: every interleaving within the bounds, and the shortest
   trace to a violation (P1 to P22, K1).
 

@@ -9,12 +9,14 @@
 - P15: the interval is within its limits, and a deadline lies in the future, also when the clock has
   jumped.
 - P15a: at rest, the interval brings the loop back in time for its next deadline.
-- P17: no output holds a canary.
+- P14: a condition keeps its time while its status stays.
+- P17: no output holds a canary, nor a password or a key of a Secret.
 - P-sym: other uids and resourceVersions give the same decision about them.
 - P5b: bodies are JSON.
 - P9a, P9b, P9c: the function leaves alone what another controls, deletes or marks, and does not
   count it as its own.
 - P15b: an unreadable object on which the decision depends needs an interval.
+- P14b: a status of an older generation makes nothing Ready.
 - P20: defaults that the server adds to a spec cause no write.
 - F24: the function writes nothing to an unreadable object and never treats it as absent.
 
@@ -47,7 +49,7 @@ from captep_core._observation import (
 )
 from captep_core.ports import Read, Reads, select
 from captep_memory import World
-from captep_testing._decision import is_write, judge_decision
+from captep_testing._decision import is_write, judge_decision, leaks
 from captep_testing._delivery import deliver, uid_in
 from captep_testing._drive import drive
 from captep_testing._hostile_views import hostile_views
@@ -172,6 +174,7 @@ def check_view(kit: Kit, view: View) -> Iterator[Violation]:
             yield Violation("P5", "changes what it reads")
             return
         yield from judge_decision(kit, decision, view.read)
+        yield from leaks(kit, decision, view.objects)
         if decision.wakes_at is not None and decision.wakes_at <= view.now:
             yield Violation("P15", f"wakes_at is {decision.wakes_at - view.now} after now")
         yield from _impurities(kit, view, decision)
@@ -208,7 +211,11 @@ def _try_partial_views(kit: Kit, view: View) -> None:
         if isinstance(found, dict):
             for name in sorted(set(found) - {"apiVersion", "kind", "metadata"}):
                 lacking = {key: value for key, value in found.items() if key != name}
-                decided(kit, with_object(view, ref, lacking))
+                try:
+                    decided(kit, with_object(view, ref, lacking))
+                except ViolationError as error:
+                    message = f"{error.violation.message}, when {ref} has no {name}"
+                    raise ViolationError(Violation(error.violation.property, message)) from error
 
 
 def _unreadable_views(kit: Kit, view: View, decision: Decision) -> Iterator[Violation]:

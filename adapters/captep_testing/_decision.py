@@ -4,22 +4,31 @@
   carries the resourceVersion too.
 - P10: the finalizer goes before every write to another object.
 - P15: the interval is within its limits.
-- P17: no output holds a canary.
+- P17: no output holds a canary, and nothing but a Secret holds a password, a token or a key of a
+  Secret.
 """
 
 import base64
 import json
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
-from captep_core._actions import Action, Apply, Create, Patch, RecordEvent, write_of
+from captep_core._actions import Action, Apply, Create, ObjectRef, Patch, RecordEvent, write_of
 from captep_core._decision import Decision
 from captep_core._observation import Absent
 from captep_core.ports import Read
 from captep_testing._kit import Kit
 from captep_testing._report import Violation
 
-__all__ = ["is_write", "judge_decision", "replaces_list"]
+__all__ = ["is_write", "judge_decision", "leaks", "replaces_list"]
+
+# Fields of a Secret that are secret by their names; a user name or a host is not.
+_CREDENTIAL: Final = re.compile(
+    r"(?i)passw|token|secret|private|credential|\.key$|^key$|kubeconfig"
+)
+# Shorter values occur in texts by chance.
+_SHORTEST: Final = 6
 
 
 def judge_decision(kit: Kit, decision: Decision, read: Read) -> Iterator[Violation]:
@@ -62,18 +71,47 @@ def is_write(action: Action) -> bool:
     return not isinstance(action, RecordEvent) and action.subresource != "status"
 
 
-def _holds(decision: Decision, canary: str) -> bool:
+def _holds(
+    decision: Decision, canary: str, is_judged: Callable[[Action], bool] | None = None
+) -> bool:
     texts = [
         repr(decision),
         decision.verdict.message,
         *(
             json.dumps(action.body, default=dict)
             for action in decision.actions
-            if _is_public(action)
+            if (is_judged or _is_public)(action)
         ),
     ]
     forms = (canary, base64.b64encode(canary.encode()).decode())
     return any(form in text for form in forms for text in texts)
+
+
+def leaks(kit: Kit, decision: Decision, objects: Mapping[ObjectRef, object]) -> Iterator[Violation]:
+    """Judge P17 for every password, token and key in the Secrets that the function reads."""
+    for ref, found in objects.items():
+        if ref.kind != "Secret" or not isinstance(found, dict):
+            continue
+        for name, secret in _credentials(found):
+            if secret not in kit.canaries and _holds(decision, secret, _is_open):
+                yield Violation("P17", f"the output holds the field {name} of {ref}")
+
+
+def _credentials(secret: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    data = secret.get("data")
+    for name, value in (data if isinstance(data, dict) else {}).items():
+        if _CREDENTIAL.search(name) and isinstance(value, str):
+            try:
+                text = base64.b64decode(value).decode()
+            except ValueError:
+                text = value
+            if len(text) >= _SHORTEST:
+                yield name, text
+
+
+def _is_open(action: Action) -> bool:
+    """Whether the body of an action goes anywhere but into a Secret."""
+    return action.target.kind != "Secret"
 
 
 def _is_public(action: Action) -> bool:

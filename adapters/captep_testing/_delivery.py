@@ -18,11 +18,11 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from captep_core._actions import JSON, Action, Create, RecordEvent, write_of
+from captep_core._actions import JSON, Action, Create, Delete, RecordEvent, write_of
 from captep_core._objects import rfc3339
 from captep_core._request import RawResponse, answer_of, reason_of
 from captep_core.ports import Answer
-from captep_memory import Key, MemoryGateway, Object, World
+from captep_memory import Key, MemoryGateway, Object, World, group_of
 from captep_testing._canonical import key_of_target
 from captep_testing._changes import changed_keys, changed_paths
 from captep_testing._faults import NO_FAULT, WriteFault
@@ -31,12 +31,24 @@ from captep_testing._interned import Interned
 from captep_testing._kit import Kit
 from captep_testing._report import Violation, kept
 
-__all__ = ["TOUCHED", "Delivery", "deliver", "is_ready", "judge", "lagging", "touched", "uid_in"]
+__all__ = [
+    "TOUCHED",
+    "Delivery",
+    "deliver",
+    "is_orphan",
+    "is_ready",
+    "judge",
+    "lagging",
+    "touched",
+    "uid_in",
+    "untruths",
+]
 
 # The API server's own default for 429, in seconds.
 _RETRY_AFTER = "1"
 _NO_ANSWER = 504
 TOUCHED = "example.com/touched"
+_PROPAGATION = frozenset({"foregroundDeletion", "orphan"})
 
 
 Serve: TypeAlias = Callable[[World, Action], tuple[World, Answer]]
@@ -89,9 +101,11 @@ def deliver(
         world = touched(world, key_of_target(action))
     answer = Answer(504, changed=False)
     violation: Violation | None = None
-    for _ in range(fault.deliveries):
+    for number in range(fault.deliveries):
+        # The first delivery outdates the view: a second one may meet what it began to delete.
+        fresh = undisturbed and not number
         world, answer, found = _delivered(
-            kit, world, action, planned, undisturbed, serve, decided or world.now
+            kit, world, action, planned, fresh, serve, decided or world.now
         )
         violation = violation or found
     if fault is NO_FAULT and undisturbed:
@@ -198,6 +212,23 @@ def _judge(
             yield from _premature(kit, action, before, after)
 
 
+def is_orphan(kit: Kit, action: Action, world: World) -> bool:
+    """Whether a write creates an object that nobody owns while its primaries go, or are gone.
+
+    A create has no precondition: no loop keeps such a request, in flight since its primary was
+    there, from arriving after its last look. An ownerReference lets the garbage collector remove
+    the object.
+    """
+    if not isinstance(action, Create):
+        return False
+    metadata = action.body.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("ownerReferences"):
+        return False
+    places = (Key(group_of(ref.api_version), ref.kind, ref.namespace, ref.name) for ref in kit.keys)
+    found = [world.get(place) for place in places]
+    return all(obj is None or "deletionTimestamp" in obj["metadata"] for obj in found)
+
+
 def _premature(kit: Kit, action: Action, before: World, after: World) -> Iterator[Violation]:
     """Judge P14a for a write that changes the status of a primary."""
     key = key_of_target(action)
@@ -233,15 +264,33 @@ def _misdeeds(
     if not isinstance(action, Create) and uid_in(before, action) != planned:
         yield Violation("P8", f"{write} hits another incarnation than the one it was decided for")
     for key in changed_keys(before, after):
-        for trespass in _trespasses(kit, key, before.get(key), after.get(key)):
+        old = before.get(key)
+        if isinstance(action, Delete):
+            old = _with_propagation(old, after.get(key))
+        for trespass in _trespasses(kit, key, old, after.get(key)):
             yield Violation("P9", f"{write} {trespass}")
         for mark in lost_marks(before.get(key), after.get(key)):
             yield Violation("P9c", f"{write} removes the foreign {mark} of {key.kind} {key.name}")
-        for untruth in _untruths(before.get(key), after.get(key), rfc3339(decided)):
+        for untruth in untruths(before.get(key), after.get(key), rfc3339(decided)):
             yield Violation("P14", f"{write}: {untruth}")
     for name, holds in kit.always.items():
         if not holds(before, after):
             yield Violation("P13", f"{write} breaks: {name}")
+
+
+def _with_propagation(before: Object | None, after: Object | None) -> Object | None:
+    """Return an object with the finalizers by which the server propagates its deletion.
+
+    The server adds them itself: `orphan` to each Job, for example.
+    """
+    if before is None or after is None:
+        return before
+    held = list(before["metadata"].get("finalizers") or ())
+    given = [name for name in after["metadata"].get("finalizers") or () if name in _PROPAGATION]
+    added = [name for name in given if name not in held]
+    if not added:
+        return before
+    return {**before, "metadata": {**before["metadata"], "finalizers": [*held, *added]}}
 
 
 def _trespasses(kit: Kit, key: Key, before: Object | None, after: Object | None) -> Iterator[str]:
@@ -256,7 +305,8 @@ def _trespasses(kit: Kit, key: Key, before: Object | None, after: Object | None)
                 yield f"changes {'.'.join(path)}, which is not owned"
 
 
-def _untruths(before: Object | None, after: Object | None, now: str) -> Iterator[str]:
+def untruths(before: Object | None, after: Object | None, now: str) -> Iterator[str]:
+    """Say what a write made untrue in a status: generations, and times of conditions (P14)."""
     old = _status(before)
     new = _status(after)
     reported = new.get("observedGeneration")

@@ -25,7 +25,7 @@ from captep_testing._reductions import without_lingering
 from captep_testing._report import Counterexample, Report, TraceStep, waivers
 from captep_testing._search import Search, Way, memories, work
 from captep_testing._states import State, Transition
-from captep_testing._system import System
+from captep_testing._system import LEFT_OUT, System
 
 __all__ = ["Progress", "explore", "replay"]
 
@@ -209,8 +209,10 @@ def _report(kit: Kit, search: Search, found: Counterexample | None, events: int)
     edges = sum(search.counts.values())
     size = f"{states:,} states, {edges:,} edges, {len(search.driven):,} worlds driven to rest"
     sometimes = f"; sometimes {len(search.occurred)}/{len(declared)}" if declared else ""
+    orphans = search.counts[LEFT_OUT]
+    left_out = f"; {orphans} late creates without an owner left out" if orphans else ""
     return Report(
-        f"{size}; {search.bounds}{sometimes}{waivers(kit.waive)}",
+        f"{size}; {search.bounds}{sometimes}{left_out}{waivers(kit.waive)}",
         (found,) if found else (),
         exhausted=not search.todo and found is None,
         states=states,

@@ -5,8 +5,9 @@ Rules of this module:
 
 1. A hostile object is one that any cluster may hold. Another controller deletes it and holds it
    with a finalizer of its own; or it controls it, also as another primary of the same kind does
-   whose child has the same name; or it adds a finalizer, a label, an annotation
-   and an ownerReference of its own; or the server adds defaults to its spec.
+   whose child has the same name; or it adds a finalizer, a label, an annotation, an ownerReference
+   and a condition of its own, and an annotation in the template of pods; or the server adds
+   defaults to its spec; or its own controller has not seen its latest generation yet.
 2. The loop writes nothing to a dependent that another controls, and nothing but finalizers to a
    dependent that is being deleted (P9a, P9b). The primary and the objects of `Kit.shared` are
    exempt.
@@ -38,6 +39,7 @@ __all__ = [
     "lost_marks",
     "marked",
     "only_finalizers",
+    "outdated",
     "patched",
     "rewritten",
     "terminating",
@@ -51,6 +53,13 @@ _OWNER: Final[Mapping[str, Any]] = {
     "kind": "ConfigMap",
     "name": "foreign-owner",
     "uid": _FOREIGN_UID,
+}
+_CONDITION: Final[Mapping[str, Any]] = {
+    "type": _FOREIGN,
+    "status": "True",
+    "reason": "Foreign",
+    "message": "",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
 }
 # Kinds that no controller shares with others: Events are records, the others are the cluster's.
 _LEFT_ALONE = frozenset({"Event", "Namespace", "CustomResourceDefinition", "Lease"})
@@ -122,14 +131,50 @@ def _recounted(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
 
 
 def marked(obj: Object) -> Object:
-    """Return an object with a foreign finalizer, label, annotation and ownerReference."""
+    """Return an object with a foreign finalizer, label, annotation, ownerReference and condition.
+
+    It gets a condition only where it has others, and a second annotation in its template of pods.
+    """
     metadata = dict(obj["metadata"])
     metadata["finalizers"] = _with(metadata.get("finalizers"), _FOREIGN)
     for part in ("labels", "annotations"):
         metadata[part] = {**(metadata.get(part) or {}), _FOREIGN: "true"}
     if metadata.get("namespace"):
         metadata["ownerReferences"] = [*metadata.get("ownerReferences", ()), dict(_OWNER)]
-    return {**obj, "metadata": metadata}
+    result = {**obj, "metadata": metadata}
+    if _part(obj, "status", "conditions"):
+        conditions = [*obj["status"]["conditions"], dict(_CONDITION)]
+        result["status"] = {**obj["status"], "conditions": conditions}
+    if template := _part(obj, "spec", "template"):
+        result["spec"] = {**obj["spec"], "template": _annotated(template)}
+    return result
+
+
+def _annotated(template: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a template of pods with an annotation such as that of `kubectl rollout restart`."""
+    if not isinstance(template, dict) or not isinstance(template.get("spec"), dict):
+        return template
+    metadata = template.get("metadata") or {}
+    annotations = {**(metadata.get("annotations") or {}), _FOREIGN: "true"}
+    return {**template, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _part(obj: Object, *path: str) -> Any:  # noqa: ANN401 - JSON
+    """Return a part of an object, None where it has none."""
+    value: Any = obj
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def outdated(obj: Object) -> Object | None:
+    """Return an object whose controller has not seen its latest generation, None for one whose
+    status names no generation.
+    """
+    generation = obj["metadata"].get("generation")
+    if not isinstance(generation, int) or _part(obj, "status", "observedGeneration") != generation:
+        return None
+    return {**obj, "metadata": {**obj["metadata"], "generation": generation + 1}}
 
 
 def _with(held: Any, name: str) -> list[str]:  # noqa: ANN401 - JSON
@@ -158,7 +203,13 @@ def _filled(value: Any) -> Any:  # noqa: ANN401 - JSON, taken apart
         )
         known = {name: _filled(item) for name, item in value.items()}
         return {**known, "defaultedByTheServer": "Always"} if is_structure else known
-    return [_filled(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        # Rules without a name, such as those of a NetworkPolicy, get no defaults of their own.
+        return [
+            _filled(item) if not isinstance(item, dict) or "name" in item else item
+            for item in value
+        ]
+    return value
 
 
 @frozen
@@ -335,6 +386,13 @@ def lost_marks(before: Object | None, after: Object | None) -> Iterator[str]:
     """Name the foreign marks that a write removed from an object."""
     if before is None or after is None:
         return
+    if not identical(before.get("status"), after.get("status")):
+        old_types, new_types = (_types(each) for each in (before, after))
+        if _FOREIGN in old_types and _FOREIGN not in new_types:
+            yield "condition"
+    path = ("spec", "template", "metadata", "annotations")
+    if _FOREIGN in (_part(before, *path) or ()) and _FOREIGN not in (_part(after, *path) or ()):
+        yield "annotation of the template"
     old = before["metadata"]
     new = after["metadata"]
     if identical(old, new):
@@ -346,6 +404,12 @@ def lost_marks(before: Object | None, after: Object | None) -> Iterator[str]:
             yield part.removesuffix("s")
     if _owned_by_foreign(old) and not _owned_by_foreign(new):
         yield "ownerReference"
+
+
+def _types(obj: Object) -> list[Any]:
+    conditions = _part(obj, "status", "conditions")
+    held = conditions if isinstance(conditions, list) else []
+    return [each.get("type") for each in held if isinstance(each, dict)]
 
 
 def _owned_by_foreign(metadata: Mapping[str, Any]) -> bool:

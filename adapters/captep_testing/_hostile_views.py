@@ -2,6 +2,7 @@
 
 - P9a, P9b, P9c: the function leaves alone what another controls, deletes or marks, and does not
   count it as its own.
+- P14b: a status that its controller has reported for an older generation makes nothing Ready.
 - P20: defaults that the server adds to a spec cause no write.
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 from captep_core._actions import Action, Create, ObjectRef, Patch, RecordEvent, write_of
 from captep_core._decision import Decision
 from captep_core._observation import ABSENT
+from captep_testing._delivery import is_ready
 from captep_testing._hostile import (
     controlled_in_turn,
     defaulted,
@@ -18,6 +20,7 @@ from captep_testing._hostile import (
     lost_marks,
     marked,
     only_finalizers,
+    outdated,
     patched,
     rewritten,
     terminating,
@@ -43,6 +46,7 @@ def hostile_views(kit: Kit, view: View, decision: Decision) -> Iterator[Violatio
         if uid is not None and is_controlled_by(found, uid):
             yield from _controlled_view(kit, view, ref, found, decision)
         yield from _defaulted_view(kit, view, ref, found, decision)
+        yield from _outdated_view(kit, view, ref, found, decision)
 
 
 def _identity(found: Any) -> object:  # noqa: ANN401 - Observed
@@ -52,7 +56,7 @@ def _identity(found: Any) -> object:  # noqa: ANN401 - Observed
 def _marked_view(kit: Kit, view: View, ref: ObjectRef, found: Any) -> Iterator[Violation]:  # noqa: ANN401
     hostile = marked(found)
     for action in decided(kit, with_object(view, ref, hostile)).actions:
-        if isinstance(action, Patch) and action.target == ref and action.subresource is None:
+        if isinstance(action, Patch) and action.target == ref:
             for mark in lost_marks(hostile, patched(action, hostile)):
                 yield Violation("P9c", f"{write_of(action)} removes a foreign {mark}")
 
@@ -111,3 +115,34 @@ def _defaulted_view(
     for action in decided(kit, with_object(view, ref, hostile)).actions:
         if action.target == ref and not isinstance(action, RecordEvent):
             yield Violation("P20", f"{write_of(action)} to undo a default of the server")
+
+
+def _outdated_view(
+    kit: Kit,
+    view: View,
+    ref: ObjectRef,
+    found: Any,  # noqa: ANN401 - JSON
+    decision: Decision,
+) -> Iterator[Violation]:
+    """Judge P14b where Ready depends on the status of a dependent."""
+    hostile = outdated(found)
+    if hostile is None or not _makes_ready(view, decision):
+        return
+    blank = decided(kit, with_object(view, ref, {**found, "status": {}}))
+    if _makes_ready(view, blank):
+        return
+    if _makes_ready(view, decided(kit, with_object(view, ref, hostile))):
+        about = f"{ref} whose controller has not seen its latest generation"
+        yield Violation("P14b", f"reports Ready because of the status of {about}")
+
+
+def _makes_ready(view: View, decision: Decision) -> bool:
+    """Whether the primary reports Ready after a decision."""
+    primary: Any = view.objects.get(view.key)
+    if not isinstance(primary, dict) or "deletionTimestamp" in primary["metadata"]:
+        return False
+    for action in decision.actions:
+        if isinstance(action, Patch) and action.target == view.key:
+            primary = patched(action, primary)
+    status = primary.get("status")
+    return isinstance(status, dict) and is_ready(status)

@@ -25,7 +25,7 @@ from captep_testing._hostile import hostile_worlds
 from captep_testing._kit import Kit
 from captep_testing._memo import Memo, memoised
 from captep_testing._passes import Target
-from captep_testing._report import Counterexample, Report, Violation, kept, waivers
+from captep_testing._report import Counterexample, Report, TraceStep, Violation, kept, waivers
 
 __all__ = ["converge", "sweep"]
 
@@ -36,23 +36,39 @@ _MANY_TRIES = 8
 
 
 def converge(kit: Kit) -> Report:
-    """Run the loop to rest from each world of the kit (P1, P2, P2a, P3, P4a), and judge every
-    write.
+    """Run the loop to rest from each world of the kit, and again after each move from there (P1,
+    P2, P2a, P3, P4a), and judge every write.
     """
-    runs = [(place, drive(kit, world)) for place, (_, world) in enumerate(kit.named_worlds())]
+    runs: list[tuple[int, Run]] = []
+    for place, (_, world) in enumerate(kit.named_worlds()):
+        reference = drive(kit, world)
+        runs.append((place, reference))
+        if reference.violation is None:
+            runs += [(place, run) for run in _moved(kit, reference)]
     writes = sum(len(run.sent) for _, run in runs)
     slack = f", {kit.slack} above the minimum allowed" if kit.slack else ""
-    scope = f"{len(runs)} worlds, {writes} writes{slack}{waivers(kit.waive)}"
-    return Report(scope, _counterexamples(kit, runs), states=len(runs), edges=writes)
+    size = f"{len(kit.worlds)} worlds, {len(runs)} runs"
+    scope = f"{size}, {writes} writes{slack}{waivers(kit.waive)}"
+    return Report(scope, _counterexamples(kit, runs), states=len(kit.worlds), edges=writes)
+
+
+def _moved(kit: Kit, reference: Run) -> Iterator[Run]:
+    """Run on from rest after each move of others."""
+    for name, move in kit.moves.items():
+        world = move(reference.world)
+        if world is not None:
+            run = drive(kit, world)
+            step = TraceStep(name, reference.world, world)
+            yield evolve(run, steps=(*reference.steps, step, *run.steps))
 
 
 def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
     """Repeat each of these runs with one disturbance.
 
     The disturbances: each fault at each write, each read failing once, each sort of write refused
-    for ever, each object hostile, and at rest each write late or a second time, and a clock that
-    jumps. A world from which the loop fails to come to rest without faults
-    is reported without trying any.
+    for ever, each object hostile, at the start and at rest, and at rest each write late or a second
+    time, a clock that jumps, and each object that the loop has made deleted and edited. A world
+    from which the loop fails to come to rest without faults is reported without trying any.
     """
     kit, memo = memoised(kit)
     healing = Healing()
@@ -69,7 +85,8 @@ def sweep(kit: Kit, faults: Iterable[WriteFault] = ALL_FAULTS) -> Report:
         runs += [(place, run) for run in _struck(kit, memo, healing, world, reference, kinds)]
         runs += [(place, run) for run in _blinded(kit, memo, healing, world, reference)]
         runs += [(place, run) for run in _refused(kit, memo, healing, world, reference, progress)]
-        runs += [(place, run) for run in _invaded(kit, memo, healing, world)]
+        for start in (world, reference.world):
+            runs += [(place, run) for run in _invaded(kit, memo, healing, start)]
         disturbed = disturbed_at_rest(kit, memo, healing, world, reference)
         runs += [(place, run) for run in disturbed]
     size = f"{len(runs)} runs from {len(worlds)} worlds, {len(kinds)} faults at each write"

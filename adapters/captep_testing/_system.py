@@ -37,7 +37,7 @@ from captep_memory import World, collect
 from captep_runtime import Pass
 from captep_testing._canonical import Canonical, digest, key_of_target
 from captep_testing._decision import judge_decision
-from captep_testing._delivery import deliver, uid_in
+from captep_testing._delivery import deliver, is_orphan, uid_in
 from captep_testing._faults import NO_FAULT, WriteFault
 from captep_testing._interned import Interned
 from captep_testing._kit import Kit
@@ -48,8 +48,10 @@ from captep_testing._reductions import Lagging, implied, is_dead, needed_of
 from captep_testing._report import Violation, kept
 from captep_testing._states import Actor, Late, State, Transition, text_of, writes_of
 
-__all__ = ["System"]
+__all__ = ["LEFT_OUT", "System"]
 
+LEFT_OUT: Final = "late create without an owner"
+"""The kind of the steps at which a write in flight is lost, because no loop can fence it off."""
 # The times of conditions are whole seconds.
 _A_SECOND: Final = timedelta(seconds=1)
 
@@ -373,6 +375,9 @@ class System:
             yield moved._replace(label=f"{step.label} ({place + 1})") if place else moved
 
     def _arrives(self, late: Late, world: Interned) -> Iterator[_Step]:
+        if is_orphan(self.kit, late.action, world):
+            yield _Step(f"{write_of(late.action)} never arrives", LEFT_OUT, world)
+            return
         done = deliver(
             self.kit,
             world,

@@ -9,15 +9,19 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import evolve
 
+from captep_core._actions import Patch, write_of
 from captep_core._decision import Decision
-from captep_core._objects import instant
+from captep_core._objects import instant, rfc3339
 from captep_testing._decision import judge_decision
+from captep_testing._delivery import untruths
+from captep_testing._hostile import patched
 from captep_testing._kit import Kit
 from captep_testing._report import Violation
-from captep_testing._view import View, decided
+from captep_testing._view import View, decided, with_object
 
 __all__ = ["missed_deadlines", "other_times"]
 
@@ -58,9 +62,38 @@ def missed_deadlines(kit: Kit, view: View, decision: Decision) -> Iterator[Viola
 def other_times(kit: Kit, view: View) -> Iterator[Violation]:
     """Judge the decision when the clock has jumped since the last look (F21)."""
     for jump, when in _JUMPS.items():
-        decision = decided(kit, evolve(view, now=view.now + jump))
-        for found in judge_decision(kit, decision, view.read):
+        later = evolve(view, now=view.now + jump)
+        decision = decided(kit, later)
+        for found in (*judge_decision(kit, decision, view.read), *_untimely(later, decision)):
             yield Violation(found.property, f"{when}: {found.message}")
+    primary = view.objects.get(view.key)
+    if isinstance(primary, dict):
+        for other in _reported_otherwise(primary):
+            later = with_object(evolve(view, now=view.now + timedelta(days=1)), view.key, other)
+            for found in _untimely(later, decided(kit, later)):
+                yield Violation(found.property, f"a day later: {found.message}")
+
+
+def _reported_otherwise(primary: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a primary with other reasons, and with another generation: its status is written."""
+    status = primary.get("status")
+    conditions = status.get("conditions") if isinstance(status, dict) else None
+    if not isinstance(conditions, list) or not conditions:
+        return
+    others = [{**each, "reason": "Other", "message": "other"} for each in conditions]
+    yield {**primary, "status": {**primary["status"], "conditions": others}}
+    metadata = primary["metadata"]
+    if isinstance(metadata.get("generation"), int):
+        yield {**primary, "metadata": {**metadata, "generation": metadata["generation"] + 1}}
+
+
+def _untimely(view: View, decision: Decision) -> Iterator[Violation]:
+    """Judge the conditions that a decision writes (P14)."""
+    for action in decision.actions:
+        found = view.objects.get(action.target)
+        if isinstance(action, Patch) and action.subresource and isinstance(found, dict):
+            for untruth in untruths(found, patched(action, found), rfc3339(view.now)):
+                yield Violation("P14", f"{write_of(action)}: {untruth}")
 
 
 def _next_deadline(kit: Kit, view: View) -> datetime | None:

@@ -66,6 +66,7 @@ BUGS: Final = (
     "drops foreign labels",
     "drops foreign annotations",
     "drops foreign owners",
+    "drops foreign conditions",
     # Reports
     "observedGeneration stays behind",
     "refusals are never reported",
@@ -401,7 +402,9 @@ class _Pass:
     def report(self, broker: Any, login: Any, reason: str) -> list[Action]:
         old = broker.get("status") or {}
         generation = broker["metadata"]["generation"]
-        known: dict[str, Any] = next(iter(old.get("conditions") or []), {})
+        held: list[dict[str, Any]] = old.get("conditions") or []
+        known = next((each for each in held if each["type"] == "Ready"), {})
+        others = [each for each in held if each["type"] != "Ready"]
         state = "True" if reason == "Ready" else "False"
         stamp = self.now.strftime("%Y-%m-%dT%H:%M:%SZ")
         moved = known.get("status") != state
@@ -413,7 +416,10 @@ class _Pass:
             )
         since = stamp if moved else known.get("lastTransitionTime")
         ready = {"type": "Ready", "status": state, "reason": reason, "lastTransitionTime": since}
-        status: dict[str, Any] = {"conditions": [ready], "observedGeneration": generation}
+        if self.bug == "drops foreign conditions":
+            others = []
+        conditions = [ready, *others]
+        status: dict[str, Any] = {"conditions": conditions, "observedGeneration": generation}
         if self.bug == "observedGeneration stays behind" and known.get("reason") == reason:
             status["observedGeneration"] = old.get("observedGeneration")
         if self.bug == "time of the pass in the status":

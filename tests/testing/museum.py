@@ -549,6 +549,78 @@ def passing_kit() -> Kit:
     return evolve(kit, worlds=(load([THING], now=NOW),), matches=is_done)
 
 
+def believing(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    """M26: take the status of a StatefulSet for true, whichever generation it speaks of."""
+    done = keep(key, read, state, now=now)
+    thing: Any = read(key)
+    nodes: Any = read(WORKLOAD)
+    if not isinstance(thing, dict) or "deletionTimestamp" in thing["metadata"]:
+        return done
+    if any(each.subresource is None for each in done.actions) or isinstance(nodes, Unreadable):
+        return done
+    ready = isinstance(nodes, dict) and (nodes.get("status") or {}).get("readyReplicas") == 1
+    status: dict[str, Any] = {
+        "ready": ready,
+        "observedGeneration": thing["metadata"]["generation"],
+    }
+    report = Patch(KEY, {"status": status}, lock(thing), "report", "status")
+    return evolve(done, actions=() if thing.get("status") == status else (report,))
+
+
+def with_nodes() -> Kit:
+    """Return the kit of a Thing with a StatefulSet that runs."""
+    nodes = obj(WORKLOAD, "") | {"spec": {"replicas": 1}}
+    nodes |= {"status": {"observedGeneration": 1, "readyReplicas": 1}}
+    kit = toy(believing, moves={}, sometimes={})
+    return evolve(kit, worlds=(load([THING, nodes], now=NOW),))
+
+
+def condition(thing: Any, now: datetime) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Return a status with one condition, which keeps its time while the generation stays."""
+    status = thing.get("status") or {}
+    held = status.get("conditions") or []
+    current = status.get("observedGeneration") == thing["metadata"]["generation"]
+    times = [each["lastTransitionTime"] for each in held if current and each["type"] == "Ready"]
+    since = next(iter(times), f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    ready = {"type": "Ready", "status": "True", "reason": "Kept", "message": ""}
+    others = [each for each in held if each["type"] != "Ready"]
+    return {"conditions": [{**ready, "lastTransitionTime": since}, *others]}
+
+
+def condition_of_its_start(thing: Any, now: datetime) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    """Return a status with one condition, which keeps its time for ever."""
+    held = (thing.get("status") or {}).get("conditions")
+    return {"conditions": held[:1]} if held else condition(thing, now)
+
+
+def uncorrected(thing: Any, sibling: Any, latch: Any) -> list[Action]:  # noqa: ANN401 - Observed
+    """Create the child, and never look at its colour again."""
+    wanted = held(thing) + child(thing, CHILD, sibling) + child(thing, LATCH, latch)
+    return [each for each in wanted if each.target != CHILD or not isinstance(each, Patch)]
+
+
+def outspoken(key: ObjectRef, read: Read, state: ReconcileState, *, now: datetime) -> Decision:
+    """Name a password in the verdict; the kit declares no canary."""
+    done = keep(key, read, state, now=now)
+    found: Any = read(SECRET)
+    data = found.get("data") or {} if isinstance(found, dict) else {}
+    text = data.get("password", "")
+    return evolve(done, verdict=Verdict(done.verdict.reason, f"with {text}"))
+
+
+def new_thing(decide: Decide, *more: dict[str, Any]) -> Kit:
+    """Return the kit with nobody but the loop, and a Thing that has nothing yet."""
+    kit = toy(decide, moves={}, sometimes={})
+    return evolve(kit, worlds=(load([THING, *more], now=NOW),))
+
+
+PASSWORD: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": SECRET.name, "namespace": SECRET.namespace},
+    "data": {"password": "aHVudGVyMg=="},
+}
+
 MUSEUM = (
     Piece(
         "M1 own resourceVersion in status",
@@ -598,6 +670,11 @@ MUSEUM = (
     Piece("M23 adopts an earlier incarnation's", toy(making(adopting)), "P9a"),
     Piece("M24 content in a message", toy(talkative, canaries=("green",)), "P17"),
     Piece("M25 refused, tried under another name", toy(another_name), "P16"),
+    Piece("M26 believes an outdated status", with_nodes(), "P14b"),
+    Piece("M27 transition time with every write", new_thing(reporting(condition)), "P14"),
+    Piece("M28 drops foreign conditions", new_thing(reporting(condition_of_its_start)), "P9c"),
+    Piece("M29 never corrects its child", new_thing(making(uncorrected)), "P1"),
+    Piece("M30 a password in a message", new_thing(outspoken, PASSWORD), "P17"),
     Piece("resourceVersion as a number", toy(by_number), "P-sym"),
     Piece("starts over after any refusal", toy(start_over), "P18"),
     Piece("looks again at once", toy(busy), "P15"),

@@ -65,9 +65,9 @@ def test_the_matrix_has_a_row_for_every_piece_of_the_museum() -> None:
 def test_the_correct_toy_survives_every_level() -> None:
     """No level raises a false alarm within bounds that it exhausts; a shrinking search fails."""
     assert check(toy()).require().states == 66
-    assert str(converge(toy()).require()) == "exhausted 3 worlds, 8 writes"
+    assert str(converge(toy()).require()) == "exhausted 3 worlds, 14 runs, 26 writes"
     assert (
-        str(sweep(toy()).require()) == "exhausted 176 runs from 3 worlds, 12 faults at each write"
+        str(sweep(toy()).require()) == "exhausted 206 runs from 3 worlds, 12 faults at each write"
     )
     size = "exhausted 1,811 states, 3,463 edges, 683 worlds driven to rest"
     expected = f"{size}; faults<=1 events<=1 lag<=0; sometimes 1/1"
