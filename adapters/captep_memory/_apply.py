@@ -20,6 +20,7 @@ from captep_memory._ownership import (
     endpoint_of,
     manager_causes,
     owners_of,
+    shown_with_owners,
     unmanaged,
     with_owners,
 )
@@ -55,6 +56,8 @@ def apply_configuration(
         raise not_found(resource.plural, resource.group, key.name)
     config = _configuration(request, resource)
     old = empty_of(resource) if stored is None else world.catalog.convert(stored, resource)
+    if stored is not None:
+        old = shown_with_owners(world, resource, key, old)
     owners = {} if stored is None else owners_of(world, resource, key, old)
     live = unmanaged(old)
     new, left = _applied(world, request, resource, live, config, owners)

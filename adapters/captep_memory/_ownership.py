@@ -32,6 +32,7 @@ __all__ = [
     "manager_causes",
     "manager_of",
     "owners_of",
+    "shown_with_owners",
     "tracked_creation",
     "tracked_update",
     "unmanaged",
@@ -192,6 +193,8 @@ def tracked_creation(world: World, request: Request, resource: ServedKind, given
         return unmanaged(given)
     managed = decode_managed(given["metadata"].get("managedFields")) or NOBODY
     endpoint = endpoint_of(world, resource, request.subresource or "")
+    if _has_unknown_version(resource, managed, endpoint):
+        return unmanaged(given)
     new = _defaulted(resource, unmanaged(given))
     owners = updated(managed, empty_of(resource), new, endpoint, manager_of(request))
     return with_owners(given, owners)
@@ -215,9 +218,20 @@ def tracked_update(
     if not managed:
         return unmanaged(given)
     endpoint = endpoint_of(world, resource, request.subresource or "")
+    if _has_unknown_version(resource, managed, endpoint):
+        return with_owners(given, decode_managed(old["metadata"].get("managedFields")) or NOBODY)
     new = _defaulted(resource, unmanaged(given))
     owners = updated(managed, unmanaged(old), new, endpoint, manager_of(request))
     return with_owners(given, owners)
+
+
+def _has_unknown_version(resource: ServedKind, managed: ManagedFields, endpoint: Endpoint) -> bool:
+    """Return whether a custom resource cannot be converted to the version of an owner.
+
+    The real server then leaves managedFields as they are; of a built-in kind it drops that owner.
+    """
+    others = {held.api_version for held in managed.values()} - {endpoint.api_version}
+    return not resource.built_in and any(endpoint.type_at(each) is None for each in others)
 
 
 def _defaulted(resource: ServedKind, obj: Object) -> Object:
@@ -242,6 +256,17 @@ def with_owners(obj: Object, owners: ManagedFields) -> Object:
         return unmanaged(obj)
     metadata = {**obj.get("metadata", {}), "managedFields": encode_managed(owners)}
     return {**obj, "metadata": metadata}
+
+
+def shown_with_owners(world: World, resource: ServedKind, key: Key, old: Object) -> Object:
+    """Return a stored object with the managedFields that a server shows which always tracks.
+
+    A request that names managedFields, or applies, is about this object: what it leaves as it is
+    is no write, and what it takes away is one.
+    """
+    if "managedFields" in old["metadata"]:
+        return old
+    return with_owners(old, owners_of(world, resource, key, old))
 
 
 def is_renewal(entries: list[Object], before: list[Object]) -> bool:

@@ -17,7 +17,7 @@ from captep_memory._json import (
 )
 from captep_memory._kinds import ServedKind
 from captep_memory._openapi import schema_of
-from captep_memory._ownership import APPLY, owners_of, tracked_update, with_owners
+from captep_memory._ownership import APPLY, shown_with_owners, tracked_update
 from captep_memory._request import Key, Request, Response, group_of
 from captep_memory._status import (
     Cause,
@@ -57,7 +57,7 @@ def patch(world: World, request: Request, resource: ServedKind, key: Key) -> tup
         raise not_found(resource.plural, resource.group, key.name)
     old = world.catalog.convert(stored, resource)
     if _names_owners(request.body):
-        old = with_owners(old, owners_of(world, resource, key, old))
+        old = shown_with_owners(world, resource, key, old)
     patched = _apply(request, resource, old)
     if patched is stored and not world.admission and not is_unsettled(world, key, stored):
         return world, Response(200, old)

@@ -33,6 +33,7 @@ from captep_memory._metadata import (
 )
 from captep_memory._ownership import (
     is_renewal,
+    shown_with_owners,
     tracked_creation,
     tracked_update,
     writer_of,
@@ -71,6 +72,8 @@ def update(
         return _update_absent(world, request, resource, given)
     old = world.catalog.convert(stored, resource)
     _check_uid(request, resource, key, text(metadata.get("uid")), old["metadata"]["uid"])
+    if "managedFields" in metadata:
+        old = shown_with_owners(world, resource, key, old)
     given = tracked_update(world, request, resource, key, old, given)
     return replace(world, request, resource, key, old, given)
 
@@ -188,10 +191,10 @@ def replace(
     if "selfLink" in encoded["metadata"] and not request.dry_run:
         # The store drops selfLink; the answer to a dry run never went through the store.
         encoded = {**encoded, "metadata": without(encoded["metadata"], "selfLink")}
-    # Late managedFields that go away again are a difference that the store does not show.
+    # The store does not show late managedFields, so the object that does decides.
     shows_all = "managedFields" in stored["metadata"] or "managedFields" not in old["metadata"]
-    is_settled = shows_all and not is_unsettled(world, key, stored)
-    if is_settled and identical(encoded, stored):
+    is_same = identical(encoded, stored) if shows_all else new is old
+    if is_same and not is_unsettled(world, key, stored):
         return world, Response(200, old, headers)
     if not request.dry_run:
         encoded = encoded if resource.typed else stored_object(encoded, stored)

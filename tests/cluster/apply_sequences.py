@@ -4,13 +4,14 @@ A sequence is about one object; the pools are small, so that managers want the s
 leave out an empty list of a field that Go writes as null.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import strategies as st
 
 from captep_memory import Object
 
-__all__ = ["APPLIES", "KINDS", "STRATEGICS"]
+__all__ = ["APPLIES", "KINDS", "RESETS", "STRATEGICS"]
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -41,6 +42,8 @@ _RARE: tuple[Object, ...] = (
     {"uid": "other"},
     {"managedFields": []},
     {"managedFields": [{}]},
+    {"managedFields": None},
+    {"managedFields": [{}, {}]},
     {"name": "other"},
     {"namespace": "other"},
     {"labels": {"x": 1}},
@@ -206,6 +209,8 @@ _OPERATIONS: tuple[Object, ...] = (
     {"op": "remove", "path": "/metadata/managedFields/0"},
     {"op": "replace", "path": "/metadata/managedFields", "value": [{}]},
     {"op": "replace", "path": "/metadata/managedFields", "value": []},
+    {"op": "remove", "path": "/metadata/managedFields"},
+    {"op": "test", "path": "/metadata/managedFields/0/fieldsType", "value": "FieldsV1"},
     {"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "m2"},
     {"op": "replace", "path": "/metadata/managedFields/0/operation", "value": "Apply"},
     {"op": "replace", "path": "/metadata/managedFields/0/operation", "value": "Odd"},
@@ -325,6 +330,49 @@ def _sequence(draw: st.DrawFn) -> list[Object]:
 
 
 APPLIES = _sequence()
+
+
+_TAKEN: tuple[Any, ...] = ([], [{}], None, [{}, {}])
+
+
+def _resets() -> Iterator[list[Object]]:
+    """Yield every way to take managedFields from an object, and the applies after it.
+
+    A client takes them with an empty list or an empty entry; null and a patch that tests them do
+    not. The object is as its creation left it, or its managers have changed it.
+    """
+    for kind, content, changed in (
+        ("Secret", {"data": {"k": "dg=="}}, {"data": {"k": "dw=="}}),
+        ("Mesh", {"spec": {"size": 1}}, {"spec": {"size": 2}}),
+    ):
+        api_version, _ = KINDS[kind]
+        of_kind: Object = {"api_version": api_version, "kind": kind}
+        one: Object = {"verb": "patch", **of_kind, "name": "a", "field_manager": "w"}
+        bare: Object = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}}
+        create = {"verb": "create", **of_kind, "field_manager": "m", "body": {**bare, **content}}
+        again = {**one, "verb": "update", "field_manager": "n", "body": {**bare, **changed}}
+        again["body"]["metadata"] = {"name": "a", "resourceVersion": "$rv"}
+        applied = {**one, "content_type": APPLY, "field_manager": "m1", "body": bare}
+        for entries in _TAKEN:
+            metadata = {"name": "a", "resourceVersion": "$rv", "managedFields": entries}
+            put = {**one, "verb": "update", "body": {**bare, **content, "metadata": metadata}}
+            patch = {**one, "body": {"metadata": {"managedFields": entries}}}
+            operation = {"op": "replace", "path": "/metadata/managedFields", "value": entries}
+            ways = [
+                put,
+                {**put, "dry_run": True},
+                {**patch, "content_type": MERGE},
+                {**one, "content_type": JSON_PATCH, "body": [operation]},
+                {**applied, "body": {**bare, "metadata": {"name": "a", "managedFields": entries}}},
+                *([{**patch, "content_type": STRATEGIC}] if kind == "Secret" else []),
+            ]
+            for way in ways:
+                yield [create, way, applied, {**applied, "field_manager": "m2"}]
+                yield [create, again, way, applied, applied]
+
+
+RESETS: tuple[list[Object], ...] = tuple(_resets())
+"""Sequences about managedFields that a client takes away, of a built-in and of a custom kind."""
 
 # What strategic merge patches do to metadata and to the lists of a Deployment.
 _PATCHED_METADATA: tuple[Object, ...] = (

@@ -208,16 +208,18 @@ class Talk:
 
     ask: Any
     with_owners: bool = True
+    wrote: bool = field(default=False, init=False)
+    """Whether the last answer shows another resourceVersion than the one before."""
     _versions: dict[str, str] = field(factory=dict, init=False)
-    last: Response | None = field(default=None, init=False)
 
     def __call__(self, template: Object) -> Free:
         """Send a request; return the compared part of the answer."""
         request = evolve(Request(**self._filled(template)), user_agent=AGENT)
         response = self.ask(request)
-        self.last = response
         metadata = response.body.get("metadata", {})
+        self.wrote = False
         if response.ok and "resourceVersion" in metadata and not request.dry_run:
+            self.wrote = self._versions.get(request.kind) != metadata["resourceVersion"]
             self._versions[request.kind] = metadata["resourceVersion"]
         return compared(response, with_owners=self.with_owners)
 

@@ -19,7 +19,7 @@ def test_every_recorded_apply_is_repeated_with_all_owners(
     recorded: list[list[dict[str, object]]],
 ) -> None:
     """A server that tracks managedFields from the first write shows what the real one does."""
-    assert len(recorded) == 60
+    assert len(recorded) == 148
     for sequence in recorded:
         talk = Talk(fake_of(NAMESPACE, Quirks(managed_fields="always")))
         for line, now in replay(sequence, talk, NAMESPACE):
@@ -33,7 +33,10 @@ def test_owners_that_are_derived_late_are_those_of_a_server_that_always_tracks(
     shown = 0
     for sequence in recorded:
         talk = Talk(fake_of(NAMESPACE, Quirks()))
+        always = Talk(fake_of(NAMESPACE, Quirks(managed_fields="always")))
         for line, now in replay(sequence, talk, NAMESPACE):
+            always({**line["request"], "namespace": NAMESPACE})
+            assert talk.wrote == always.wrote, line["request"]
             has_owners = "managedFields" in now["body"].get("metadata", {})
             shown += has_owners
             expected = line["answer"] if has_owners else without_owners(line["answer"])
