@@ -3,15 +3,19 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
+from attrs import evolve
+
 from captep_core._objects import rfc3339
 from captep_memory._admission import admit
 from captep_memory._checks import require_model
 from captep_memory._json import Object, identical
 from captep_memory._kinds import ServedKind
 from captep_memory._metadata import finalizers, is_deleting
+from captep_memory._read import list_objects
 from captep_memory._request import Key, Request, Response
 from captep_memory._status import (
     Cause,
+    RefusedError,
     bad_request,
     conflict,
     failure,
@@ -22,10 +26,11 @@ from captep_memory._status import (
 )
 from captep_memory._world import World
 
-__all__ = ["FOREGROUND", "ORPHAN", "delete", "held_by", "release"]
+__all__ = ["FOREGROUND", "ORPHAN", "delete", "delete_collection", "held_by", "release"]
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _INT64 = 1 << 63
+_UNREADABLE = "ignoreStoreReadErrorWithClusterBreakingPotential"
 # NamespaceLifecycle keeps them.
 _KEPT_NAMESPACES = frozenset({"default", "kube-public", "kube-system"})
 
@@ -38,6 +43,7 @@ def delete(
     stored = world.get(key)
     if stored is None:
         raise not_found(resource.plural, resource.group, key.name)
+    require_model(not options.get(_UNREADABLE), _UNREADABLE)
     old = world.catalog.convert(stored, resource)
     _check_preconditions(resource, key, options.get("preconditions") or {}, old)
     admit(world, request, old, old)
@@ -61,6 +67,36 @@ def delete(
         202 if options.get("orphanDependents") is False else 200,
         world.catalog.convert(left, resource),
     )
+
+
+def delete_collection(
+    world: World, request: Request, resource: ServedKind
+) -> tuple[World, Response]:
+    """Answer a DELETE of a collection (row D8): each object that such a list shows.
+
+    The answer is that list, from before the deletions. The first refusal ends it and is the
+    answer; the objects before it are gone all the same.
+    """
+    if resource.built_in and resource.kind == "Namespace":
+        message = "the server does not allow this method on the requested resource"
+        raise failure(405, "MethodNotAllowed", message, {})
+    # The real server reads pages, and a list with a limit is exact about its resourceVersion.
+    listed = evolve(request, limit=request.limit or len(world) + 1)
+    before, answer = world, list_objects(world, listed, resource)[1]
+    options = _options(request)
+    if options.get(_UNREADABLE):
+        detail = "is not allowed with DELETECOLLECTION, try again after removing the option"
+        cause = invalid_value(_UNREADABLE, value=True, detail=detail)
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [cause])
+    for item in answer.body["items"]:
+        metadata = item["metadata"]
+        key = Key(resource.group, resource.kind, metadata.get("namespace"), metadata["name"])
+        try:
+            one = evolve(request, namespace=key.namespace, name=key.name)
+            world, _ = delete(world, one, resource, key)
+        except RefusedError as refused:
+            return (before if request.dry_run else world), refused.response
+    return world, answer
 
 
 def _has_policy(options: Object) -> bool:
@@ -166,7 +202,7 @@ _TYPES: Mapping[str, tuple[type, str]] = {
     "orphanDependents": (bool, "bool"),
     "propagationPolicy": (str, "v1.DeletionPropagation"),
     "dryRun": (list, "[]string"),
-    "ignoreStoreReadErrorWithClusterBreakingPotential": (bool, "bool"),
+    _UNREADABLE: (bool, "bool"),
 }
 _PRECONDITIONS: Mapping[str, tuple[type, str]] = {
     "uid": (str, "types.UID"),

@@ -274,7 +274,7 @@ def _is_elsewhere(method: str, route: Route, resource: ServedKind) -> bool:
         return route.namespace is not None
     if resource.scope is None or route.namespace is not None:
         return False
-    return route.name is not None or (method == "POST" and not resource.built_in)
+    return route.name is not None or (method in ("POST", "DELETE") and not resource.built_in)
 
 
 def _lacks_subresource(route: Route, resource: ServedKind) -> bool:
@@ -312,7 +312,7 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     if "pretty" in query and query["pretty"][0].lower() not in ("false", "0"):
         presentation = evolve(presentation, pretty=True)
     if presentation.form == "Table":
-        columns_of(resource)
+        _check_table(verb, resource)
         include = query.get("includeObject", [""])[0]
         presentation = evolve(presentation, include=include)
     content_type = http.headers.get("content-type", "")
@@ -330,6 +330,13 @@ def _asked(world: World, http: HTTPRequest, route: Route, kind: str) -> Asked | 
     request = _with_body(request, query, body, given=bool(http.body))
     _refuse_nowhere(world, request, route, resource)
     return Asked(request, presentation, resource, world.now)
+
+
+def _check_table(verb: Verb, resource: ServedKind) -> None:
+    columns_of(resource)
+    if verb == "delete" and not resource.built_in:
+        # The real server does not ask the definition for the columns of what is gone.
+        raise not_modelled("the table of a deleted custom resource")
 
 
 def _refuse_nowhere(world: World, request: Request, route: Route, resource: ServedKind) -> None:
@@ -363,9 +370,10 @@ def _check_path(verb: Verb, route: Route, resource: ServedKind) -> None:
     if route.name is not None and (verb != "create" or route.subresource is not None):
         return
     if route.name is None and verb == "delete":
-        if built_in and resource.kind == "Namespace":
+        is_kept = is_collection or resource.kind == "Namespace"
+        if built_in and is_kept:
             raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
-        raise not_modelled("deletecollection")
+        return
     if built_in and (verb in ("update", "patch") or (verb == "create" and route.name)):
         raise failure(405, "MethodNotAllowed", _NOT_ALLOWED, {})
     if route.name is None and verb in ("update", "patch"):

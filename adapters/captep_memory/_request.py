@@ -31,6 +31,9 @@ class Key:
 class Request:
     """One request to the API server. The options of a delete are in `body`, as DeleteOptions.
 
+    A delete without a name is about a collection: all objects that a list with the same options
+    shows.
+
     `resource_version` is the query parameter of reads; the lock of a write is in the body. A write
     without a `field_manager` has the first part of `user_agent` as its manager.
     `timeout_seconds` belongs to the HTTP facade, which streams a watch: `serve` answers at once

@@ -256,7 +256,7 @@ def request_of(verb: Verb, route: Route, kind: str, query: Query) -> Request:
     """
     if verb in _OPTIONS:
         _check_write_options(verb, query)
-    reads = verb in ("list", "watch")
+    reads = verb in ("list", "watch") or (verb == "delete" and route.name is None)
     return Request(
         verb=verb,
         api_version=route.api_version,
@@ -294,8 +294,13 @@ def delete_options(query: Query) -> JSON:
         options["gracePeriodSeconds"] = grace
     if "propagationPolicy" in query:
         options["propagationPolicy"] = _first(query, "propagationPolicy")
-    if "orphanDependents" in query:
-        options["orphanDependents"] = _flag(query, "orphanDependents")
+    for name in ("orphanDependents", "ignoreStoreReadErrorWithClusterBreakingPotential"):
+        if name in query:
+            options[name] = _flag(query, name)
+    preconditions = {name: _first(query, name) for name in ("uid", "resourceVersion")}
+    known: dict[str, JSON] = {name: value for name, value in preconditions.items() if value}
+    if known:
+        options["preconditions"] = known
     return options or None
 
 

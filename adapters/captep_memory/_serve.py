@@ -9,7 +9,7 @@ from typing import TypeAlias
 from attrs import evolve
 
 from captep_memory._create import create
-from captep_memory._delete import delete
+from captep_memory._delete import delete, delete_collection
 from captep_memory._json import Object
 from captep_memory._kinds import ServedKind
 from captep_memory._patch import patch
@@ -41,7 +41,8 @@ _WRITES = frozenset({"create", "update", "patch", "delete"})
 def serve(world: World, request: Request) -> tuple[World, Response]:
     """Answer a request; return the world after it and the response.
 
-    A refused request returns the very same world.
+    A refused request returns the very same world, unless it deletes a collection: the objects
+    before the first refusal are gone.
     """
     try:
         return _dispatch(world, request)
@@ -76,9 +77,11 @@ def _dispatch(world: World, request: Request) -> tuple[World, Response]:
             "the server does not allow this method on the requested resource",
             {},
         )
-    if not request.name:
-        raise not_modelled(f"{request.verb} without a name")
     _check_scope(request, resource)
+    if not request.name:
+        if request.verb == "delete" and request.subresource is None:
+            return delete_collection(world, request, resource)
+        raise not_modelled(f"{request.verb} without a name")
     key = Key(resource.group, resource.kind, request.namespace, request.name)
     if request.subresource == "scale":
         return scale(world, request, resource, key)

@@ -361,8 +361,29 @@ def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
             "resource_version_match": "Exact",
         },
         {"verb": "list", **of_all, "limit": 1},
+        {"verb": "delete", **of_all, "label_selector": "x in ("},
+        {"verb": "patch", **here, "body": {"metadata": {"resourceVersion": f"$rv-before:{name}"}}},
+        {"verb": "patch", **here, "body": {"metadata": {"resourceVersion": "1"}}},
         *({**here, **each, "subresource": "status"} for each in status if kind == "Thing"),
     )
+
+
+_COLLECTIONS: tuple[Object, ...] = (
+    {},
+    {"label_selector": "x=1"},
+    {"label_selector": "!x"},
+    {"label_selector": "x in ("},
+    {"field_selector": "metadata.name=a"},
+    {"field_selector": "metadata.name!=s"},
+    {"field_selector": "spec.none=a"},
+    {"limit": 1},
+    {"label_selector": "x", "body": {"propagationPolicy": "Foreground"}},
+    {"body": {"propagationPolicy": "Orphan"}},
+    {"body": {"preconditions": {"uid": "$uid:a"}}},
+    {"body": {"preconditions": {"resourceVersion": "$rv:s"}}},
+    {"body": {"dryRun": ["All"]}},
+)
+"""What deletes a whole collection, or a part of it."""
 
 
 @st.composite
@@ -380,6 +401,10 @@ def requests(draw: st.DrawFn) -> Template:
     }
     if verb == "list":
         return {**request, **_about(draw(st.sampled_from(_LISTS)), name)}
+    if verb == "delete" and _one_in(draw, 8):
+        selected = draw(st.sampled_from(_COLLECTIONS))
+        is_dry = "body" not in selected and _one_in(draw, 4)
+        return {**request, **selected, **({"dry_run": True} if is_dry else {})}
     request |= {"name": name, "body": draw(_body(verb, api_version, kind, name))}
     if verb == "json-patch":
         request["content_type"] = "application/json-patch+json"
@@ -706,8 +731,9 @@ _STEPS: tuple[tuple[str, str, str], ...] = (
     *(("PATCH", "application/json-patch+json", ""),) * 2,
     *(("PATCH", _MERGE, "/status"), ("PATCH", _MERGE, "/scale")),
     *(("GET", _JSON, ""), ("GET", _JSON, "/scale"), ("DELETE", _JSON, "")),
+    ("DELETE", _JSON, "*"),
 )
-"""A method, its media type, and the subresource."""
+"""A method, its media type, and the subresource; `*` stands for the collection."""
 _KIND_OPERATIONS: tuple[Object, ...] = (
     {"op": "add", "path": "/metadata/labels", "value": {"x": "1"}},
     {"op": "remove", "path": "/metadata/labels/x"},
@@ -762,7 +788,10 @@ def _about_kind(draw: st.DrawFn) -> list[Template]:
     lines: list[Template] = []
     for kind in draw(st.lists(st.sampled_from(_STEPS), max_size=5)):
         method, media, below = kind
-        target = path if method == "POST" else f"{path}/{{}}{below}"
+        if below == "*" and "{}" not in path:
+            # The server's own objects are in a collection without a namespace.
+            continue
+        target = path if method == "POST" or below == "*" else f"{path}/{{}}{below}"
         body = "" if method in ("GET", "DELETE") else json.dumps(draw(_step_body(kind, named)))
         lines.append(
             {"method": method, "target": target, "headers": {"Content-Type": media}, "body": body}

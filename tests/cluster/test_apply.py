@@ -155,7 +155,14 @@ def _stores_nothing(template: Object) -> bool:
     body = template.get("body")
     metadata = body.get("metadata") if is_apply and isinstance(body, dict) else None
     values = metadata.values() if isinstance(metadata, dict) else ()
-    return is_custom and any(value in ({}, [], None) for value in values)
+    return is_custom and any(map(_is_hollow, values))
+
+
+def _is_hollow(value: Free) -> bool:
+    """Return whether a value is empty, or a member of it."""
+    if isinstance(value, dict) and value:
+        return any(map(_is_hollow, value.values()))
+    return value in ({}, [], None)
 
 
 def _anonymous(answer: Free, namespace: str) -> Free:

@@ -102,6 +102,10 @@ SOMETIMES = {
     "delete 409 Conflict by resourceVersion",
     "delete 409 Conflict by uid",
     "delete 422 Invalid",
+    "delete of a collection 200",
+    "delete of a collection 200 of several",
+    "delete of a collection 400 BadRequest",
+    "delete of a collection 409 Conflict",
     "get 200",
     "get 404 NotFound",
     "list 200",
@@ -119,6 +123,12 @@ SOMETIMES = {
 def named(request: Object, response: Response, changes: tuple[StoreChange, ...]) -> Iterator[str]:
     """Yield the names of the outcomes of a request."""
     name = f"{request['verb']} {response.status} {response.reason}".strip()
+    if request["verb"] == "delete" and "name" not in request:
+        name = f"delete of a collection {response.status} {response.reason}".strip()
+        yield name
+        if len(changes) > 1:
+            yield f"{name} of several"
+        return
     yield name
     message = response.body.get("message", "")
     metadata = response.body.get("metadata", {})
@@ -314,7 +324,8 @@ class WireAgreement:
     def of(self, prefix: str, requests: list[Object], last: Object | None = None) -> None:
         """Fail at the first answer that differs; an answer of 501 is not compared.
 
-        `last` creates an object of the name LAST, and the watch of its collection is compared too.
+        `last` creates the last object, and the watch of its collection is compared too. Its name
+        begins with that of the namespace if the kind has none: a watch shows other objects there.
         """
         namespace = f"{prefix}-{next(self._numbers)}"
         place = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
@@ -331,6 +342,7 @@ class WireAgreement:
         for template in requests if last is None else [*requests, last]:
             target = template["target"].replace("{}", namespace)
             body = template["body"].replace('"{}"', json.dumps(namespace))
+            body = body.replace(f'"{{}}-{LAST}"', json.dumps(f"{namespace}-{LAST}"))
             line = {**template, "target": target, "body": body}
             http = wire.http_of(line)
             answer = fake(http)
@@ -343,9 +355,13 @@ class WireAgreement:
         if last is not None and status == 201:
             watch = f"{last['target'].replace('{}', namespace)}?watch=1&resourceVersion="
             lines = fake(HTTPRequest("GET", f"{watch}{start}")).body.splitlines()
-            shown = ours.number(list(_before(LAST, map(json.loads, lines))))
+            end = json.loads(last["body"])["metadata"]["name"].replace("{}", namespace)
+            shown = ours.number(list(_before(end, map(json.loads, lines))))
             version = made["metadata"]["resourceVersion"]
-            assert shown == theirs.number(send.events_until(LAST, f"{watch}{version}")), requests
+            found = send.events_until(end, f"{watch}{version}")
+            if "{}" not in last["target"]:
+                found = [each for each in found if each["object"]["metadata"]["name"] == namespace]
+            assert shown == theirs.number(found), requests
             self.watched.update(event["type"] for event in shown)
 
 
@@ -372,19 +388,25 @@ def test_any_built_in_object_is_answered_as_by_the_real_server(
 ) -> None:
     """Writes of the recorded kinds, with values replaced at random, and what a watch shows."""
     agreement = WireAgreement(apiserver)
+    watched_of_cluster = Counter[str]()
 
     @examples(200)
     @given(BUILT_INS)
     def agree(requests: list[Object]) -> None:
         first = requests[0]
+        name = LAST if "{}" in first["target"] else f"{{}}-{LAST}"
         last = {
             **first,
-            "body": json.dumps({**json.loads(first["body"]), "metadata": {"name": LAST}}),
+            "body": json.dumps({**json.loads(first["body"]), "metadata": {"name": name}}),
         }
-        agreement.of("built-in", requests, last if "{}" in first["target"] else None)
+        watched_before = agreement.watched.total()
+        agreement.of("built-in", requests, last)
+        if "{}" not in first["target"]:
+            watched_of_cluster.update(["events"] * (agreement.watched.total() - watched_before))
 
     agree()
     assert agreement.watched.keys() == {"ADDED", "MODIFIED", "DELETED"}
+    assert watched_of_cluster["events"] > 20
     assert agreement.unmodelled < agreement.asked.total() / 4
     assert agreement.asked.keys() >= {200, 201, 400, 404, 409, 422}
 

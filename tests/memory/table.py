@@ -25,7 +25,7 @@ __all__ = ["PAGE", "page"]
 PAGE = Path(__file__).parents[2] / "docs" / "kinds.md"
 _VERBS = (
     *("create", "update", "merge patch", "JSON patch", "strategic patch", "apply"),
-    *("delete", "watch", "status", "scale"),
+    *("delete", "deletecollection", "watch", "status", "scale"),
 )
 _PATCHES = {
     "merge patch": "application/merge-patch+json",
@@ -44,8 +44,8 @@ APPLIED = frozenset(
     }
 )
 # What tests/cluster/sequences.py draws for built-in objects, and for those in a namespace.
-_DRAWN = ("create", "update", "merge patch", "JSON patch", "delete", "status", "scale")
-_DRAWN_IN_NAMESPACES = (*_DRAWN, "watch")
+_DRAWN = ("create", "update", "merge patch", "JSON patch", "delete", "watch", "status", "scale")
+_DRAWN_IN_NAMESPACES = (*_DRAWN, "deletecollection")
 _INTRODUCTION = """\
 # Built-in kinds of the in-memory server
 
@@ -58,7 +58,7 @@ _INTRODUCTION = """\
 - `modelled`: tests of this repository show it.
 - `501`: the server refuses with `NotModelled` and names what is missing. It never guesses; a field
   or a value of a modelled verb may have no model either.
-- `-`: the kind has no such subresource.
+- `-`: the kind has no such verb or subresource.
 
 A custom resource has the verbs of a Secret, its status subresource and the schema of its
 definition.
@@ -86,6 +86,10 @@ def _cell(api_version: str, kind: str, verb: str) -> str:
     }
     if verb in ("status", "scale") and verb not in below:
         return "-"
+    if verb == "deletecollection":
+        verbs = typed_kinds()[f"{api_version}/{kind}"]["resource"]["verbs"]
+        if verb not in verbs:
+            return "-"
     if _status(api_version, kind, verb) == 501:
         return "501"
     if verb in ("strategic patch", "apply") and kind in APPLIED:
@@ -109,6 +113,8 @@ def _status(api_version: str, kind: str, verb: str) -> int:
     match verb:
         case "create" | "update" | "delete" | "watch":
             sent = verb
+        case "deletecollection":
+            sent = "delete"
         case _:
             pass
     request = Request(
@@ -116,7 +122,7 @@ def _status(api_version: str, kind: str, verb: str) -> int:
         api_version,
         kind,
         namespace,
-        "a" if sent not in ("create", "watch") else None,
+        "a" if verb not in ("create", "deletecollection", "watch") else None,
         verb if verb in ("status", "scale") else None,
         body if verb in ("create", "update", "apply") else _patch(verb),
         content_type=_PATCHES.get(verb, "application/json"),
