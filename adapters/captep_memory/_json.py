@@ -156,8 +156,13 @@ def without(value: Mapping[str, Any], *keys: str) -> Object:
 
 
 def apply_merge_patch(target: Value, patch: Value) -> Value:
-    """Apply a JSON merge patch (RFC 7386)."""
+    """Apply a JSON merge patch (RFC 7386) as the API server's library does.
+
+    That library also drops nulls in the objects of a list, unless the list replaces an object.
+    """
     if not isinstance(patch, dict):
+        if isinstance(patch, list) and not isinstance(target, dict):
+            patch = _without_nulls(patch)
         return target if deep_equal(target, patch) else patch
     base = target if isinstance(target, dict) else {}
     merged: Object | None = None if base is target else {}
@@ -172,6 +177,15 @@ def apply_merge_patch(target: Value, patch: Value) -> Value:
         else:
             merged[key] = new
     return base if merged is None else merged
+
+
+def _without_nulls(value: Value) -> Value:
+    """Return a value whose objects have no null; a list keeps its own."""
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
 
 
 # The position after the last item (RFC 6901).
