@@ -18,7 +18,7 @@ from captep_memory._metadata import (
     without_duplicate_owners,
 )
 from captep_memory._ownership import tracked_creation, writer_of
-from captep_memory._plugins import plug_in
+from captep_memory._plugins import plug_in, require_no_quota
 from captep_memory._request import Key, Request, Response
 from captep_memory._services import allocate
 from captep_memory._status import (
@@ -67,6 +67,7 @@ def create_decoded(
     """Create a decoded object; a PUT of an absent Lease or Event and an apply end here too."""
     given = _in_namespace(request, given)
     _check_namespace(world, request, resource, text(given["metadata"].get("name")))
+    require_no_quota(world, request, resource)
     admitted = plug_in(world, request, given) if resource.typed else given
     admitted = _mutated(world, request, resource, admitted)
     writer = writer_of(world, request, resource, None, given, admitted)

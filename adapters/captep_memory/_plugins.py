@@ -1,19 +1,22 @@
 """The admission plugins that a server runs by default, as far as they change what is stored.
 
 NamespaceLifecycle is in `_create`; these are StorageObjectInUseProtection, DefaultStorageClass,
-Priority, DefaultTolerationSeconds and ServiceAccount. LimitRanger and ResourceQuota have no model.
+Priority, DefaultTolerationSeconds and ServiceAccount. LimitRanger has no model, and ResourceQuota
+one as far as a real server without controllers enforces it: a quota whose status is empty allows
+everything.
 """
 
 import hashlib
 
 from captep_memory._checks import require_model
 from captep_memory._json import Object
+from captep_memory._kinds import ServedKind
 from captep_memory._quantities import amount
 from captep_memory._request import Request
 from captep_memory._status import failure
 from captep_memory._world import World
 
-__all__ = ["admit_change", "plug_in", "plug_in_again"]
+__all__ = ["admit_change", "plug_in", "plug_in_again", "require_no_quota"]
 
 _PROTECTION = "kubernetes.io/pvc-protection"
 _DEFAULT_CLASSES = (
@@ -24,8 +27,16 @@ _TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  # a path
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-# Kinds whose creation a LimitRange or a ResourceQuota may refuse or change.
+# Kinds whose creation a LimitRange may refuse or change.
 _LIMITED = frozenset({"Pod", "PersistentVolumeClaim"})
+# Kinds of which a quota counts more than the objects, and the names of quotas that count no more.
+_MEASURED = frozenset({"Pod", "PersistentVolumeClaim", "Service"})
+_COUNTED = frozenset(
+    {
+        *("configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers"),
+        *("resourcequotas", "secrets", "services"),
+    }
+)
 
 
 def plug_in(world: World, request: Request, obj: Object) -> Object:
@@ -84,11 +95,32 @@ def _require_unlimited(world: World, request: Request, obj: Object) -> None:
     namespace = request.namespace
     if namespace is None:
         return
-    quotas = world.shelf("", "ResourceQuota", namespace)
-    require_model(not quotas, "creations in a namespace with a ResourceQuota")
     if obj["kind"] in _LIMITED:
         limits = world.shelf("", "LimitRange", namespace)
         require_model(not limits, f"a new {obj['kind']} in a namespace with a LimitRange")
+
+
+def require_no_quota(world: World, request: Request, resource: ServedKind) -> None:
+    """Refuse a creation that a ResourceQuota may count.
+
+    A controller copies `spec.hard` into the status, and the server enforces the status alone.
+
+    Raises:
+        RefusedError: 501, the status of a quota in this namespace limits the kind.
+    """
+    for quota in world.shelf("", "ResourceQuota", request.namespace).values():
+        for name in quota.get("status", {}).get("hard", {}):
+            require_model(not _counts(name, resource), f"the quota of {name} in a creation")
+
+
+def _counts(name: str, resource: ServedKind) -> bool:
+    """Return whether a quota of this name may count a new object of a kind."""
+    plural = resource.plural
+    of_group = f"count/{plural}.{resource.group}" if resource.group else f"count/{plural}"
+    if name == of_group or (name == plural and not resource.group):
+        return True
+    is_plain = name.startswith("count/") or name in _COUNTED
+    return not is_plain and not resource.group and resource.kind in _MEASURED
 
 
 def _protected(obj: Object) -> Object:

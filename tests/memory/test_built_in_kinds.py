@@ -240,13 +240,24 @@ def test_the_first_write_of_a_claim_is_stored_without_an_effect() -> None:
     assert versions[1:] == versions[:2]
 
 
-def test_creations_in_a_namespace_with_a_quota_are_501() -> None:
-    """A ResourceQuota may refuse them, and has no model."""
+def test_a_quota_counts_once_a_controller_has_filled_its_status() -> None:
+    """Before that, a real server without controllers allows everything; then a creation is 501."""
     client = Api(load([], now=NOW))
     assert created(client, "ResourceQuota").status == 201
-    response = created(client, "Service")
-    assert refusal(response) == (501, "NotModelled")
-    assert "ResourceQuota" in response.body["message"]
+    assert [created(client, kind).status for kind in ("Pod", "Service")] == [201, 201]
+    hard = {"pods": "1", "secrets": "1", "count/deployments.apps": "1"}
+    filled = {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}
+    place = ("patch", "a", "ResourceQuota", "v1")
+    assert client.do(*place, subresource="status", body=filled).status == 200
+    for kind in ("Pod", "Deployment"):
+        response = created(client, kind, "b")
+        assert refusal(response) == (501, "NotModelled")
+        assert "the quota of" in response.body["message"]
+    held = {"metadata": {"name": "b"}}
+    assert refusal(client.do("create", None, "Secret", "v1", body=held)) == (501, "NotModelled")
+    assert client.do("create", None, "ConfigMap", "v1", body=held).status == 201
+    assert created(client, "Service", "b").status == 201
+    assert client.do("create", None, "Secret", "v1", namespace="other", body=held).status == 201
 
 
 def test_a_name_with_dots_is_no_label() -> None:
