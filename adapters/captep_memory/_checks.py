@@ -217,4 +217,9 @@ def shown_selector(path: str, selector: Value, detail: str) -> Cause:
     ordered = {name: given[name] for name in ("matchLabels", "matchExpressions") if name in given}
     if "matchLabels" in ordered:
         ordered["matchLabels"] = dict(sorted(ordered["matchLabels"].items()))
+    if "matchExpressions" in ordered:
+        ordered["matchExpressions"] = [
+            {name: each[name] for name in ("key", "operator", "values") if name in each}
+            for each in ordered["matchExpressions"]
+        ]
     return invalid_struct(path, ordered, detail)

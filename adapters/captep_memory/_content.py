@@ -15,9 +15,16 @@ from captep_memory._kinds import ServedKind
 from captep_memory._metadata import decode_metadata
 from captep_memory._request import Request
 from captep_memory._schema import Schema, normalise
-from captep_memory._status import Cause, RefusedError, bad_request, invalid, invalid_value
+from captep_memory._status import (
+    Cause,
+    RefusedError,
+    bad_request,
+    invalid,
+    invalid_value,
+    not_modelled,
+)
 from captep_memory._typed import typed_kind
-from captep_memory._validation import validate
+from captep_memory._validation import RULES, validate
 
 __all__ = ["decode", "validate_content"]
 
@@ -115,6 +122,8 @@ def validate_content(
         own = resource.own_schema
         if request.subresource == "status" and old is not None:
             yield from _validate_status(obj, own["properties"].get("status"), old)
+            if own.get(RULES):
+                raise not_modelled(f"{RULES} at the root")
         else:
             yield from validate(obj, own, "", MISSING if old is None else old)
 

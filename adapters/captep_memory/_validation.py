@@ -26,9 +26,11 @@ from captep_memory._status import (
     type_invalid,
 )
 
-__all__ = ["validate"]
+__all__ = ["RULES", "validate"]
 
-_UNMODELLED = ("x-kubernetes-validations", "x-kubernetes-embedded-resource")
+RULES = "x-kubernetes-validations"
+"""The member of a schema that holds rules of CEL."""
+_UNMODELLED = (RULES, "x-kubernetes-embedded-resource")
 _JUNCTORS = frozenset({"allOf", "anyOf", "not", "oneOf"})
 _EXACT_SCALARS: Mapping[str, type] = {"boolean": bool, "integer": int, "string": str}
 # The parts of a schema that ask nothing of a value of its type.
@@ -118,7 +120,7 @@ def _validate_value(value: Value, schema: Schema, path: str, old: Value) -> Iter
         return
     for name in _UNMODELLED:
         if schema.get(name):
-            raise not_modelled(f"{name} at {path}")
+            raise not_modelled(f"{name} at {path or 'the root'}")
 
 
 def _type_of(value: Value) -> str:

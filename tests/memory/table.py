@@ -61,7 +61,15 @@ _INTRODUCTION = """\
 - `-`: the kind has no such verb or subresource.
 
 A custom resource has the verbs of a Secret, its status subresource and the schema of its
-definition.
+definition. A CEL rule of that schema (`x-kubernetes-validations`) is not evaluated: a write that
+touches a value below it is 501.
+
+The random sequences run again, others each time, with one command; the scale multiplies their
+number, 200 or 400 of each test:
+
+```sh
+CAPTEP_EXAMPLES_SCALE=10 make test-cluster PYTEST_ADDOPTS="-k test_any --timeout 0"
+```
 """
 
 

@@ -82,6 +82,16 @@ def test_a_selector_must_match_the_template() -> None:
     assert causes(response) == [("spec.template.metadata.labels", "FieldValueInvalid")]
 
 
+def test_a_message_shows_a_selector_in_the_order_of_its_type() -> None:
+    """Whatever the order of its members in the request; a null is an empty string."""
+    given = {"operator": "Exists", "key": None}
+    spec = {**DEPLOYMENT["spec"], "selector": {"matchExpressions": [given]}}
+    response = do(Api(load([], now=NOW)), "create", None, body={**DEPLOYMENT, "spec": spec})
+    messages = [each["message"] for each in response.body["details"]["causes"]]
+    shown = '{"matchExpressions":[{"key":"","operator":"Exists"}]}'
+    assert f"Invalid value: {shown}: invalid label selector" in messages
+
+
 @pytest.mark.parametrize(
     "pod",
     [
@@ -247,8 +257,8 @@ def test_a_quota_counts_once_a_controller_has_filled_its_status() -> None:
     assert [created(client, kind).status for kind in ("Pod", "Service")] == [201, 201]
     hard = {"pods": "1", "secrets": "1", "count/deployments.apps": "1"}
     filled = {"status": {"hard": hard, "used": dict.fromkeys(hard, "0")}}
-    place = ("patch", "a", "ResourceQuota", "v1")
-    assert client.do(*place, subresource="status", body=filled).status == 200
+    of_quota: Free = {"kind": "ResourceQuota", "api_version": "v1", "subresource": "status"}
+    assert client.do("patch", body=filled, **of_quota).status == 200
     for kind in ("Pod", "Deployment"):
         response = created(client, kind, "b")
         assert refusal(response) == (501, "NotModelled")

@@ -278,6 +278,23 @@ def test_a4_a_write_that_touches_an_unmodelled_rule_is_501(field: str) -> None:
     assert client.do("patch", body={"spec": {field: None}}).status == 200
 
 
+def test_a4_a_rule_at_the_root_is_about_every_write_of_the_object() -> None:
+    """Of the status endpoint too, which validates the status as a document of its own."""
+    version = CRD["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    ruled = {**schema, "x-kubernetes-validations": [{"rule": "self.spec.size > 0"}]}
+    versions = [{**version, "schema": {"openAPIV3Schema": ruled}}]
+    definition = {**CRD, "spec": {**CRD["spec"], "versions": versions}}
+    client = Api(load([definition, thing(metadata={"namespace": "fleet"})], now=NOW))
+    for options in (
+        {"body": {"spec": {"size": 2}}},
+        {"body": {"status": {"count": 1}}, "subresource": "status"},
+    ):
+        response = client.do("patch", **options)
+        assert refusal(response) == (501, "NotModelled")
+        assert response.body["message"].endswith("x-kubernetes-validations at the root")
+
+
 def _admitted(admission: Admission) -> Api:
     client = created()
     return Api(evolve(client.world, admission=(admission,)))
@@ -360,7 +377,6 @@ def test_versions_behind_a_conversion_webhook_are_not_modelled() -> None:
             "apiextensions.k8s.io/v1",
             {"body": {}, "namespace": None},
         ),
-        ("delete", "Thing", "example.dev/v1", {"name": None}),
     ],
 )
 def test_an_unmodelled_request_is_501(
