@@ -37,7 +37,7 @@ class Quirks:
     The minor version decides rows such as U3; the counter starts at `first_resource_version`, a
     number with as many digits as that of a cluster in use. A real server shows managedFields
     `always`; here an object has them once it was `applied`, unless a world asks for more. Until
-    then a write that changes nothing but managedFields is none.
+    then nothing stores a write that changes managedFields alone.
     """
 
     version: tuple[int, int] = (1, 37)
