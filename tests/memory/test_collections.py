@@ -88,7 +88,7 @@ def test_the_first_refusal_is_the_answer_and_ends_the_deletions() -> None:
     assert names(client) == ["b", "c"]
 
 
-def test_what_is_refused_at_once_changes_nothing() -> None:
+def test_a_collection_that_is_refused_at_once_stays_as_it_is() -> None:
     """A dry run, options that the server refuses, and a selector that it cannot read."""
     client = three()
     before = client.world
