@@ -26,7 +26,6 @@ from hypothesis import given
 
 from captep_memory import (
     Object,
-    Quirks,
     Request,
     Response,
     StoreChange,
@@ -188,7 +187,6 @@ class Agreement:
                     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
                 ],
                 now=NOW,
-                quirks=_quirks(sequence),
             )
         )
         start = fake.world
@@ -231,16 +229,6 @@ class Agreement:
         )
         assert response.status == 201, response
         return name, response.body["metadata"]["resourceVersion"]
-
-
-def _quirks(sequence: list[Object]) -> Quirks:
-    """Return the default, or for a status in two versions a world that tracks every write.
-
-    A PUT in one version takes the status from its owner in the other, and that is all it does: a
-    world that shows managedFields late stores no such write.
-    """
-    versions = {each["api_version"] for each in sequence if each.get("subresource") == "status"}
-    return Quirks(managed_fields="always" if "ex.io/v2" in versions else "applied")
 
 
 def _ending() -> list[Object]:
