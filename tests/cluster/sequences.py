@@ -354,6 +354,7 @@ def _pointed(api_version: str, kind: str, name: str) -> tuple[Template, ...]:
         {"verb": "patch", **here, "body": {"metadata": {**version, "finalizers": []}}},
         {"verb": "patch", **here, "body": {"metadata": {"labels": {"x": "1"}}}, "dry_run": True},
         {"verb": "delete", **here, "dry_run": True},
+        {"verb": "delete", **here, "body": {"preconditions": {"resourceVersion": "1"}}},
         {"verb": "delete", **here, "body": {"preconditions": {"uid": f"$uid:{name}"}}},
         {"verb": "delete", **here, "body": {"orphanDependents": False}},
         {
