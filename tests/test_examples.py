@@ -43,15 +43,15 @@ EXAMPLES = {
     "metacontroller_webhook.py": ["usage: python examples/metacontroller_webhook.py PORT"],
     "prove_a_hook.py": [
         "exhausted 21 views from 1 worlds",
-        "exhausted 1 worlds, 3 writes",
-        "exhausted 60 runs from 1 worlds, 12 faults at each write",
-        "exhausted 764 states, 1,346 edges, 221 worlds driven to rest; faults<=1 events<=1 lag<=0",
+        "exhausted 1 worlds, 4 runs, 8 writes",
+        "exhausted 70 runs from 1 worlds, 12 faults at each write",
+        "exhausted 526 states, 933 edges, 221 worlds driven to rest; faults<=1 events<=1 lag<=0",
     ],
     "prove_your_own.py": [
         "exhausted 38 views from 2 worlds",
-        "exhausted 2 worlds, 2 writes",
-        "exhausted 52 runs from 2 worlds, 12 faults at each write",
-        "exhausted 1,454 states, 3,974 edges, 95 worlds driven to rest; faults<=1 events<=2 lag<=1",
+        "exhausted 2 worlds, 8 runs, 6 writes",
+        "exhausted 70 runs from 2 worlds, 12 faults at each write",
+        "exhausted 780 states, 2,252 edges, 95 worlds driven to rest; faults<=1 events<=2 lag<=1",
     ],
     "your_own.py": ["201 the copy differs from its source", "at rest: Copied"],
 }

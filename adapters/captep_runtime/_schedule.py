@@ -61,8 +61,9 @@ class KeyState:
     `verdict`, `failure`: the last ones that were logged. `cooldown_until`: in the queue's seconds;
     no wake-up counts before. `seen`: what the last pass read, if the next pass would decide the
     same on the same, None otherwise. `interval`: the seconds to wait after a skipped pass, before
-    jitter and alignment. `place`: see `spread`. `wakes_at`: the deadline of the last pass, in the
-    queue's seconds; a pass that begins then or later is not skipped.
+    jitter and alignment. `place`: see `spread`. `is_quiet`: whether the last pass sent nothing.
+    `wakes_at`: the deadline of the last pass, in the queue's seconds; a pass that begins then or
+    later is not skipped.
     """
 
     state: ReconcileState = field(factory=ReconcileState)
@@ -74,6 +75,7 @@ class KeyState:
     seen: ReadSet | None = None
     interval: float = 0.0
     place: float = 0.0
+    is_quiet: bool = False
     wakes_at: float = math.inf
 
 
@@ -113,11 +115,12 @@ def after_pass(
     wakes_at = math.inf
     if done.wakes_after is not None:
         wakes_at = now - took + done.wakes_after.total_seconds()
+    is_quiet = not done.decision.actions and not has_new_state and interval is not None
+    is_calm = is_quiet and before.is_quiet and before.interval == interval
     wait = None
     if interval is not None:
-        wait = next_look(interval, place, tuning, now=now, wakes_at=wakes_at)
+        wait = next_look(interval, place, tuning, now=now, wakes_at=wakes_at, is_calm=is_calm)
     requeue = _requeue(busy_passes, wait, done, tuning)
-    is_quiet = not done.decision.actions and not has_new_state and interval is not None
     state = evolve(
         before,
         state=done.state,
@@ -129,6 +132,7 @@ def after_pass(
         seen=seen if is_quiet else None,
         interval=interval or 0.0,
         place=place,
+        is_quiet=is_quiet,
         wakes_at=wakes_at,
     )
     return state, requeue
@@ -153,10 +157,23 @@ def after_skip(state: KeyState, *, now: datetime) -> KeyState | None:
 
 
 def next_look(
-    interval: float, place: float, tuning: Tuning, *, now: float, wakes_at: float
+    interval: float,
+    place: float,
+    tuning: Tuning,
+    *,
+    now: float,
+    wakes_at: float,
+    is_calm: bool = True,
 ) -> float:
-    """Return the seconds from `now` to the next look after a pass, or after a skipped one."""
-    wait = spread(interval, place, fraction=tuning.jitter, now=now)
+    """Return the seconds from `now` to the next look after a pass, or after a skipped one.
+
+    Only calm keys spread, whose last two passes were quiet: retries keep an even pace, so that a
+    fight with a writer who waits as long each time has no more rounds than it needs.
+    """
+    if is_calm:
+        wait = spread(interval, place, fraction=tuning.jitter, now=now)
+    else:
+        wait = interval * (1 + place * tuning.jitter)
     return until(wakes_at, aligned(wait, tuning.align_to, now=now), now=now)
 
 

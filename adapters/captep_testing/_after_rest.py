@@ -119,10 +119,8 @@ def _paths(value: Any, *path: str | int) -> Iterator[tuple[str | int, ...]]:  # 
             yield path
     for name, item in items:
         is_entry = bool(path) and isinstance(path[-1], int)
-        # An entry of a list with another name is another entry, and what others do with another
-        # reference, no neighbours know.
-        is_other = (is_entry and name == "name") or str(name).endswith("Ref")
-        if (*path, name) not in _IDENTITY and not is_other:
+        # An entry of a list with another name is another entry.
+        if (*path, name) not in _IDENTITY and not (is_entry and name == "name"):
             yield from _paths(item, *path, name)
 
 

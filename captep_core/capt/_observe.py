@@ -15,7 +15,6 @@ from captep_core._observation import ABSENT, Observed, ReconcileState, Unreadabl
 from captep_core.capt._model import (
     CAPTControlPlane,
     Cluster,
-    ObjectReference,
     Secret,
     Workspace,
     WorkspaceTemplate,
@@ -202,24 +201,21 @@ def _connection(view: _View, main: AppliedTemplate, usual: ObjectRef) -> Observe
     """Read the connection Secret where the Workspace writes it, else where its apply says."""
     if isinstance(main.apply, Unreadable):
         return main.apply
-    written_to = None
-    if isinstance(main.workspace, Workspace):
-        written_to = main.workspace.spec.write_connection_secret_to_ref
-    ref = _place(written_to or _written_to(main.apply), usual)
+    ref = _written_to(main, usual)
     if ref.namespace != usual.namespace:
         return ForeignSecret(ref)
     return view.get(ref, Secret)
 
 
 def _outputs(view: _View, kubeconfig: AppliedTemplate, usual: ObjectRef) -> ObservedSecret:
-    """Read the Secret with the kubeconfig where its apply says.
+    """Read the Secret with the kubeconfig where its Workspace writes it, else where its apply says.
 
     The Go controller put it into the namespace `default`. There it counts only while the Workspace
     of this apply owns it: another tenant's Cluster may have the same name.
     """
     if isinstance(kubeconfig.apply, Unreadable):
         return kubeconfig.apply
-    ref = _place(_written_to(kubeconfig.apply), usual)
+    ref = _written_to(kubeconfig, usual)
     if ref.namespace == usual.namespace:
         return view.get(ref, Secret)
     if (ref.namespace, ref.name) != (_GO_NAMESPACE, usual.name):
@@ -239,13 +235,13 @@ def _owns(workspace: Observed[Workspace], secret: Secret) -> bool:
     return any(owner.uid == uid for owner in secret.metadata.owner_references)
 
 
-def _written_to(apply: Observed[WorkspaceTemplateApply]) -> ObjectReference | None:
-    if isinstance(apply, WorkspaceTemplateApply):
-        return apply.spec.write_connection_secret_to_ref
-    return None
-
-
-def _place(place: ObjectReference | None, usual: ObjectRef) -> ObjectRef:
+def _written_to(applied: AppliedTemplate, usual: ObjectRef) -> ObjectRef:
+    """Return where the outputs go: an apply that changes afterwards does not move them."""
+    place = None
+    if isinstance(applied.workspace, Workspace):
+        place = applied.workspace.spec.write_connection_secret_to_ref
+    if place is None and isinstance(applied.apply, WorkspaceTemplateApply):
+        place = applied.apply.spec.write_connection_secret_to_ref
     return usual if place is None else secret_ref(place.namespace, place.name)
 
 

@@ -67,28 +67,39 @@ def test_the_workspace_of_an_unreadable_apply_is_unreadable(field: str, name: st
     assert (endpoint == TIMEOUT) is (field == "main")
 
 
-def test_the_connection_secret_is_looked_up_by_workspace_then_apply_then_name() -> None:
+@pytest.mark.parametrize(
+    ("field", "apply_name", "workspace", "usual"),
+    [
+        ("connection", MAIN, WORKSPACE, "tokyo-eks-connection"),
+        ("outputs", "tokyo-kubeconfig-apply", "tokyo-kubeconfig", "tokyo-outputs-kubeconfig"),
+    ],
+)
+def test_a_secret_of_outputs_is_looked_up_by_workspace_then_apply_then_name(
+    field: str, apply_name: str, workspace: str, usual: str
+) -> None:
     """Crossplane writes where the Workspace says; the apply and the usual name come after it."""
-    places = ("there", "then", "tokyo-eks-connection")
+    places = ("there", "then", usual)
+    objects = without(ready(), "Secret", usual)
     objects = plus(
-        ready(), *(secret(name, {"cluster_endpoint": f"https://{name}"}) for name in places)
+        objects, *(secret(name, {"cluster_endpoint": f"https://{name}"}) for name in places)
     )
     objects = changed(
         objects,
         "Workspace",
-        WORKSPACE,
+        workspace,
         {"spec": {"writeConnectionSecretToRef": {"name": "there"}}, "status": None},
     )
     objects = changed(
-        objects, APPLY, MAIN, {"spec": {"writeConnectionSecretToRef": {"name": "then"}}}
+        objects, APPLY, apply_name, {"spec": {"writeConnectionSecretToRef": {"name": "then"}}}
     )
     worlds = [
         objects,
-        without(objects, "Workspace", WORKSPACE),
-        without(without(objects, "Workspace", WORKSPACE), APPLY, MAIN),
+        without(objects, "Workspace", workspace),
+        without(without(objects, "Workspace", workspace), APPLY, apply_name),
     ]
     for place, world in zip(places, worlds, strict=True):
-        assert seen(world)[1].connection == structure(find(objects, "Secret", place), Secret)
+        found = getattr(seen(world)[1], field)
+        assert found == structure(find(objects, "Secret", place), Secret)
 
 
 def test_a_malformed_object_is_unreadable() -> None:
