@@ -347,21 +347,14 @@ def test_a_control_plane_of_the_go_controller_is_taken_over(
         around.merge(
             ref, {"spec": {"controlPlaneEndpoint": {"host": f"https://{host}", "port": 443}}}
         )
-    around.merge(
-        apply,
-        {
-            "spec": {
-                "writeConnectionSecretToRef": {
-                    "name": "akita-outputs-kubeconfig",
-                    "namespace": "default",
-                }
-            }
-        },
-    )
-    apiserver.call("DELETE", SECRETS.path(namespace, "akita-outputs-kubeconfig"))
-    # A Secret elsewhere counts only when the Workspace of our own apply owns it.
     name = (around.objects.get(apply) or {})["status"]["workspaceName"]
     workspace = ObjectRef("tf.upbound.io/v1beta1", "Workspace", None, name)
+    place = {"name": "akita-outputs-kubeconfig", "namespace": "default"}
+    around.merge(apply, {"spec": {"writeConnectionSecretToRef": place}})
+    # A place there would have the simulated Terraform write a kubeconfig of its own.
+    around.merge(workspace, {"spec": {"writeConnectionSecretToRef": None}})
+    apiserver.call("DELETE", SECRETS.path(namespace, "akita-outputs-kubeconfig"))
+    # A Secret elsewhere counts only when the Workspace of our own apply owns it.
     owner = {
         "apiVersion": workspace.api_version,
         "kind": workspace.kind,
