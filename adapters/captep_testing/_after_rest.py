@@ -84,17 +84,17 @@ def _drifts(kit: Kit, rest: Run) -> Iterator[tuple[str, World]]:
         if stored is None or ref in kit.shared or "deletionTimestamp" in stored["metadata"]:
             continue
         place = ref.api_version, ref.kind, ref.namespace, ref.name
-        requests = [("deletes it", Request("delete", *place))]
+        requests = [("deletes", Request("delete", *place))]
         # Nothing is removed: neighbours and predicates of an author need not expect that.
         requests += [
-            (f"edits {'.'.join(map(str, path))}", Request("update", *place, body=edited))
+            (f"edits {'.'.join(map(str, path))} of", Request("update", *place, body=edited))
             for path in _paths(body)
             if (edited := _edited(stored, path)) is not None
         ]
         for what, request in requests:
             after = _served(rest.world, request)
             if after is not None:
-                yield f"somebody {what} of {ref}".replace("it of ", ""), after
+                yield f"somebody {what} {ref}", after
 
 
 def _served(world: World, request: Request) -> World | None:

@@ -8,6 +8,7 @@ A test decides on each request. Rules of this module:
 """
 
 import json
+import math
 import socket
 import threading
 import time
@@ -108,7 +109,7 @@ class Tampering(ThreadingHTTPServer):
             "127.0.0.1", server.port, maxsize=64, ca_certs=str(server.ca_file), retries=False
         )
         self.connections: set[socket.socket] = set()
-        self.streams: set[urllib3.BaseHTTPResponse] = set()
+        self.streams: dict[urllib3.BaseHTTPResponse, Asked] = {}
         super().__init__(("127.0.0.1", 0), _Handler)
 
     @property
@@ -141,9 +142,14 @@ class Tampering(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
         self.end_watches()
 
-    def end_watches(self) -> None:
-        """End every watch, as a server does after a while; other requests go on."""
-        for stream in tuple(self.streams):
+    def end_watches(self, *, before: float = math.inf) -> None:
+        """End every watch that was asked for before a moment, as a server does after a while.
+
+        Other requests go on.
+        """
+        for stream, asked in tuple(self.streams.items()):
+            if asked.at >= before:
+                continue
             with suppress(OSError, ValueError, RuntimeError):
                 stream.shutdown()
 
@@ -227,13 +233,13 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = False
                 self._reply(answer.status, answered_headers, answer.data)
                 return
-            self.server.streams.add(answer)
+            self.server.streams[answer] = asked
             self._reply(200, {**answered_headers, "Transfer-Encoding": "chunked"})
             for line in tamper.lines(_lines(answer)):
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
             self.wfile.write(b"0\r\n\r\n")
         finally:
-            self.server.streams.discard(answer)
+            self.server.streams.pop(answer, None)
             answer.close()
 
     def _reply(self, status: int, headers: Mapping[str, str], content: bytes | None = None) -> None:

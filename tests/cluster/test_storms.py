@@ -131,15 +131,13 @@ def heal(wire: Tampering) -> None:
     """Stop tampering, end the watches and wait until every kind is watched again."""
     wire.tamper = lambda _: PASS
     since = time.monotonic()
-    wire.end_watches()
-    # A watch that was asked for at that moment had not begun, so nothing ended it.
-    time.sleep(0.2)
-    wire.end_watches()
-    eventually(
-        lambda: len(asked_for(wire, "watch", since)) == KINDS,
-        what="every kind is watched again",
-        within=PACE + SLACK,
-    )
+
+    def is_watched() -> bool:
+        # A watch that was asked for a moment ago may begin only now.
+        wire.end_watches(before=since)
+        return len(asked_for(wire, "watch", since)) == KINDS
+
+    eventually(is_watched, what="every kind is watched again", within=PACE + SLACK)
 
 
 def asked_for(wire: Tampering, verb: str, since: float = 0.0) -> dict[str, list[float]]:
